@@ -1,0 +1,1 @@
+"""Facial action unit representations from unlabelled videos of talking faces."""

@@ -1,0 +1,1 @@
+"""Decoding, alignment, packed shards, pair sampling, labels."""

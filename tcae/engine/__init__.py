@@ -1,0 +1,1 @@
+"""The training loop, checkpoints, the logbook, and what every command shares."""

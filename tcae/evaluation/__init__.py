@@ -1,0 +1,1 @@
+"""Linear probe, metrics and folds."""
