@@ -1,0 +1,90 @@
+"""Arguments of the operators: every mistake named with what came and what is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+UNITS = ("pixels", "normalized")
+PADDINGS = ("border", "zeros", "reflection")
+FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+IMAGE_DTYPES = (torch.uint8, *FLOAT_DTYPES)
+
+
+def check_options(units: str, padding: str) -> None:
+    """Refuses options that do not exist."""
+    for name, value, known in (("units", units, UNITS), ("padding", padding, PADDINGS)):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
+
+
+def check_image(image: Tensor) -> None:
+    """Refuses what is no batch of images."""
+    _check_tensor("image", image, IMAGE_DTYPES)
+    if image.dim() != 4 or 0 in image.shape[1:]:
+        raise ValueError(
+            f"image has shape {tuple(image.shape)}, but must be (N, C, H, W) with C, H, W >= 1"
+        )
+
+
+def check_flow(flow: Tensor, image: Tensor, name: str = "flow") -> None:
+    """Refuses a flow that does not fit the image."""
+    _check_tensor(name, flow, FLOAT_DTYPES)
+    n, _, h, w = image.shape
+    _check_shape(name, flow, [(n, 2, h, w)], "(N, 2, H, W)")
+    _check_device(name, flow, image)
+
+
+def check_target(target: Tensor, image: Tensor) -> None:
+    """Refuses a target that does not fit the image."""
+    _check_tensor("target", target, IMAGE_DTYPES)
+    _check_shape("target", target, [tuple(image.shape)], "the image's shape")
+    _check_device("target", target, image)
+
+
+def check_blend(flows: Sequence[Tensor], logits: Sequence[Tensor], image: Tensor) -> None:
+    """Refuses flows and logits that do not fit the image or one another."""
+    for name, tensors in (("flows", flows), ("logits", logits)):
+        if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
+            raise TypeError(
+                f"{name} is a {type(tensors).__name__}, but must be a list or tuple of tensors"
+            )
+    if not flows:
+        raise ValueError("flows is empty, but must hold at least one tensor")
+    if len(logits) != len(flows):
+        raise ValueError(
+            f"logits holds {len(logits)} tensors, but must hold one for each of {len(flows)} flows"
+        )
+    n, _, h, w = image.shape
+    for k, (flow, logit) in enumerate(zip(flows, logits, strict=True)):
+        check_flow(flow, image, f"flows[{k}]")
+        name = f"logits[{k}]"
+        _check_tensor(name, logit, FLOAT_DTYPES)
+        _check_shape(name, logit, [(n, h, w), (n, 1, h, w)], "(N, H, W) or (N, 1, H, W)")
+        _check_device(name, logit, image)
+
+
+def _check_tensor(name: str, value: object, dtypes: tuple[torch.dtype, ...]) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} is a {type(value).__name__}, but must be a torch.Tensor")
+    if value.dtype not in dtypes:
+        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        came = str(value.dtype).removeprefix("torch.")
+        raise TypeError(f"{name} is of type {came}, but must be one of {known}")
+
+
+def _check_shape(name: str, value: Tensor, shapes: list[tuple[int, ...]], description: str) -> None:
+    if all(tuple(value.shape) != shape for shape in shapes):
+        needed = " or ".join(str(shape) for shape in shapes)
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}, but must be {description}, here {needed}"
+        )
+
+
+def _check_device(name: str, value: Tensor, image: Tensor) -> None:
+    if value.device != image.device:
+        raise ValueError(
+            f"{name} is on {value.device}, but must be where the image is, on {image.device}"
+        )

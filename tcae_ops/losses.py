@@ -1,0 +1,150 @@
+"""L1 differences of a warped image and a target, per sample, in one pass over the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, overload
+
+from torch import Tensor
+
+from tcae_ops import reference
+from tcae_ops.backends import choose
+from tcae_ops.checks import check_blend, check_flow, check_image, check_options, check_target
+
+
+@overload
+def warp_l1(
+    image: Tensor,
+    flow: Tensor,
+    target: Tensor,
+    *,
+    units: str = ...,
+    padding: str = ...,
+    return_warped: Literal[False] = ...,
+    backend: str | None = ...,
+) -> Tensor: ...
+@overload
+def warp_l1(
+    image: Tensor,
+    flow: Tensor,
+    target: Tensor,
+    *,
+    units: str = ...,
+    padding: str = ...,
+    return_warped: Literal[True],
+    backend: str | None = ...,
+) -> tuple[Tensor, Tensor]: ...
+def warp_l1(
+    image: Tensor,
+    flow: Tensor,
+    target: Tensor,
+    *,
+    units: str = "pixels",
+    padding: str = "border",
+    return_warped: bool = False,
+    backend: str | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Mean absolute difference of ``warp(image, flow)`` and a target, for each sample.
+
+    The warped image is never stored unless it is asked for.
+
+    Args:
+        image: As for ``tcae_ops.warp``.
+        flow: As for ``tcae_ops.warp``.
+        target: The image's shape; uint8 (read as value / 255) or any float type.
+        units: As for ``tcae_ops.warp``.
+        padding: As for ``tcae_ops.warp``.
+        return_warped: Whether to return the warped image too; it is differentiable as well.
+        backend: As for ``tcae_ops.warp``.
+
+    Returns:
+        The loss (N,), the mean over C, H and W, in fp32 (fp64 if an input is fp64); with
+        ``return_warped`` the loss and the warped image. The derivative of |0| is 0.
+
+    Raises:
+        TypeError: An argument is no tensor, or of a type not listed.
+        ValueError: A shape, device, option or backend that does not fit.
+
+    Example:
+        >>> import torch
+        >>> image, flow = torch.rand(2, 3, 8, 8), torch.zeros(2, 2, 8, 8)
+        >>> warp_l1(image, flow, image)
+        tensor([0., 0.])
+    """
+    check_options(units, padding)
+    check_image(image)
+    check_flow(flow, image)
+    check_target(target, image)
+    choose(image.device, backend)
+    loss, warped = reference.warp_l1(image, flow, target, units, padding)
+    return (loss, warped) if return_warped else loss
+
+
+@overload
+def blend_warp_l1(
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    target: Tensor,
+    *,
+    units: str = ...,
+    padding: str = ...,
+    return_warped: Literal[False] = ...,
+    backend: str | None = ...,
+) -> Tensor: ...
+@overload
+def blend_warp_l1(
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    target: Tensor,
+    *,
+    units: str = ...,
+    padding: str = ...,
+    return_warped: Literal[True],
+    backend: str | None = ...,
+) -> tuple[Tensor, Tensor]: ...
+def blend_warp_l1(
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    target: Tensor,
+    *,
+    units: str = "pixels",
+    padding: str = "border",
+    return_warped: bool = False,
+    backend: str | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """``warp_l1`` by a blend of K displacement fields.
+
+    Args:
+        image: As for ``tcae_ops.warp``.
+        flows: As for ``tcae_ops.blend_warp``.
+        logits: As for ``tcae_ops.blend_warp``.
+        target: As for ``warp_l1``.
+        units: As for ``tcae_ops.warp``.
+        padding: As for ``tcae_ops.warp``.
+        return_warped: As for ``warp_l1``.
+        backend: As for ``tcae_ops.warp``.
+
+    Returns:
+        As ``warp_l1``.
+
+    Raises:
+        TypeError: An argument is no tensor, or of a type not listed.
+        ValueError: A shape, device, option or backend that does not fit.
+
+    Example:
+        >>> import torch
+        >>> image, target = torch.rand(2, 1, 3, 8, 8)
+        >>> flows, logits = torch.randn(2, 1, 2, 8, 8), torch.randn(2, 1, 8, 8)
+        >>> blend_warp_l1(image, list(flows), list(logits), target).shape
+        torch.Size([1])
+    """
+    check_options(units, padding)
+    check_image(image)
+    check_blend(flows, logits, image)
+    check_target(target, image)
+    choose(image.device, backend)
+    loss, warped = reference.blend_warp_l1(image, flows, logits, target, units, padding)
+    return (loss, warped) if return_warped else loss

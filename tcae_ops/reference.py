@@ -1,0 +1,152 @@
+"""The definition of every operator, in plain torch.
+
+What this file computes is what every other backend must compute. It favours being read over being
+fast, is differentiable any number of times, and runs on any device and any float type.
+
+Positions. The output at pixel p samples the image at ``p + displacement(p)``, computed in fp32, or
+in fp64 when any input is fp64. The padding then folds the position into the image:
+
+* ``border``: clamped to the image; the derivative outside is zero.
+* ``zeros``: pixels outside the image are zero.
+* ``reflection``: mirrored at the centres of the first and last pixel; +-inf reads the nearest edge.
+
+A sample blends the four pixels of the cell that ``floor`` of the folded position picks; so do its
+derivatives. A pixel whose weight is zero does not count, not even if it is NaN or inf: a zero
+displacement copies the image. A NaN displacement gives a NaN sample and a NaN gradient of the
+displacement, and adds nothing to the gradient of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def warp(image: Tensor, flow: Tensor, units: str, padding: str) -> Tensor:
+    """Samples ``image`` at every pixel's position plus ``flow``."""
+    precision = working_dtype(image, flow)
+    x, y = _positions(flow.to(precision), units)
+    return _sample(_values(image, precision), x, y, padding).to(warped_dtype(image, precision))
+
+
+def blend_warp(
+    image: Tensor, flows: Sequence[Tensor], logits: Sequence[Tensor], units: str, padding: str
+) -> Tensor:
+    """Samples ``image`` once, by the sum of ``flows`` weighted with the softmax of ``logits``."""
+    precision = working_dtype(image, *flows, *logits)
+    flow = _blend(flows, logits, precision)
+    x, y = _positions(flow, units)
+    return _sample(_values(image, precision), x, y, padding).to(warped_dtype(image, precision))
+
+
+def warp_l1(
+    image: Tensor, flow: Tensor, target: Tensor, units: str, padding: str
+) -> tuple[Tensor, Tensor]:
+    """Mean absolute difference per sample of ``warp(image, flow)`` and ``target``, and the warp."""
+    precision = working_dtype(image, flow, target)
+    x, y = _positions(flow.to(precision), units)
+    warped = _sample(_values(image, precision), x, y, padding)
+    loss = (warped - _values(target, precision)).abs().mean(dim=(1, 2, 3))
+    return loss, warped.to(warped_dtype(image, precision))
+
+
+def blend_warp_l1(
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    target: Tensor,
+    units: str,
+    padding: str,
+) -> tuple[Tensor, Tensor]:
+    """``warp_l1`` by the blended flow of ``blend_warp``."""
+    precision = working_dtype(image, *flows, *logits, target)
+    flow = _blend(flows, logits, precision)
+    x, y = _positions(flow, units)
+    warped = _sample(_values(image, precision), x, y, padding)
+    loss = (warped - _values(target, precision)).abs().mean(dim=(1, 2, 3))
+    return loss, warped.to(warped_dtype(image, precision))
+
+
+def working_dtype(*tensors: Tensor) -> torch.dtype:
+    """The type positions, samples and losses are computed in: fp64 if any tensor is, else fp32."""
+    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+
+
+def warped_dtype(image: Tensor, precision: torch.dtype) -> torch.dtype:
+    """The type of a warped image: the image's own, or the working type for uint8."""
+    return image.dtype if image.dtype.is_floating_point else precision
+
+
+def _values(image: Tensor, precision: torch.dtype) -> Tensor:
+    """The image as numbers; uint8 is read as value / 255."""
+    values = image.to(precision)
+    return values if image.dtype.is_floating_point else values / 255
+
+
+def _blend(flows: Sequence[Tensor], logits: Sequence[Tensor], precision: torch.dtype) -> Tensor:
+    n, _, h, w = flows[0].shape
+    stacked = torch.stack([logit.to(precision).reshape(n, 1, h, w) for logit in logits])
+    weights = stacked.softmax(dim=0)
+    products = [weight * flow.to(precision) for weight, flow in zip(weights, flows, strict=True)]
+    return sum(products[1:], products[0])
+
+
+def _positions(flow: Tensor, units: str) -> tuple[Tensor, Tensor]:
+    """Where each pixel samples, in pixels: x and y, each (N, H, W)."""
+    h, w = flow.shape[2:]
+    dx, dy = flow.unbind(1)
+    if units == "normalized":
+        dx, dy = dx * ((w - 1) / 2), dy * ((h - 1) / 2)
+    x = torch.arange(w, device=flow.device, dtype=flow.dtype)
+    y = torch.arange(h, device=flow.device, dtype=flow.dtype)
+    return x + dx, y[:, None] + dy
+
+
+def _sample(image: Tensor, x: Tensor, y: Tensor, padding: str) -> Tensor:
+    n, c, h, w = image.shape
+    known = ~(x.isnan() | y.isnan())
+    column, right, fx = _axis(torch.where(known, x, 0.0), w, padding)
+    row, below, fy = _axis(torch.where(known, y, 0.0), h, padding)
+    pixels = image.reshape(n, c, h * w)
+
+    def tap(row: Tensor, column: Tensor, weight: Tensor) -> Tensor:
+        inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
+        index = row.clamp(0, h - 1) * w + column.clamp(0, w - 1)
+        index = index.reshape(n, 1, h * w).expand(n, c, h * w)
+        value = pixels.gather(2, index).reshape(n, c, h, w)
+        counts = inside[:, None] & ((weight != 0)[:, None] | value.isfinite())
+        return weight[:, None] * torch.where(counts, value, 0.0)
+
+    top = tap(row, column, (1 - fy) * (1 - fx)) + tap(row, right, (1 - fy) * fx)
+    bottom = tap(below, column, fy * (1 - fx)) + tap(below, right, fy * fx)
+    unknown = (x + y) * torch.where(known, 0.0, float("nan"))
+    return torch.where(known[:, None], top + bottom, unknown[:, None])
+
+
+def _axis(position: Tensor, size: int, padding: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Folds positions along one axis: the first pixel, the second, and the second's weight."""
+    last = size - 1
+    edge = last
+    if padding == "zeros":
+        position = position.clamp(-1, size)
+        edge = size
+    elif padding == "border":
+        position = position.clamp(0, last)
+    else:
+        position = _reflect(position, last)
+        edge = max(last - 1, 0)
+    cell = position.detach().floor()
+    first = cell.long()
+    second = torch.where(first == last, edge, first + 1)
+    return first, second, position - cell
+
+
+def _reflect(position: Tensor, last: int) -> Tensor:
+    if last == 0:
+        return position.clamp(0, 0)
+    finite = position.isfinite()
+    folded = torch.where(finite, position, 0.0).abs().fmod(2 * last)
+    folded = torch.where(folded > last, 2 * last - folded, folded)
+    return torch.where(finite, folded, position.clamp(0, last))

@@ -1,0 +1,102 @@
+"""Warping an image by one displacement field, or by a blend of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from tcae_ops import reference
+from tcae_ops.backends import choose
+from tcae_ops.checks import check_blend, check_flow, check_image, check_options
+
+
+def warp(
+    image: Tensor,
+    flow: Tensor,
+    *,
+    units: str = "pixels",
+    padding: str = "border",
+    backend: str | None = None,
+) -> Tensor:
+    """Samples an image at every pixel's position plus a displacement (a backward warp).
+
+    ``out[n, c, y, x] = image[n, c, y + flow[n, 1, y, x], x + flow[n, 0, y, x]]``, bilinearly.
+    Positions are computed in fp32 (fp64 if an input is fp64); a zero displacement copies the image
+    bit for bit. A NaN displacement gives NaN, an infinite one reads far outside.
+
+    Args:
+        image: (N, C, H, W), uint8 (read as value / 255) or any float type.
+        flow: (N, 2, H, W), any float type; channel 0 points right, channel 1 down.
+        units: "pixels", or "normalized": 1 is half the distance between the centres of the first
+            and the last pixel.
+        padding: Outside the image is the nearest edge pixel ("border"), 0 ("zeros") or the image
+            mirrored at the centres of its edge pixels ("reflection").
+        backend: The implementation to run; by default the fastest usable one.
+
+    Returns:
+        The warped image (N, C, H, W), of the image's type (uint8: fp32, or fp64 with an fp64 flow).
+        Its derivative at whole-pixel positions is that of the cell floor() picks, and zero outside
+        the image under "border".
+
+    Raises:
+        TypeError: An argument is no tensor, or of a type not listed.
+        ValueError: A shape, device, option or backend that does not fit.
+
+    Example:
+        >>> import torch
+        >>> image = torch.arange(4.0).reshape(1, 1, 1, 4)
+        >>> flow = torch.zeros(1, 2, 1, 4)
+        >>> flow[:, 0] = 0.5
+        >>> warp(image, flow)
+        tensor([[[[0.5000, 1.5000, 2.5000, 3.0000]]]])
+    """
+    check_options(units, padding)
+    check_image(image)
+    check_flow(flow, image)
+    choose(image.device, backend)
+    return reference.warp(image, flow, units, padding)
+
+
+def blend_warp(
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    *,
+    units: str = "pixels",
+    padding: str = "border",
+    backend: str | None = None,
+) -> Tensor:
+    """Warps an image once, by a blend of K displacement fields.
+
+    The fields are summed with weights that are the softmax of ``logits`` over the K fields, pixel
+    by pixel, then ``warp`` samples the image.
+
+    Args:
+        image: As for ``warp``.
+        flows: K >= 1 tensors as for ``warp``.
+        logits: K tensors (N, H, W) or (N, 1, H, W), any float type.
+        units: As for ``warp``.
+        padding: As for ``warp``.
+        backend: As for ``warp``.
+
+    Returns:
+        The warped image, as from ``warp``.
+
+    Raises:
+        TypeError: An argument is no tensor, or of a type not listed.
+        ValueError: A shape, device, option or backend that does not fit.
+
+    Example:
+        >>> import torch
+        >>> image, flow = torch.rand(1, 3, 8, 8), torch.randn(1, 2, 8, 8)
+        >>> logit = torch.zeros(1, 8, 8)
+        >>> half = blend_warp(image, [flow, torch.zeros_like(flow)], [logit, logit])
+        >>> torch.allclose(half, warp(image, flow / 2), atol=1e-6)
+        True
+    """
+    check_options(units, padding)
+    check_image(image)
+    check_blend(flows, logits, image)
+    choose(image.device, backend)
+    return reference.blend_warp(image, flows, logits, units, padding)
