@@ -1,0 +1,170 @@
+"""What every command shares: how options are named, how errors read, what the exit status says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import torch
+import tyro
+from tqdm import tqdm
+
+DONE = 0
+"""Exit status: everything asked for was done."""
+SOME_FAILED = 1
+"""Exit status: finished, but some of the input failed, each named on a line of its own."""
+FAILED = 2
+"""Exit status: the work could not be done; one line says why."""
+INTERRUPTED = 130
+"""Exit status: stopped by Ctrl-C."""
+
+DataOption = Annotated[Path, tyro.conf.arg(help="Packed data set: a directory from tcae.pack.")]
+OutOption = Annotated[Path, tyro.conf.arg(help="Where the result is written.")]
+EncoderOption = Annotated[
+    Path,
+    tyro.conf.arg(help="A run directory of tcae.train, or an encoder.safetensors file."),
+]
+ImageSizeOption = Annotated[
+    int, tyro.conf.arg(help="Side of the square face images in pixels, a power of two from 32.")
+]
+BatchSizeOption = Annotated[int, tyro.conf.arg(help="How many samples are processed at once.")]
+SeedOption = Annotated[
+    int, tyro.conf.arg(help="Seed of everything random; the same seed gives the same bits.")
+]
+DeviceOption = Annotated[
+    str, tyro.conf.arg(help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps ...")
+]
+WorkersOption = Annotated[
+    int, tyro.conf.arg(help="Processes that prepare data; 0: the main process does it.")
+]
+OverwriteOption = Annotated[
+    bool,
+    tyro.conf.arg(help="Replace the result of an earlier run at --out."),
+    tyro.conf.FlagCreatePairsOff,
+]
+
+OptionsT = TypeVar("OptionsT")
+
+# What a user can cause and mend. Anything else is a bug and keeps its traceback.
+_EXPECTED = (ValueError, TypeError, OSError, FloatingPointError)
+
+
+def run(
+    main: Callable[[OptionsT], int],
+    options: type[OptionsT],
+    *,
+    prog: str,
+    argv: Sequence[str] | None = None,
+    default: Callable[[Sequence[str]], OptionsT] | None = None,
+) -> int:
+    """Parse the command line, do the work, return the exit status.
+
+    A ``ValueError``, ``TypeError``, ``OSError`` or ``FloatingPointError`` becomes one line on
+    stderr and status 2; with ``TCAE_TRACEBACK=1`` in the environment it keeps its traceback.
+    What the package says with ``logging.getLogger(__name__).warning`` is one line on stderr too.
+
+    Args:
+        main: Does the work and returns the exit status (``DONE``, ``SOME_FAILED`` ...).
+        options: Dataclass of the options; its docstring is the command's description.
+        prog: The command's name, such as ``"tcae.probe"``.
+        argv: The words after the command's name, ``sys.argv[1:]`` if None.
+        default: Gives the options' defaults when they depend on the command line itself.
+
+    Example:
+        >>> def main(argv: Sequence[str] | None = None) -> int:
+        ...     return command.run(probe, ProbeOptions, prog="tcae.probe", argv=argv)
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    logging.getLogger("tcae").handlers = [_LineHandler(prog)]
+    try:
+        return main(_parse(options, words, prog, default))
+    except KeyboardInterrupt:
+        _say(prog, "interrupted")
+        return INTERRUPTED
+    except _EXPECTED as error:
+        if os.environ.get("TCAE_TRACEBACK") == "1":
+            raise
+        _say(prog, f"error: {one_line(error)}")
+        return FAILED
+    except SystemExit as stop:  # --help
+        return int(stop.code or 0)
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error as a single line; an ``OSError`` names its file first.
+
+    Example:
+        >>> one_line(FileNotFoundError(2, "No such file or directory", "a.mp4"))
+        'a.mp4: No such file or directory'
+    """
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def device_of(name: str) -> torch.device:
+    """The device that ``--device`` names.
+
+    Raises:
+        ValueError: No such device, or torch cannot use it on this machine.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"--device {name}: torch cannot use it here ({str(error).splitlines()[0]})"
+        ) from None
+    return device
+
+
+class _LineHandler(logging.Handler):
+    """Log records as lines like the commands' own, kept off a progress bar's line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(logging.WARNING)
+        self._prog = prog
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = " ".join(record.getMessage().split())
+        _say(self._prog, f"{record.levelname.lower()}: {text}")
+
+
+def _parse(
+    options: type[OptionsT],
+    words: list[str],
+    prog: str,
+    default: Callable[[Sequence[str]], OptionsT] | None,
+) -> OptionsT:
+    chosen = tyro.MISSING_NONPROP if default is None else default(words)
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            return tyro.cli(options, prog=prog, args=words, default=chosen)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ValueError(_first_message(messages.getvalue(), prog)) from None
+
+
+def _first_message(boxed: str, prog: str) -> str:
+    """The first paragraph inside the box that tyro draws around a usage error."""
+    lines = [line.strip("│ ") for line in boxed.splitlines() if line.startswith("│")]
+    rules = [i for i, line in enumerate(lines) if line and not line.strip("─")]
+    paragraph = " ".join(lines[: rules[0] if rules else None])
+    return f"{paragraph} (python -m {prog} --help explains the options)"
+
+
+def _say(prog: str, text: str) -> None:
+    tqdm.write(f"{prog}: {text}", file=sys.stderr)
+    sys.stderr.flush()

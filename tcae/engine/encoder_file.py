@@ -1,0 +1,181 @@
+"""The trained encoder as one file: weights, how to build it, how faces must be aligned for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from tcae.engine.fields import from_plain, to_plain
+from tcae.data.shards import write_durably
+from tcae.models.twin_cycle import Embeddings, ModelConfig, TwinCycle
+
+ENCODER_FILE = "encoder.safetensors"
+"""Name of the encoder inside a run directory."""
+
+_FORMAT = "tcae-encoder"
+_VERSION = 1
+
+
+class FrozenEncoder:
+    """A trained encoder in evaluation mode.
+
+    Attributes:
+        image_size: Side of the images it was trained on, in pixels.
+        template: Alignment template of its training faces, as `AlignmentTemplate.to_dict` gives it.
+        embedding_size: Length of one embedding.
+        device: Where it computes.
+    """
+
+    def __init__(self, model: TwinCycle, image_size: int, template: dict[str, Any]) -> None:
+        self._model = model.eval().requires_grad_(False)
+        self.image_size = image_size
+        self.template = template
+        self.device = next(model.parameters()).device
+        blank = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
+        self.embedding_size = self.embed(blank).au.shape[1]
+
+    @torch.no_grad()
+    def embed(self, images: Tensor) -> Embeddings:
+        """AU and pose embeddings of aligned faces.
+
+        Args:
+            images: (N, 3, S, S) RGB, uint8 or float in [0, 1], S = `image_size`.
+
+        Returns:
+            Embeddings of shape (N, embedding_size), float32, on the encoder's device.
+
+        Raises:
+            ValueError: Another shape; nothing is resized silently.
+        """
+        side = self.image_size
+        if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
+            raise ValueError(f"images: need (N, 3, {side}, {side}), got {tuple(images.shape)}")
+        pixels = images.to(self.device)
+        pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+        return self._model.encode(pixels)
+
+
+def save_encoder(
+    path: Path, model: TwinCycle, config: ModelConfig, image_size: int, template: Mapping[str, Any]
+) -> None:
+    """Write the encoder's weights and everything needed to use them.
+
+    Args:
+        path: The file, usually ``<run>/encoder.safetensors``.
+        model: Its encoder is written; the decoders are not.
+        config: What `model` was built from.
+        image_size: Side of its images in pixels.
+        template: The training data's alignment template (`AlignmentTemplate.to_dict`).
+    """
+    description = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "image_size": image_size,
+        "model": to_plain(config),
+        "template": dict(template),
+    }
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.encoder.state_dict().items()}
+    write_durably(path, to_safetensors(weights, {"tcae": json.dumps(description)}))
+
+
+def load_encoder(run_or_file: Path | str, device: torch.device | str = "cpu") -> FrozenEncoder:
+    """Load an encoder that `save_encoder` wrote.
+
+    Args:
+        run_or_file: A run directory, or the file itself.
+        device: Where it shall compute.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, foreign or does not fit; file and field are named.
+
+    Example:
+        >>> encoder = load_encoder("runs/default-1")
+        >>> encoder.embed(faces).au.shape
+        torch.Size([10, 128])
+    """
+    path = encoder_path(run_or_file)
+    description, weights = _read(path)
+    config = from_plain(ModelConfig, description["model"], str(path), "model.")
+    model = TwinCycle(config, description["image_size"])
+    load_weights(model.encoder, weights, str(path))
+    return FrozenEncoder(model.to(device), description["image_size"], description["template"])
+
+
+def read_encoder_weights(path: Path) -> dict[str, Tensor]:
+    """Only the weights of an encoder file, on the CPU.
+
+    Raises:
+        ValueError: The file is damaged or foreign; it is named.
+    """
+    return _read(path)[1]
+
+
+def encoder_path(run_or_file: Path | str) -> Path:
+    """The encoder file that a run directory holds, or the file itself.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    path = Path(run_or_file)
+    if path.is_dir():
+        path = path / ENCODER_FILE
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: not there; has the training run finished?")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such encoder file or run directory")
+    return path
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Load weights by name; every tensor must be there and fit.
+
+    Raises:
+        ValueError: Names the first tensor that is missing, unknown or of another shape.
+    """
+    own = module.state_dict()
+    for name, tensor in own.items():
+        if name not in weights:
+            raise ValueError(f"{source}: tensor {name} is missing")
+        if weights[name].shape != tensor.shape:
+            came, need = tuple(weights[name].shape), tuple(tensor.shape)
+            raise ValueError(f"{source}: tensor {name}: need shape {need}, got {came}")
+    for name in weights:
+        if name not in own:
+            raise ValueError(f"{source}: tensor {name} is unknown to this model")
+    module.load_state_dict(dict(weights))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged or not a safetensors file ({error})") from None
+    try:
+        description = json.loads(metadata["tcae"])
+    except (KeyError, ValueError):
+        raise ValueError(f"{path}: a safetensors file, but not an encoder of tcae") from None
+    _check(description, path)
+    return description, weights
+
+
+def _check(description: Any, path: Path) -> None:
+    kinds = {"version": int, "image_size": int, "model": dict, "template": dict}
+    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+        raise ValueError(f"{path}: a safetensors file, but not an encoder of tcae")
+    for field, kind in kinds.items():
+        if not isinstance(description.get(field), kind):
+            raise ValueError(f"{path}: {field}: need {kind.__name__}, got {description.get(field)}")
+    if description["version"] > _VERSION:
+        raise ValueError(
+            f"{path}: version: written by a newer tcae ({description['version']} > {_VERSION})"
+        )

@@ -1,0 +1,128 @@
+"""Dataclasses to plain values and back, with errors that name the field."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+T = TypeVar("T")
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass as dicts, lists, strings, numbers, booleans and None: fit for YAML and JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [to_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def from_plain(cls: type[T], plain: Any, source: str, prefix: str = "") -> T:
+    """Build a dataclass from what `to_plain` made; a field left out keeps its default.
+
+    Args:
+        cls: The dataclass.
+        plain: Mapping from field name to plain value.
+        source: Where the values come from, named in errors (a file's path).
+        prefix: Dotted path of the field that holds this dataclass.
+
+    Raises:
+        ValueError: A field is unknown, missing, or of the wrong type; its dotted name is told.
+    """
+    if not isinstance(plain, Mapping):
+        raise ValueError(f"{source}: {prefix.rstrip('.') or 'content'}: need named fields")
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for name in plain:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f", did you mean {prefix}{near[0]}?" if near else ""
+            raise ValueError(f"{source}: {prefix}{name}: unknown field{hint}")
+    values = {
+        name: _convert(hints[name], value, source, prefix + name) for name, value in plain.items()
+    }
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        where = f"{source}: {prefix.rstrip('.')}".rstrip(": ")
+        raise ValueError(f"{where}: {error}") from None
+
+
+def differences(a: Any, b: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted names of the fields in which two plain mappings differ, with both values.
+
+    Example:
+        >>> differences({"x": {"y": 1}, "z": 0}, {"x": {"y": 2}, "z": 0})
+        {'x.y': (1, 2)}
+    """
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        found: dict[str, tuple[Any, Any]] = {}
+        for name in [*a, *(n for n in b if n not in a)]:
+            found |= differences(a.get(name), b.get(name), f"{prefix}{name}.")
+        return found
+    return {} if a == b else {prefix.rstrip("."): (a, b)}
+
+
+def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
+    """The value as the type that the field declares."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _convert(args[0], value, source, name)
+    if origin in (Union, types.UnionType):
+        return _convert_union(args, value, source, name)
+    if dataclasses.is_dataclass(hint):
+        return from_plain(typing.cast(type, hint), value, source, name + ".")
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return _convert_tuple(args, value, source, name)
+    if origin is dict and isinstance(value, Mapping):
+        return {
+            key: _convert(args[1], item, source, f"{name}.{key}") for key, item in value.items()
+        }
+    if origin is Literal and value in args:
+        return value
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint in (int, bool, str, type(None)) and type(value) is hint:
+        return value
+    raise ValueError(f"{source}: {name}: need {_describe(hint)}, got {value!r}")
+
+
+def _convert_union(args: tuple[Any, ...], value: Any, source: str, name: str) -> Any:
+    for arg in args:
+        try:
+            return _convert(arg, value, source, name)
+        except ValueError as error:
+            # A dataclass among the choices has more to say than "none of these fits".
+            if dataclasses.is_dataclass(arg) and isinstance(value, Mapping):
+                raise error from None
+    wanted = " or ".join(_describe(arg) for arg in args)
+    raise ValueError(f"{source}: {name}: need {wanted}, got {value!r}")
+
+
+def _convert_tuple(args: tuple[Any, ...], value: Any, source: str, name: str) -> tuple[Any, ...]:
+    kinds = args[:1] * len(value) if args[-1] is Ellipsis else args
+    if len(kinds) != len(value):
+        raise ValueError(f"{source}: {name}: need {len(kinds)} values, got {len(value)}")
+    return tuple(
+        _convert(kind, item, source, f"{name}[{i}]")
+        for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
+    )
+
+
+def _describe(hint: Any) -> str:
+    if hint is type(None):
+        return "nothing"
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) is None:
+        return getattr(hint, "__name__", str(hint))
+    return str(hint).replace("typing.", "")
