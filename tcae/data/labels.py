@@ -1,0 +1,167 @@
+"""Label tables: which action units are active in which packed frame."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcae.data.shards import PackedDataset
+
+log = logging.getLogger(__name__)
+
+_CELLS = {"0": 0.0, "1": 1.0, "9": np.nan, "": np.nan}
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Labels of packed frames, sorted by frame.
+
+    Attributes:
+        names: The A action units, as the file's header names them.
+        values: (n, A) float32: 0, 1, or NaN where unknown.
+        subjects: The n persons' names, for subject-exclusive folds.
+        frame_index: (n,) int64, each row's index into `dataset.frames`.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float32]
+    subjects: tuple[str, ...]
+    frame_index: NDArray[np.int64]
+
+
+class _Row(NamedTuple):
+    subject: str
+    values: tuple[float, ...]
+    line: int
+
+
+def read_labels(path: str | os.PathLike[str], dataset: PackedDataset) -> LabelTable:
+    """Read a label table and find its frames in a packed data set.
+
+    The CSV file has the header `frame,subject,<one column per AU>`. A frame is named
+    "video/track/number" as `PackedDataset.name` does, or "video/number" where only one of the
+    video's tracks has that frame. A cell is 0, 1, or unknown: empty or 9. Rows of frames that are
+    not packed, and repeated equal rows, are counted in one warning line each.
+
+    Args:
+        path: The CSV file.
+        dataset: The packed frames it speaks of.
+
+    Raises:
+        ValueError: The file is malformed, contradicts itself or names no packed frame.
+        OSError: The file cannot be read.
+    """
+    path = Path(path)
+    finder = _FrameFinder(dataset)
+    rows: dict[int, _Row] = {}
+    missing: list[str] = []
+    repeated: list[str] = []
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        try:
+            reader = csv.reader(file)
+            names = _header(path, next(reader, []))
+            for cells in reader:
+                if not any(cell.strip() for cell in cells):
+                    continue
+                name, row = _row(path, reader.line_num, names, cells)
+                frame = finder.find(f"{path}:{row.line}", name)
+                if frame is None:
+                    missing.append(name)
+                elif frame in rows:
+                    _check_repetition(path, name, rows[frame], row)
+                    repeated.append(name)
+                else:
+                    rows[frame] = row
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path}: not a CSV text file: {error}") from error
+    if not rows:
+        raise ValueError(
+            f"{path}: none of its {len(missing)} frames is packed in {dataset.path}, "
+            f"where the first is named {dataset.name(0)}"
+        )
+    if missing:
+        log.warning(
+            "%s: %d rows name frames that are not packed, as %s", path, len(missing), missing[0]
+        )
+    if repeated:
+        log.warning("%s: %d rows repeat another row, as %s", path, len(repeated), repeated[0])
+    frames = sorted(rows)
+    return LabelTable(
+        names,
+        np.array([rows[i].values for i in frames], np.float32).reshape(len(frames), len(names)),
+        tuple(rows[i].subject for i in frames),
+        np.array(frames, np.int64),
+    )
+
+
+def _header(path: Path, cells: list[str]) -> tuple[str, ...]:
+    cells = [cell.strip() for cell in cells]
+    if cells[:2] != ["frame", "subject"] or len(cells) < 3:
+        raise ValueError(
+            f"{path}: its header must be frame,subject,<AU columns>, not {','.join(cells)!r}"
+        )
+    names = tuple(cells[2:])
+    if len(set(names)) < len(names) or not all(names):
+        raise ValueError(f"{path}: empty or repeated column name in its header")
+    return names
+
+
+def _row(path: Path, line: int, names: tuple[str, ...], cells: list[str]) -> tuple[str, _Row]:
+    """Frame name and contents of one line."""
+    cells = [cell.strip() for cell in cells]
+    if len(cells) != len(names) + 2:
+        raise ValueError(f"{path}:{line}: {len(cells)} cells, the header has {len(names) + 2}")
+    if not cells[0] or not cells[1]:
+        raise ValueError(f"{path}:{line}: empty frame or subject")
+    for name, cell in zip(names, cells[2:], strict=True):
+        if cell not in _CELLS:
+            raise ValueError(
+                f"{path}:{line}: column {name} holds {cell!r}; it must be 0, 1, or empty or 9 "
+                "for unknown"
+            )
+    return cells[0], _Row(cells[1], tuple(_CELLS[cell] for cell in cells[2:]), line)
+
+
+def _check_repetition(path: Path, name: str, first: _Row, second: _Row) -> None:
+    same = first.subject == second.subject and np.array_equal(
+        first.values, second.values, equal_nan=True
+    )
+    if not same:
+        raise ValueError(
+            f"{path}:{second.line}: frame {name} is labelled otherwise than on line {first.line}"
+        )
+
+
+class _FrameFinder:
+    """Finds packed frames by name."""
+
+    def __init__(self, dataset: PackedDataset) -> None:
+        self._frames = dataset.frames["frame"]
+        starts = np.searchsorted(dataset.frames["clip"], np.arange(len(dataset.clips) + 1))
+        self._spans: dict[str, list[tuple[int, int]]] = {}
+        for clip, span in zip(dataset.clips, zip(starts[:-1], starts[1:], strict=True), strict=True):
+            for key in (clip.video, f"{clip.video}/{clip.track}"):
+                self._spans.setdefault(key, []).append(span)
+
+    def find(self, where: str, name: str) -> int | None:
+        """Index of the frame, None if it is not packed; ValueError if several have that name."""
+        prefix, _, number = name.rpartition("/")
+        if not prefix or not number.isdecimal():
+            raise ValueError(
+                f"{where}: frame must be video/track/number or video/number, not {name!r}"
+            )
+        found = []
+        for start, end in self._spans.get(prefix, []):
+            place = start + int(np.searchsorted(self._frames[start:end], int(number)))
+            if place < end and self._frames[place] == int(number):
+                found.append(place)
+        if len(found) > 1:
+            raise ValueError(f"{where}: several tracks have frame {name}; name the track too")
+        return found[0] if found else None

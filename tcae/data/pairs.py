@@ -1,0 +1,257 @@
+"""Pairs of frames of one face, drawn as a pure function of (seed, step, rank, world size)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from tcae.data.shards import PackedDataset, ShardError
+from tcae.data.splits import SPLITS, TRAIN_SHARE, VAL_SHARE, Split, split_of
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 100  # redraws of one pair before the data set counts as unreadable
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """How pairs of frames are drawn and cropped.
+
+    The released code's values are: same "track", split "identity", crop_min 0.78125 and crop_max
+    0.875 (200 and 224 of 256 pixels), crop_size_per "epoch", flip False.
+
+    Attributes:
+        same: Both frames come from one "track" or from one "video".
+        split: Train, validate and test on different persons ("identity": 75/15/10 % of them), or on
+            the first 75, next 15 and last 10 % of each track's frames ("time", for few persons).
+        split_seed: Deals the identities to the splits; apart from the training seed, so that runs
+            with several seeds share their test persons.
+        crop_min: Smallest side of the random training crop, as a fraction of the picture.
+        crop_max: Largest side of it. Validation and test take the middle of the two, centred.
+        crop_size_per: A new crop side for each "pair", or one for each "epoch" (of as many pairs
+            as there are identities). Positions are always drawn for source and target apart.
+        flip: Mirror half of the training pairs (both frames alike).
+    """
+
+    same: Literal["track", "video"] = "track"
+    split: Literal["identity", "time"] = "identity"
+    split_seed: int = 0
+    crop_min: float = 0.8
+    crop_max: float = 0.95
+    crop_size_per: Literal["pair", "epoch"] = "pair"
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop_min <= self.crop_max <= 1:
+            raise ValueError(
+                "pairs.crop_min and pairs.crop_max must satisfy 0 < min <= max <= 1, "
+                f"not {self.crop_min} and {self.crop_max}"
+            )
+
+
+class PairBatches(Dataset[dict[str, Tensor]]):
+    """Batches of frame pairs; item `step` is this rank's batch of that step.
+
+    The pairs form one endless sequence: each identity once, in a random order, then each once more,
+    and so on. Step `s` takes `batch_size * world_size` of them, shared out by rank. A pair depends
+    on the seed, the split and its place in the sequence alone. Use it with
+    `DataLoader(batches, batch_size=None, sampler=range(first_step, steps))`.
+
+    Args:
+        dataset: Packed frames.
+        split: "train" (random crops and flips), "val" or "test" (centre crops).
+        batch_size: Pairs per rank.
+        seed: Seed of the run.
+        rank: This process's number.
+        world_size: Number of processes.
+        image_size: Side of the pictures that come out.
+        config: See `PairsConfig`.
+
+    Attributes:
+        identities: Names of the persons in this split, sorted.
+        failures: Unreadable frames met so far by this object (each worker process has its own; the
+            batches carry the number as "failures").
+
+    Raises:
+        ValueError: Nothing to draw pairs from in this split, or an impossible batch.
+    """
+
+    def __init__(
+        self,
+        dataset: PackedDataset,
+        split: Split,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        image_size: int | None = None,
+        config: PairsConfig | None = None,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {SPLITS}, not {split!r}")
+        if batch_size < 1 or not 0 <= rank < world_size:
+            raise ValueError(f"impossible batch_size {batch_size}, rank {rank} of {world_size}")
+        self.dataset, self.split, self.seed = dataset, split, seed
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+        self.image_size = image_size or dataset.image_size
+        self.config = config or PairsConfig()
+        self.failures = 0
+        self._warned: set[str] = set()
+        self._frames, self._groups, self._persons = self._eligible()
+        if not len(self._persons):
+            raise ValueError(self._emptiness())
+        self.identities = [dataset.identity(int(self._frames[a])) for a in self._persons]
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        """Batch of one step.
+
+        Returns:
+            "source" and "target" uint8 (B, 3, S, S) RGB, "frames" int64 (B, 2) with the two indices
+            into `dataset.frames`, and "failures" int64 (), unreadable frames met in this batch.
+
+        Raises:
+            ShardError: Hardly any frame of the data set can be read.
+        """
+        if get_worker_info() is not None:
+            cv2.setNumThreads(0)  # OpenCV's thread pool does not survive a fork
+        size, before = self.image_size, self.failures
+        pictures = np.empty((2, self.batch_size, size, size, 3), np.uint8)
+        frames = np.empty((self.batch_size, 2), np.int64)
+        first = (step * self.world_size + self.rank) * self.batch_size
+        for i in range(self.batch_size):
+            frames[i], pictures[:, i] = self._pair(first + i)
+        source, target = torch.from_numpy(pictures).permute(0, 1, 4, 2, 3).contiguous()
+        failures = torch.tensor(self.failures - before)
+        batch = {"source": source, "target": target, "frames": torch.from_numpy(frames)}
+        return {**batch, "failures": failures}
+
+    def _pair(self, place: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Frame numbers (2,) and pictures (2, S, S, 3) of the pair at a place in the sequence."""
+        epoch, turn = divmod(place, len(self._persons))
+        person = int(self._order(epoch)[turn])
+        error: ShardError | None = None
+        for attempt in range(_ATTEMPTS):
+            # A pair that cannot be read is redrawn: at first with the same person, then with others.
+            random = self._random(1, place, attempt)
+            if attempt >= _ATTEMPTS // 10:
+                person = int(random.integers(len(self._persons)))
+            frames = self._two_frames(person, random)
+            try:
+                return frames, self._crop([self.dataset.read(int(i)) for i in frames], random, epoch)
+            except ShardError as failure:
+                error = failure
+                self._count_failure(failure)
+        raise ShardError(f"no readable pair in {_ATTEMPTS} draws; the last: {error}")
+
+    def _two_frames(self, person: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """Any frame of the person, then another one of the same track or video."""
+        start, end = self._bounds(self._persons, person)
+        one = int(random.integers(start, end))
+        group = int(np.searchsorted(self._groups, one, side="right")) - 1
+        start, end = self._bounds(self._groups, group)
+        other = int(random.integers(start, end - 1))
+        other += other >= one
+        return self._frames[[one, other]]
+
+    def _crop(
+        self, pictures: list[NDArray[np.uint8]], random: np.random.Generator, epoch: int
+    ) -> NDArray[np.uint8]:
+        """Both pictures (2, S, S, 3), cropped, resized and perhaps mirrored."""
+        config, full = self.config, self.dataset.image_size
+        train = self.split == "train"
+        share = (config.crop_min + config.crop_max) / 2
+        if train:
+            source = random if config.crop_size_per == "pair" else self._random(2, epoch)
+            share = source.uniform(config.crop_min, config.crop_max)
+        side = max(round(share * full), 1)
+        mirror = train and config.flip and random.random() < 0.5
+        result = np.empty((2, self.image_size, self.image_size, 3), np.uint8)
+        for picture, out in zip(pictures, result, strict=True):
+            y, x = random.integers(0, full - side + 1, 2) if train else [(full - side) // 2] * 2
+            cropped = resize(picture[y : y + side, x : x + side], self.image_size)
+            out[:] = cropped[:, ::-1] if mirror else cropped
+        return result
+
+    def _eligible(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Frames of this split that have a partner; starts of their groups and persons in there."""
+        clip = self.dataset.frames["clip"].astype(np.int64)
+        clips = self.dataset.clips
+        person_of = _numbered([c.identity for c in clips])
+        key = [c[:2] if self.config.same == "video" else c for c in clips]
+        group_of = _numbered(key)
+        if self.config.split == "identity":
+            seed = self.config.split_seed
+            inside = np.array([split_of(c.identity, seed) == self.split for c in clips])[clip]
+        else:
+            inside = self._inside_in_time(clip)
+        frames = np.flatnonzero(inside)
+        group = group_of[clip[frames]]
+        frames = frames[np.bincount(group, minlength=1)[group] > 1]
+        clip = clip[frames]
+        return frames, _starts(group_of[clip]), _starts(person_of[clip])
+
+    def _inside_in_time(self, clip: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each frame lies in this split's part of its track."""
+        length = np.bincount(clip)[clip]
+        place = np.arange(len(clip)) - np.searchsorted(clip, clip)
+        low = {"train": 0.0, "val": TRAIN_SHARE, "test": TRAIN_SHARE + VAL_SHARE}[self.split]
+        high = {"train": TRAIN_SHARE, "val": TRAIN_SHARE + VAL_SHARE, "test": 1.0}[self.split]
+        return (np.ceil(length * low) <= place) & (place < np.ceil(length * high))
+
+    def _emptiness(self) -> str:
+        names = {c.identity for c in self.dataset.clips}
+        text = f"{self.dataset.path}: no pair of frames for the {self.split} split"
+        if self.config.split == "identity":
+            return (
+                f"{text} among {len(names)} identities; --pairs.split time splits every track in "
+                "time instead, --pairs.split-seed deals the identities anew"
+            )
+        return f"{text}: its tracks are too short; --pairs.same video joins the tracks of a video"
+
+    def _bounds(self, starts: NDArray[np.int64], i: int) -> tuple[int, int]:
+        end = starts[i + 1] if i + 1 < len(starts) else len(self._frames)
+        return int(starts[i]), int(end)
+
+    def _random(self, *purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, SPLITS.index(self.split), *purpose])
+
+    def _shuffled(self, epoch: int) -> NDArray[np.int64]:
+        return self._random(0, epoch).permutation(len(self._persons))
+
+    def _count_failure(self, error: ShardError) -> None:
+        self.failures += 1
+        file = str(error).partition(":")[0]
+        if file not in self._warned:
+            self._warned.add(file)
+            log.warning("%s; drawing other pairs instead", error)
+
+
+def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Square (S, S, 3) picture at another size: averaging when it shrinks, else bilinear."""
+    if picture.shape[0] == size:
+        return picture
+    method = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
+    return cv2.resize(picture, (size, size), interpolation=method)  # type: ignore[return-value]
+
+
+def _numbered(keys: list[object]) -> NDArray[np.int64]:
+    """For each item of a sorted list the number of its run of equal items."""
+    change = [i > 0 and key != keys[i - 1] for i, key in enumerate(keys)]
+    return np.cumsum(np.array(change, dtype=np.int64))
+
+
+def _starts(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places at which a run of equal labels begins."""
+    if not len(labels):
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))

@@ -1,0 +1,36 @@
+"""Which identities are trained on, validated on and tested on."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+TRAIN_SHARE, VAL_SHARE = 0.75, 0.15  # the test split has the remaining 0.10 (paper, section 4.1)
+
+
+def split_of(identity: str, seed: int = 0) -> Split:
+    """Split of one identity: a seeded hash of its name, whatever else the data holds.
+
+    Args:
+        identity: Name of the person.
+        seed: Another seed deals the identities anew.
+
+    Returns:
+        "train" (75 %), "val" (15 %) or "test" (10 %).
+
+    Example:
+        >>> split_of("id09238", seed=0) == split_of("id09238", seed=0)
+        True
+    """
+    digest = hashlib.sha256(f"{seed}\0{identity}".encode("utf-8", "surrogateescape")).digest()
+    return split_at(int.from_bytes(digest[:8], "big") / 2**64)
+
+
+def split_at(position: float) -> Split:
+    """Split that a position in [0, 1) falls into: the first 75 %, the next 15 %, the rest."""
+    if position < TRAIN_SHARE:
+        return "train"
+    return "val" if position < TRAIN_SHARE + VAL_SHARE else "test"
