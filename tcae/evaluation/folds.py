@@ -1,0 +1,91 @@
+"""Folds that never share a person: frames of one subject are all in the same fold."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def subject_folds(subjects: Sequence[str], folds: int = 3, seed: int = 0) -> dict[str, int]:
+    """Deals the subjects to folds of about equal size.
+
+    Subjects are ranked by their number of frames and dealt in rounds of one subject per fold, the
+    places within a round drawn by a hash of seed and name. So the result depends on nothing but
+    who has how many frames, and on the seed; folds differ by at most one subject, and by no more
+    frames than the largest subject has.
+
+    Args:
+        subjects: the subject of every frame, in any order.
+        folds: number of folds, 2 or more.
+        seed: another seed deals another hand.
+
+    Returns:
+        The fold, 0 to ``folds - 1``, of each subject.
+
+    Raises:
+        ValueError: fewer than two folds, or fewer subjects than folds.
+    """
+    frames = Counter(subjects)
+    if folds < 2:
+        raise ValueError(f"folds: {folds} came, 2 or more are needed")
+    if len(frames) < folds:
+        raise ValueError(
+            f"folds: {folds} folds need as many labelled subjects or more, {len(frames)} came"
+        )
+    ranked = sorted(frames, key=lambda name: (-frames[name], _draw(name, seed, "rank")))
+    dealt: dict[str, int] = {}
+    for start in range(0, len(ranked), folds):
+        hand = sorted(ranked[start : start + folds], key=lambda name: _draw(name, seed, "deal"))
+        dealt.update((name, place) for place, name in enumerate(hand))
+    return dict(sorted(dealt.items()))
+
+
+def read_folds(path: Path, subjects: Sequence[str]) -> dict[str, int]:
+    """Reads the folds from a CSV file with the columns ``subject`` and ``fold``.
+
+    Folds may have any names; they are numbered from 0 in the order of their names (numbers before
+    words). Subjects of the file without labelled frames are ignored.
+
+    Args:
+        path: the file.
+        subjects: the subject of every labelled frame, in any order.
+
+    Raises:
+        ValueError: a column or a subject is missing, a subject has two folds, or the labelled
+            subjects are all in one fold.
+        OSError: the file cannot be read.
+    """
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if not {"subject", "fold"} <= set(reader.fieldnames or ()):
+            raise ValueError(
+                f"{path}: columns {', '.join(reader.fieldnames or ('none',))} came, "
+                "subject and fold are needed"
+            )
+        named: dict[str, str] = {}
+        for row in reader:
+            subject, fold = (row["subject"] or "").strip(), (row["fold"] or "").strip()
+            if not subject or not fold:
+                raise ValueError(f"{path}: line {reader.line_num} lacks a subject or a fold")
+            if named.setdefault(subject, fold) != fold:
+                raise ValueError(
+                    f"{path}: subject {subject} is in folds {named[subject]} and {fold}"
+                )
+    wanted = sorted(set(subjects))
+    missing = [subject for subject in wanted if subject not in named]
+    if missing:
+        raise ValueError(
+            f"{path}: {len(missing)} of {len(wanted)} labelled subjects have no fold, "
+            f"first {missing[0]}"
+        )
+    names = sorted({named[s] for s in wanted}, key=lambda n: (not n.isdecimal(), n.zfill(12), n))
+    if len(names) < 2:
+        raise ValueError(f"{path}: all labelled subjects are in one fold, 2 or more are needed")
+    return {subject: names.index(named[subject]) for subject in wanted}
+
+
+def _draw(name: str, seed: int, purpose: str) -> str:
+    return hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).hexdigest()

@@ -1,0 +1,217 @@
+"""The linear probe of the paper (section 4.1): what a frozen embedding says about action units.
+
+Batch normalisation and one linear layer without bias, one sigmoid per action unit, trained with
+class-balanced binary cross entropy on labels that may be partly unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from tcae.evaluation.metrics import Array
+
+_FORMAT = "tcae.probe/1"
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """How the probe is trained; the number of steps does not depend on the number of frames."""
+
+    steps: int = 2000
+    """Optimiser steps."""
+    batch_size: int = 1024
+    """Frames per step (all of them if there are fewer)."""
+    learning_rate: float = 3e-3
+    """Peak learning rate of AdamW; it falls to zero along a half cosine."""
+    weight_decay: float = 1e-2
+    """Decoupled weight decay of the linear layer."""
+
+
+class LinearProbe(nn.Module):
+    """Maps (N, D) embeddings to (N, A) logits: BatchNorm1d(D), then Linear(D, A, bias=False).
+
+    Attributes:
+        names: the A action units.
+        embedding: which embedding it reads, ``"au"`` or ``"pose"``.
+        encoder: fingerprint of the encoder it was trained on, see `tcae.evaluation.embedding`.
+    """
+
+    def __init__(
+        self, width: int, names: Sequence[str], embedding: str = "au", encoder: str = ""
+    ) -> None:
+        super().__init__()
+        self.names, self.embedding, self.encoder = tuple(names), embedding, encoder
+        # The features are frozen, so the running statistics are to be the plain averages over
+        # all batches (momentum=None), not over the last few.
+        self.norm = nn.BatchNorm1d(width, momentum=None)
+        self.linear = nn.Linear(width, len(self.names), bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (N, A) of features (N, D)."""
+        logits: Tensor = self.linear(self.norm(features))
+        return logits
+
+    @torch.inference_mode()
+    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities (N, A) of features (N, D), with the running statistics."""
+        self.eval()
+        device = self.linear.weight.device
+        parts = [
+            self(torch.from_numpy(features[start : start + 8192]).to(device)).sigmoid().cpu()
+            for start in range(0, len(features), 8192)
+        ]
+        return torch.cat(parts).numpy() if parts else np.zeros((0, len(self.names)), np.float32)
+
+
+def class_weights(labels: Array) -> tuple[Array, Array]:
+    """Weights of the negative and of the positive labels of each unit, inverse to their frequency.
+
+    With n known labels of a unit, n1 of them positive and n0 negative, a positive weighs
+    n / (2 n1) and a negative n / (2 n0): both classes sum to n / 2, and the mean weight is 1. A
+    unit with one class only has nothing to separate: both weights are 0.
+
+    Args:
+        labels: (N, A) 0, 1 or NaN = unknown.
+
+    Returns:
+        Weights of a negative and of a positive label, (A,) each.
+    """
+    positives = np.nansum(labels, axis=0)
+    known = (~np.isnan(labels)).sum(axis=0)
+    negatives = known - positives
+    both = (positives > 0) & (negatives > 0)
+    half = np.where(both, known, 0) / 2
+    return half / np.where(both, negatives, 1), half / np.where(both, positives, 1)
+
+
+def fit_probe(
+    features: NDArray[np.float32],
+    labels: Array,
+    names: Sequence[str],
+    *,
+    config: ProbeConfig | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    advance: Callable[[int], object] | None = None,
+) -> LinearProbe:
+    """Trains a probe. Units with one class only are left out of it: compare ``probe.names``.
+
+    Args:
+        features: (N, D) embeddings, all finite.
+        labels: (N, A) 0, 1 or NaN = unknown; unknown labels add nothing to the loss.
+        names: the A action units.
+        config: how to train.
+        seed: of the initial weights and of the order of the frames; on a CPU the same seed gives
+            the same bits.
+        device: where to train.
+        advance: called with the number of steps just done, for a progress bar.
+
+    Raises:
+        ValueError: fewer than two frames, or no unit that has both classes.
+    """
+    config = config or ProbeConfig()
+    negative, positive = class_weights(labels)
+    learnable = np.flatnonzero(positive)
+    if len(features) < 2 or not len(learnable):
+        raise ValueError(
+            f"labels: {len(features)} labelled frames came and {len(learnable)} action units with "
+            "both positive and negative frames among them, at least 2 and 1 are needed"
+        )
+    labels = labels[:, learnable]
+    weight = np.where(labels == 1, positive[learnable], negative[learnable])
+    x, y, w = (
+        torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
+        for array in (features, np.nan_to_num(labels), np.where(np.isnan(labels), 0, weight))
+    )
+    generator = torch.Generator().manual_seed(seed)
+    probe = LinearProbe(features.shape[1], [names[a] for a in learnable])
+    bound = features.shape[1] ** -0.5
+    nn.init.uniform_(probe.linear.weight, -bound, bound, generator=generator)
+    _train(probe.to(device), x, y, w, config, generator, advance)
+    return probe.eval()
+
+
+def _train(
+    probe: LinearProbe,
+    x: Tensor,
+    y: Tensor,
+    weight: Tensor,
+    config: ProbeConfig,
+    generator: torch.Generator,
+    advance: Callable[[int], object] | None,
+) -> None:
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": probe.linear.parameters(), "weight_decay": config.weight_decay},
+            {"params": probe.norm.parameters(), "weight_decay": 0.0},
+        ],
+        lr=config.learning_rate,
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    size = min(config.batch_size, len(x))
+    per_epoch = len(x) // size
+    probe.train()
+    for step in range(config.steps):
+        if step % per_epoch == 0:
+            order = torch.randperm(len(x), generator=generator).to(x.device)
+        at = step % per_epoch * size
+        rows = order[at : at + size]
+        loss = binary_cross_entropy_with_logits(probe(x[rows]), y[rows], weight[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if advance is not None:
+            advance(1)
+
+
+def save_probe(path: Path, probe: LinearProbe) -> None:
+    """Writes a probe to a safetensors file, whole or not at all."""
+    meta = {
+        "format": _FORMAT,
+        "names": json.dumps(probe.names),
+        "embedding": probe.embedding,
+        "encoder": probe.encoder,
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    save_file({k: v.contiguous() for k, v in probe.state_dict().items()}, partial, metadata=meta)
+    os.replace(partial, path)
+
+
+def load_probe(path: Path, device: str | torch.device = "cpu") -> LinearProbe:
+    """Reads a probe from its file, or from ``probe.safetensors`` in the directory of a probe run.
+
+    Raises:
+        ValueError: there is no such file, or it is not a probe.
+    """
+    file = path / "probe.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise ValueError(f"{file}: no such file; a probe comes from `python -m tcae.probe`")
+    try:
+        with safe_open(file, framework="pt", device=str(device)) as stored:
+            meta = stored.metadata() or {}
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{file}: not a readable safetensors file ({error})") from error
+    if meta.get("format") != _FORMAT:
+        raise ValueError(
+            f"{file}: not a probe of this version: format {meta.get('format')!r} came, "
+            f"{_FORMAT!r} is needed"
+        )
+    names = json.loads(meta["names"])
+    width = tensors["linear.weight"].shape[1]
+    probe = LinearProbe(width, names, meta["embedding"], meta["encoder"])
+    probe.load_state_dict(tensors)
+    return probe.to(device).eval()

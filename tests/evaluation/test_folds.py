@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tcae.evaluation.folds import read_folds, subject_folds
+
+sizes = st.lists(st.integers(1, 50), min_size=2, max_size=25)
+
+
+def frames_of(sizes: list[int]) -> list[str]:
+    return [f"S{i:03d}" for i, size in enumerate(sizes) for _ in range(size)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes, st.integers(2, 6), st.integers(0, 99), st.randoms(use_true_random=False))
+def test_folds_are_even_and_independent_of_order(sizes, folds, seed, random):
+    if len(sizes) < folds:
+        sizes = [*sizes, *[1] * folds]
+    subjects = frames_of(sizes)
+    dealt = subject_folds(subjects, folds, seed)
+    assert set(dealt) == set(subjects) and set(dealt.values()) == set(range(folds))
+    people = Counter(dealt.values())
+    assert max(people.values()) - min(people.values()) <= 1
+    frames = Counter(dealt[s] for s in subjects)
+    assert max(frames.values()) - min(frames.values()) <= max(sizes)
+    random.shuffle(subjects)
+    assert subject_folds(subjects, folds, seed) == dealt
+
+
+def test_the_seed_matters():
+    subjects = frames_of([5] * 12)
+    assert len({tuple(subject_folds(subjects, 3, seed).values()) for seed in range(10)}) > 5
+
+
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [(1, "folds: 1 came"), (3, "3 folds need as many labelled subjects or more, 2 came")],
+)
+def test_impossible_folds(folds, message):
+    with pytest.raises(ValueError, match=message):
+        subject_folds(["a", "a", "b"], folds)
+
+
+def write(tmp_path, text: str):
+    path = tmp_path / "folds.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_folds_from_a_file(tmp_path):
+    path = write(tmp_path, "\ufefffold,subject\n10,F001\n2,F002\n2,M001\n10,F001\n3,unlabelled\n")
+    assert read_folds(path, ["F001", "M001", "F002", "F001"]) == {"F001": 1, "F002": 0, "M001": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "columns none came, subject and fold are needed"),
+        ("name,fold\na,1\n", "columns name, fold came"),
+        ("subject,fold\na,1\n", "1 of 2 labelled subjects have no fold, first b"),
+        ("subject,fold\na,1\nb,2\na,2\n", "subject a is in folds 1 and 2"),
+        ("subject,fold\na,1\nb\n", "line 3 lacks a subject or a fold"),
+        ("subject,fold\na,1\nb,1\nc,2\n", "all labelled subjects are in one fold"),
+    ],
+)
+def test_bad_fold_files_are_named(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        read_folds(write(tmp_path, text), ["a", "b"])
+    assert "folds.csv" in str(caught.value)
