@@ -1,0 +1,92 @@
+"""The decoder: two embeddings of one kind to the motion between their images (Fig. 3, bottom)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Decoder(nn.Module):
+    """Blocks of bilinear x2 up-sampling and convolution, from the embeddings to the image's size.
+
+    A block that ends at side r has `base_filters * min(image_size / 2r, 8)` channels, the last 3.
+
+    Args:
+        image_size: side of the motion, a power of two from 32.
+        base_filters: channels of the last but one block.
+        embedding_size: channels of each embedding, D.
+        conv_bias: whether layers in front of a batch norm have a bias.
+        start: side of the first map. 1: the embeddings themselves; larger: a fully connected
+            layer makes it.
+        leading_relu: whether a ReLU cuts the embeddings before everything else.
+        mask_tanh: whether the mask's logit goes through the tanh too.
+        zero_init: start from the identity warp (last convolution zero).
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        base_filters: int,
+        embedding_size: int,
+        conv_bias: bool,
+        start: int,
+        leading_relu: bool,
+        mask_tanh: bool,
+        zero_init: bool,
+    ) -> None:
+        super().__init__()
+
+        def width(side: int) -> int:
+            return base_filters * min(image_size // (2 * side), 8)
+
+        self.mask_tanh = mask_tanh
+        self.leading_relu = nn.ReLU() if leading_relu else nn.Identity()
+        inputs = 2 * embedding_size
+        if start == 1:
+            self.start: nn.Module = nn.Unflatten(1, (inputs, 1, 1))
+        else:
+            self.start = _start(inputs, width(start), start, conv_bias)
+            inputs = width(start)
+        blocks: list[nn.Module] = []
+        side = 2 * start
+        while side < image_size:
+            blocks.append(_block(inputs, width(side), conv_bias))
+            inputs, side = width(side), 2 * side
+        self.blocks = nn.Sequential(*blocks)
+        self.motion = nn.Sequential(_upsample(), nn.Conv2d(inputs, 3, 3, padding=1))
+        if zero_init:
+            for parameter in self.motion.parameters():
+                nn.init.zeros_(parameter)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Decode the embeddings (N, D) of source and target into one tensor (N, 3, S, S).
+
+        Channels 0 and 1 are the displacement x, y in normalised units, channel 2 the mask's logit.
+        """
+        embeddings = self.leading_relu(torch.cat([source, target], 1))
+        motion = self.motion(self.blocks(self.start(embeddings)))
+        if self.mask_tanh:
+            return motion.tanh()
+        return torch.cat([motion[:, :2].tanh(), motion[:, 2:]], 1)
+
+
+def _upsample() -> nn.Upsample:
+    return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _start(inputs: int, outputs: int, side: int, bias: bool) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, outputs * side * side, bias=bias),
+        nn.Unflatten(1, (outputs, side, side)),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _block(inputs: int, outputs: int, conv_bias: bool) -> nn.Sequential:
+    return nn.Sequential(
+        _upsample(),
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=conv_bias),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )

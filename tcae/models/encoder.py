@@ -1,0 +1,54 @@
+"""The encoder: one image to an AU embedding and a pose embedding (Fig. 3, top)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+BRANCH_LEVELS = 3
+"""Levels that the AU and the pose branch have each for themselves; the others are shared."""
+
+
+class Encoder(nn.Module):
+    """Shared backbone and two branches of stride-2 convolutions, down to a single position.
+
+    Level i of log2(image_size) has `base_filters * min(2**i, 8)` channels; the last one of each
+    branch is the bare embedding.
+
+    Args:
+        image_size: side of the square images, a power of two from 32.
+        base_filters: channels of the first level.
+        embedding_size: channels of each embedding, D.
+        conv_bias: whether convolutions in front of a batch norm have a bias.
+    """
+
+    def __init__(
+        self, image_size: int, base_filters: int, embedding_size: int, conv_bias: bool
+    ) -> None:
+        super().__init__()
+        levels = image_size.bit_length() - 1
+        widths = [3, *(base_filters * min(2**level, 8) for level in range(levels - 1))]
+        shared = levels - BRANCH_LEVELS
+
+        def blocks(first: int, last: int) -> list[nn.Module]:
+            return [_block(widths[i], widths[i + 1], conv_bias) for i in range(first, last)]
+
+        def branch() -> nn.Sequential:
+            embedding = nn.Conv2d(widths[-1], embedding_size, 4, stride=2, padding=1)
+            return nn.Sequential(*blocks(shared, levels - 1), embedding, nn.Flatten())
+
+        self.backbone = nn.Sequential(*blocks(0, shared))
+        self.au_branch = branch()
+        self.pose_branch = branch()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed images (N, 3, S, S) in [0, 1]: phi (AU) and psi (pose), (N, D) each."""
+        features = self.backbone(images)
+        return self.au_branch(features), self.pose_branch(features)
+
+
+def _block(inputs: int, outputs: int, conv_bias: bool) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=conv_bias),
+        nn.BatchNorm2d(outputs),
+        nn.LeakyReLU(0.2, inplace=True),
+    )

@@ -1,0 +1,125 @@
+"""The twin-cycle autoencoder: an encoder and one motion decoder each for AUs and head pose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tcae.models.decoder import Decoder
+from tcae.models.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Encoder and decoders. The field defaults are the preset `default`; see `MODEL_PRESETS`."""
+
+    base_filters: int = 32
+    """Channels of the encoder's first level; deeper levels have up to 8 times as many."""
+    embedding_size: int = 256
+    """Length of the AU embedding and of the pose embedding."""
+    conv_bias: bool = False
+    """Biases on layers that batch norm follows and cancels (paper, released code: on)."""
+    decoder_start: int = 4
+    """Side of the decoders' first map: 1 = the embeddings (paper), 4 = fully connected to 4x4."""
+    leading_relu: bool = False
+    """A ReLU cuts the embeddings before the decoders use them (released code: on; paper: none)."""
+    mask_tanh: bool = True
+    """Tanh on the mask logits too, so that blending weights stay in [0.119, 0.881] (paper: on)."""
+    zero_init: bool = True
+    """Decoders start as the identity warp (paper, released code: PyTorch's default start)."""
+
+    def __post_init__(self) -> None:
+        for name in ("base_filters", "embedding_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, it must be at least 1")
+        if self.decoder_start not in (1, 2, 4, 8, 16):
+            raise ValueError(f"decoder_start is {self.decoder_start}, it must be 1, 2, 4, 8 or 16")
+
+
+MODEL_PRESETS: dict[str, ModelConfig] = {
+    "default": ModelConfig(),
+    "paper": ModelConfig(conv_bias=True, decoder_start=1, zero_init=False),
+    "official": ModelConfig(conv_bias=True, decoder_start=1, zero_init=False, leading_relu=True),
+}
+"""The paper read literally, the released code (14,717,094 parameters at 256x256), and ours."""
+
+
+class Embeddings(NamedTuple):
+    """What the encoder knows of N images: `au` is phi, `pose` is psi, (N, D) each."""
+
+    au: Tensor
+    pose: Tensor
+
+
+class Motion(NamedTuple):
+    """`flow` (N, 2, S, S): x, y in normalised units; `logit` (N, 1, S, S): of the blending mask.
+
+    Both are views of one decoder output.
+    """
+
+    flow: Tensor
+    logit: Tensor
+
+
+class TwinCycle(nn.Module):
+    """Encoder E and decoders D_A, D_p of the paper (sections 3.1, 4.1).
+
+    Args:
+        config: the architecture.
+        image_size: side of the square images: a power of two, at least 32. It sets the number of
+            levels and nothing else.
+
+    Raises:
+        ValueError: if the image size is not a power of two from 32.
+
+    Example:
+        >>> model = TwinCycle(MODEL_PRESETS["official"], image_size=256)
+        >>> sum(p.numel() for p in model.parameters())
+        14717094
+    """
+
+    def __init__(self, config: ModelConfig, image_size: int) -> None:
+        super().__init__()
+        if image_size < 32 or image_size & (image_size - 1):
+            raise ValueError(f"image_size is {image_size}, it must be a power of two from 32")
+        self.config = config
+        self.image_size = image_size
+        size = (image_size, config.base_filters, config.embedding_size, config.conv_bias)
+        options = (config.decoder_start, config.leading_relu, config.mask_tanh, config.zero_init)
+        self.encoder = Encoder(*size)
+        self.au_decoder = Decoder(*size, *options)
+        self.pose_decoder = Decoder(*size, *options)
+
+    def encode(self, images: Tensor) -> Embeddings:
+        """Embed images (N, 3, S, S), float in [0, 1] or uint8.
+
+        Raises:
+            ValueError: if the images do not have this model's size.
+        """
+        wanted = (3, self.image_size, self.image_size)
+        if images.shape[1:] != wanted:
+            raise ValueError(
+                f"images have shape {tuple(images.shape)}, this model needs (N, 3, S, S) "
+                f"with S = image_size = {self.image_size}"
+            )
+        return Embeddings(*self.encoder(unit_range(images)))
+
+    def au_motion(self, source: Tensor, target: Tensor) -> Motion:
+        """T^A: the motion that gives the source the target's AUs, from AU embeddings (N, D)."""
+        return _motion(self.au_decoder(source, target))
+
+    def pose_motion(self, source: Tensor, target: Tensor) -> Motion:
+        """T^p: the motion that gives the source the target's pose, from pose embeddings (N, D)."""
+        return _motion(self.pose_decoder(source, target))
+
+
+def unit_range(images: Tensor) -> Tensor:
+    """Images as float in [0, 1]: uint8 is divided by 255, float is passed on."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def _motion(decoded: Tensor) -> Motion:
+    return Motion(decoded[:, :2], decoded[:, 2:])

@@ -1,0 +1,138 @@
+"""The curriculum: which samples of a batch learn (section 4.1).
+
+The samples of a batch are ranked by their loss, easiest first, and only those in a window of ranks
+are learned from. The window moves on whenever the validation loss has saturated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CurriculumConfig:
+    """When which part of a batch learns. Field defaults are the preset `default`."""
+
+    windows: tuple[tuple[float, float], ...] = ((0.0, 1.0), (0.1, 0.9))
+    """Shares (low, high) of the ranked batch that learn, one after the other (0 = easiest)."""
+    patience: int = 16
+    """Validations without a new best after which the loss counts as saturated."""
+    ranking: Literal["sample", "term"] = "sample"
+    """One ranking by the weighted total (paper), or one per loss term (released code)."""
+
+    def __post_init__(self) -> None:
+        if not self.windows:
+            raise ValueError("windows is empty, it needs at least one (low, high)")
+        for low, high in self.windows:
+            if not 0 <= low < high <= 1:
+                raise ValueError(f"windows holds ({low}, {high}), it needs 0 <= low < high <= 1")
+        if self.patience < 1:
+            raise ValueError(f"patience is {self.patience}, it must be at least 1")
+        if self.ranking not in ("sample", "term"):
+            raise ValueError(f"ranking is {self.ranking!r}, it must be 'sample' or 'term'")
+
+
+CURRICULUM_PRESETS: dict[str, CurriculumConfig] = {
+    "default": CurriculumConfig(),
+    "paper": CurriculumConfig(windows=((0.0, 0.5), (0.1, 0.6), (0.2, 0.7))),
+    "official": CurriculumConfig(
+        windows=((0.0, 0.5), (0.1, 0.6), (0.2, 0.7), (0.3, 0.8), (0.4, 0.9)), ranking="term"
+    ),
+}
+"""The paper's three windows, the released code's five, and ours: everybody first."""
+
+
+class Curriculum:
+    """Turns per-sample losses into the scalar to minimise, and follows the validation loss.
+
+    Example:
+        >>> curriculum = Curriculum(CurriculumConfig(windows=((0.0, 0.5),)))
+        >>> curriculum.loss({"rec": torch.tensor([4.0, 1.0, 3.0, 9.0])}, {"rec": 1.0})
+        tensor(2.)
+    """
+
+    def __init__(self, config: CurriculumConfig) -> None:
+        self.config = config
+        self._window = 0
+        self._best = math.inf
+        self._stale = 0
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """The shares (low, high) of the ranked batch that learn now."""
+        return self.config.windows[self._window]
+
+    def loss(self, terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+        """Mean weighted loss of the samples in the window, a scalar.
+
+        Args:
+            terms: per-sample losses (N,) by name.
+            weights: the weight of each term. Terms of weight 0 are left out.
+        """
+        weighted = [weights[name] * term for name, term in terms.items() if weights[name]]
+        if self.config.ranking == "sample":
+            weighted = [torch.stack(weighted).sum(0)]
+        return torch.stack([self._mean_in_window(losses) for losses in weighted]).sum()
+
+    def observe(self, validation_loss: float) -> bool:
+        """Note the loss of one validation; return whether the window moved on.
+
+        It moves after `patience` validations in which the best loss since the last move was not
+        beaten, and stays once it is at the last window. A loss that is NaN or infinite is passed
+        over: it is never the best, and does not count as a validation.
+        """
+        if not math.isfinite(validation_loss):
+            return False
+        if validation_loss < self._best:
+            self._best, self._stale = validation_loss, 0
+            return False
+        self._stale += 1
+        if self._stale < self.config.patience or self._window + 1 == len(self.config.windows):
+            return False
+        self._window, self._best, self._stale = self._window + 1, math.inf, 0
+        return True
+
+    def state_dict(self) -> dict[str, int | float]:
+        """Where the curriculum is, in plain numbers."""
+        return {"window": self._window, "best": self._best, "stale": self._stale}
+
+    def load_state_dict(self, state: Mapping[str, int | float]) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            ValueError: if the state's window does not exist in this configuration.
+        """
+        window = int(state["window"])
+        if not 0 <= window < len(self.config.windows):
+            raise ValueError(
+                f"the saved curriculum is in window {window}, "
+                f"curriculum.windows has {len(self.config.windows)}"
+            )
+        self._window, self._best, self._stale = window, state["best"], int(state["stale"])
+
+    def _mean_in_window(self, losses: Tensor) -> Tensor:
+        chosen, count = in_window(losses, self.window)
+        return torch.where(chosen, losses, 0.0).sum() / count
+
+
+def in_window(losses: Tensor, window: tuple[float, float]) -> tuple[Tensor, int]:
+    """Which samples are in the window of ranks: a mask (N,), and how many they are.
+
+    This is the one place where a batch is ranked. Ranks floor(low N) to floor(high N) - 1 are in
+    the window, and at least one sample is. Equal losses keep the order of the batch. NaN ranks
+    last, behind infinity, so a window that ends below 1 leaves out as many as fit above it.
+    """
+    count = len(losses)
+    # The small term keeps products such as 0.29 * 100 = 28.999... at the integer that is meant.
+    first = min(math.floor(window[0] * count + 1e-9), count - 1)
+    last = max(math.floor(window[1] * count + 1e-9), first + 1)
+    ranking = losses.detach().argsort(stable=True)
+    chosen = torch.zeros_like(losses, dtype=torch.bool)
+    chosen[ranking[first:last]] = True
+    return chosen, last - first

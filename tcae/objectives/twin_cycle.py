@@ -1,0 +1,265 @@
+"""The losses of the twin cycle, one value per sample and term: Eq. (1)-(6) of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tcae.models.twin_cycle import Embeddings, Motion, TwinCycle, unit_range
+from tcae_ops import blend_warp, blend_warp_l1, warp, warp_l1
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights and switches of the losses. Field defaults are the preset `default`."""
+
+    reconstruction: float = 1.0
+    """Weight of the reconstruction, Eq. (2) (paper: 1, released code: 10)."""
+    sparsity: float = 0.001
+    """Weight lambda_1 of the AU flow's mean absolute value, Eq. (1) (paper: 0.01, code: 0.1)."""
+    cycle: float = 0.1
+    """Weight lambda_2 of the two cycles, Eq. (3), (4) (paper: 0.1, released code: 1)."""
+    embedding: float = 0.005
+    """Weight lambda_3 of the four embedding distances, Eq. (5), (6) (paper: 0.1, code: 1)."""
+    reconstruction_embedding: float = 0.0
+    """Weight of two more distances: the reconstruction's embeddings to the target's (code: 1)."""
+    clamp_sparsity: bool = False
+    """Count the AU flow only as far as it stays in the image, Eq. (1) (released code: on)."""
+    detach_changed: bool = False
+    """Cycles reach the first flow only through the encoder, not the pixels (released code: on)."""
+    detach_embedding_targets: bool = True
+    """Embedding distances move the changed image's embedding only (paper, released code: off)."""
+    scale_embeddings: bool = True
+    """Divide each embedding distance by its target's variance in the batch (paper, code: off)."""
+    joint_batch_norm: bool = True
+    """Encode images of one stage in one pass, with common statistics (paper, code: one by one)."""
+    shrink_validation: bool = False
+    """In eval mode divide embedding distances by N D once more, a slip (released code: on)."""
+    ramp_start: int = 300
+    """Steps of reconstruction and sparsity alone, before cycles and embeddings (paper, code: 0)."""
+    ramp_steps: int = 300
+    """Steps in which the weights of cycles and embeddings then rise linearly (paper, code: 0)."""
+
+    def __post_init__(self) -> None:
+        for name in ("ramp_start", "ramp_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, it must not be negative")
+
+
+_LITERAL = ObjectiveConfig(
+    reconstruction=1.0,
+    sparsity=0.01,
+    cycle=0.1,
+    embedding=0.1,
+    detach_embedding_targets=False,
+    scale_embeddings=False,
+    joint_batch_norm=False,
+    ramp_start=0,
+    ramp_steps=0,
+)
+
+OBJECTIVE_PRESETS: dict[str, ObjectiveConfig] = {
+    "default": ObjectiveConfig(),
+    "paper": _LITERAL,
+    "official": ObjectiveConfig(
+        reconstruction=10.0,
+        sparsity=0.1,
+        cycle=1.0,
+        embedding=1.0,
+        reconstruction_embedding=1.0,
+        clamp_sparsity=True,
+        detach_changed=True,
+        detach_embedding_targets=False,
+        scale_embeddings=False,
+        joint_batch_norm=False,
+        shrink_validation=True,
+        ramp_start=0,
+        ramp_steps=0,
+    ),
+}
+"""The full loss of section 4.1 as it is written, the released code's, and ours."""
+
+
+class Pictures(NamedTuple):
+    """What the model makes of pairs.
+
+    Images (N, 3, S, S) in [0, 1], flows (N, 2, S, S) in normalised units, and blending weights
+    (N, 1, S, S) that sum to 1.
+    """
+
+    reconstruction: Tensor
+    au_changed: Tensor
+    pose_changed: Tensor
+    au_flow: Tensor
+    pose_flow: Tensor
+    au_mask: Tensor
+    pose_mask: Tensor
+
+
+class TwinCycleObjective(nn.Module):
+    """Every term of the paper's full loss (section 4.1) as a vector with one value per pair.
+
+    All pixel terms are means over channels and positions, embedding terms means over the D
+    channels: the normalisation of the full loss. Values are fp32 (fp64 for fp64), also under
+    autocast. Terms: `rec` Eq. (2), `sparsity` (1), `cycle_au` (3), `cycle_pose` (4), `emb_au_phi`
+    and `emb_au_psi` (5), `emb_pose_phi` and `emb_pose_psi` (6), and the released code's
+    `emb_rec_phi` and `emb_rec_psi`.
+
+    Example:
+        >>> objective = TwinCycleObjective(TwinCycle(ModelConfig(), 64), ObjectiveConfig())
+        >>> terms = objective(source, target, step)
+        >>> loss = curriculum.loss(terms, objective.weights(step))
+    """
+
+    def __init__(self, model: TwinCycle, config: ObjectiveConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+
+    def weights(self, step: int | None = None) -> dict[str, float]:
+        """The weight of every term at a step; None: after the ramp."""
+        config = self.config
+        ramp = 1.0 if step is None else self._ramp(step)
+        embedding = ramp * config.embedding
+        extra = ramp * config.reconstruction_embedding
+        return {
+            "rec": config.reconstruction,
+            "sparsity": config.sparsity,
+            "cycle_au": ramp * config.cycle,
+            "cycle_pose": ramp * config.cycle,
+            "emb_au_phi": embedding,
+            "emb_au_psi": embedding,
+            "emb_pose_phi": embedding,
+            "emb_pose_psi": embedding,
+            "emb_rec_phi": extra,
+            "emb_rec_psi": extra,
+        }
+
+    def total(self, terms: Mapping[str, Tensor], step: int | None = None) -> Tensor:
+        """The weighted sum of the terms, (N,)."""
+        weights = self.weights(step)
+        return torch.stack([weights[name] * term for name, term in terms.items()]).sum(0)
+
+    def forward(self, source: Tensor, target: Tensor, step: int | None = None) -> dict[str, Tensor]:
+        """Compute the unweighted terms (N,) of pairs of images (N, 3, S, S), uint8 or in [0, 1].
+
+        Terms whose weight at `step` is 0 are not returned, and what only they need is not computed.
+
+        Raises:
+            ValueError: if the images do not have the model's size, or if embedding distances are to
+                be divided by the variance of a single pair.
+        """
+        weights = self.weights(step)
+        source, target = unit_range(source), unit_range(target)
+        of_source, of_target = self._encode(source, target)
+        au = self.model.au_motion(of_source.au, of_target.au)
+        pose = self.model.pose_motion(of_source.pose, of_target.pose)
+        pair = (source, (au.flow, pose.flow), (au.logit, pose.logit), target)
+        terms, changed = {}, {}
+        if weights["emb_rec_phi"]:
+            terms["rec"], changed["rec"] = blend_warp_l1(
+                *pair, units="normalized", return_warped=True
+            )
+        else:
+            terms["rec"] = blend_warp_l1(*pair, units="normalized")
+        terms["sparsity"] = self._sparsity(au.flow)
+        if weights["cycle_au"] or weights["emb_au_phi"]:
+            changed["au"] = warp(source, au.flow, units="normalized")
+            changed["pose"] = warp(source, pose.flow, units="normalized")
+        found = dict(zip(changed, self._encode(*changed.values()), strict=True))
+        if weights["cycle_au"]:
+            back = self.model.au_motion(found["au"].au, of_source.au)
+            terms["cycle_au"] = self._cycle(changed["au"], back, source)
+            back = self.model.pose_motion(found["pose"].pose, of_source.pose)
+            terms["cycle_pose"] = self._cycle(changed["pose"], back, source)
+        wanted = {
+            "au": Embeddings(of_target.au, of_source.pose),
+            "pose": Embeddings(of_source.au, of_target.pose),
+            "rec": of_target,
+        }
+        for name in changed:
+            terms[f"emb_{name}_phi"] = self._distance(found[name].au, wanted[name].au)
+            terms[f"emb_{name}_psi"] = self._distance(found[name].pose, wanted[name].pose)
+        return {name: term for name, term in terms.items() if weights[name]}
+
+    @torch.no_grad()
+    def pictures(self, source: Tensor, target: Tensor) -> Pictures:
+        """Make the images, flows and masks of pairs to look at. Call it in eval mode.
+
+        In training mode batch norm would count these images in its running statistics.
+        """
+        source = unit_range(source)
+        of_source, of_target = self.model.encode(source), self.model.encode(target)
+        au = self.model.au_motion(of_source.au, of_target.au)
+        pose = self.model.pose_motion(of_source.pose, of_target.pose)
+        flows, logits = (au.flow, pose.flow), (au.logit, pose.logit)
+        masks = torch.softmax(torch.stack(logits), 0)
+        return Pictures(
+            reconstruction=blend_warp(source, flows, logits, units="normalized"),
+            au_changed=warp(source, au.flow, units="normalized"),
+            pose_changed=warp(source, pose.flow, units="normalized"),
+            au_flow=au.flow,
+            pose_flow=pose.flow,
+            au_mask=masks[0],
+            pose_mask=masks[1],
+        )
+
+    def _ramp(self, step: int) -> float:
+        progress = step - self.config.ramp_start
+        if progress >= self.config.ramp_steps:
+            return 1.0
+        return max(progress, 0) / max(self.config.ramp_steps, 1)
+
+    def _encode(self, *images: Tensor) -> list[Embeddings]:
+        if not images or not self.config.joint_batch_norm:
+            return [self.model.encode(image) for image in images]
+        au, pose = self.model.encode(torch.cat(images))
+        parts = zip(au.chunk(len(images)), pose.chunk(len(images)), strict=True)
+        return [Embeddings(*part) for part in parts]
+
+    def _sparsity(self, flow: Tensor) -> Tensor:
+        flow = _wide(flow)
+        if self.config.clamp_sparsity:
+            flow = _within_image(flow)
+        return flow.abs().mean((1, 2, 3))
+
+    def _cycle(self, changed: Tensor, back: Motion, source: Tensor) -> Tensor:
+        if self.config.detach_changed:
+            changed = changed.detach()
+        return warp_l1(changed, back.flow, source, units="normalized")
+
+    def _distance(self, found: Tensor, wanted: Tensor) -> Tensor:
+        found, wanted = _wide(found), _wide(wanted)
+        if self.config.detach_embedding_targets:
+            wanted = wanted.detach()
+        distance = (found - wanted).square().mean(1)
+        if self.config.scale_embeddings:
+            distance = distance / _variance(wanted)
+        if self.config.shrink_validation and not self.training:
+            distance = distance / wanted.numel()
+        return distance
+
+
+def _wide(values: Tensor) -> Tensor:
+    """At least fp32, also under autocast."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _within_image(flow: Tensor) -> Tensor:
+    """A flow in normalised units, cut where it would leave [-1, 1]."""
+    height, width = flow.shape[-2:]
+    y = torch.linspace(-1, 1, height, dtype=flow.dtype, device=flow.device)
+    x = torch.linspace(-1, 1, width, dtype=flow.dtype, device=flow.device)
+    position = torch.stack(torch.meshgrid(x, y, indexing="xy"))
+    return flow.clamp(-1 - position, 1 - position)
+
+
+def _variance(embeddings: Tensor) -> Tensor:
+    """Variance over the batch, averaged over channels; a constant to the gradient."""
+    if len(embeddings) < 2:
+        raise ValueError("scale_embeddings divides by a variance over the batch, which has 1 pair")
+    return embeddings.detach().var(0, correction=0).mean().clamp_min(1e-12)
