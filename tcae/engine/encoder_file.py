@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,15 @@ class FrozenEncoder:
         self.device = next(model.parameters()).device
         blank = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
         self.embedding_size = self.embed(blank).au.shape[1]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights: a probe names with it the encoder that it belongs to."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._model.encoder.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Embeddings:
