@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import cv2
@@ -110,7 +109,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         if not len(self._persons):
             raise ValueError(self._emptiness())
         self.identities = [dataset.identity(int(self._frames[a])) for a in self._persons]
-        self._order = lru_cache(maxsize=2)(self._shuffled)
+        self._order = (-1, np.empty(0, np.int64))  # epoch, and the persons' order in it
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         """Batch of one step.
@@ -138,7 +137,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
     def _pair(self, place: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Frame numbers (2,) and pictures (2, S, S, 3) of the pair at a place in the sequence."""
         epoch, turn = divmod(place, len(self._persons))
-        person = int(self._order(epoch)[turn])
+        person = int(self._shuffled(epoch)[turn])
         error: ShardError | None = None
         for attempt in range(_ATTEMPTS):
             # A pair that cannot be read is redrawn: at first with the same person, then with others.
@@ -226,7 +225,9 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         return np.random.default_rng([self.seed, SPLITS.index(self.split), *purpose])
 
     def _shuffled(self, epoch: int) -> NDArray[np.int64]:
-        return self._random(0, epoch).permutation(len(self._persons))
+        if self._order[0] != epoch:
+            self._order = (epoch, self._random(0, epoch).permutation(len(self._persons)))
+        return self._order[1]
 
     def _count_failure(self, error: ShardError) -> None:
         self.failures += 1
