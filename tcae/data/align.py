@@ -1,7 +1,7 @@
 """Face alignment: one similarity transform from five points to one published template.
 
-The same template is stored with the packed frames and with the trained encoder, so that pretraining,
-probing and inference all see faces that were cut out in the same way.
+The same template is stored with the packed frames and with the trained encoder, so that
+pretraining, probing and inference all see faces that were cut out in the same way.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 POINT_NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 
-# The five points of the widely used 112x112 face recognition crop (x, y in pixels; left and right as
-# seen in the picture).
+# The five points of the widely used 112x112 face recognition crop (x, y in pixels; left and right
+# as seen in the picture).
 _POINTS_112 = np.array(
     [
         [38.2946, 51.6963],
@@ -26,8 +26,8 @@ _POINTS_112 = np.array(
         [70.7299, 92.2041],
     ]
 )
-# That crop ends above the chin. Ours is the square of 144 of its pixels around (56, 80): raised brows
-# and the chin of an open jaw stay inside, also after a random crop of 80 %.
+# That crop ends above the chin. Ours is the square of 144 of its pixels around (56, 80): raised
+# brows and the chin of an open jaw stay inside, also after a random crop of 80 %.
 _SIDE, _CENTRE = 144.0, np.array([56.0, 80.0])
 
 
@@ -94,7 +94,7 @@ def similarity(source: NDArray[Any], target: NDArray[Any]) -> NDArray[np.float64
         ValueError: Points that are not finite, or all source points coincide.
     """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
-    if source.shape != target.shape or not (np.isfinite(source).all() and np.isfinite(target).all()):
+    if source.shape != target.shape or not np.isfinite([source, target]).all():
         raise ValueError(f"need two equal sets of finite points, got {source} and {target}")
     # In the plane the optimum has a closed form: with points as complex numbers, the transform is
     # z -> a z + b, and a is one linear regression coefficient.
@@ -134,10 +134,15 @@ def align(
         # grid would flicker. This sigma leaves ~ half of the amplitude at the new Nyquist limit.
         sigma = 0.4 * np.sqrt(1 / scale**2 - 1)
         if sigma > 0.1:
-            patch = cv2.GaussianBlur(patch, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+            patch = _blurred(patch, sigma)
     return cv2.warpAffine(  # type: ignore[return-value]
         patch, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+
+
+def _blurred(rgb: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
+    blurred = cv2.GaussianBlur(rgb, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return blurred  # type: ignore[return-value]
 
 
 def _cut(

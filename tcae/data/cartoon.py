@@ -25,7 +25,6 @@ _ACTIVE, _ABSENT = 0.3, 0.12  # intensities from which an AU is labelled 1, belo
 _OVERSAMPLE = 2
 
 Array = NDArray[np.float64]
-Colour = tuple[float, float, float]
 
 
 def make_cartoons(
@@ -72,7 +71,7 @@ def _performance(random: np.random.Generator, frames: int) -> tuple[Array, Array
     speed = random.uniform(0.15, 0.9, (2, 6))
     wave = np.sin(time * speed[0] + random.uniform(0, 6.3, 6))
     wave += np.sin(time * speed[1] + random.uniform(0, 6.3, 6))
-    pose = wave * [0.27, 0.16, 0.08, 0.018, 0.014, 0.025]
+    pose = wave * [0.23, 0.14, 0.08, 0.018, 0.014, 0.025]
     # Each unit is switched on for a few frames at a time, with a new strength each time.
     turns = -(-frames // 4) + 1
     strength = random.uniform(0.45, 1, (turns, 6)) * (random.random((turns, 6)) < 0.4)
@@ -93,8 +92,8 @@ class CartoonFace:
     def __init__(self, random: np.random.Generator, image_size: int) -> None:
         self.image_size = image_size
         self._canvas_size = image_size * _OVERSAMPLE
-        tone = random.uniform(0.25, 1)
-        self.skin = np.array([245, 205, 175]) * tone + random.uniform(-12, 12, 3)
+        tone = random.uniform(0.4, 1)
+        self.skin = np.array([250, 205, 175]) * tone + random.uniform([0, -8, -15], [14, 8, 10])
         self.hair = np.array([150, 105, 60]) * random.uniform(0.1, 1.4) + random.uniform(-15, 15, 3)
         self.iris = random.uniform(20, 150, 3)
         self.shirt = random.uniform(20, 235, 3)
@@ -140,9 +139,10 @@ class CartoonFace:
     def _scene(self, random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Textured background with shoulders, and the light that falls on everything."""
         size = self._canvas_size
-        coarse = random.uniform(30, 220, 3) + random.normal(0, 35, (6, 6, 3))
-        fine = random.normal(0, 12, (24, 24, 3))
-        scene = sum(cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC) for noise in (coarse, fine))
+        grey = random.uniform(60, 190) + random.normal(0, 22, (6, 6, 1))
+        scene = np.full((size, size, 3), random.normal(0, 15, 3))
+        for noise in (grey + random.normal(0, 8, (6, 6, 3)), random.normal(0, 10, (24, 24, 3))):
+            scene += cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
         scene = np.clip(scene, 0, 255).astype(np.uint8)
         angle, depth = random.uniform(0, 6.3), random.uniform(0.1, 0.35)
         y, x = np.mgrid[0:size, 0:size] / size - 0.5
@@ -155,9 +155,11 @@ class CartoonFace:
         outline = ring * _RADII[:2] * self.stretch - [0, 0.05]
         if self.long_hair:
             self._fill(np.c_[outline * [1.25, 1.2] + [0, 0.05], np.full(32, -0.1)], self.hair * 0.8)
-        shoulders = np.array([[-0.1, 0.1], [0.1, 0.1], [0.12, 0.4], [0.45, 0.6], [-0.45, 0.6], [-0.12, 0.4]])
-        self._fill(np.c_[shoulders[[0, 1, 2, 5]], np.full(4, -0.12)], self.skin * 0.75)
-        self._fill(np.c_[shoulders[[5, 2, 3, 4]], np.full(4, -0.12)], self.shirt)
+        for corners, colour in (
+            ([[-0.1, 0.1], [0.1, 0.1], [0.12, 0.4], [-0.12, 0.4]], self.skin * 0.75),
+            ([[-0.12, 0.4], [0.12, 0.4], [0.5, 0.7], [-0.5, 0.7]], self.shirt),
+        ):
+            self._fill(np.c_[np.array(corners), np.full(4, -0.12)], colour)
         for side in (-1, 1):
             ear = ring * [0.04, 0.07] + [side * 0.29 * self.stretch[0], -0.04]
             self._fill(np.c_[ear, np.full(32, -0.04)], self.skin * 0.85)
@@ -185,7 +187,7 @@ class CartoonFace:
         if self.glasses:
             angle = np.linspace(0, 2 * np.pi, 17)
             rim = np.stack([np.cos(angle) * 0.085, np.sin(angle) * 0.065], 1) + centre
-            self._line(_surface(rim) + [0, 0, 0.03], 0.01, np.full(3, 35.0))
+            self._line(_surface(rim) + np.array([0, 0, 0.03]), 0.006, np.full(3, 35.0))
 
     def _draw_brow(self, side: float, inner: float, outer: float, lower: float) -> None:
         t = np.linspace(0, 1, 6)  # from the inner to the outer end
@@ -249,7 +251,7 @@ class CartoonFace:
 
 def _surface(points: Array) -> Array:
     """(n, 2) points of the frontal face lifted onto the head: (n, 3)."""
-    inside = 1 - ((points + [0, 0.05]) ** 2 / _RADII[:2] ** 2).sum(1)
+    inside = 1 - ((points + np.array([0, 0.05])) ** 2 / _RADII[:2] ** 2).sum(1)
     return np.c_[points, _RADII[2] * np.sqrt(np.clip(inside, 0.05, None))]
 
 

@@ -6,6 +6,7 @@ import csv
 import logging
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,7 +147,7 @@ class _FrameFinder:
         self._frames = dataset.frames["frame"]
         starts = np.searchsorted(dataset.frames["clip"], np.arange(len(dataset.clips) + 1))
         self._spans: dict[str, list[tuple[int, int]]] = {}
-        for clip, span in zip(dataset.clips, zip(starts[:-1], starts[1:], strict=True), strict=True):
+        for clip, span in zip(dataset.clips, pairwise(starts), strict=True):
             for key in (clip.video, f"{clip.video}/{clip.track}"):
                 self._spans.setdefault(key, []).append(span)
 

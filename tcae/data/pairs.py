@@ -146,7 +146,9 @@ class PairBatches(Dataset[dict[str, Tensor]]):
                 person = int(random.integers(len(self._persons)))
             frames = self._two_frames(person, random)
             try:
-                return frames, self._crop([self.dataset.read(int(i)) for i in frames], random, epoch)
+                return frames, self._crop(
+                    [self.dataset.read(int(i)) for i in frames], random, epoch
+                )
             except ShardError as failure:
                 error = failure
                 self._count_failure(failure)
