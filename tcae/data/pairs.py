@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -140,7 +141,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         person = int(self._shuffled(epoch)[turn])
         error: ShardError | None = None
         for attempt in range(_ATTEMPTS):
-            # A pair that cannot be read is redrawn: at first with the same person, then with others.
+            # A pair that cannot be read is redrawn: first with the same person, then with others.
             random = self._random(1, place, attempt)
             if attempt >= _ATTEMPTS // 10:
                 person = int(random.integers(len(self._persons)))
@@ -247,7 +248,7 @@ def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return cv2.resize(picture, (size, size), interpolation=method)  # type: ignore[return-value]
 
 
-def _numbered(keys: list[object]) -> NDArray[np.int64]:
+def _numbered(keys: Sequence[object]) -> NDArray[np.int64]:
     """For each item of a sorted list the number of its run of equal items."""
     change = [i > 0 and key != keys[i - 1] for i, key in enumerate(keys)]
     return np.cumsum(np.array(change, dtype=np.int64))
