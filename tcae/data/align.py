@@ -26,9 +26,9 @@ _POINTS_112 = np.array(
         [70.7299, 92.2041],
     ]
 )
-# That crop ends above the chin. Ours is the square of 144 of its pixels around (56, 80): raised
-# brows and the chin of an open jaw stay inside, also after a random crop of 80 %.
-_SIDE, _CENTRE = 144.0, np.array([56.0, 80.0])
+# That crop ends above the chin. Ours is the square of 132 of its pixels around (56, 82): raised
+# brows and the chin of an open jaw stay inside, also after any crop of 85 %.
+_SIDE, _CENTRE = 132.0, np.array([56.0, 82.0])
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ DEFAULT_TEMPLATE = AlignmentTemplate(
         (round(float(x), 6), round(float(y), 6))
         for x, y in (_POINTS_112 + 0.5 - (_CENTRE - _SIDE / 2)) / _SIDE
     ),
-    name="arcface-112-in-144",
+    name="arcface-112-in-132",
 )
 
 

@@ -45,7 +45,7 @@ class PairsConfig:
     same: Literal["track", "video"] = "track"
     split: Literal["identity", "time"] = "identity"
     split_seed: int = 0
-    crop_min: float = 0.8
+    crop_min: float = 0.85
     crop_max: float = 0.95
     crop_size_per: Literal["pair", "epoch"] = "pair"
     flip: bool = True

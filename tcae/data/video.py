@@ -1,0 +1,135 @@
+"""Decoding video files frame by frame, in constant memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4")
+VIDEO_SUFFIXES += (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv")
+_ENOUGH = 0.9  # share of the frames that the container announces, below which a file is truncated
+
+
+class VideoError(ValueError):
+    """A video cannot be decoded, or not to its end; the message names the file."""
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """One decoded picture.
+
+    Attributes:
+        index: Its number in the video, from 0, counting every frame.
+        timestamp: Seconds since the first frame.
+        rgb: (H, W, 3) uint8, turned upright.
+    """
+
+    index: int
+    timestamp: float
+    rgb: NDArray[np.uint8]
+
+
+def read_frames(
+    path: str | os.PathLike[str], fps: float | None = None, threads: int = 0
+) -> Iterator[VideoFrame]:
+    """Decode a video.
+
+    Packets that cannot be decoded are skipped, and reported when the rest has been read.
+
+    Args:
+        path: The video file.
+        fps: Take the first frame at or after each multiple of 1/fps seconds; None takes all.
+        threads: Decoder threads, 0 for as many as there are cores.
+
+    Yields:
+        Its frames in order of time.
+
+    Raises:
+        VideoError: The file is no video; or, after the last good frame, it is damaged or truncated.
+    """
+    if fps is not None and not fps > 0:
+        raise ValueError(f"fps must be positive, not {fps}")
+    path = os.fspath(path)
+    try:
+        container = av.open(path)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)})") from error
+    with container:
+        if not container.streams.video:
+            raise VideoError(f"{path}: has no video stream")
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = threads
+        stream.thread_type = "AUTO"
+        yield from _sampled(path, _Decoder(container, stream), fps)
+
+
+class _Decoder:
+    """Frames of a stream, and what went wrong on the way."""
+
+    def __init__(
+        self, container: av.container.InputContainer, stream: av.video.stream.VideoStream
+    ) -> None:
+        self._container, self._stream = container, stream
+        self.announced = stream.frames
+        self.rate = float(stream.average_rate or 25)
+        self.error: Exception | None = None
+        self.failed_packets = 0
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.FFmpegError as error:  # the container itself is broken from here on
+                self._note(error)
+                return
+            try:
+                yield from packet.decode()
+            except av.FFmpegError as error:
+                self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        self.error = self.error or error
+        self.failed_packets += 1
+
+
+def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoFrame]:
+    start, count, taken = 0.0, 0, 0
+    for frame in decoder:
+        time = frame.time if frame.time is not None else count / decoder.rate
+        if not count:
+            start = time
+        # Half a millisecond of slack: time bases such as 1/90000 cannot name 1/fps exactly.
+        if fps is None or time - start >= taken / fps - 5e-4:
+            yield VideoFrame(count, time - start, _upright(frame))
+            taken = taken + 1 if fps is None else int((time - start + 5e-4) * fps) + 1
+        count += 1
+    if not count:
+        reason = f" ({_reason(decoder.error)})" if decoder.error else ""
+        raise VideoError(f"{path}: no frame can be decoded{reason}")
+    if decoder.error:
+        raise VideoError(
+            f"{path}: damaged, {decoder.failed_packets} packets could not be decoded "
+            f"({_reason(decoder.error)}); {count} frames could"
+        )
+    if count < _ENOUGH * decoder.announced:
+        raise VideoError(f"{path}: truncated, has {count} of {decoder.announced} frames")
+
+
+def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    rgb: NDArray[Any] = frame.to_ndarray(format="rgb24")
+    # Phones store the picture as the sensor saw it, with a rotation to apply.
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
