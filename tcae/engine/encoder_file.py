@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from tcae.engine.fields import from_plain, to_plain
 from tcae.data.shards import write_durably
+from tcae.engine.fields import from_plain, to_plain
 from tcae.models.twin_cycle import Embeddings, ModelConfig, TwinCycle
 
 ENCODER_FILE = "encoder.safetensors"

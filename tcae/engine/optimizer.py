@@ -1,0 +1,159 @@
+"""How the weights move: the optimiser, its learning rate over time, the precision of a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimiser and its learning rate. Field defaults are the preset `default`."""
+
+    algorithm: Literal["sgd", "adamw"] = "adamw"
+    """Optimiser (paper, released code: sgd)."""
+    learning_rate: float = 2e-3
+    """Learning rate after the warm-up (paper, released code: 0.001)."""
+    momentum: float = 0.9
+    """Momentum of sgd; adamw does not use it."""
+    weight_decay: float = 1e-4
+    """Weight decay (paper, released code: 0)."""
+    warmup_steps: int = 100
+    """Steps over which the rate rises linearly from 0 (paper, released code: 0)."""
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    """After the warm-up: constant; a cosine down to `final_share` at the last step; or plateau: a
+    drop by `plateau_factor` when the validation loss saturates in the curriculum's last window."""
+    final_share: float = 0.02
+    """cosine: share of the learning rate that is left at the last step."""
+    plateau_patience: int = 16
+    """plateau: validations without a new best after which the rate drops."""
+    plateau_factor: float = 0.1
+    """plateau: what a drop multiplies the rate by."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient, longer ones are scaled down; 0: off (paper, code: off)."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: convolutions in bfloat16 (autocast); weights and losses stay in float32."""
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}, it must be above 0")
+        if not 0 < self.plateau_factor < 1:
+            raise ValueError(f"plateau_factor is {self.plateau_factor}, it must lie in (0, 1)")
+        if not 0 <= self.final_share <= 1:
+            raise ValueError(f"final_share is {self.final_share}, it must lie in [0, 1]")
+        for name in ("momentum", "weight_decay", "warmup_steps", "clip_norm"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, it must not be negative")
+        if self.plateau_patience < 1:
+            raise ValueError(f"plateau_patience is {self.plateau_patience}, it must be at least 1")
+
+
+_SGD = OptimizerConfig(
+    algorithm="sgd",
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    warmup_steps=0,
+    schedule="constant",
+    clip_norm=0.0,
+)
+
+OPTIMIZER_PRESETS: dict[str, OptimizerConfig] = {
+    "default": OptimizerConfig(),
+    "paper": _SGD,
+    "official": OptimizerConfig(
+        algorithm="sgd",
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        warmup_steps=0,
+        schedule="plateau",
+        clip_norm=0.0,
+    ),
+}
+"""The paper's SGD (its momentum is the released code's), the released code's, and ours."""
+
+
+class Optimizer:
+    """Applies gradients with the learning rate that belongs to the step.
+
+    The rate is a pure function of (step, total steps) times a scale that only the plateau schedule
+    changes, so a resumed run goes on with exactly the same rates.
+
+    Args:
+        parameters: What is trained.
+        config: Algorithm and schedule.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> None:
+        self.config = config
+        self._parameters = list(parameters)
+        self._scale = 1.0
+        self._best = math.inf
+        self._stale = 0
+        rate, decay = config.learning_rate, config.weight_decay
+        self._torch: torch.optim.Optimizer
+        if config.algorithm == "sgd":
+            self._torch = torch.optim.SGD(
+                self._parameters, rate, config.momentum, weight_decay=decay
+            )
+        else:
+            self._torch = torch.optim.AdamW(self._parameters, rate, weight_decay=decay)
+
+    def rate(self, step: int, total_steps: int | None) -> float:
+        """Learning rate of a step (the first one is 0); a cosine waits until the total is known."""
+        config = self.config
+        warm = min((step + 1) / config.warmup_steps, 1.0) if config.warmup_steps else 1.0
+        rate = config.learning_rate * warm * self._scale
+        if config.schedule != "cosine" or total_steps is None:
+            return rate
+        span = max(total_steps - 1 - config.warmup_steps, 1)
+        progress = min(max((step - config.warmup_steps) / span, 0.0), 1.0)
+        share = config.final_share
+        return rate * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    def step(self, loss: torch.Tensor, step: int, total_steps: int | None) -> float:
+        """Differentiate the loss, move the weights, return the learning rate that was used."""
+        self._torch.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
+        rate = self.rate(step, total_steps)
+        for group in self._torch.param_groups:
+            group["lr"] = rate
+        self._torch.step()
+        return rate
+
+    def observe(self, validation_loss: float, last_window: bool) -> bool:
+        """Note a validation; return whether the plateau schedule lowered the rate."""
+        waits = self.config.schedule != "plateau" or not last_window
+        if waits or not math.isfinite(validation_loss):
+            return False
+        if validation_loss < self._best:
+            self._best, self._stale = validation_loss, 0
+            return False
+        self._stale += 1
+        if self._stale < self.config.plateau_patience:
+            return False
+        self._scale, self._stale = self._scale * self.config.plateau_factor, 0
+        return True
+
+    def state_dict(self) -> dict[str, object]:
+        """Moments of the weights and where the plateau schedule is."""
+        plateau = {"scale": self._scale, "best": self._best, "stale": self._stale}
+        return {"torch": self._torch.state_dict(), "plateau": plateau}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            ValueError: It belongs to other parameters.
+        """
+        plateau = state["plateau"]
+        assert isinstance(plateau, Mapping)
+        self._torch.load_state_dict(state["torch"])  # type: ignore[arg-type]
+        self._scale, self._best = float(plateau["scale"]), float(plateau["best"])
+        self._stale = int(plateau["stale"])

@@ -1,0 +1,103 @@
+"""The directory of a run: made new, refused, or found again to go on in."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tcae.config import (
+    CONFIG_FILE,
+    TrainConfig,
+    check_resumable,
+    load_config,
+    plain_config,
+    resumed_run,
+)
+from tcae.engine.checkpoints import CheckpointFolder, read_checkpoint
+from tcae.engine.encoder_file import ENCODER_FILE
+
+CHECKPOINTS = "checkpoints"
+PANELS = "panels"
+SUMMARY_FILE = "summary.json"
+
+# All that a run writes, as patterns; --overwrite removes this and nothing else.
+_CONTENT = (
+    CHECKPOINTS,
+    PANELS,
+    "metrics.jsonl",
+    "events.out.tfevents.*",
+    ENCODER_FILE,
+    SUMMARY_FILE,
+    CONFIG_FILE,
+)
+
+
+def open_run(config: TrainConfig) -> tuple[Path, dict[str, Any] | None]:
+    """Find or make the run directory.
+
+    Returns:
+        The directory and the checkpoint to go on from, None for a run that starts at step 0.
+
+    Raises:
+        ValueError: The directory is not empty, does not hold a run, or cannot be resumed like this.
+        OSError: It cannot be made.
+    """
+    run = resumed_run(config.resume, config.out)
+    if run is None or (config.resume == "auto" and not (run / CONFIG_FILE).exists()):
+        return _new_run(config), None
+    if config.overwrite:
+        raise ValueError("--overwrite: would throw away what --resume is to go on with")
+    if config.out is not None and config.out.resolve() != run.resolve():
+        raise ValueError(
+            f"--out {config.out}: the run to resume lives in {run}; "
+            "--init-from starts a new run from its weights"
+        )
+    check_resumable(plain_config(load_config(run)), config, str(run / CONFIG_FILE))
+    return run, _checkpoint(config, run)
+
+
+def _new_run(config: TrainConfig) -> Path:
+    run = config.out or Path("runs") / f"{config.preset}-{datetime.now():%Y%m%d-%H%M%S}"
+    if run.exists() and not run.is_dir():
+        raise ValueError(f"--out {run}: a file is in the way")
+    if run.is_dir() and any(run.iterdir()):
+        if not (run / CONFIG_FILE).exists():
+            raise ValueError(f"--out {run}: not empty, and not a run; choose another directory")
+        if not config.overwrite:
+            raise ValueError(
+                f"--out {run}: holds a run already; --resume auto goes on with it, "
+                "--overwrite replaces it"
+            )
+        _clear(run)
+    run.mkdir(parents=True, exist_ok=True)
+    return run
+
+
+def _checkpoint(config: TrainConfig, run: Path) -> dict[str, Any] | None:
+    """The checkpoint that --resume means; None if the run has not come to its first one."""
+    folder = CheckpointFolder(run / CHECKPOINTS)
+    path = Path(config.resume or "")
+    found = (path, read_checkpoint(path)) if path.is_file() else folder.latest()
+    if found is not None:
+        source, state = found
+        check_resumable(state["config"], config, str(source))
+        folder.forget_after(state["step"])
+        return state
+    if folder.numbered():
+        raise ValueError(f"{folder.path}: no usable checkpoint; --overwrite starts anew")
+    if config.resume != "auto":
+        raise ValueError(f"--resume {path}: holds no checkpoint")
+    _clear(run)
+    return None
+
+
+def _clear(run: Path) -> None:
+    """Remove what an earlier run wrote; the configuration goes last, since it marks a run."""
+    for pattern in _CONTENT:
+        for path in run.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

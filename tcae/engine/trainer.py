@@ -1,0 +1,388 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from tcae.config import TrainConfig, plain_config
+from tcae.data.pairs import PairBatches
+from tcae.data.shards import PackedDataset, ShardError
+from tcae.data.splits import Split
+from tcae.engine.checkpoints import CheckpointFolder
+from tcae.engine.command import device_of
+from tcae.engine.encoder_file import ENCODER_FILE, load_weights, save_encoder
+from tcae.engine.logbook import Logbook
+from tcae.engine.optimizer import Optimizer
+from tcae.engine.progress import Progress, Stopwatch, say
+from tcae.engine.run_directory import CHECKPOINTS, PANELS
+from tcae.engine.signals import StopSignals, leave_signals_to_the_parent
+from tcae.engine.validation import Validation
+from tcae.models.twin_cycle import TwinCycle
+from tcae.objectives.curriculum import Curriculum
+from tcae.objectives.twin_cycle import TwinCycleObjective
+from tcae.report.panels import pair_panel
+
+_TIMED_STEPS = 20  # steps after which --minutes becomes a number of steps
+_TIMED_PASSES = 5  # passes that tell how long a step with all terms takes
+_RESERVE = 0.03  # share of --minutes kept for writing files and for slower spells
+_ENDLESS = 10**9  # more steps than anybody takes
+
+
+class Trainer:
+    """Trains a twin-cycle autoencoder, from step 0 or from a checkpoint.
+
+    Args:
+        config: The run's configuration, with `steps` or `minutes` given.
+        dataset: Packed frames.
+        run: The run directory; it exists.
+        state: Checkpoint to go on from.
+
+    Raises:
+        ValueError: The data, the device or the checkpoint does not fit the configuration.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: PackedDataset,
+        run: Path,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.dataset, self.run = config, dataset, run
+        self.device = _deterministic(device_of(config.device))
+        self.model = TwinCycle(config.model, config.image_size).to(self.device)
+        self.objective = TwinCycleObjective(self.model, config.objective)
+        self.curriculum = Curriculum(config.curriculum)
+        self.optimizer = Optimizer(self.model.parameters(), config.optimizer)
+        self.pairs = self._pairs("train")
+        self.validation = Validation(self._pairs("val"), config.validation.pairs, self.device)
+        self.checkpoints = CheckpointFolder(run / CHECKPOINTS, config.checkpoints.keep)
+        self.data_fingerprint = fingerprint(dataset)
+        self.step = 0
+        self.total_steps = None if config.minutes else config.steps
+        self.best = math.inf
+        self.failures = 0
+        self.measures: dict[str, float] = {}
+        self._minutes_before = 0.0
+        self._start = time.monotonic()
+        self._logbook_state: dict[str, Any] | None = None
+        self._progress_state: dict[str, Any] | None = None
+        if state is not None:
+            self._restore(state)
+
+    def fit(self) -> int:
+        """Train to the last step, or until a signal asks to stop.
+
+        Returns:
+            0, or the number of the signal, after a checkpoint was written.
+
+        Raises:
+            FloatingPointError: A loss or a weight is not finite; earlier checkpoints are intact.
+            OSError: The disk is full; earlier checkpoints are intact.
+        """
+        with (
+            StopSignals() as stop,
+            Logbook(self.run, self._logbook_state) as self.logbook,
+            Progress(self.step, self.total_steps, self._progress_state) as self.progress,
+        ):
+            for batch, waited in self._batches():
+                rate = self._learn(batch, waited)
+                self._fix_length()
+                last = self._is_last()
+                if last or self.step % self.config.logbook.every == 0:
+                    self._tell(rate)
+                if last or self.step % self.config.validation.every == 0:
+                    self._validate(last)
+                if last or stop.received or self.step % self.config.checkpoints.every == 0:
+                    self._save()
+                if last or stop.received:
+                    break
+        return 0 if self._is_last() else stop.received
+
+    def export_encoder(self) -> Path:
+        """Write the encoder as it is now, with the alignment template of the data."""
+        path = self.run / ENCODER_FILE
+        template = self.dataset.template.to_dict()
+        save_encoder(path, self.model, self.config.model, self.config.image_size, template)
+        return path
+
+    def summary(self) -> dict[str, float]:
+        """The run in numbers: of its last validation, and how fast it was."""
+        measures = {("val_loss" if k == "loss" else k): v for k, v in self.measures.items()}
+        return {
+            "steps": self.step,
+            "minutes": self._minutes(),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "best_val_loss": self.best,
+            "unreadable_frames": self.failures,
+            **measures,
+            **self.progress.overall(),
+        }
+
+    # One step -------------------------------------------------------------------------------------
+
+    def _batches(self) -> Iterator[tuple[dict[str, Tensor], float]]:
+        """Batches of the steps still to do, each with the seconds waited for it."""
+        if self._is_last():
+            return
+        workers = self.config.workers
+        loader = DataLoader(
+            self.pairs,
+            batch_size=None,
+            sampler=range(self.step, self.total_steps or _ENDLESS),
+            num_workers=workers,
+            worker_init_fn=leave_signals_to_the_parent,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # or starting the workers would advance the global one
+        )
+        batches = iter(loader)
+        self._watch = Stopwatch()
+        while True:
+            self._watch.lap()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except ShardError as error:  # from a worker it comes with the worker's traceback
+                raise ShardError(str(error).strip().splitlines()[-1]) from None
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise ChildProcessError(
+                    f"{error}; --resume auto goes on from the last checkpoint"
+                ) from None
+            yield batch, self._watch.lap()
+
+    def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
+        """One optimiser step; returns its learning rate."""
+        source = batch["source"].to(self.device, non_blocking=True)
+        target = batch["target"].to(self.device, non_blocking=True)
+        bf16 = self.config.optimizer.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            terms = self.objective(source, target, self.step)
+        self._check_finite(terms)
+        loss = self.curriculum.loss(terms, self.objective.weights(self.step))
+        rate = self.optimizer.step(loss, self.step, self.total_steps)
+        self.step += 1
+        self.failures += int(batch["failures"])
+        losses = {"loss": loss.detach()} | {k: v.detach().mean() for k, v in terms.items()}
+        self.progress.add(len(source), waited, waited + self._watch.lap(), losses)
+        return rate
+
+    def _check_finite(self, terms: dict[str, Tensor]) -> None:
+        if bool(torch.stack([term.isfinite().all() for term in terms.values()]).all()):
+            return
+        bad = [name for name, term in terms.items() if not bool(term.isfinite().all())]
+        kept = self.checkpoints.numbered()
+        last = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
+        raise FloatingPointError(
+            f"step {self.step + 1}: not finite: {', '.join(bad)}; stopped, {last}"
+        )
+
+    # Now and then ---------------------------------------------------------------------------------
+
+    def _fix_length(self) -> None:
+        """Once steps have been timed: the number of steps that fits into --minutes.
+
+        Until then the learning rate does not depend on that number, and from then on it is part of
+        every checkpoint: a resumed run takes the same steps at the same rates.
+        """
+        if self.total_steps is not None or self.step < _TIMED_STEPS:
+            return
+        watch = Stopwatch()
+        self.validation.measure(self.objective)
+        validation = watch.lap() / self.config.validation.every
+        light, full = self.progress.seconds_per_step, self._time_full_step()
+        fitting = self.step + steps_that_fit(
+            60 * (self._budget() * (1 - _RESERVE) - self._minutes()),
+            light + validation,
+            full + validation,
+            self._first_full_step() - self.step,
+        )
+        self.total_steps = min(fitting, self.config.steps or _ENDLESS)
+        say(f"{self.total_steps} steps fit into {self.config.minutes:g} minutes")
+
+    def _first_full_step(self) -> int:
+        """The first step with all terms: before it, ramps leave some out and steps are light."""
+        all_terms = [name for name, weight in self.objective.weights().items() if weight]
+        for step in itertools.count():
+            if all(self.objective.weights(step)[name] for name in all_terms):
+                return step
+        raise AssertionError("ramps end")
+
+    def _time_full_step(self) -> float:
+        """Seconds that a step with all terms takes; it leaves no trace in the model."""
+        source, target = self.validation.example(self.config.batch_size)
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        watch = Stopwatch()
+        for _ in range(_TIMED_PASSES):
+            terms = self.objective(source, target)
+            self.curriculum.loss(terms, self.objective.weights()).backward()
+        seconds = watch.lap() / _TIMED_PASSES
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(buffers[name])
+        return seconds
+
+    def _is_last(self) -> bool:
+        """Whether all steps are done, or the time is up."""
+        return self.step == self.total_steps or self._minutes() >= self._budget()
+
+    def _tell(self, rate: float) -> None:
+        values = self.progress.flush() | {"learning_rate": rate}
+        low, high = self.curriculum.window
+        self.logbook.write("train", self.step, values | {"window_low": low, "window_high": high})
+        self.progress.tell(self.step, self.total_steps, values)
+
+    def _validate(self, last: bool) -> None:
+        self.measures = self.validation.measure(self.objective)
+        loss = self.measures["loss"]
+        self.logbook.write("val", self.step, self.measures)
+        say(
+            f"step {self.step}  validation loss {loss:.4g}, reconstruction "
+            f"{self.measures['recon_l1']:.4f} against {self.measures['identity_l1']:.4f} of the "
+            f"unmoved source (ratio {self.measures['recon_ratio']:.3f}), flow lengths AU "
+            f"{self.measures['au_flow']:.4f} pose {self.measures['pose_flow']:.4f}"
+        )
+        self.validation.warn_of_collapse(self.measures, self.step)
+        at_last_window = self.curriculum.window == self.config.curriculum.windows[-1]
+        if self.optimizer.observe(loss, at_last_window):
+            say(f"step {self.step}  validation loss saturated: the learning rate drops")
+        if self.curriculum.observe(loss):
+            low, high = self.curriculum.window
+            say(f"step {self.step}  validation loss saturated: the window moves to {low}-{high}")
+        if (
+            last
+            or self.step // self.config.validation.every % self.config.validation.panel_every == 0
+        ):
+            self._draw_panel()
+        if loss < self.best:
+            self.best = loss
+            self._save(best=True)
+
+    def _draw_panel(self) -> None:
+        source, target = self.validation.example(self.config.validation.panel_pairs)
+        self.objective.eval()
+        pictures = self.objective.pictures(source, target)
+        self.objective.train()
+        self.logbook.picture(PANELS, self.step, pair_panel(source, target, pictures))
+
+    # State ----------------------------------------------------------------------------------------
+
+    def _save(self, best: bool = False) -> None:
+        """Write everything that the run depends on from here."""
+        weights = self.model.state_dict()
+        for name, tensor in weights.items():
+            if not bool(tensor.isfinite().all()):
+                raise FloatingPointError(f"step {self.step}: weight {name} is not finite; stopped")
+        random: dict[str, Any] = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.device)
+        state = {
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "minutes": self._minutes(),
+            "best": self.best,
+            "failures": self.failures,
+            "measures": self.measures,
+            "config": plain_config(self.config),
+            "data": self.data_fingerprint,
+            "model": weights,
+            "optimizer": self.optimizer.state_dict(),
+            "curriculum": self.curriculum.state_dict(),
+            "random": random,
+            "logbook": self.logbook.state_dict(self.step),
+            "progress": self.progress.state_dict(),
+        }
+        self.checkpoints.save(state, best=best)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        source = state["source"]
+        if state["data"] != self.data_fingerprint:
+            raise ValueError(
+                f"--data {self.dataset.path}: other frames than the run was trained on ({source}); "
+                "--init-from starts a new run on them"
+            )
+        load_weights(self.model, state["model"], f"{source}: model")
+        self.step, self.best, self.failures = state["step"], state["best"], state["failures"]
+        self.total_steps = state["total_steps"] or self.total_steps
+        self.measures = state["measures"]
+        self._minutes_before = state["minutes"]
+        self._logbook_state, self._progress_state = state["logbook"], state["progress"]
+        parts: dict[str, Callable[[dict[str, Any]], None]] = {
+            "optimizer": self.optimizer.load_state_dict,
+            "curriculum": self.curriculum.load_state_dict,
+            "random": self._restore_random,
+        }
+        for field, load in parts.items():
+            try:
+                load(state[field])
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise ValueError(f"{source}: field {field} does not fit: {error}") from None
+
+    def _restore_random(self, state: dict[str, Tensor]) -> None:
+        torch.set_rng_state(state["cpu"])
+        if self.device.type == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+
+    def _pairs(self, split: Split) -> PairBatches:
+        config = self.config
+        return PairBatches(
+            self.dataset,
+            split,
+            config.batch_size,
+            config.seed,
+            image_size=config.image_size,
+            config=config.pairs,
+        )
+
+    def _budget(self) -> float:
+        return math.inf if self.config.minutes is None else self.config.minutes
+
+    def _minutes(self) -> float:
+        """Minutes that the run has taken, earlier processes included."""
+        return self._minutes_before + (time.monotonic() - self._start) / 60
+
+
+def steps_that_fit(seconds: float, light: float, full: float, light_steps: int) -> int:
+    """How many steps fit into a time when the first ones are lighter than the others.
+
+    Args:
+        seconds: The time.
+        light: Seconds of each of the first `light_steps` steps.
+        full: Seconds of each step after them.
+        light_steps: How many steps are light; 0 or less: none.
+
+    Example:
+        >>> steps_that_fit(10.0, light=0.5, full=1.0, light_steps=4)
+        12
+    """
+    light_steps = min(max(light_steps, 0), max(int(seconds / light), 0))
+    return light_steps + max(int((seconds - light_steps * light) / full), 0)
+
+
+def _deterministic(device: torch.device) -> torch.device:
+    """Ask for the same bits every time; on a CPU they are the same anyway."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    return device
+
+
+def fingerprint(dataset: PackedDataset) -> str:
+    """A hash of which frames a data set holds, wherever it lies and however it is sharded."""
+    digest = hashlib.sha256(repr((dataset.image_size, dataset.clips)).encode())
+    for name in ("clip", "frame", "crc32"):
+        digest.update(dataset.frames[name].tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,142 @@
+"""Pictures to look at: pairs, what the model makes of them, flows in colour, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tcae.objectives.twin_cycle import Pictures
+
+Picture = NDArray[np.uint8]
+
+# The optical-flow colour wheel of Baker et al. (IJCV 2011): 55 hues, unevenly spaced so that they
+# look even. Each entry: position on the wheel where the pure colour lies, and the colour.
+_WHEEL = (
+    (0, (255, 0, 0)),
+    (15, (255, 255, 0)),
+    (21, (0, 255, 0)),
+    (25, (0, 255, 255)),
+    (36, (0, 0, 255)),
+    (49, (255, 0, 255)),
+    (55, (255, 0, 0)),
+)
+_CELL = 128  # smallest side of a picture in a panel, in pixels
+_GAP = 4
+_HEADER = 40
+_INK, _PAPER = (20, 20, 20), 255
+
+
+class Column(NamedTuple):
+    """One column of a panel: a title, a second line under it, pictures (N, H, W, 3) uint8."""
+
+    title: str
+    note: str
+    pictures: Picture
+
+
+def flow_colours(flow: NDArray[Any], longest: float) -> Picture:
+    """Flow vectors as colours: the hue tells the direction, the saturation the length.
+
+    Right is red, down is yellow, left is cyan-blue, up is violet; no motion is white.
+
+    Args:
+        flow: (..., 2, H, W), x to the right and y downwards.
+        longest: Length that gets full colour; longer vectors are darkened.
+
+    Returns:
+        (..., H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: The shape is another one, or `longest` is not above 0.
+    """
+    if flow.ndim < 3 or flow.shape[-3] != 2:
+        raise ValueError(f"flow: need (..., 2, H, W), got {flow.shape}")
+    if not longest > 0:
+        raise ValueError(f"longest: need a length above 0, got {longest}")
+    x, y = np.moveaxis(np.nan_to_num(flow.astype(np.float64)), -3, 0)
+    length = np.hypot(x, y)[..., None] / longest
+    place = (np.arctan2(y, x) / (2 * np.pi) % 1) * _WHEEL[-1][0]
+    stops, pure = zip(*_WHEEL, strict=True)
+    channels = [np.interp(place, stops, channel) for channel in zip(*pure, strict=True)]
+    hue = np.stack(channels, -1)
+    colour = np.where(length <= 1, 255 - length * (255 - hue), 0.75 * hue)
+    return np.round(colour).astype(np.uint8)
+
+
+def colour_wheel(side: int) -> Picture:
+    """The key to `flow_colours`: each pixel has the colour of the vector from the centre to it."""
+    axis = np.linspace(-1, 1, side)
+    flow = np.stack(np.meshgrid(axis, axis))
+    inside = np.hypot(*flow) <= 1
+    return np.where(inside[..., None], flow_colours(flow, 1.0), _PAPER).astype(np.uint8)
+
+
+def pair_panel(source: Tensor, target: Tensor, pictures: Pictures) -> Picture:
+    """One row per pair, one column for each thing to look at.
+
+    Args:
+        source: Images (N, 3, S, S), uint8 or float in [0, 1].
+        target: The same.
+        pictures: What the model makes of them.
+
+    Returns:
+        (H, W, 3) uint8 RGB with titles over the columns. Each flow column is scaled by its own
+        largest length (99 % of all pixels are below), which stands under its title.
+    """
+    columns = [
+        Column("source", "", _images(source)),
+        Column("target", "", _images(target)),
+        Column("reconstruction", "", _images(pictures.reconstruction)),
+        Column("AU changed", "", _images(pictures.au_changed)),
+        Column("pose changed", "", _images(pictures.pose_changed)),
+        _flow_column("AU flow", pictures.au_flow),
+        _flow_column("pose flow", pictures.pose_flow),
+        Column("AU mask", "white: 1", _masks(pictures.au_mask)),
+        Column("pose mask", "white: 1", _masks(pictures.pose_mask)),
+    ]
+    return panel(columns)
+
+
+def panel(columns: Sequence[Column]) -> Picture:
+    """Columns of pictures side by side under their titles, as one (H, W, 3) uint8 RGB picture."""
+    return np.concatenate([_column(column) for column in columns], 1)
+
+
+def _column(column: Column) -> Picture:
+    side = column.pictures.shape[1]
+    size = max(_CELL, side)
+    header = np.full((_HEADER, size + _GAP, 3), _PAPER, np.uint8)
+    for line, text in enumerate((column.title, column.note)):
+        at = (_GAP, 16 + 17 * line)
+        cv2.putText(header, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA)
+    cells = [header]
+    for picture in column.pictures:
+        cell = np.full((size + _GAP, size + _GAP, 3), _PAPER, np.uint8)
+        enlarged = cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC)
+        cell[:size, _GAP // 2 : _GAP // 2 + size] = picture if side == size else enlarged
+        cells.append(cell)
+    return np.concatenate(cells)
+
+
+def _flow_column(title: str, flow: Tensor) -> Column:
+    vectors = flow.detach().float().cpu().numpy()
+    longest = max(float(np.quantile(np.hypot(vectors[:, 0], vectors[:, 1]), 0.99)), 1e-6)
+    # Half the image is 1 in the model's unit.
+    pixels = longest * (flow.shape[-1] - 1) / 2
+    return Column(title, f"full: {pixels:.2g} px", flow_colours(vectors, longest))
+
+
+def _images(images: Tensor) -> Picture:
+    values = images.detach().float().cpu()
+    if images.is_floating_point():
+        values = values.clamp(0, 1) * 255
+    return values.round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _masks(masks: Tensor) -> Picture:
+    return _images(masks.detach().float().expand(-1, 3, -1, -1))
