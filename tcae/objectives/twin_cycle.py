@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -45,12 +45,12 @@ class ObjectiveConfig:
     """Steps in which the weights of cycles and embeddings then rise linearly (paper, code: 0)."""
 
     def __post_init__(self) -> None:
-        for name in ("ramp_start", "ramp_steps"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, it must not be negative")
+        for name, value in vars(self).items():
+            if value < 0:
+                raise ValueError(f"{name} is {value}, it must not be negative")
 
 
-_LITERAL = ObjectiveConfig(
+_PAPER = ObjectiveConfig(
     reconstruction=1.0,
     sparsity=0.01,
     cycle=0.1,
@@ -64,8 +64,9 @@ _LITERAL = ObjectiveConfig(
 
 OBJECTIVE_PRESETS: dict[str, ObjectiveConfig] = {
     "default": ObjectiveConfig(),
-    "paper": _LITERAL,
-    "official": ObjectiveConfig(
+    "paper": _PAPER,
+    "official": replace(
+        _PAPER,
         reconstruction=10.0,
         sparsity=0.1,
         cycle=1.0,
@@ -73,12 +74,7 @@ OBJECTIVE_PRESETS: dict[str, ObjectiveConfig] = {
         reconstruction_embedding=1.0,
         clamp_sparsity=True,
         detach_changed=True,
-        detach_embedding_targets=False,
-        scale_embeddings=False,
-        joint_batch_norm=False,
         shrink_validation=True,
-        ramp_start=0,
-        ramp_steps=0,
     ),
 }
 """The full loss of section 4.1 as it is written, the released code's, and ours."""

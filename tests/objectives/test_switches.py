@@ -1,0 +1,225 @@
+"""Every switch and weight of the objective changes what it should, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
+from tcae.objectives.twin_cycle import OBJECTIVE_PRESETS, ObjectiveConfig, TwinCycleObjective
+
+SIZE, PAIRS, D = 32, 5, 4
+PAPER = OBJECTIVE_PRESETS["paper"]
+CYCLES = {"cycle_au", "cycle_pose"}
+DISTANCES = {"emb_au_phi", "emb_au_psi", "emb_pose_phi", "emb_pose_psi"}
+EXTRA = {"emb_rec_phi", "emb_rec_psi"}
+TERMS = {"rec", "sparsity"} | CYCLES | DISTANCES
+
+Measured = dict[str, tuple[Tensor, list[Tensor]]]
+
+
+@pytest.fixture(scope="module")
+def model() -> TwinCycle:
+    """A tiny model whose flows leave the image here and there."""
+    torch.manual_seed(5)
+    config = replace(MODEL_PRESETS["paper"], base_filters=2, embedding_size=D)
+    model = TwinCycle(config, SIZE).double()
+    with torch.no_grad():
+        model.au_decoder.motion[1].weight.mul_(2)
+        model.pose_decoder.motion[1].weight.mul_(2)
+    return model
+
+
+@pytest.fixture(scope="module")
+def pair() -> Tensor:
+    generator = torch.Generator().manual_seed(6)
+    return torch.rand(2, PAIRS, 3, SIZE, SIZE, generator=generator, dtype=torch.float64)
+
+
+def measure(
+    model: TwinCycle, config: ObjectiveConfig, pair: Tensor, training: bool = True
+) -> Measured:
+    """Value of every term and its gradient for every parameter."""
+    model = copy.deepcopy(model)
+    terms = TwinCycleObjective(model, config).train(training)(*pair)
+    return {name: (term.detach(), gradients(term.sum(), model)) for name, term in terms.items()}
+
+
+def gradients(scalar: Tensor, model: TwinCycle) -> list[Tensor]:
+    return torch.autograd.grad(
+        scalar,
+        list(model.parameters()),
+        retain_graph=True,
+        allow_unused=True,
+        materialize_grads=True,
+    )
+
+
+def changed(before: Measured, after: Measured) -> tuple[set[str], set[str]]:
+    """Names of the terms whose values, and whose gradients, are not the same."""
+    assert set(before) == set(after)
+    values, slopes = set(), set()
+    for name, (value, gradient) in before.items():
+        other_value, other_gradient = after[name]
+        if not torch.allclose(value, other_value, rtol=1e-9, atol=1e-12):
+            values.add(name)
+        pairs = zip(gradient, other_gradient, strict=True)
+        if not all(torch.allclose(a, b, rtol=1e-7, atol=1e-10) for a, b in pairs):
+            slopes.add(name)
+    return values, slopes
+
+
+@pytest.mark.parametrize(
+    ("switch", "on", "values", "slopes"),
+    [
+        ("clamp_sparsity", True, {"sparsity"}, {"sparsity"}),
+        ("detach_changed", True, set(), CYCLES),
+        ("detach_embedding_targets", True, set(), DISTANCES),
+        ("scale_embeddings", True, DISTANCES, DISTANCES),
+        ("joint_batch_norm", True, TERMS, TERMS),
+        ("shrink_validation", True, set(), set()),
+        ("reconstruction", 3.0, set(), set()),
+        ("sparsity", 0.5, set(), set()),
+        ("cycle", 0.5, set(), set()),
+        ("embedding", 0.5, set(), set()),
+        ("ramp_start", 9, set(), set()),
+        ("ramp_steps", 9, set(), set()),
+    ],
+)
+def test_a_switch_changes_its_terms_and_no_other(
+    switch: str,
+    on: object,
+    values: set[str],
+    slopes: set[str],
+    model: TwinCycle,
+    pair: Tensor,
+) -> None:
+    before = measure(model, PAPER, pair)
+    after = measure(model, replace(PAPER, **{switch: on}), pair)
+    assert changed(before, after) == (values, slopes)
+
+
+def test_every_field_has_a_test_here() -> None:
+    (cases,) = [
+        mark.args[1]
+        for mark in test_a_switch_changes_its_terms_and_no_other.pytestmark  # type: ignore[attr-defined]
+        if mark.name == "parametrize"
+    ]
+    tested = {case[0] for case in cases} | {"reconstruction_embedding"}
+    assert tested == {field.name for field in fields(ObjectiveConfig)}
+
+
+def test_clamped_sparsity_counts_what_stays_in_the_image(model: TwinCycle, pair: Tensor) -> None:
+    (value, _) = measure(model, replace(PAPER, clamp_sparsity=True), pair, training=False)[
+        "sparsity"
+    ]
+    evaluated = copy.deepcopy(model).eval()
+    flow = evaluated.au_motion(*(evaluated.encode(images).au for images in pair)).flow.detach()
+    line = [-1 + 2 * i / (SIZE - 1) for i in range(SIZE)]
+    total = torch.zeros(PAIRS, dtype=torch.float64)
+    for row in range(SIZE):
+        for column in range(SIZE):
+            x, y = line[column], line[row]
+            total += ((flow[:, 0, row, column] + x).clamp(-1, 1) - x).abs()
+            total += ((flow[:, 1, row, column] + y).clamp(-1, 1) - y).abs()
+    torch.testing.assert_close(value, total / (SIZE * SIZE * 2))
+
+
+def test_scaled_distance_is_in_units_of_the_targets_variance(
+    model: TwinCycle, pair: Tensor
+) -> None:
+    plain = measure(model, PAPER, pair, training=False)
+    scaled = measure(model, replace(PAPER, scale_embeddings=True), pair, training=False)
+    evaluated = copy.deepcopy(model).eval()
+    source, target = (evaluated.encode(images) for images in pair)
+    wanted = {
+        "emb_au_phi": target.au,
+        "emb_au_psi": source.pose,
+        "emb_pose_phi": source.au,
+        "emb_pose_psi": target.pose,
+    }
+    for name, embedding in wanted.items():
+        variance = embedding.detach().var(0, correction=0).mean()
+        torch.testing.assert_close(scaled[name][0] * variance, plain[name][0])
+
+
+def test_one_pair_has_no_variance(model: TwinCycle, pair: Tensor) -> None:
+    objective = TwinCycleObjective(model, replace(PAPER, scale_embeddings=True)).eval()
+    with pytest.raises(ValueError, match=r"scale_embeddings .* 1 pair"):
+        objective(*pair[:, :1])
+
+
+def test_joint_batch_norm_matters_in_training_only(model: TwinCycle, pair: Tensor) -> None:
+    joint = replace(PAPER, joint_batch_norm=True)
+    before, after = (measure(model, config, pair, training=False) for config in (PAPER, joint))
+    assert changed(before, after) == (set(), set())
+
+
+def test_shrunk_validation(model: TwinCycle, pair: Tensor) -> None:
+    before = measure(model, PAPER, pair, training=False)
+    after = measure(model, replace(PAPER, shrink_validation=True), pair, training=False)
+    assert changed(before, after) == (DISTANCES, DISTANCES)
+    for name in DISTANCES:
+        torch.testing.assert_close(after[name][0] * PAIRS * D, before[name][0])
+
+
+@pytest.mark.parametrize("preset", ["paper", "official"])
+def test_reconstruction_embedding_adds_two_terms(
+    preset: str, model: TwinCycle, pair: Tensor
+) -> None:
+    config = OBJECTIVE_PRESETS[preset]
+    without = measure(model, replace(config, reconstruction_embedding=0.0), pair)
+    added = measure(model, replace(config, reconstruction_embedding=1.0), pair)
+    assert set(added) - set(without) == EXTRA
+    assert changed(without, {name: added[name] for name in without}) == (set(), set())
+
+
+def test_terms_of_weight_zero_are_left_out(model: TwinCycle, pair: Tensor) -> None:
+    everything = measure(model, PAPER, pair)
+    for switch, names in (
+        ("reconstruction", {"rec"}),
+        ("sparsity", {"sparsity"}),
+        ("cycle", CYCLES),
+        ("embedding", DISTANCES),
+    ):
+        rest = measure(model, replace(PAPER, **{switch: 0.0}), pair)
+        assert set(rest) == TERMS - names
+        assert changed({name: everything[name] for name in rest}, rest) == (set(), set())
+
+
+def test_weights_follow_the_ramp(model: TwinCycle, pair: Tensor) -> None:
+    config = replace(
+        PAPER, cycle=0.2, embedding=0.4, reconstruction_embedding=0.8, ramp_start=3, ramp_steps=4
+    )
+    objective = TwinCycleObjective(model, config)
+    for step, ramp in ((0, 0), (3, 0), (4, 0.25), (6, 0.75), (7, 1), (100, 1), (None, 1)):
+        weights = objective.weights(step)
+        assert (weights["rec"], weights["sparsity"]) == (1, 0.01)
+        for names, weight in ((CYCLES, 0.2), (DISTANCES, 0.4), (EXTRA, 0.8)):
+            assert [weights[name] for name in names] == pytest.approx([ramp * weight] * len(names))
+    assert set(objective(*pair, step=3)) == {"rec", "sparsity"}
+    assert set(objective(*pair, step=4)) == TERMS | EXTRA
+
+
+def test_a_ramp_of_no_length_is_a_step(model: TwinCycle) -> None:
+    objective = TwinCycleObjective(model, replace(PAPER, ramp_start=3))
+    assert [objective.weights(step)["cycle_au"] for step in (0, 2, 3, 4)] == [0, 0, 0.1, 0.1]
+    assert TwinCycleObjective(model, PAPER).weights(0) == TwinCycleObjective(model, PAPER).weights()
+
+
+@pytest.mark.parametrize("name", ["ramp_start", "ramp_steps", "cycle"])
+def test_impossible_configs_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is -1"):
+        ObjectiveConfig(**{name: -1})
+
+
+def test_presets_are_the_papers_and_the_released_codes_weights() -> None:
+    paper, official = OBJECTIVE_PRESETS["paper"], OBJECTIVE_PRESETS["official"]
+    for config, scale in ((paper, 1), (official, 10)):
+        weights = (config.reconstruction, config.sparsity, config.cycle, config.embedding)
+        assert weights == tuple(pytest.approx(scale * w) for w in (1, 0.01, 0.1, 0.1))
+    assert paper.reconstruction_embedding == 0 and official.reconstruction_embedding == 1

@@ -1,0 +1,260 @@
+"""The full loss written out for every preset: values, gradients and batch-norm statistics.
+
+Nothing here calls the objective's parts or `tcae_ops`: images are sampled by `F.grid_sample`, and
+the encoder and the decoders are called one by one, in the order the loss is written down.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
+from tcae.objectives.curriculum import CURRICULUM_PRESETS, Curriculum
+from tcae.objectives.twin_cycle import OBJECTIVE_PRESETS, TwinCycleObjective
+
+SIZE, PAIRS, D = 32, 6, 4
+
+
+def make_model(preset: str) -> TwinCycle:
+    """A tiny model whose flows are large and whose batch norms are not at their start."""
+    torch.manual_seed(1)
+    config = replace(MODEL_PRESETS[preset], base_filters=2, embedding_size=D)
+    model = TwinCycle(config, SIZE).double()
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(0.1 * noise)
+    return model
+
+
+@pytest.fixture
+def pair() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.rand(2, PAIRS, 3, 8, 8, generator=generator, dtype=torch.float64)
+    source, target = (F.interpolate(c, SIZE, mode="bilinear", align_corners=True) for c in coarse)
+    return source, target
+
+
+def positions() -> Tensor:
+    line = torch.linspace(-1, 1, SIZE, dtype=torch.float64)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x, y], -1)
+
+
+def sample(image: Tensor, flow: Tensor) -> Tensor:
+    where = (flow.permute(0, 2, 3, 1) + positions()).clamp(-1, 1)
+    return F.grid_sample(image, where, align_corners=True)
+
+
+def pixels(a: Tensor, b: Tensor) -> Tensor:
+    """Sum of absolute differences over W x H x 3, divided by W x H x 3 (section 4.1)."""
+    return (a - b).abs().sum((1, 2, 3)) / (SIZE * SIZE * 3)
+
+
+def squared(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).pow(2).sum(1) / D
+
+
+def split(decoded: Tensor) -> tuple[Tensor, Tensor]:
+    return decoded[:, 0:2], decoded[:, 2:3]
+
+
+def blend(flow_a: Tensor, mask_a: Tensor, flow_p: Tensor, mask_p: Tensor) -> Tensor:
+    alpha = mask_a.exp() / (mask_a.exp() + mask_p.exp())
+    return alpha * flow_a + (1 - alpha) * flow_p
+
+
+def easiest_half(losses: Tensor) -> Tensor:
+    return losses.sort()[0][: PAIRS // 2].mean()
+
+
+def paper(model: TwinCycle, source: Tensor, target: Tensor) -> Tensor:
+    encode, d_a, d_p = model.encoder, model.au_decoder, model.pose_decoder
+    phi_s, psi_s = encode(source)
+    phi_t, psi_t = encode(target)
+    t_a, mask_a = split(d_a(phi_s, phi_t))
+    t_p, mask_p = split(d_p(psi_s, psi_t))
+    image_a, image_p = sample(source, t_a), sample(source, t_p)
+    phi_a, psi_a = encode(image_a)
+    phi_p, psi_p = encode(image_p)
+    l_1 = t_a.abs().sum((1, 2, 3)) / (SIZE * SIZE * 2)
+    l_rec = pixels(sample(source, blend(t_a, mask_a, t_p, mask_p)), target)
+    cycle_a = pixels(sample(image_a, split(d_a(phi_a, phi_s))[0]), source)
+    cycle_p = pixels(sample(image_p, split(d_p(psi_p, psi_s))[0]), source)
+    l_emb_a = squared(psi_a, psi_s) + squared(phi_a, phi_t)
+    l_emb_p = squared(phi_p, phi_s) + squared(psi_p, psi_t)
+    return easiest_half(l_rec + 0.01 * l_1 + 0.1 * (cycle_a + cycle_p) + 0.1 * (l_emb_a + l_emb_p))
+
+
+def official(model: TwinCycle, source: Tensor, target: Tensor) -> Tensor:
+    encode, d_a, d_p = model.encoder, model.au_decoder, model.pose_decoder
+    phi_s, psi_s = encode(source)
+    phi_t, psi_t = encode(target)
+    t_a, mask_a = split(d_a(phi_s, phi_t))
+    t_p, mask_p = split(d_p(psi_s, psi_t))
+    image_a, image_p = sample(source, t_a), sample(source, t_p)
+    image = sample(source, blend(t_a, mask_a, t_p, mask_p))
+    phi, psi = encode(image)
+    phi_a, psi_a = encode(image_a)
+    phi_p, psi_p = encode(image_p)
+    where = positions().permute(2, 0, 1)
+    clamped = (where + t_a).clamp(-1, 1) - where
+    terms = [
+        10 * pixels(image, target),
+        0.1 * clamped.abs().mean((1, 2, 3)),
+        pixels(sample(image_a.detach(), split(d_a(phi_a, phi_s))[0]), source),
+        pixels(sample(image_p.detach(), split(d_p(psi_p, psi_s))[0]), source),
+        squared(psi_a, psi_s),
+        squared(phi_a, phi_t),
+        squared(phi_p, phi_s),
+        squared(psi_p, psi_t),
+        squared(phi, phi_t),
+        squared(psi, psi_t),
+    ]
+    return sum(easiest_half(term) for term in terms)  # type: ignore[return-value]
+
+
+def default(model: TwinCycle, source: Tensor, target: Tensor) -> Tensor:
+    config = OBJECTIVE_PRESETS["default"]
+    encode, d_a, d_p = model.encoder, model.au_decoder, model.pose_decoder
+    phi, psi = encode(torch.cat([source, target]))
+    phi_s, phi_t, psi_s, psi_t = phi[:PAIRS], phi[PAIRS:], psi[:PAIRS], psi[PAIRS:]
+    t_a, mask_a = split(d_a(phi_s, phi_t))
+    t_p, mask_p = split(d_p(psi_s, psi_t))
+    image_a, image_p = sample(source, t_a), sample(source, t_p)
+    phi, psi = encode(torch.cat([image_a, image_p]))
+    phi_a, phi_p, psi_a, psi_p = phi[:PAIRS], phi[PAIRS:], psi[:PAIRS], psi[PAIRS:]
+
+    def distance(found: Tensor, wanted: Tensor) -> Tensor:
+        wanted = wanted.detach()
+        spread = ((wanted - wanted.mean(0)) ** 2).sum() / (PAIRS * D)
+        return squared(found, wanted) / spread
+
+    cycle_a = pixels(sample(image_a, split(d_a(phi_a, phi_s))[0]), source)
+    cycle_p = pixels(sample(image_p, split(d_p(psi_p, psi_s))[0]), source)
+    l_emb = distance(psi_a, psi_s) + distance(phi_a, phi_t)
+    l_emb = l_emb + distance(phi_p, phi_s) + distance(psi_p, psi_t)
+    total = (
+        config.reconstruction * pixels(sample(source, blend(t_a, mask_a, t_p, mask_p)), target)
+        + config.sparsity * t_a.abs().mean((1, 2, 3))
+        + config.cycle * (cycle_a + cycle_p)
+        + config.embedding * l_emb
+    )
+    return total.mean()
+
+
+@pytest.mark.parametrize("written_out", [paper, official, default], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_full_loss_and_gradients_are_the_written_out_ones(
+    written_out, training: bool, pair: tuple[Tensor, Tensor]
+) -> None:
+    preset = written_out.__name__
+    model = make_model(preset).train(training)
+    twin = copy.deepcopy(model)
+    # The released code's slip in validation is a test of its own.
+    config = replace(OBJECTIVE_PRESETS[preset], shrink_validation=False)
+    objective = TwinCycleObjective(model, config).train(training)
+
+    found = Curriculum(CURRICULUM_PRESETS[preset]).loss(objective(*pair), objective.weights())
+    found.backward()
+    expected = written_out(twin, *pair)
+    expected.backward()
+
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-10)
+    assert twin.au_motion(*twin.encode(pair[0])).flow.abs().max() > 0.1
+    for name, parameter in model.named_parameters():
+        wanted = twin.get_parameter(name).grad
+        assert parameter.grad is not None and wanted is not None
+        torch.testing.assert_close(
+            parameter.grad, wanted, rtol=1e-5, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@pytest.mark.parametrize("preset", OBJECTIVE_PRESETS)
+def test_total_is_the_weighted_sum(preset: str, pair: tuple[Tensor, Tensor]) -> None:
+    objective = TwinCycleObjective(make_model(preset), OBJECTIVE_PRESETS[preset])
+    terms, weights = objective(*pair), objective.weights()
+    assert set(terms) == {name for name, weight in weights.items() if weight}
+    expected = sum(weights[name] * term for name, term in terms.items())
+    torch.testing.assert_close(objective.total(terms), expected)
+
+
+@pytest.mark.parametrize("preset", OBJECTIVE_PRESETS)
+def test_order_of_the_batch_does_not_matter(preset: str, pair: tuple[Tensor, Tensor]) -> None:
+    objective = TwinCycleObjective(make_model(preset), OBJECTIVE_PRESETS[preset]).eval()
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    terms, permuted = objective(*pair), objective(pair[0][order], pair[1][order])
+    for name, term in terms.items():
+        assert term.shape == (PAIRS,)
+        torch.testing.assert_close(permuted[name], term[order])
+
+
+@pytest.mark.parametrize("preset", OBJECTIVE_PRESETS)
+def test_losses_are_fp32_under_autocast(preset: str, pair: tuple[Tensor, Tensor]) -> None:
+    source, target = (images.float() for images in pair)
+    objective = TwinCycleObjective(make_model(preset).float(), OBJECTIVE_PRESETS[preset])
+    exact = objective(source, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = objective(source, target)
+    for name, term in terms.items():
+        assert term.dtype == torch.float32
+        torch.testing.assert_close(term, exact[name], rtol=0.3, atol=0.02)
+    objective.total(terms).mean().backward()
+
+
+def test_uint8_images_are_read_as_value_over_255() -> None:
+    images = torch.randint(0, 256, (2, 4, 3, SIZE, SIZE), dtype=torch.uint8)
+    objective = TwinCycleObjective(make_model("official").float(), OBJECTIVE_PRESETS["official"])
+    objective.eval()
+    whole, floats = objective(*images), objective(*(images.float() / 255))
+    for name, term in whole.items():
+        torch.testing.assert_close(term, floats[name])
+
+
+def test_pictures(pair: tuple[Tensor, Tensor]) -> None:
+    source, target = pair
+    model = make_model("paper").eval()
+    pictures = TwinCycleObjective(model, OBJECTIVE_PRESETS["paper"]).pictures(source, target)
+    (phi_s, psi_s), (phi_t, psi_t) = model.encoder(source), model.encoder(target)
+    t_a, mask_a = split(model.au_decoder(phi_s, phi_t))
+    t_p, mask_p = split(model.pose_decoder(psi_s, psi_t))
+    expected = {
+        "reconstruction": sample(source, blend(t_a, mask_a, t_p, mask_p)),
+        "au_changed": sample(source, t_a),
+        "pose_changed": sample(source, t_p),
+        "au_flow": t_a,
+        "pose_flow": t_p,
+        "au_mask": (mask_a - mask_p).sigmoid(),
+        "pose_mask": (mask_p - mask_a).sigmoid(),
+    }
+    assert set(expected) == set(pictures._fields)
+    for name, picture in pictures._asdict().items():
+        assert not picture.requires_grad
+        torch.testing.assert_close(picture, expected[name])
+
+
+def test_a_small_batch_is_learned_by_heart() -> None:
+    torch.manual_seed(0)
+    coarse = torch.rand(4, 3, 6, 6)
+    source = F.interpolate(coarse, (SIZE, SIZE), mode="bicubic").clamp(0, 1)
+    target = source.roll((2, -3), (2, 3))
+    model = TwinCycle(replace(MODEL_PRESETS["default"], base_filters=4, embedding_size=16), SIZE)
+    objective = TwinCycleObjective(model, replace(OBJECTIVE_PRESETS["default"], ramp_start=10))
+    curriculum = Curriculum(CURRICULUM_PRESETS["default"])
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=3e-3)
+    identity = (source - target).abs().mean()
+    for step in range(60):
+        terms = objective(source, target, step)
+        if step == 0:
+            torch.testing.assert_close(terms["rec"].mean(), identity)
+        optimizer.zero_grad()
+        curriculum.loss(terms, objective.weights(step)).backward()
+        optimizer.step()
+    assert terms["rec"].mean() < 0.6 * identity
