@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.align import DEFAULT_TEMPLATE
-from tcae.data.shards import Clip, PackInfo, ShardWriter
+from tcae.data.shard_files import Clip, PackInfo, ShardWriter
 
 ACTION_UNITS = ("AU01", "AU02", "AU04", "AU12", "AU26", "AU45")
-_CENTRE = np.array([0.5, 0.46])
+_CENTRE = np.array([0.5, 0.445])
 _RADII = np.array([0.29, 0.37, 0.28])  # of the head
 _ACTIVE, _ABSENT = 0.3, 0.12  # intensities from which an AU is labelled 1, below which 0
 _OVERSAMPLE = 2

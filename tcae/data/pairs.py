@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
+from tcae.data.pictures import resize
 from tcae.data.shards import PackedDataset, ShardError
 from tcae.data.splits import SPLITS, TRAIN_SHARE, VAL_SHARE, Split, split_of
 
@@ -238,14 +239,6 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         if file not in self._warned:
             self._warned.add(file)
             log.warning("%s; drawing other pairs instead", error)
-
-
-def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Square (S, S, 3) picture at another size: averaging when it shrinks, else bilinear."""
-    if picture.shape[0] == size:
-        return picture
-    method = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
-    return cv2.resize(picture, (size, size), interpolation=method)  # type: ignore[return-value]
 
 
 def _numbered(keys: Sequence[object]) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4")
+VIDEO_SUFFIXES: tuple[str, ...] = (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4")
 VIDEO_SUFFIXES += (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv")
 _ENOUGH = 0.9  # share of the frames that the container announces, below which a file is truncated
 

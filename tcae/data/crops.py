@@ -1,0 +1,182 @@
+"""From a video to aligned faces: which face, where, in which track."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcae.data.align import POINT_NAMES, AlignmentTemplate, align
+from tcae.data.faces import Detector, Face, Tracker, make_detector
+from tcae.data.pictures import resize
+from tcae.data.sources import Source, read_source
+from tcae.data.video import VideoFrame
+
+LANDMARK_COLUMNS = ("video", "frame", *(f"{name}_{axis}" for name in POINT_NAMES for axis in "xy"))
+_NO_POINTS = np.full((5, 2), np.nan)
+
+
+class Crop(NamedTuple):
+    """One aligned face.
+
+    Attributes:
+        track: Name of its track in the video.
+        frame: Number of the frame in the video.
+        timestamp: Seconds from the start, NaN if unknown.
+        face: Where it is in the frame.
+        rgb: (S, S, 3) uint8.
+    """
+
+    track: str
+    frame: int
+    timestamp: float
+    face: Face
+    rgb: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """How faces are found and cut out.
+
+    Attributes:
+        image_size: Side of the crops in pixels.
+        template: Where the five points lie in them.
+        fps: Frames per second taken from video files.
+        faces: Name of a detector, "aligned" (pictures are faces already) or "landmarks".
+    """
+
+    image_size: int
+    template: AlignmentTemplate
+    fps: float
+    faces: str
+
+
+Landmarks = dict[int, list[tuple[str, Face]]]
+"""Faces of one video, given beforehand: frame number to (track, face)."""
+
+
+class Cropper:
+    """Cuts the faces out of videos.
+
+    Args:
+        config: How.
+
+    Raises:
+        ValueError: The detector is unknown or not installed.
+    """
+
+    def __init__(self, config: CropConfig) -> None:
+        self._config = config
+        given = config.faces in ("aligned", "landmarks")
+        self._detector: Detector | None = None if given else make_detector(config.faces)
+
+    def __call__(self, source: Source, landmarks: Landmarks | None = None) -> Iterator[list[Crop]]:
+        """For each sampled frame of a source, the faces in it.
+
+        Args:
+            source: The video.
+            landmarks: Its faces, if the configuration says that they are given.
+
+        Raises:
+            VideoError: See `tcae.data.sources.read_source`.
+        """
+        find = self._finder(source, landmarks or {})
+        for frame in read_source(source, self._config.fps):
+            crops = []
+            for track, face in find(frame):
+                rgb = self._cut(frame.rgb, face)
+                if rgb is not None:
+                    crops.append(Crop(track, frame.index, frame.timestamp, face, rgb))
+            yield crops
+
+    def _finder(
+        self, source: Source, landmarks: Landmarks
+    ) -> Callable[[VideoFrame], list[tuple[str, Face]]]:
+        """Function that gives the named tracks and faces of a frame of this source."""
+        if self._config.faces == "landmarks":
+            return lambda frame: [(source.track(t), f) for t, f in landmarks.get(frame.index, [])]
+        if self._config.faces == "aligned":
+            return lambda frame: [(source.track(), _whole(frame.rgb))]
+        assert self._detector is not None
+        detect, tracker = self._detector, Tracker()
+
+        def tracked(frame: VideoFrame) -> list[tuple[str, Face]]:
+            faces = detect(frame.rgb)
+            numbers = tracker.update(frame.rgb, frame.timestamp, faces)
+            return [(source.track(str(k)), face) for k, face in zip(numbers, faces, strict=True)]
+
+        def largest(frame: VideoFrame) -> list[tuple[str, Face]]:
+            # A folder of pictures is one person's track already: others stand in the background.
+            faces = sorted(detect(frame.rgb), key=lambda face: _area(face.box))
+            return [(source.track(), face) for face in faces[-1:]]
+
+        return tracked if source.is_file else largest
+
+    def _cut(self, rgb: NDArray[np.uint8], face: Face) -> NDArray[np.uint8] | None:
+        if self._config.faces == "aligned":
+            return resize(_central_square(rgb), self._config.image_size)
+        try:
+            return align(rgb, face.points, self._config.template, self._config.image_size)
+        except ValueError:  # points on one spot: no face
+            return None
+
+
+def read_landmarks(path: Path) -> dict[str, Landmarks]:
+    """Read a table of faces found by other means.
+
+    The CSV file has the columns `LANDMARK_COLUMNS` (`video`, `frame`, `left_eye_x`, `left_eye_y`,
+    `right_eye_x` ... `right_mouth_y`), in pixels, left and right as seen in the picture; and
+    perhaps `track` (default 0) and `confidence` (default 1). `video` is the video's path below the
+    source, `frame` its frame number from 0 (of a picture: the number in its name).
+
+    Args:
+        path: The CSV file.
+
+    Returns:
+        For each video its faces.
+
+    Raises:
+        ValueError: The file is malformed; the message names file and line.
+        OSError: It cannot be read.
+    """
+    videos: dict[str, Landmarks] = {}
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        missing = [name for name in LANDMARK_COLUMNS if name not in (reader.fieldnames or [])]
+        if missing:
+            raise ValueError(f"{path}: column {missing[0]} is missing")
+        try:
+            for row in reader:
+                frames = videos.setdefault(row["video"].strip(), {})
+                frames.setdefault(int(row["frame"]), []).append(_landmark_row(row))
+        except (ValueError, TypeError, AttributeError, csv.Error) as error:
+            raise ValueError(f"{path}:{reader.line_num}: {error}") from error
+    return videos
+
+
+def _landmark_row(row: dict[str, Any]) -> tuple[str, Face]:
+    points = np.array([float(row[name]) for name in LANDMARK_COLUMNS[2:]]).reshape(5, 2)
+    if not np.isfinite(points).all():
+        raise ValueError("a point is not finite")
+    box = np.concatenate([points.min(0), points.max(0)])
+    return row.get("track") or "0", Face(box, points, float(row.get("confidence") or 1))
+
+
+def _whole(rgb: NDArray[np.uint8]) -> Face:
+    return Face(np.array([0.0, 0.0, rgb.shape[1], rgb.shape[0]]), _NO_POINTS, float("nan"))
+
+
+def _area(box: NDArray[Any]) -> float:
+    return float((box[2] - box[0]) * (box[3] - box[1]))
+
+
+def _central_square(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = rgb.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return rgb[top : top + side, left : left + side]

@@ -1,0 +1,36 @@
+"""Encoding, decoding and resizing of pictures."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+JPEG_QUALITY = 95
+
+
+def encode_jpeg(rgb: NDArray[np.uint8]) -> bytes:
+    """JPEG of an RGB picture, with full colour resolution."""
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        JPEG_QUALITY,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    return cv2.imencode(".jpg", bgr, options)[1].tobytes()
+
+
+def decode_image(blob: bytes) -> NDArray[np.uint8] | None:
+    """RGB picture (H, W, 3) of an encoded one, or None if it cannot be decoded."""
+    if not blob:
+        return None
+    return cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_COLOR_RGB)  # type: ignore[return-value]
+
+
+def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Square (S, S, 3) picture at another size: averaging when it shrinks, else bilinear."""
+    if picture.shape[0] == size:
+        return picture
+    method = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
+    return cv2.resize(picture, (size, size), interpolation=method)  # type: ignore[return-value]

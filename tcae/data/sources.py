@@ -1,0 +1,188 @@
+"""Finding the videos of a source: files or folders of pictures, in the layouts in use."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcae.data.pictures import decode_image
+from tcae.data.video import VIDEO_SUFFIXES, VideoError, VideoFrame, read_frames
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+# Folders of the distributed archives that say nothing about who is in them.
+_CONTAINERS = {"dev", "test", "mp4", "data", "unzippedFaces", "unzippedIntervalFaces"}
+_MEANINGLESS = {"1.6"}  # VoxCeleb1's crop size, a level of its own
+
+
+@dataclass(frozen=True)
+class Source:
+    """One video: a file, or a folder of pictures.
+
+    Attributes:
+        path: Where it is.
+        key: Its path below the folder that was searched; names it in the manifest.
+        identity: Who is in it.
+        video: Name of the video, unique in the set; identity included where a folder names it.
+        clip: Part of the video that the file or folder holds, "" if it is all of it.
+        is_file: A video file, not a folder of pictures.
+    """
+
+    path: Path
+    key: str
+    identity: str
+    video: str
+    clip: str
+    is_file: bool
+
+    def track(self, label: str = "0") -> str:
+        """Name, unique in the video, of a track that is found in it.
+
+        A folder of pictures is one track, "0", unless landmarks say otherwise.
+        """
+        if not self.clip or (label == "0" and not self.is_file):
+            return self.clip or label
+        return f"{self.clip}-{label}"
+
+    def size(self) -> int:
+        """Bytes of the file, or number of pictures; tells two videos of one name apart.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        return self.path.stat().st_size if self.is_file else len(_pictures(self.path))
+
+
+def find_sources(root: Path) -> list[Source]:
+    """Videos below a path, sorted by key.
+
+    A file is one video. Below a folder, videos are found as `<clip>.mp4` (each another person),
+    `<id>/<clip>.mp4` or `<id>/<video>/<clip>.mp4`, and folders of pictures as `<id>`,
+    `<id>/<video>` or `<id>/<video>/<track>`; VoxCeleb's archive folders above these (`dev/mp4`,
+    `unzippedFaces`, `1.6` ...) are skipped. Hidden files are ignored.
+
+    Args:
+        root: A video file or a folder.
+
+    Raises:
+        ValueError: There is nothing at `root`, or no video.
+    """
+    if root.is_file():
+        return [Source(root, root.name, root.stem, root.stem, "", True)]
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such file or folder")
+    found = sorted(_walk(root), key=lambda source: source.key)
+    if not found:
+        raise ValueError(f"{root}: no video and no folder of pictures in it")
+    # Two clips that differ in their ending only keep it.
+    names = Counter((s.video, s.clip) for s in found if s.is_file)
+    return [_with_ending(s) if names[s.video, s.clip] > 1 and s.is_file else s for s in found]
+
+
+def read_source(source: Source, fps: float | None) -> Iterator[VideoFrame]:
+    """Frames of a source: of a file those sampled at `fps`, of a folder every picture.
+
+    A picture's number is the last number in its name (its place in the folder if the names do not
+    number the pictures), its time is unknown (NaN).
+
+    Raises:
+        VideoError: Nothing can be read; or, after the last good frame, something could not.
+    """
+    if source.is_file:
+        yield from read_frames(source.path, fps, threads=1)
+        return
+    failures = []
+    try:
+        names = _pictures(source.path)
+    except OSError as error:
+        raise VideoError(f"{source.path}: {error.strerror}") from error
+    for number, name in zip(_numbers(names), names, strict=True):
+        picture = _read_picture(source.path / name)
+        if picture is None:
+            failures.append(name)
+        else:
+            yield VideoFrame(number, float("nan"), picture)
+    if failures:
+        raise VideoError(
+            f"{source.path}: {len(failures)} of {len(names)} pictures cannot be read, "
+            f"as {failures[0]}"
+        )
+
+
+def _walk(root: Path) -> Iterator[Source]:
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back up
+            folders.clear()
+            continue
+        seen.add(real)
+        path = Path(folder)
+        parts = _meaningful(path.relative_to(root).parts)
+        for name in files:
+            if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith("."):
+                yield _video_file(root, path / name, parts)
+        if any(_is_picture(name) for name in files):
+            yield _picture_folder(root, path, parts)
+
+
+def _meaningful(parts: tuple[str, ...]) -> tuple[str, ...]:
+    while parts and parts[0] in _CONTAINERS:
+        parts = parts[1:]
+    return tuple(part for part in parts if part not in _MEANINGLESS)
+
+
+def _video_file(root: Path, path: Path, parts: tuple[str, ...]) -> Source:
+    key = path.relative_to(root).as_posix()
+    if len(parts) < 2:
+        name = "/".join([*parts, path.stem])
+        return Source(path, key, parts[0] if parts else path.stem, name, "", True)
+    return Source(path, key, parts[0], "/".join(parts), path.stem, True)
+
+
+def _picture_folder(root: Path, path: Path, parts: tuple[str, ...]) -> Source:
+    key = path.relative_to(root).as_posix()
+    parts = parts or (path.resolve().name,)
+    if len(parts) < 3:
+        return Source(path, key, parts[0], "/".join(parts), "", False)
+    return Source(path, key, parts[0], "/".join(parts[:-1]), parts[-1], False)
+
+
+def _with_ending(source: Source) -> Source:
+    if source.clip:
+        return replace(source, clip=source.path.name)
+    video = PurePosixPath(source.video).with_name(source.path.name).as_posix()
+    identity = source.path.name if source.identity == source.video else source.identity
+    return replace(source, video=video, identity=identity)
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")
+
+
+def _pictures(folder: Path) -> list[str]:
+    """Names of the pictures in a folder, numbers in them sorted by value."""
+    names = [entry.name for entry in os.scandir(folder) if _is_picture(entry.name)]
+    return sorted(
+        names, key=lambda name: [int(s) if s.isdecimal() else s for s in re.split(r"(\d+)", name)]
+    )
+
+
+def _numbers(names: list[str]) -> list[int]:
+    found = [re.findall(r"\d+", name.rpartition(".")[0]) for name in names]
+    numbers = [int(digits[-1]) for digits in found if digits]
+    return numbers if len(set(numbers)) == len(names) else list(range(len(names)))
+
+
+def _read_picture(path: Path) -> NDArray[np.uint8] | None:
+    try:
+        return decode_image(path.read_bytes())
+    except OSError:
+        return None
