@@ -39,6 +39,20 @@ class Crop(NamedTuple):
     rgb: NDArray[np.uint8]
 
 
+class CroppedFrame(NamedTuple):
+    """One sampled frame.
+
+    Attributes:
+        number: Its number in the video.
+        timestamp: Seconds from the start, NaN if unknown.
+        crops: The faces in it.
+    """
+
+    number: int
+    timestamp: float
+    crops: list[Crop]
+
+
 @dataclass(frozen=True)
 class CropConfig:
     """How faces are found and cut out.
@@ -46,13 +60,13 @@ class CropConfig:
     Attributes:
         image_size: Side of the crops in pixels.
         template: Where the five points lie in them.
-        fps: Frames per second taken from video files.
+        fps: Frames per second taken from video files; None takes all.
         faces: Name of a detector, "aligned" (pictures are faces already) or "landmarks".
     """
 
     image_size: int
     template: AlignmentTemplate
-    fps: float
+    fps: float | None
     faces: str
 
 
@@ -75,8 +89,10 @@ class Cropper:
         given = config.faces in ("aligned", "landmarks")
         self._detector: Detector | None = None if given else make_detector(config.faces)
 
-    def __call__(self, source: Source, landmarks: Landmarks | None = None) -> Iterator[list[Crop]]:
-        """For each sampled frame of a source, the faces in it.
+    def __call__(
+        self, source: Source, landmarks: Landmarks | None = None
+    ) -> Iterator[CroppedFrame]:
+        """The sampled frames of a source, each with the faces in it.
 
         Args:
             source: The video.
@@ -92,7 +108,7 @@ class Cropper:
                 rgb = self._cut(frame.rgb, face)
                 if rgb is not None:
                     crops.append(Crop(track, frame.index, frame.timestamp, face, rgb))
-            yield crops
+            yield CroppedFrame(frame.index, frame.timestamp, crops)
 
     def _finder(
         self, source: Source, landmarks: Landmarks
