@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tcae.config import TrainConfig, describe, save_config, starting_point, versions, with_steps
 from tcae.data.cartoon import make_cartoons
-from tcae.data.shards import PackedDataset, write_durably
+from tcae.data.shard_files import write_durably
+from tcae.data.shards import PackedDataset
 from tcae.engine import command
 from tcae.engine.progress import say
 from tcae.engine.run_directory import SUMMARY_FILE, open_run

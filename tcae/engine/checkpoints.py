@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tcae.data.shards import write_durably
+from tcae.data.shard_files import write_durably
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
-from tcae.data.shards import write_durably
+from tcae.data.shard_files import write_durably
 
 log = logging.getLogger(__name__)
 

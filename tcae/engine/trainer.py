@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 
 from tcae.config import TrainConfig, plain_config
 from tcae.data.pairs import PairBatches
-from tcae.data.shards import PackedDataset, ShardError
+from tcae.data.shard_files import ShardError
+from tcae.data.shards import PackedDataset
 from tcae.data.splits import Split
 from tcae.engine.checkpoints import CheckpointFolder
 from tcae.engine.command import device_of
