@@ -41,6 +41,11 @@ class Source:
     clip: str
     is_file: bool
 
+    @property
+    def name(self) -> str:
+        """Name of the video and clip, unique in the set wherever the source was found."""
+        return f"{self.video}/{self.clip}" if self.clip else self.video
+
     def track(self, label: str = "0") -> str:
         """Name, unique in the video, of a track that is found in it.
 
@@ -80,9 +85,11 @@ def find_sources(root: Path) -> list[Source]:
     found = sorted(_walk(root), key=lambda source: source.key)
     if not found:
         raise ValueError(f"{root}: no video and no folder of pictures in it")
-    # Two clips that differ in their ending only keep it.
-    names = Counter((s.video, s.clip) for s in found if s.is_file)
-    return [_with_ending(s) if names[s.video, s.clip] > 1 and s.is_file else s for s in found]
+    # Files that differ in their ending only, or bear a folder's name, keep the ending.
+    count = Counter(source.name for source in found)
+    found = [_with_ending(s) if s.is_file and count[s.name] > 1 else s for s in found]
+    _check_names(found)
+    return found
 
 
 def read_source(source: Source, fps: float | None) -> Iterator[VideoFrame]:
@@ -161,6 +168,14 @@ def _with_ending(source: Source) -> Source:
     video = PurePosixPath(source.video).with_name(source.path.name).as_posix()
     identity = source.path.name if source.identity == source.video else source.identity
     return replace(source, video=video, identity=identity)
+
+
+def _check_names(sources: list[Source]) -> None:
+    first: dict[str, Source] = {}
+    for source in sources:
+        other = first.setdefault(source.name, source)
+        if other is not source:
+            raise ValueError(f"{other.path} and {source.path} would both be named {source.name}")
 
 
 def _is_picture(name: str) -> bool:

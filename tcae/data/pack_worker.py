@@ -1,0 +1,210 @@
+"""The process that packs videos, one after the other, into shards of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from tcae.data.crops import Crop, CropConfig, Cropper, Landmarks
+from tcae.data.shard_files import Clip, ShardWriter
+from tcae.data.sources import Source
+from tcae.data.video import VideoError
+
+FLUSH_SECONDS = 5.0  # at most this much work, and the video at hand, is lost in a crash
+SHARD_BYTES = 256 * 2**20
+_REPORT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class VideoRow:
+    """What became of one video: a line of the manifest.
+
+    Attributes:
+        video: Its name in the set.
+        path: Its path below the source.
+        status: "packed", "no face", "damaged" (packed as far as it could be read) or "failed".
+        identity: Who is in it.
+        frames: Frames sampled.
+        faces: Faces packed.
+        tracks: Tracks that they form.
+        size: Bytes of the file, or number of pictures.
+        reason: What went wrong, if anything.
+    """
+
+    video: str
+    path: str
+    status: str
+    identity: str
+    frames: int = 0
+    faces: int = 0
+    tracks: int = 0
+    size: int = 0
+    reason: str = ""
+
+
+# Messages to the parent: the first word says what the second item is.
+#   ready    None     the worker can take videos
+#   frames   int      frames sampled since the last message
+#   finished VideoRow a video is packed, or failed
+#   durable  None     all videos finished before are on the disk
+#   full     str      the output cannot be written; the worker ends
+Message = tuple[str, Any]
+
+
+class OutputError(Exception):
+    """The packed set cannot be written."""
+
+
+class _Stop(Exception):
+    """The worker was told to end, or its parent is gone."""
+
+
+def work(pipe: Connection, out: Path, name: str, config: CropConfig) -> None:
+    """Main function of a worker process.
+
+    Args:
+        pipe: Brings (source, landmarks) tasks and a final None; takes messages.
+        out: The packed data set.
+        name: Prefix of this worker's shards; no other worker may ever have it.
+        config: How faces are found and cut out.
+    """
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which then says stop
+    with open(out / "dataset.json", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        worker = _Worker(pipe, out, name, config)
+        signal.signal(signal.SIGTERM, worker.stop)
+        try:
+            worker.run()
+        except OutputError as error:
+            with contextlib.suppress(OutputError):
+                worker.close()  # perhaps there is room for the index
+            pipe.send(("full", str(error)))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            worker.close()  # the parent has gone; what is finished is kept
+
+
+class _Worker:
+    def __init__(self, pipe: Connection, out: Path, name: str, config: CropConfig) -> None:
+        self._pipe, self._out, self._name, self._config = pipe, out, name, config
+        self._cropper = Cropper(config)
+        self._writer: ShardWriter | None = None
+        self._shards = 0
+        self._flushed = time.monotonic()
+        self._reported = self._flushed
+        self._frames = 0
+        self._stopped = False
+        self._parent = os.getppid()
+
+    def run(self) -> None:
+        self._pipe.send(("ready", None))
+        try:
+            while (task := self._pipe.recv()) is not None:
+                self._pack(*task)
+        except _Stop:
+            pass
+        self.close()
+        self._pipe.send(("durable", None))
+
+    def stop(self, *_: Any) -> None:
+        self._stopped = True
+
+    def close(self) -> None:
+        """Make what is finished durable."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.drop_video()
+            _guarded(writer.close)
+
+    def _pack(self, source: Source, landmarks: Landmarks | None) -> None:
+        frames = faces = 0
+        tracks, reason = set(), ""
+        try:
+            for _, _, crops in self._cropper(source, landmarks):
+                self._breathe()
+                for crop in crops:
+                    self._write(source, crop)
+                    tracks.add(crop.track)
+                frames, faces = frames + 1, faces + len(crops)
+        except VideoError as error:
+            reason = str(error).removeprefix(f"{source.path}: ")
+        except (OutputError, _Stop, BrokenPipeError, ConnectionResetError):
+            raise
+        except Exception as error:  # one odd video must not end the run
+            reason = f"{type(error).__name__}: {error}"
+        status = ("damaged" if faces else "failed") if reason else "packed" if faces else "no face"
+        row = VideoRow(
+            source.name, source.key, status, source.identity, frames, faces, len(tracks),
+            _size(source), reason or ("" if faces else "no face in it"),
+        )  # fmt: skip
+        if status == "failed":  # to be tried again in the next run
+            if self._writer is not None:
+                self._writer.drop_video()
+        else:
+            self._shard().finish_video(asdict(row))
+        self._pipe.send(("finished", row))
+        self._flush_now_and_then()
+
+    def _write(self, source: Source, crop: Crop) -> None:
+        clip = Clip(source.identity, source.video, crop.track)
+        writer = self._shard()
+        _guarded(
+            lambda: writer.add(
+                clip,
+                crop.frame,
+                crop.rgb,
+                timestamp=crop.timestamp,
+                confidence=crop.face.confidence,
+                points=crop.face.points,
+            )
+        )
+
+    def _shard(self) -> ShardWriter:
+        if self._writer is None:
+            name = f"{self._name}-{self._shards:04d}"
+            self._shards += 1
+            self._writer = _guarded(lambda: ShardWriter(self._out, name, self._config.image_size))
+        return self._writer
+
+    def _flush_now_and_then(self) -> None:
+        writer = self._shard()
+        if writer.size > SHARD_BYTES:
+            self.close()
+        elif time.monotonic() - self._flushed > FLUSH_SECONDS:
+            _guarded(writer.flush)
+        else:
+            return
+        self._flushed = time.monotonic()
+        self._pipe.send(("durable", None))
+
+    def _breathe(self) -> None:
+        """Between two frames: report, and see whether to go on."""
+        if self._stopped or os.getppid() != self._parent:
+            raise _Stop
+        self._frames += 1
+        if time.monotonic() - self._reported > _REPORT_SECONDS:
+            self._pipe.send(("frames", self._frames))
+            self._frames, self._reported = 0, time.monotonic()
+
+
+def _guarded(write: Any) -> Any:
+    try:
+        return write()
+    except OSError as error:
+        raise OutputError(f"{error.filename or 'shard'}: {error.strerror}") from error
+
+
+def _size(source: Source) -> int:
+    try:
+        return source.size()
+    except OSError:
+        return 0

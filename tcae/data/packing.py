@@ -1,0 +1,318 @@
+"""Packing many videos: worker processes, going on after a kill, and the manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import logging
+import multiprocessing
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, fields
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tcae.data.crops import CropConfig, Landmarks
+from tcae.data.pack_worker import Message, OutputError, VideoRow, work
+from tcae.data.shard_files import PackInfo, ShardError, index_files, read_index, write_durably
+from tcae.data.sources import Source
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.csv"
+_LOCK_SECONDS = 20.0
+_STOP_SECONDS = 30.0
+
+Report = Callable[[VideoRow | None, int], None]
+"""Called with a finished video, or None, and the number of frames sampled since the last call."""
+
+
+def pack_videos(
+    sources: list[Source],
+    out: Path,
+    config: CropConfig,
+    *,
+    workers: int,
+    landmarks: dict[str, Landmarks] | None = None,
+    report: Report = lambda row, frames: None,
+) -> list[VideoRow]:
+    """Pack videos into a data set, or go on with it: what is packed already is left as it is.
+
+    Args:
+        sources: The videos.
+        out: Directory of the packed data set.
+        config: How faces are found and cut out; an existing set must have the same.
+        workers: Number of processes.
+        landmarks: For each source's key its faces, if they are given.
+        report: See `Report`.
+
+    Returns:
+        What became of each of the sources, in their order. The same, and what became of earlier
+        ones, is in `out/manifest.csv`.
+
+    Raises:
+        ValueError: `out` holds something else, or other settings, or is being written to.
+        OSError: The disk is full; all that was made durable before is safe.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _check_settings(out, config)
+    with open(out / "dataset.json", "rb") as lock:
+        _lock(lock, out)
+        _remove_leftovers(out)
+        done = packed_videos(out)
+        rows = {s.name: row for s in sources if (row := _known(s, done)) is not None}
+        todo = [source for source in sources if source.name not in rows]
+        for row in rows.values():
+            report(row, 0)
+        pool = _Pool(out, config, landmarks or {}, report)
+        fcntl.flock(lock, fcntl.LOCK_SH)  # the workers hold it too
+        try:
+            pool.run(todo, workers)
+        except OutputError as error:
+            raise OSError(f"{out}: {error}; what was packed before is safe") from error
+        finally:
+            rows.update(pool.rows)
+            _write_manifest(out, rows.values())
+    return [rows[source.name] for source in sources]
+
+
+def packed_videos(out: Path) -> dict[str, VideoRow]:
+    """What the shards of a data set say about the videos in them, by name."""
+    done: dict[str, VideoRow] = {}
+    for path in index_files(out):
+        try:
+            videos = read_index(path).videos
+            done.update({row["video"]: VideoRow(**row) for row in videos})
+        except ShardError as error:
+            log.warning("%s; its videos are packed again", error)
+        except (TypeError, KeyError):
+            log.warning("%s: was not written by tcae.pack", path)
+    return done
+
+
+def remove_pack(out: Path) -> None:
+    """Delete what packing writes, and nothing else.
+
+    Raises:
+        ValueError: `out` holds something, but no packed data set.
+    """
+    shards = out / "shards"
+    if out.exists() and not shards.is_dir() and not (out / "dataset.json").exists():
+        _refuse_foreign(out)
+    for path in [*shards.glob("*.bin"), *shards.glob("*.index"), *shards.glob("*.tmp")]:
+        path.unlink()
+    for name in ("dataset.json", MANIFEST, "summary.json"):
+        (out / name).unlink(missing_ok=True)
+
+
+def _check_settings(out: Path, config: CropConfig) -> None:
+    info = PackInfo(config.image_size, config.template, {"fps": config.fps, "faces": config.faces})
+    if not (out / "dataset.json").exists():
+        _refuse_foreign(out)
+        info.save(out)
+        return
+    there = PackInfo.load(out)
+    settings: list[tuple[str, Any, Any]] = [
+        ("image_size", there.image_size, info.image_size),
+        ("template", there.template.name, info.template.name),
+        *((key, there.settings.get(key), value) for key, value in info.settings.items()),
+    ]
+    for name, old, new in settings:
+        if old != new:
+            raise ValueError(
+                f"{out}: was packed with {name} {old}, not {new}; choose another --out, or "
+                "--overwrite to start afresh"
+            )
+
+
+def _refuse_foreign(out: Path) -> None:
+    if out.is_dir() and any(path.name != "labels.csv" for path in out.iterdir()):
+        raise ValueError(f"{out}: is not empty and not a packed data set")
+
+
+def _lock(file: BinaryIO, out: Path) -> None:
+    """Wait for the workers of a killed run to end; refuse to run beside another packer."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise ValueError(f"{out}: another tcae.pack is writing to it") from None
+            time.sleep(0.1)
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Files of a killed run that nothing refers to."""
+    for path in (out / "shards").glob("*.tmp"):
+        path.unlink()
+    for path in (out / "shards").glob("*.bin"):
+        if not path.with_suffix(".index").exists():
+            path.unlink()
+
+
+def _known(source: Source, done: dict[str, VideoRow]) -> VideoRow | None:
+    """What an earlier run made of a video; None if it is still to do."""
+    row = done.get(source.name)
+    if row is None:
+        return None
+    try:
+        size = source.size()
+    except OSError:
+        return row
+    if size != row.size:
+        reason = f"another video named {source.name} (of size {row.size}, not {size}) is packed"
+        return VideoRow(source.name, source.key, "failed", source.identity, reason=reason)
+    return row
+
+
+def _write_manifest(out: Path, rows: Iterable[VideoRow]) -> None:
+    """One line for each video of this and earlier runs, sorted by name."""
+    table = {row["video"]: row for row in _read_manifest(out / MANIFEST)}
+    table.update({row.video: asdict(row) for row in packed_videos(out).values()})
+    table.update({row.video: asdict(row) for row in rows})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [column.name for column in fields(VideoRow)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table[name] for name in sorted(table))
+    write_durably(out / MANIFEST, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _read_manifest(path: Path) -> list[dict[str, Any]]:
+    """Lines of an earlier manifest about videos that no shard tells of."""
+    if not path.exists():
+        return []
+    columns = {column.name for column in fields(VideoRow)}
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = list(csv.DictReader(file))
+    return [row for row in rows if set(row) == columns and row["status"] == "failed"]
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    current: Source | None = None
+    pending: list[tuple[Source, VideoRow]] = field(default_factory=list)  # finished, not durable
+    ready: bool = False
+    dismissed: bool = False
+
+
+class _Pool:
+    """Deals videos to worker processes and replaces those that die."""
+
+    def __init__(
+        self, out: Path, config: CropConfig, landmarks: dict[str, Landmarks], report: Report
+    ) -> None:
+        self.rows: dict[str, VideoRow] = {}
+        self._out, self._config, self._landmarks, self._report = out, config, landmarks, report
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+        self._queue: deque[Source] = deque()
+        self._run_number = 1 + max(
+            [int(m[1]) for p in index_files(out) if (m := re.match(r"(\d+)-", p.name))], default=-1
+        )
+        self._started = 0
+
+    def run(self, sources: list[Source], workers: int) -> None:
+        self._queue.extend(sources)
+        try:
+            for _ in range(min(workers, len(sources))):
+                self._start()
+            while self._workers:
+                for pipe in wait([worker.pipe for worker in self._workers]):
+                    self._listen(next(w for w in self._workers if w.pipe is pipe))
+        finally:
+            self._stop()
+
+    def _start(self) -> None:
+        ours, theirs = self._context.Pipe()
+        name = f"{self._run_number:04d}-{self._started:03d}"
+        self._started += 1
+        process = self._context.Process(
+            target=work, args=(theirs, self._out, name, self._config), daemon=True
+        )
+        process.start()
+        theirs.close()  # so that the worker's death ends the pipe
+        self._workers.append(_Worker(process, ours))
+
+    def _listen(self, worker: _Worker) -> None:
+        try:
+            message: Message = worker.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._bury(worker)
+            return
+        kind, content = message
+        if kind == "frames":
+            self._report(None, content)
+        elif kind == "full":
+            raise OutputError(content)
+        elif kind == "durable":
+            for _, row in worker.pending:
+                self.rows[row.video] = row
+            worker.pending.clear()
+        else:
+            if kind == "finished":
+                assert worker.current is not None
+                self._finish(worker, worker.current, content)
+            worker.ready = True
+            self._deal(worker)
+
+    def _finish(self, worker: _Worker, source: Source, row: VideoRow) -> None:
+        worker.current = None
+        if row.status == "failed":
+            self.rows[row.video] = row
+        else:
+            worker.pending.append((source, row))
+        self._report(row, 0)
+
+    def _deal(self, worker: _Worker) -> None:
+        """Give the next video to a worker, or let it go."""
+        task = None
+        if self._queue:
+            worker.current = self._queue.popleft()
+            task = (worker.current, self._landmarks.get(worker.current.key))
+        worker.dismissed = task is None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # see _bury
+            worker.pipe.send(task)
+
+    def _bury(self, worker: _Worker) -> None:
+        """A worker has ended: if it died, name its video and have the unsaved ones done again."""
+        worker.process.join()
+        worker.pipe.close()
+        self._workers.remove(worker)
+        if worker.dismissed and not worker.pending:
+            return
+        if not worker.ready:
+            raise ValueError(f"a worker cannot start (exit status {worker.process.exitcode})")
+        if worker.current is not None:
+            source = worker.current
+            reason = f"the process that decoded it died ({_how(worker.process)})"
+            row = VideoRow(source.name, source.key, "failed", source.identity, reason=reason)
+            self._finish(worker, source, row)
+        self._queue.extend(source for source, _ in worker.pending)
+        if self._queue:
+            self._start()
+
+    def _stop(self) -> None:
+        """End the remaining workers; what they have finished becomes durable."""
+        for worker in self._workers:
+            worker.process.terminate()
+            worker.pipe.close()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for worker in self._workers:
+            worker.process.join(max(deadline - time.monotonic(), 0))
+            worker.process.kill()
+            worker.process.join()
+        self._workers.clear()
+
+
+def _how(process: BaseProcess) -> str:
+    code = process.exitcode or 0
+    return f"signal {-code}" if code < 0 else f"exit status {code}"

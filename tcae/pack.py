@@ -1,0 +1,182 @@
+"""``python -m tcae.pack``: from videos to a packed data set of aligned faces."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import tyro
+from tqdm import tqdm
+
+from tcae.data.align import DEFAULT_TEMPLATE
+from tcae.data.crops import CropConfig, read_landmarks
+from tcae.data.faces import DETECTORS, make_detector
+from tcae.data.pack_worker import VideoRow
+from tcae.data.packing import MANIFEST, pack_videos, remove_pack
+from tcae.data.sources import find_sources
+from tcae.engine import command
+
+log = logging.getLogger("tcae.pack")  # not __name__, which is __main__ here
+
+_LINE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """Finds, tracks and aligns the faces in videos and packs them for training.
+
+    Without --overwrite, a set at --out is continued: videos that are packed already are skipped.
+    The exit status is 1 if a video could not be read in full or shows no face; --out/manifest.csv
+    says what became of each.
+    """
+
+    source: Annotated[
+        tyro.conf.Positional[Path],
+        tyro.conf.arg(
+            help="A video, a folder of videos (<clip>.mp4, <id>/<clip>.mp4 or "
+            "<id>/<video>/<clip>.mp4) or of pictures (<id>/<video>/<track>/*.jpg; track and video "
+            "may be missing); VoxCeleb1 and VoxCeleb2 as distributed."
+        ),
+    ]
+    out: command.OutOption
+    fps: Annotated[
+        float, tyro.conf.arg(help="Frames per second taken from video files; pictures are all.")
+    ] = 1.0
+    image_size: Annotated[int, tyro.conf.arg(help="Side of the packed faces in pixels.")] = 256
+    workers: Annotated[int, tyro.conf.arg(help="Processes; 0: one for each core.")] = 0
+    aligned: Annotated[
+        bool,
+        tyro.conf.arg(help="The pictures are aligned faces already: only resize them."),
+        tyro.conf.FlagCreatePairsOff,
+    ] = False
+    landmarks: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="CSV of faces found beforehand, instead of a detector: video,frame,left_eye_x,"
+            "left_eye_y,right_eye_x,right_eye_y,nose_x,nose_y,left_mouth_x,left_mouth_y,"
+            "right_mouth_x,right_mouth_y and perhaps track,confidence; video is the path below "
+            "SOURCE, frame counts from 0."
+        ),
+    ] = None
+    detector: Annotated[
+        str, tyro.conf.arg(help=f"Face detector: {', '.join(DETECTORS)} (extra [faces]).")
+    ] = "mtcnn"
+    overwrite: command.OverwriteOption = False
+
+
+def pack(options: PackOptions) -> int:
+    """Does what ``python -m tcae.pack`` is asked for and returns its exit status."""
+    started = time.monotonic()
+    config = _crop_config(options)
+    landmarks = read_landmarks(options.landmarks) if options.landmarks else None
+    sources = find_sources(options.source)
+    if options.overwrite:
+        remove_pack(options.out)
+    with _Display(len(sources)) as display:
+        rows = pack_videos(
+            sources,
+            options.out,
+            config,
+            workers=options.workers or os.cpu_count() or 1,
+            landmarks=landmarks,
+            report=display.report,
+        )
+    summary = _summary(rows)
+    summary["seconds"] = round(time.monotonic() - started, 3)
+    text = json.dumps(summary, indent=1) + "\n"
+    (options.out / "summary.json").write_text(text, encoding="utf-8")
+    print(
+        f"{options.out}: {summary['faces']} faces in {summary['tracks']} tracks of "
+        f"{summary['videos_packed']} videos; {MANIFEST} tells of all {len(rows)}"
+    )
+    return command.DONE if summary["videos_packed"] == len(rows) else command.SOME_FAILED
+
+
+def _crop_config(options: PackOptions) -> CropConfig:
+    """How faces are found, checked before anything is written."""
+    if options.aligned and options.landmarks:
+        raise ValueError("--aligned and --landmarks exclude each other")
+    if not 16 <= options.image_size <= 2048:
+        raise ValueError(f"--image-size must be from 16 to 2048, not {options.image_size}")
+    if not 0 < options.fps < float("inf"):
+        raise ValueError(f"--fps must be positive, not {options.fps}")
+    if options.workers < 0:
+        raise ValueError(f"--workers must not be negative, not {options.workers}")
+    faces = options.detector
+    if options.aligned or options.landmarks:
+        faces = "aligned" if options.aligned else "landmarks"
+    else:
+        make_detector(faces)
+    return CropConfig(options.image_size, DEFAULT_TEMPLATE, options.fps, faces)
+
+
+def _summary(rows: list[VideoRow]) -> dict[str, float]:
+    def count(status: str) -> int:
+        return sum(row.status == status for row in rows)
+
+    return {
+        "videos": len(rows),
+        "videos_packed": count("packed"),
+        "videos_without_face": count("no face"),
+        "videos_damaged": count("damaged"),
+        "videos_failed": count("failed"),
+        "frames": sum(row.frames for row in rows),
+        "faces": sum(row.faces for row in rows),
+        "tracks": sum(row.tracks for row in rows),
+    }
+
+
+class _Display:
+    """Progress on stderr: a bar on a terminal, else a line now and then; troubles at once."""
+
+    def __init__(self, videos: int) -> None:
+        self._videos, self._done, self._frames = videos, 0, 0
+        self._started = self._told = time.monotonic()
+        self._bar = tqdm(total=videos, unit="video", disable=not sys.stderr.isatty())
+
+    def report(self, row: VideoRow | None, frames: int) -> None:
+        """See `tcae.data.packing.Report`."""
+        self._frames += frames
+        if row is not None:
+            self._done += 1
+            self._bar.update()
+            if row.reason:
+                log.warning("%s: %s", row.path, row.reason)
+            elif row.faces == row.tracks:
+                log.warning("%s: no track of two frames, so it gives no pairs", row.path)
+        speed = self._frames / max(time.monotonic() - self._started, 1e-9)
+        self._bar.set_postfix_str(f"{speed:.0f} frames/s")
+        if self._bar.disable and time.monotonic() - self._told > _LINE_SECONDS:
+            self._told = time.monotonic()
+            print(
+                f"tcae.pack: {self._done} of {self._videos} videos, {speed:.0f} frames/s",
+                file=sys.stderr,
+            )
+
+    def __enter__(self) -> _Display:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; ``argv`` defaults to the command line."""
+    return command.run(pack, PackOptions, prog="tcae.pack", argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
