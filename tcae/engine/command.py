@@ -9,11 +9,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import torch
 import tyro
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    import torch
 
 DONE = 0
 """Exit status: everything asked for was done."""
@@ -114,6 +116,8 @@ def device_of(name: str) -> torch.device:
     Raises:
         ValueError: No such device, or torch cannot use it on this machine.
     """
+    import torch  # here, so that --help and commands without a network start at once
+
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
