@@ -7,19 +7,21 @@ class-balanced binary cross entropy on labels that may be partly unknown.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from tcae.data.shard_files import write_durably
 from tcae.evaluation.metrics import Array
 
 _FORMAT = "tcae.probe/1"
@@ -75,7 +77,7 @@ class LinearProbe(nn.Module):
         return torch.cat(parts).numpy() if parts else np.zeros((0, len(self.names)), np.float32)
 
 
-def class_weights(labels: Array) -> tuple[Array, Array]:
+def class_weights(labels: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
     """Weights of the negative and of the positive labels of each unit, inverse to their frequency.
 
     With n known labels of a unit, n1 of them positive and n0 negative, a positive weighs
@@ -98,7 +100,7 @@ def class_weights(labels: Array) -> tuple[Array, Array]:
 
 def fit_probe(
     features: NDArray[np.float32],
-    labels: Array,
+    labels: NDArray[np.floating[Any]],
     names: Sequence[str],
     *,
     config: ProbeConfig | None = None,
@@ -114,7 +116,7 @@ def fit_probe(
         names: the A action units.
         config: how to train.
         seed: of the initial weights and of the order of the frames; on a CPU the same seed gives
-            the same bits.
+            the same bits, whatever the number of threads.
         device: where to train.
         advance: called with the number of steps just done, for a progress bar.
 
@@ -136,11 +138,27 @@ def fit_probe(
         for array in (features, np.nan_to_num(labels), np.where(np.isnan(labels), 0, weight))
     )
     generator = torch.Generator().manual_seed(seed)
-    probe = LinearProbe(features.shape[1], [names[a] for a in learnable])
+    probe = LinearProbe(features.shape[1], [names[int(a)] for a in learnable])
     bound = features.shape[1] ** -0.5
     nn.init.uniform_(probe.linear.weight, -bound, bound, generator=generator)
-    _train(probe.to(device), x, y, w, config, generator, advance)
+    with _one_thread():
+        _train(probe.to(device), x, y, w, config, generator, advance)
     return probe.eval()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps torch to one CPU thread.
+
+    The matrices are small: a second thread gains little on an idle machine, costs a factor of five
+    on a busy one, and would let the bits depend on the number of threads.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _train(
@@ -185,9 +203,8 @@ def save_probe(path: Path, probe: LinearProbe) -> None:
         "embedding": probe.embedding,
         "encoder": probe.encoder,
     }
-    partial = path.with_name(f".{path.name}.partial")
-    save_file({k: v.contiguous() for k, v in probe.state_dict().items()}, partial, metadata=meta)
-    os.replace(partial, path)
+    tensors = {name: tensor.contiguous() for name, tensor in probe.state_dict().items()}
+    write_durably(path, to_safetensors(tensors, meta))
 
 
 def load_probe(path: Path, device: str | torch.device = "cpu") -> LinearProbe:

@@ -1,0 +1,192 @@
+"""Embeddings of packed frames from a frozen encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from tcae.data.align import AlignmentTemplate
+from tcae.data.pictures import resize
+from tcae.data.shard_files import ShardError, write_durably
+from tcae.data.shards import PackedDataset
+from tcae.models.twin_cycle import Embeddings
+
+EMBEDDINGS = ("au", "pose")
+
+
+class FaceEncoder(Protocol):
+    """What evaluation needs of an encoder; `tcae.engine.encoder_file.FrozenEncoder` is one."""
+
+    image_size: int
+    template: dict[str, Any]
+    embedding_size: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells encoders with different weights apart."""
+
+    def embed(self, images: Tensor) -> Embeddings:
+        """Embeddings (N, D) of aligned RGB faces (N, 3, S, S), uint8 or float in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class EmbeddedFrames:
+    """Embeddings of n frames; rows of frames that could not be read are NaN.
+
+    Attributes:
+        au: (n, D) float32.
+        pose: (n, D) float32.
+        encoder: fingerprint of the encoder they come from.
+        failures: one line for each unreadable frame.
+    """
+
+    au: NDArray[np.float32]
+    pose: NDArray[np.float32]
+    encoder: str
+    failures: tuple[str, ...] = ()
+
+    def of(self, embedding: str) -> NDArray[np.float32]:
+        """The embedding of that name, ``"au"`` or ``"pose"``."""
+        if embedding not in EMBEDDINGS:
+            raise ValueError(f"embedding: {embedding!r} came, au or pose is needed")
+        values: NDArray[np.float32] = getattr(self, embedding)
+        return values
+
+
+def check_template(encoder: FaceEncoder, template: AlignmentTemplate, source: object) -> None:
+    """Refuses faces that are aligned otherwise than those the encoder was trained on.
+
+    Raises:
+        ValueError: names both templates.
+    """
+    own = AlignmentTemplate.from_dict(encoder.template)
+    if np.allclose(own.points, template.points, rtol=0, atol=1e-4):
+        return
+    names = [own.name, template.name]
+    if names[0] == names[1]:
+        names = [f"{t.name} {t.points}" for t in (own, template)]
+    raise ValueError(
+        f"{source}: its faces are aligned to the template {names[1]}, the encoder needs "
+        f"{names[0]}; pack the videos again with the encoder's template"
+    )
+
+
+def embed_frames(
+    encoder: FaceEncoder,
+    dataset: PackedDataset,
+    frames: NDArray[np.int64],
+    *,
+    batch_size: int = 64,
+    workers: int = 0,
+) -> EmbeddedFrames:
+    """Embeds packed frames; frames of another size than the encoder's are resized (area).
+
+    Args:
+        encoder: the frozen encoder.
+        dataset: aligned to the encoder's template.
+        frames: (n,) indices into ``dataset.frames``.
+        batch_size: frames at once.
+        workers: processes that read frames; 0 = this one.
+
+    Raises:
+        ValueError: the data set is aligned to another template.
+    """
+    check_template(encoder, dataset.template, dataset.path)
+    batches = _Batches(dataset, frames, batch_size, encoder.image_size)
+    result = np.full((2, len(frames), encoder.embedding_size), np.nan, np.float32)
+    failures: list[str] = []
+    loader = DataLoader(batches, batch_size=None, num_workers=workers)
+    with tqdm(total=len(frames), desc="embedding", unit="frame", disable=None) as progress:
+        for number, (images, readable, lines) in enumerate(loader):
+            rows = np.arange(len(readable))[readable] + number * batch_size
+            if len(rows):
+                au, pose = encoder.embed(images)
+                result[:, rows] = torch.stack([au, pose]).float().cpu().numpy()
+            failures += lines
+            progress.update(len(readable))
+    return EmbeddedFrames(result[0], result[1], encoder.fingerprint, tuple(failures))
+
+
+def cached_embeddings(
+    directory: Path,
+    encoder: FaceEncoder,
+    dataset: PackedDataset,
+    frames: NDArray[np.int64],
+    *,
+    batch_size: int = 64,
+    workers: int = 0,
+) -> EmbeddedFrames:
+    """As `embed_frames`, kept in ``directory``: ``embeddings_au.npy``, ``embeddings_pose.npy``.
+
+    Embeddings found there are used if they belong to the same weights and the same pictures.
+    """
+    check_template(encoder, dataset.template, dataset.path)
+    key_file = directory / "embeddings.json"
+    key = {"encoder": encoder.fingerprint, "frames": _fingerprint(dataset, frames)}
+    stored = _load_json(key_file)
+    if stored is not None and {name: stored.get(name) for name in key} == key:
+        arrays = [np.load(directory / f"embeddings_{name}.npy") for name in EMBEDDINGS]
+        return EmbeddedFrames(arrays[0], arrays[1], key["encoder"], tuple(stored["failures"]))
+    embedded = embed_frames(encoder, dataset, frames, batch_size=batch_size, workers=workers)
+    # The key goes first and comes last: a kill in between leaves no key, so nothing is trusted.
+    key_file.unlink(missing_ok=True)
+    for name in EMBEDDINGS:
+        np.save(directory / f"embeddings_{name}.npy", embedded.of(name))
+    write_durably(key_file, json.dumps({**key, "failures": embedded.failures}).encode())
+    return embedded
+
+
+class _Batches(Dataset[tuple[Tensor, NDArray[np.bool_], list[str]]]):
+    """Batch k: readable pictures (m, 3, S, S) uint8, which of the frames they are, failures."""
+
+    def __init__(
+        self, dataset: PackedDataset, frames: NDArray[np.int64], batch_size: int, size: int
+    ) -> None:
+        self._dataset, self._frames = dataset, frames
+        self._batch_size, self._size = batch_size, size
+
+    def __len__(self) -> int:
+        return -(-len(self._frames) // self._batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, NDArray[np.bool_], list[str]]]:
+        return (self[k] for k in range(len(self)))
+
+    def __getitem__(self, k: int) -> tuple[Tensor, NDArray[np.bool_], list[str]]:
+        frames = self._frames[k * self._batch_size : (k + 1) * self._batch_size]
+        pictures, failures = [], []
+        readable = np.ones(len(frames), bool)
+        for row, frame in enumerate(frames):
+            try:
+                pictures.append(resize(self._dataset.read(int(frame)), self._size))
+            except ShardError as error:
+                readable[row] = False
+                failures.append(str(error))
+        stack = np.stack(pictures) if pictures else np.empty((0, self._size, self._size, 3), "u1")
+        return torch.from_numpy(stack).permute(0, 3, 1, 2), readable, failures
+
+
+def _fingerprint(dataset: PackedDataset, frames: NDArray[np.int64]) -> str:
+    """Hash of the pictures' checksums and lengths, in order."""
+    chosen = dataset.frames[frames]
+    digest = hashlib.sha256(np.ascontiguousarray(chosen["crc32"]).tobytes())
+    digest.update(np.ascontiguousarray(chosen["length"]).tobytes())
+    return digest.hexdigest()
+
+
+def _load_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

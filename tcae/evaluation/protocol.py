@@ -1,0 +1,196 @@
+"""The paper's evaluation (section 4.1): linear probes on folds that never share a person."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tcae.data.labels import LabelTable
+from tcae.data.shards import PackedDataset
+from tcae.evaluation.embedding import EmbeddedFrames, FaceEncoder, embed_frames
+from tcae.evaluation.folds import subject_folds
+from tcae.evaluation.linear_probe import LinearProbe, ProbeConfig, fit_probe
+from tcae.evaluation.metrics import Interval, Scores, bootstrap, score
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ProbeResults:
+    """What a probe evaluation found. n frames, A action units.
+
+    Attributes:
+        labels: the labelled frames that could be read.
+        fold: (n,) the fold that each frame was tested in.
+        probability: (n, A) out-of-fold probabilities; NaN where no probe could be trained.
+        scores: F1, AUC and prevalence over all frames, each tested once.
+        f1_interval: 95 % bootstrap over subjects.
+        auc_interval: 95 % bootstrap over subjects.
+        probe: a probe trained on all frames, for use on new ones.
+        failures: one line for each frame that could not be read.
+    """
+
+    labels: LabelTable
+    fold: NDArray[np.int64]
+    probability: NDArray[np.float32]
+    scores: Scores
+    f1_interval: Interval
+    auc_interval: Interval
+    probe: LinearProbe
+    failures: tuple[str, ...]
+
+
+def probe_packed(
+    encoder: FaceEncoder,
+    dataset: PackedDataset,
+    labels: LabelTable,
+    *,
+    folds: int | Mapping[str, int] = 3,
+    embedding: str = "au",
+    seed: int = 0,
+    batch_size: int = 64,
+    workers: int = 0,
+    device: str | torch.device = "cpu",
+) -> ProbeResults:
+    """Embeds the labelled frames of a packed data set and probes them: see `cross_validate`.
+
+    Args:
+        encoder: the frozen encoder.
+        dataset: the packed frames.
+        labels: the labelled ones among them; `select` takes a part of a table.
+        folds: their number, or the fold of each subject.
+        embedding: ``"au"`` or ``"pose"``.
+        seed: of everything random.
+        batch_size: frames embedded at once.
+        workers: processes that read frames; 0 = this one.
+        device: where the probes are trained.
+
+    Raises:
+        ValueError: another alignment template, or as `cross_validate`.
+
+    Example:
+        >>> dataset = PackedDataset("faces")  # doctest: +SKIP
+        >>> labels = read_labels("faces/labels.csv", dataset)  # doctest: +SKIP
+        >>> probe_packed(encoder, dataset, labels).scores.f1_mean  # doctest: +SKIP
+        0.561
+    """
+    embedded = embed_frames(
+        encoder, dataset, labels.frame_index, batch_size=batch_size, workers=workers
+    )
+    return cross_validate(
+        embedded, labels, folds=folds, embedding=embedding, seed=seed, device=device
+    )
+
+
+def cross_validate(
+    embedded: EmbeddedFrames,
+    labels: LabelTable,
+    *,
+    folds: int | Mapping[str, int] = 3,
+    embedding: str = "au",
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    config: ProbeConfig | None = None,
+) -> ProbeResults:
+    """Tests every frame with a linear probe that was trained on other people.
+
+    Each fold is predicted by a probe trained on the other folds; the scores pool the predictions
+    of all folds. A unit with one class only among a fold's training frames is not predicted in
+    that fold, and one warning line says so. A last probe is trained on all frames.
+
+    Args:
+        embedded: embeddings of ``labels.frame_index``; unreadable frames are left out.
+        labels: the n labelled frames.
+        folds: their number, or the fold of each subject.
+        embedding: ``"au"`` or ``"pose"``.
+        seed: of the folds, the probes and the bootstrap.
+        device: where the probes are trained.
+        config: how they are trained.
+
+    Raises:
+        ValueError: fewer subjects than folds, a subject without a fold, or nothing to learn.
+    """
+    config = config or ProbeConfig()
+    features = embedded.of(embedding)
+    readable = np.array([np.isfinite(row).all() for row in features], bool)
+    if len(features) - int(readable.sum()) > len(embedded.failures):
+        raise ValueError(f"encoder: its {embedding} embeddings are NaN for frames that are not")
+    labels, features = select(labels, readable), features[readable]
+    fold = _fold_of_each(labels, folds, seed)
+    fits = int(fold.max()) + 2
+    with tqdm(total=fits * config.steps, desc="probes", unit="step", disable=None) as bar:
+
+        def fit(rows: NDArray[np.bool_]) -> LinearProbe:
+            return fit_probe(
+                features[rows],
+                labels.values[rows],
+                labels.names,
+                config=config,
+                seed=seed,
+                device=device,
+                advance=bar.update,
+            )
+
+        probability = _out_of_fold(fit, features, labels, fold)
+        probe = fit(np.ones(len(features), bool)).cpu()
+    probe.embedding, probe.encoder = embedding, embedded.encoder
+    scores = score(labels.values, probability)
+    f1, auc = bootstrap(labels.values, probability, labels.subjects, seed=seed)
+    unscored = [n for n, f1 in zip(labels.names, scores.f1, strict=True) if np.isnan(f1)]
+    if unscored:
+        log.warning("%s: one class only, no F1 and no AUC, not in the means", ", ".join(unscored))
+    return ProbeResults(labels, fold, probability, scores, f1, auc, probe, embedded.failures)
+
+
+def select(labels: LabelTable, rows: NDArray[np.bool_]) -> LabelTable:
+    """The rows of a label table for which ``rows`` (n,) is true."""
+    kept = np.flatnonzero(rows)
+    return replace(
+        labels,
+        values=labels.values[kept],
+        subjects=tuple(labels.subjects[i] for i in kept),
+        frame_index=labels.frame_index[kept],
+    )
+
+
+def _fold_of_each(
+    labels: LabelTable, folds: int | Mapping[str, int], seed: int
+) -> NDArray[np.int64]:
+    """Fold of each frame, 0 to K - 1 without a gap."""
+    dealt = subject_folds(labels.subjects, folds, seed) if isinstance(folds, int) else folds
+    for subject in labels.subjects:
+        if subject not in dealt:
+            raise ValueError(f"folds: subject {subject} has no fold")
+    named = [dealt[subject] for subject in labels.subjects]
+    fold = np.unique(named, return_inverse=True)[1].astype(np.int64)
+    if not len(fold) or fold.max() == 0:
+        raise ValueError("folds: all readable frames are in one fold, 2 or more are needed")
+    return fold
+
+
+def _out_of_fold(
+    fit: Callable[[NDArray[np.bool_]], LinearProbe],
+    features: NDArray[np.float32],
+    labels: LabelTable,
+    fold: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Probabilities (n, A) of each frame from the probe that has not seen its fold."""
+    probability = np.full(labels.values.shape, np.nan, np.float32)
+    for k in range(int(fold.max()) + 1):
+        probe = fit(fold != k)
+        columns = [labels.names.index(name) for name in probe.names]
+        probability[np.ix_(fold == k, columns)] = probe.probabilities(features[fold == k])
+        missing = [name for name in labels.names if name not in probe.names]
+        if missing:
+            log.warning(
+                "%s: one class only in the training frames of fold %d, not predicted there",
+                ", ".join(missing),
+                k,
+            )
+    return probability

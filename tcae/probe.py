@@ -1,0 +1,105 @@
+"""``python -m tcae.probe``: what a frozen encoder knows of action units, on people it never saw."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from tcae.data.labels import read_labels
+from tcae.data.shards import PackedDataset
+from tcae.engine import command
+from tcae.engine.encoder_file import load_encoder
+from tcae.evaluation.embedding import cached_embeddings
+from tcae.evaluation.folds import read_folds
+from tcae.evaluation.protocol import cross_validate
+from tcae.evaluation.results import text_table, write_results
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """Trains a linear probe for action units on a frozen encoder and tests it on other people.
+
+    Writes results.csv, summary.json, predictions.csv, probe.safetensors (for tcae.extract) and
+    the embeddings into --out, and prints the table.
+    """
+
+    data: command.DataOption
+    encoder: command.EncoderOption
+    out: command.OutOption
+    labels: Annotated[
+        Path | None,
+        tyro.conf.arg(help="CSV: frame,subject,<AUs>; 0, 1, empty or 9. None: DATA/labels.csv."),
+    ] = None
+    folds: Annotated[
+        str, tyro.conf.arg(help="Number of folds over subjects, or a CSV file subject,fold.")
+    ] = "3"
+    embedding: Annotated[
+        Literal["au", "pose"], tyro.conf.arg(help="Which embedding is probed.")
+    ] = "au"
+    seed: command.SeedOption = 0
+    batch_size: command.BatchSizeOption = 64
+    workers: command.WorkersOption = 0
+    device: command.DeviceOption = "auto"
+    overwrite: command.OverwriteOption = False
+
+
+def probe(options: ProbeOptions) -> int:
+    """Does what ``python -m tcae.probe`` is asked for and returns its exit status."""
+    device = command.device_of(options.device)
+    encoder = load_encoder(options.encoder, device)
+    dataset = PackedDataset(options.data)
+    labels = read_labels(options.labels or options.data / "labels.csv", dataset)
+    folds = (
+        int(options.folds)
+        if options.folds.isdecimal()
+        else read_folds(Path(options.folds), labels.subjects)
+    )
+    _prepare(options.out, options.overwrite)
+    if dataset.image_size != encoder.image_size:
+        print(f"faces of {dataset.image_size} pixels are resized to {encoder.image_size} (area)")
+    embedded = cached_embeddings(
+        options.out,
+        encoder,
+        dataset,
+        labels.frame_index,
+        batch_size=options.batch_size,
+        workers=options.workers,
+    )
+    for line in embedded.failures:
+        log.warning("%s; skipped", line)
+    results = cross_validate(
+        embedded,
+        labels,
+        folds=folds,
+        embedding=options.embedding,
+        seed=options.seed,
+        device=device,
+    )
+    write_results(options.out, results, dataset)
+    print(text_table(results))
+    print(f"results, predictions and probe are in {options.out}")
+    failed = bool(embedded.failures or dataset.failures)
+    return command.SOME_FAILED if failed else command.DONE
+
+
+def _prepare(out: Path, overwrite: bool) -> None:
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not overwrite)):
+        raise ValueError(f"--out {out}: already there; choose another or give --overwrite")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; ``argv`` defaults to the command line."""
+    return command.run(probe, ProbeOptions, prog="tcae.probe", argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
