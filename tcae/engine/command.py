@@ -162,10 +162,10 @@ def _parse(
 
 
 def _first_message(boxed: str, prog: str) -> str:
-    """The first paragraph inside the box that tyro draws around a usage error."""
-    lines = [line.strip("│ ") for line in boxed.splitlines() if line.startswith("│")]
-    rules = [i for i, line in enumerate(lines) if line and not line.strip("─")]
-    paragraph = " ".join(lines[: rules[0] if rules else None])
+    """The first paragraph inside the box, of line or ASCII art, that tyro puts a usage error in."""
+    lines = [line.strip("│ ") for line in boxed.splitlines()]
+    rules = [i for i, line in enumerate(lines) if line[:1] in "╭╰" or not line.strip("─-")]
+    paragraph = " ".join(lines[rules[0] + 1 : rules[1]])
     return f"{paragraph} (python -m {prog} --help explains the options)"
 
 

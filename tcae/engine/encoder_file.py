@@ -114,7 +114,10 @@ def load_encoder(run_or_file: Path | str, device: torch.device | str = "cpu") ->
     path = encoder_path(run_or_file)
     description, weights = _read(path)
     config = from_plain(ModelConfig, description["model"], str(path), "model.")
-    model = TwinCycle(config, description["image_size"])
+    try:
+        model = TwinCycle(config, description["image_size"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     load_weights(model.encoder, weights, str(path))
     return FrozenEncoder(model.to(device), description["image_size"], description["template"])
 

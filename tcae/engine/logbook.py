@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import math
@@ -52,11 +53,12 @@ class Logbook:
         self.path = folder / "metrics.jsonl"
         size = 0 if state is None else int(state["bytes"])
         with _naming(self.path):
-            self._file = open(self.path, "ab")  # noqa: SIM115 - closed by close()
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
             if self._file.tell() < size:
                 log.warning("%s: shorter than at the checkpoint, lines are lost", self.path)
             else:
                 self._file.truncate(size)
+            self._size = self.path.stat().st_size
         purge = None if state is None else int(state["step"]) + 1
         self._board = SummaryWriter(str(folder), purge_step=purge)
 
@@ -68,8 +70,7 @@ class Logbook:
         finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
         line = json.dumps({"kind": kind, "step": step, **finite}) + "\n"
         with _naming(self.path):
-            self._file.write(line.encode())
-            self._file.flush()
+            self._append(line.encode())
         with _naming(self.folder):
             for name, value in values.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
@@ -87,11 +88,10 @@ class Logbook:
     def state_dict(self, step: int) -> dict[str, int]:
         """How far the record reaches; everything up to there is on the disk when this returns."""
         with _naming(self.path):
-            self._file.flush()
             os.fsync(self._file.fileno())
         with _naming(self.folder):
             self._board.flush()
-        return {"bytes": self._file.tell(), "step": step}
+        return {"bytes": self._size, "step": step}
 
     def close(self) -> None:
         """Close the files."""
@@ -99,6 +99,16 @@ class Logbook:
             self._file.close()
         with _naming(self.folder):
             self._board.close()
+
+    def _append(self, line: bytes) -> None:
+        """Write a line, or nothing if the disk has no room for all of it."""
+        try:
+            if self._file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            self._file.truncate(self._size)
+            raise
+        self._size += len(line)
 
     def __enter__(self) -> Logbook:
         return self
