@@ -8,19 +8,23 @@ Without an override the fastest usable one runs. An override comes from, in this
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
-BACKENDS = ("cpp", "reference")
+from tcae_ops import library, reference
 
-_override: str | None = None
+Run = Callable[..., Sequence[Tensor]]
+
+_RUN: dict[str, Run] = {"cpp": library.run, "reference": reference.run}
+_override = os.environ.get("TCAE_OPS_BACKEND") or None
 
 
 @contextmanager
 def backend(name: str) -> Iterator[None]:
-    """Runs every operator inside the block on one backend.
+    """Runs every operator of the process on one backend while the block lasts.
 
     Args:
         name: "cpp" (the compiled library) or "reference" (plain torch).
@@ -42,33 +46,31 @@ def backend(name: str) -> Iterator[None]:
         _override = before
 
 
-def choose(device: torch.device, requested: str | None) -> str:
-    """The backend that runs an operator on tensors of a device."""
-    if requested is not None:
-        _check_name(requested, "backend")
-    name = requested or _override or _from_environment()
+def choose(device: torch.device, requested: str | None) -> Run:
+    """What runs an operator on tensors of a device.
+
+    Raises:
+        ValueError: The backend asked for does not exist or cannot run there.
+    """
+    name = requested or _override
     if name is None:
-        return next(b for b in BACKENDS if why_not(b, device) is None)
+        return library.run if why_not("cpp", device) is None else reference.run
+    _check_name(name, "TCAE_OPS_BACKEND" if name is not requested else "backend")
     reason = why_not(name, device)
     if reason is not None:
         raise ValueError(f"backend {name!r} cannot run: {reason}")
-    return name
+    return _RUN[name]
 
 
 def why_not(name: str, device: torch.device) -> str | None:
     """Why a backend cannot run on a device; None if it can."""
-    if name == "cpp":
-        return "the library is not built"
-    return None
-
-
-def _from_environment() -> str | None:
-    name = os.environ.get("TCAE_OPS_BACKEND")
-    if name:
-        _check_name(name, "TCAE_OPS_BACKEND")
-    return name or None
+    if name == "reference":
+        return None
+    if device.type != "cpu":
+        return f"it works on CPU tensors, but the image is on {device}"
+    return library.CPU.problem
 
 
 def _check_name(name: str, origin: str) -> None:
-    if name not in BACKENDS:
-        raise ValueError(f"{origin} is {name!r}, but must be one of {', '.join(BACKENDS)}")
+    if name not in _RUN:
+        raise ValueError(f"{origin} is {name!r}, but must be one of {', '.join(_RUN)}")

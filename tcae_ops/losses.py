@@ -7,7 +7,6 @@ from typing import Literal, overload
 
 from torch import Tensor
 
-from tcae_ops import reference
 from tcae_ops.backends import choose
 from tcae_ops.checks import check_blend, check_flow, check_image, check_options, check_target
 
@@ -75,9 +74,9 @@ def warp_l1(
     check_image(image)
     check_flow(flow, image)
     check_target(target, image)
-    choose(image.device, backend)
-    loss, warped = reference.warp_l1(image, flow, target, units, padding)
-    return (loss, warped) if return_warped else loss
+    run = choose(image.device, backend)
+    results = run(image, (flow,), (), (target,), units, padding, return_warped)
+    return (results[0], results[1]) if return_warped else results[0]
 
 
 @overload
@@ -145,6 +144,6 @@ def blend_warp_l1(
     check_image(image)
     check_blend(flows, logits, image)
     check_target(target, image)
-    choose(image.device, backend)
-    loss, warped = reference.blend_warp_l1(image, flows, logits, target, units, padding)
-    return (loss, warped) if return_warped else loss
+    run = choose(image.device, backend)
+    results = run(image, flows, logits, (target,), units, padding, return_warped)
+    return (results[0], results[1]) if return_warped else results[0]

@@ -24,49 +24,37 @@ import torch
 from torch import Tensor
 
 
-def warp(image: Tensor, flow: Tensor, units: str, padding: str) -> Tensor:
-    """Samples ``image`` at every pixel's position plus ``flow``."""
-    precision = working_dtype(image, flow)
-    x, y = _positions(flow.to(precision), units)
-    return _sample(_values(image, precision), x, y, padding).to(warped_dtype(image, precision))
-
-
-def blend_warp(
-    image: Tensor, flows: Sequence[Tensor], logits: Sequence[Tensor], units: str, padding: str
-) -> Tensor:
-    """Samples ``image`` once, by the sum of ``flows`` weighted with the softmax of ``logits``."""
-    precision = working_dtype(image, *flows, *logits)
-    flow = _blend(flows, logits, precision)
-    x, y = _positions(flow, units)
-    return _sample(_values(image, precision), x, y, padding).to(warped_dtype(image, precision))
-
-
-def warp_l1(
-    image: Tensor, flow: Tensor, target: Tensor, units: str, padding: str
-) -> tuple[Tensor, Tensor]:
-    """Mean absolute difference per sample of ``warp(image, flow)`` and ``target``, and the warp."""
-    precision = working_dtype(image, flow, target)
-    x, y = _positions(flow.to(precision), units)
-    warped = _sample(_values(image, precision), x, y, padding)
-    loss = (warped - _values(target, precision)).abs().mean(dim=(1, 2, 3))
-    return loss, warped.to(warped_dtype(image, precision))
-
-
-def blend_warp_l1(
+def run(
     image: Tensor,
     flows: Sequence[Tensor],
     logits: Sequence[Tensor],
-    target: Tensor,
+    target: Sequence[Tensor],
     units: str,
     padding: str,
-) -> tuple[Tensor, Tensor]:
-    """``warp_l1`` by the blended flow of ``blend_warp``."""
-    precision = working_dtype(image, *flows, *logits, target)
-    flow = _blend(flows, logits, precision)
+    return_warped: bool,
+) -> list[Tensor]:
+    """All four operators: samples an image, and compares the samples with a target.
+
+    Args:
+        image: (N, C, H, W).
+        flows: K tensors (N, 2, H, W).
+        logits: K tensors (N, H, W) or (N, 1, H, W); or none, for one flow taken as it is.
+        target: One tensor (N, C, H, W), or none.
+        units: "pixels" or "normalized".
+        padding: "border", "zeros" or "reflection".
+        return_warped: Whether the samples are wanted.
+
+    Returns:
+        The loss (N,) if there is a target, then the samples (N, C, H, W) if they are wanted.
+    """
+    precision = working_dtype(image, *flows, *logits, *target)
+    flow = _blend(flows, logits, precision) if logits else flows[0].to(precision)
     x, y = _positions(flow, units)
     warped = _sample(_values(image, precision), x, y, padding)
-    loss = (warped - _values(target, precision)).abs().mean(dim=(1, 2, 3))
-    return loss, warped.to(warped_dtype(image, precision))
+    results = [(warped - _values(t, precision)).abs().mean(dim=(1, 2, 3)) for t in target]
+    if return_warped:
+        results.append(warped.to(warped_dtype(image, precision)))
+    return results
 
 
 def working_dtype(*tensors: Tensor) -> torch.dtype:
@@ -147,6 +135,7 @@ def _reflect(position: Tensor, last: int) -> Tensor:
     if last == 0:
         return position.clamp(0, 0)
     finite = position.isfinite()
-    folded = torch.where(finite, position, 0.0).abs().fmod(2 * last)
+    folded = torch.where(finite, position, 0.0)
+    folded = torch.where(folded < 0, -folded, folded).fmod(2 * last)
     folded = torch.where(folded > last, 2 * last - folded, folded)
     return torch.where(finite, folded, position.clamp(0, last))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from tcae_ops import reference
 from tcae_ops.backends import choose
 from tcae_ops.checks import check_blend, check_flow, check_image, check_options
 
@@ -54,8 +53,8 @@ def warp(
     check_options(units, padding)
     check_image(image)
     check_flow(flow, image)
-    choose(image.device, backend)
-    return reference.warp(image, flow, units, padding)
+    run = choose(image.device, backend)
+    return run(image, (flow,), (), (), units, padding, True)[0]
 
 
 def blend_warp(
@@ -98,5 +97,5 @@ def blend_warp(
     check_options(units, padding)
     check_image(image)
     check_blend(flows, logits, image)
-    choose(image.device, backend)
-    return reference.blend_warp(image, flows, logits, units, padding)
+    run = choose(image.device, backend)
+    return run(image, flows, logits, (), units, padding, True)[0]

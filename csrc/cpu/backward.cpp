@@ -1,0 +1,195 @@
+// Backward pass: gradients of flows, logits and target pixel by pixel, then that of the image.
+#include "backward.h"
+
+#include "scatter.h"
+
+TCAE_OPS_LEVEL_BEGIN
+namespace {
+
+bool any(const View* views, int64_t count) {
+  for (int64_t i = 0; views != nullptr && i < count; ++i) {
+    if (views[i].exists()) return true;
+  }
+  return false;
+}
+
+// Flows, logits and target: each output pixel has gradients of its own.
+template <class T>
+class PixelGradients {
+ public:
+  PixelGradients(const Sampling& s, const Gradients& g)
+      : s_(s), g_(g), field_(s), upstream_(s, g),
+        moves_(any(g.flows, s.count) || any(g.logits, s.count)) {}
+
+  void piece(Piece p) {
+    field_.forward(p, at_);
+    find_cells(s_.padding, at_, p.count, int32_t(s_.image.w), int32_t(s_.image.h), cells_);
+    for (int32_t i = 0; i < p.count; ++i) at_.x[i] = at_.y[i] = 0;
+    for (int64_t c = 0; c < s_.image.c; ++c) channel(p, c);
+    if (!moves_) return;
+    for (int32_t i = 0; i < p.count; ++i) {
+      at_.x[i] = cells_.slope_x[i] == 0 ? T(0) : at_.x[i] * cells_.slope_x[i];
+      at_.y[i] = cells_.slope_y[i] == 0 ? T(0) : at_.y[i] * cells_.slope_y[i];
+    }
+    field_.backward(p, at_, g_);
+  }
+
+ private:
+  void channel(Piece p, int64_t c) {
+    if (moves_) {
+      sample(s_, p, c, cells_, samples_, dx_, dy_);
+    } else {
+      sample(s_, p, c, cells_, samples_);
+    }
+    upstream_.load(p, c, samples_, by_warped_, by_target_);
+    if (g_.target.exists()) store(by_target_, g_.target, c, p);
+    if (!moves_) return;
+    for (int32_t i = 0; i < p.count; ++i) {
+      at_.x[i] += by_warped_[i] * dx_[i];
+      at_.y[i] += by_warped_[i] * dy_[i];
+    }
+  }
+
+  const Sampling& s_;
+  const Gradients& g_;
+  Field<T> field_;
+  const Upstream<T> upstream_;
+  const bool moves_;
+  Positions<T> at_;  // the positions, then the gradients by them
+  Cells<T> cells_;
+  T samples_[kPiece], dx_[kPiece], dy_[kPiece], by_warped_[kPiece], by_target_[kPiece];
+};
+
+template <class T>
+class ImageGradient {
+ public:
+  ImageGradient(const Sampling& s, const Gradients& g)
+      : s_(s), g_(g), field_(s), upstream_(s, g) {}
+
+  void rows(const Blocks& blocks, int64_t n, int64_t begin, int64_t end, const Band<T>& band) {
+    blocks.pieces_of_rows(n, begin, end, [&](Piece p) { piece(p, band); });
+  }
+
+ private:
+  void piece(Piece p, const Band<T>& band) {
+    field_.forward(p, at_);
+    find_cells(s_.padding, at_, p.count, int32_t(s_.image.w), int32_t(s_.image.h), cells_);
+    for (int64_t c = 0; c < s_.image.c; ++c) {
+      if (upstream_.needs_samples()) sample(s_, p, c, cells_, samples_);
+      upstream_.load(p, c, samples_, by_warped_, by_target_);
+      if (s_.padding == Padding::zeros) {
+        scatter<true>(band, c, int32_t(s_.image.w), cells_, p.count, by_warped_);
+      } else {
+        scatter<false>(band, c, int32_t(s_.image.w), cells_, p.count, by_warped_);
+      }
+    }
+  }
+
+  const Sampling& s_;
+  const Gradients& g_;
+  Field<T> field_;
+  const Upstream<T> upstream_;
+  Positions<T> at_;
+  Cells<T> cells_;
+  T samples_[kPiece], by_warped_[kPiece], by_target_[kPiece];
+};
+
+// Bands in the gradient itself where it is of the working type, else in scratch memory.
+template <class T>
+class Bands {
+ public:
+  static constexpr int64_t kScratch = 8192;
+
+  Bands(const Gradients& g, int64_t threads)
+      : g_(g), direct_(g.image.dtype == (sizeof(T) == 8 ? Dtype::f64 : Dtype::f32)) {
+    const int64_t row = g.image.c * g.image.w;
+    const int64_t parts = (2 * threads + g.image.n - 1) / g.image.n;
+    const int64_t wanted = direct_ ? (g.image.h + parts - 1) / parts : kScratch / row;
+    rows_ = wanted < 4 ? 4 : (wanted > g.image.h ? g.image.h : wanted);
+    if (direct_ && g.image.n >= 2 * threads) rows_ = g.image.h;
+    per_image_ = (g.image.h + rows_ - 1) / rows_;
+  }
+
+  int64_t count() const { return g_.image.n * per_image_; }
+  int64_t per_image() const { return per_image_; }
+  int64_t image(int64_t item) const { return item / per_image_; }
+  int64_t scratch() const { return direct_ ? 0 : rows_ * g_.image.c * g_.image.w; }
+
+  Band<T> open(int64_t item, T* scratch) const {
+    const View& v = g_.image;
+    const int64_t begin = item % per_image_ * rows_;
+    const int64_t end = begin + rows_ < v.h ? begin + rows_ : v.h;
+    Band<T> band = {scratch, rows_ * v.w, v.w, 1, int32_t(begin), int32_t(end)};
+    if (direct_) {
+      band = {static_cast<T*>(v.data) + v.row(image(item), 0, begin), v.stride_c, v.stride_h,
+              v.stride_w, int32_t(begin), int32_t(end)};
+    }
+    for (int64_t c = 0; c < v.c; ++c) {
+      for (int64_t y = 0; y < end - begin; ++y) {
+        T* const row = band.data + c * band.stride_c + y * band.stride_h;
+        for (int64_t x = 0; x < v.w; ++x) row[x * band.stride_w] = 0;
+      }
+    }
+    return band;
+  }
+
+  void close(int64_t item, const Band<T>& band) const {
+    if (direct_) return;
+    for (int64_t c = 0; c < g_.image.c; ++c) {
+      for (int32_t y = band.begin; y < band.end; ++y) {
+        const T* const row = band.data + c * band.stride_c + (y - band.begin) * band.stride_h;
+        store(row, g_.image, c, {image(item), y, 0, int32_t(g_.image.w)});
+      }
+    }
+  }
+
+ private:
+  const Gradients& g_;
+  bool direct_;
+  int64_t rows_, per_image_;
+};
+
+template <class T>
+void run_image(const Sampling& s, const Gradients& g, const Threads& threads) {
+  if (s.image.n == 0) return;
+  const Blocks blocks(s.image);
+  const Bands<T> bands(g, threads.count);
+  Reach reach(s.image.n, s.image.h);
+  if (bands.per_image() > 1) reach.measure<T>(s, blocks, threads);
+  const int64_t pixels = s.image.h * s.image.w / bands.per_image();
+  threads(bands.count(), grain(pixels), [&](int64_t first, int64_t last) {
+    ImageGradient<T> gradient(s, g);
+    Scratch<T> scratch(bands.scratch());
+    for (int64_t item = first; item < last; ++item) {
+      const int64_t n = bands.image(item);
+      const Band<T> band = bands.open(item, scratch.data());
+      for (int64_t group = 0; group < reach.groups(); ++group) {
+        if (bands.per_image() > 1 && !reach.touches(n, group, band.begin, band.end)) continue;
+        gradient.rows(blocks, n, reach.begin(group), reach.end(group), band);
+      }
+      bands.close(item, band);
+    }
+  });
+}
+
+template <class T>
+void run(const Sampling& s, const Gradients& g, const Threads& threads) {
+  if (any(g.flows, s.count) || any(g.logits, s.count) || g.target.exists()) {
+    const Blocks blocks(s.image);
+    threads(blocks.count(), grain(blocks.rows * blocks.w), [&](int64_t begin, int64_t end) {
+      PixelGradients<T> gradients(s, g);
+      for (int64_t block = begin; block < end; ++block) {
+        blocks.pieces(block, [&](Piece p) { gradients.piece(p); });
+      }
+    });
+  }
+  if (g.image.exists()) run_image<T>(s, g, threads);
+}
+
+}  // namespace
+
+void backward(const Sampling& s, const Gradients& g, const Threads& threads) {
+  return s.wide ? run<double>(s, g, threads) : run<float>(s, g, threads);
+}
+
+TCAE_OPS_LEVEL_END

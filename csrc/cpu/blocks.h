@@ -1,0 +1,59 @@
+// How a batch is cut into parts. It depends on the shape alone, so sums that go part by part are the
+// same for every number of threads.
+#pragma once
+
+#include "rows.h"
+
+TCAE_OPS_LEVEL_BEGIN
+
+constexpr int64_t kBlockPixels = 4096;
+
+// Blocks of whole rows, each inside one image.
+struct Blocks {
+  int64_t n, h, rows, per_image;
+  int32_t w;
+
+  explicit Blocks(const View& image)
+      : n(image.n), h(image.h), rows(image.w < kBlockPixels ? kBlockPixels / image.w : 1),
+        per_image((h + rows - 1) / rows), w(int32_t(image.w)) {}
+
+  int64_t count() const { return n * per_image; }
+
+  // Calls f for every piece of a block, in reading order.
+  template <class F>
+  void pieces(int64_t block, F&& f) const {
+    const int64_t begin = block % per_image * rows;
+    const int64_t end = begin + rows < h ? begin + rows : h;
+    pieces_of_rows(block / per_image, begin, end, f);
+  }
+
+  template <class F>
+  void pieces_of_rows(int64_t image, int64_t begin, int64_t end, F&& f) const {
+    for (int64_t y = begin; y < end; ++y) {
+      for (int32_t x = 0; x < w; x += kPiece) f(Piece{image, y, x, w - x < kPiece ? w - x : kPiece});
+    }
+  }
+};
+
+// Work below this many pixels is not worth a second thread.
+inline int64_t grain(int64_t pixels_per_item) {
+  const int64_t items = 2 * kBlockPixels / (pixels_per_item > 0 ? pixels_per_item : 1);
+  return items > 1 ? items : 1;
+}
+
+// Memory for one call.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(int64_t count) : data_(new T[size_t(count)]) {}
+  ~Scratch() { delete[] data_; }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  T& operator[](int64_t i) { return data_[i]; }
+  T* data() { return data_; }
+
+ private:
+  T* data_;
+};
+
+TCAE_OPS_LEVEL_END

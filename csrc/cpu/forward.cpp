@@ -1,0 +1,49 @@
+// Forward pass: samples, and their distance from the target.
+#include "forward.h"
+
+#include "blocks.h"
+#include "l1.h"
+
+TCAE_OPS_LEVEL_BEGIN
+namespace {
+
+template <class T>
+void run(const Sampling& s, const Outputs& out, const Threads& threads) {
+  const Blocks blocks(s.image);
+  Scratch<double> distances(out.loss.exists() ? blocks.count() : 0);
+  threads(blocks.count(), grain(blocks.rows * blocks.w), [&](int64_t begin, int64_t end) {
+    Field<T> field(s);
+    Positions<T> at;
+    Cells<T> cells;
+    T samples[kPiece], target[kPiece];
+    for (int64_t block = begin; block < end; ++block) {
+      double sum = 0;
+      blocks.pieces(block, [&](Piece p) {
+        field.forward(p, at);
+        find_cells(s.padding, at, p.count, blocks.w, int32_t(s.image.h), cells);
+        for (int64_t c = 0; c < s.image.c; ++c) {
+          sample(s, p, c, cells, samples);
+          if (out.warped.exists()) store(samples, out.warped, c, p);
+          if (!out.loss.exists()) continue;
+          load_image(s.target, c, p, target);
+          sum += distance(samples, target, p.count);
+        }
+      });
+      if (out.loss.exists()) distances[block] = sum;
+    }
+  });
+  if (!out.loss.exists()) return;
+  for (int64_t n = 0; n < s.image.n; ++n) {
+    double sum = 0;
+    for (int64_t i = 0; i < blocks.per_image; ++i) sum += distances[n * blocks.per_image + i];
+    static_cast<T*>(out.loss.data)[n] = T(sum / double(s.image.c * s.image.h * s.image.w));
+  }
+}
+
+}  // namespace
+
+void forward(const Sampling& s, const Outputs& out, const Threads& threads) {
+  return s.wide ? run<double>(s, out, threads) : run<float>(s, out, threads);
+}
+
+TCAE_OPS_LEVEL_END

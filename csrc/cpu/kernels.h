@@ -1,0 +1,33 @@
+// The CPU kernels, as the binding calls them. No torch here: threads come from the caller.
+#pragma once
+
+#include "tcae_ops/passes.h"
+
+namespace tcae_ops {
+
+// Runs body(begin, end, context) over parts of [0, count), each of at least `grain`, on some threads.
+// Results never depend on how it divides the work.
+struct Threads {
+  using Body = void (*)(int64_t begin, int64_t end, void* context);
+  void (*run)(int64_t count, int64_t grain, Body body, void* context);
+  int64_t count;
+
+  template <class F>
+  inline __attribute__((always_inline)) void operator()(int64_t items, int64_t grain, F&& f) const {
+    const auto body = [](int64_t begin, int64_t end, void* context) {
+      (*static_cast<F*>(context))(begin, end);
+    };
+    run(items, grain, body, &f);
+  }
+};
+
+struct Kernels {
+  const char* level;
+  void (*forward)(const Sampling&, const Outputs&, const Threads&);
+  void (*backward)(const Sampling&, const Gradients&, const Threads&);
+};
+
+// The fastest ones that this machine can run.
+const Kernels& kernels();
+
+}  // namespace tcae_ops

@@ -1,0 +1,55 @@
+// The absolute difference of samples and target, and its sign.
+#pragma once
+
+#include "sample.h"
+
+TCAE_OPS_LEVEL_BEGIN
+
+constexpr int32_t kLanes = 16;
+
+// Sum of |a - b|. The lanes fix the order of the additions for every vector width.
+template <class T>
+inline double distance(const T* a, const T* b, int32_t count) {
+  T lanes[kLanes] = {};
+  int32_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int32_t j = 0; j < kLanes; ++j) lanes[j] += fabs(a[i + j] - b[i + j]);
+  }
+  for (int32_t j = 0; i + j < count; ++j) lanes[j] += fabs(a[i + j] - b[i + j]);
+  double sum = 0;
+  for (int32_t j = 0; j < kLanes; ++j) sum += double(lanes[j]);
+  return sum;
+}
+
+// The gradient by the samples of a piece: what came for the warped image, plus that of the loss.
+template <class T>
+class Upstream {
+ public:
+  Upstream(const Sampling& s, const Gradients& g) : s_(s), g_(g) {}
+
+  bool needs_samples() const { return g_.loss.exists(); }
+
+  // `by_warped` receives the gradient by the samples, `by_target` that by the target.
+  void load(Piece p, int64_t channel, const T* samples, T* by_warped, T* by_target) const {
+    if (g_.warped.exists()) {
+      tcae_ops::load(g_.warped, channel, p, by_warped);
+    } else {
+      for (int32_t i = 0; i < p.count; ++i) by_warped[i] = 0;
+    }
+    if (!g_.loss.exists()) return;
+    load_image(s_.target, channel, p, by_target);
+    const T step = static_cast<const T*>(g_.loss.data)[p.n * g_.loss.stride_n] /
+                   T(s_.image.c * s_.image.h * s_.image.w);
+    for (int32_t i = 0; i < p.count; ++i) {
+      const T sign = T(samples[i] > by_target[i]) - T(samples[i] < by_target[i]);
+      by_warped[i] += sign * step;
+      by_target[i] = -sign * step;
+    }
+  }
+
+ private:
+  const Sampling& s_;
+  const Gradients& g_;
+};
+
+TCAE_OPS_LEVEL_END

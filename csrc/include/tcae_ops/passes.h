@@ -1,0 +1,36 @@
+// What a kernel is asked to do. All four operators are one pass: an image is sampled at positions
+// that one displacement field or a blend of several gives; the samples are stored, compared with a
+// target, or both. Tensors that do not take part are absent views.
+#pragma once
+
+#include "coordinates.h"
+#include "views.h"
+
+namespace tcae_ops {
+
+struct Sampling {
+  View image;           // (n, c, h, w)
+  const View* flows;    // `count` of (n, 2, h, w)
+  const View* logits;   // `count` of (n, 1, h, w), or null: one flow, taken as it is
+  int64_t count;
+  View target;          // (n, c, h, w), or absent
+  Padding padding;
+  bool normalized;      // displacements in half image sizes, not in pixels
+  bool wide;            // computes in fp64, not in fp32
+};
+
+struct Outputs {
+  View warped;  // (n, c, h, w), or absent
+  View loss;    // (n, 1, 1, 1) in the working type, or absent
+};
+
+struct Gradients {
+  View warped;         // of the outputs, given; absent if nothing depends on them
+  View loss;
+  View image;          // of the inputs, to be written; absent if not needed
+  const View* flows;   // `count` each, or absent views
+  const View* logits;
+  View target;
+};
+
+}  // namespace tcae_ops

@@ -1,0 +1,43 @@
+// The operators' schemas and their CPU kernels, registered with torch.
+#include "../cpu/kernels.h"
+#include "passes.h"
+#include "schemas.h"
+
+namespace tcae_ops {
+namespace {
+
+Threads threads() {
+  const auto run = [](int64_t count, int64_t grain, Threads::Body body, void* context) {
+    STABLE_TORCH_ERROR_CODE_CHECK(torch_parallel_for(0, count, grain, body, context));
+  };
+  return {run, int64_t(torch::stable::get_num_threads())};
+}
+
+Tensors forward_cpu(Tensor image, Tensors flows, Tensors logits, Tensors target, std::string units,
+                    std::string padding, bool return_warped) {
+  return forward_pass(image, flows, logits, target, units, padding, return_warped,
+                      [](const Sampling& s, const Outputs& out, const Tensor&) {
+                        kernels().forward(s, out, threads());
+                      });
+}
+
+Tensors backward_cpu(Tensors grad_loss, Tensors grad_warped, Tensor image, Tensors flows, Tensors logits,
+                     Tensors target, std::string units, std::string padding, std::vector<int64_t> needs) {
+  return backward_pass(grad_loss, grad_warped, image, flows, logits, target, units, padding, needs,
+                       [](const Sampling& s, const Gradients& g, const Tensor&) {
+                         kernels().backward(s, g, threads());
+                       });
+}
+
+STABLE_TORCH_LIBRARY(tcae_ops, m) {
+  m.def(TCAE_OPS_FORWARD);
+  m.def(TCAE_OPS_BACKWARD);
+}
+
+STABLE_TORCH_LIBRARY_IMPL(tcae_ops, CPU, m) {
+  m.impl("forward", TORCH_BOX(&forward_cpu));
+  m.impl("backward", TORCH_BOX(&backward_cpu));
+}
+
+}  // namespace
+}  // namespace tcae_ops

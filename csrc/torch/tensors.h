@@ -1,0 +1,146 @@
+// Between the tensors of LibTorch's stable ABI and the views of the kernels.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "tcae_ops/passes.h"
+
+namespace tcae_ops {
+
+using torch::stable::Tensor;
+using Tensors = std::vector<Tensor>;
+
+// LibTorch's number for a type; it may differ between its versions, so it is asked at run time.
+inline int32_t code_of(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::u8: return aoti_torch_dtype_uint8();
+    case Dtype::f16: return aoti_torch_dtype_float16();
+    case Dtype::bf16: return aoti_torch_dtype_bfloat16();
+    case Dtype::f64: return aoti_torch_dtype_float64();
+    default: return aoti_torch_dtype_float32();
+  }
+}
+
+inline Dtype dtype_of(const Tensor& tensor, const char* name) {
+  int32_t code = 0;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(tensor.get(), &code));
+  for (Dtype dtype : {Dtype::f32, Dtype::u8, Dtype::bf16, Dtype::f16, Dtype::f64}) {
+    if (code == code_of(dtype)) return dtype;
+  }
+  STD_TORCH_CHECK(false, name, " must be of a float type, or uint8 if it is an image");
+}
+
+inline View view_of(const Tensor& tensor, const char* name) {
+  STD_TORCH_CHECK(tensor.dim() == 4, name, " must have 4 dimensions, but has ", tensor.dim());
+  const auto size = tensor.sizes();
+  const auto stride = tensor.strides();
+  return {tensor.data_ptr(), dtype_of(tensor, name), size[0],   size[1],   size[2],
+          size[3],           stride[0],              stride[1], stride[2], stride[3]};
+}
+
+// (n, 1, h, w), or (n, h, w).
+inline View logit_of(const Tensor& tensor) {
+  if (tensor.dim() != 3) return view_of(tensor, "logit");
+  const auto size = tensor.sizes();
+  const auto stride = tensor.strides();
+  return {tensor.data_ptr(), dtype_of(tensor, "logit"), size[0], 1,         size[1],
+          size[2],           stride[0],                 0,       stride[1], stride[2]};
+}
+
+inline void check_size(const View& v, const char* name, int64_t n, int64_t c, int64_t h, int64_t w) {
+  STD_TORCH_CHECK(v.n == n && v.c == c && v.h == h && v.w == w, name, " must have shape (", n, ", ", c,
+                  ", ", h, ", ", w, "), but has (", v.n, ", ", v.c, ", ", v.h, ", ", v.w, ")");
+}
+
+// The arguments that every pass has, checked, and the views that describe them to the kernels.
+struct Arguments {
+  Sampling sampling;
+  std::vector<View> flows, logits;
+
+  Arguments(const Tensor& image, const Tensors& flow, const Tensors& logit, const Tensors& target,
+            const std::string& units, const std::string& padding);
+  Arguments(const Arguments&) = delete;
+
+  Dtype working() const { return sampling.wide ? Dtype::f64 : Dtype::f32; }
+  Dtype warped() const { return sampling.image.dtype == Dtype::u8 ? working() : sampling.image.dtype; }
+};
+
+inline Padding padding_of(const std::string& name) {
+  if (name == "border") return Padding::border;
+  if (name == "zeros") return Padding::zeros;
+  STD_TORCH_CHECK(name == "reflection", "padding must be border, zeros or reflection, but is ", name);
+  return Padding::reflection;
+}
+
+inline Arguments::Arguments(const Tensor& image, const Tensors& flow, const Tensors& logit,
+                            const Tensors& target, const std::string& units, const std::string& padding) {
+  STD_TORCH_CHECK(units == "pixels" || units == "normalized",
+                  "units must be pixels or normalized, but is ", units);
+  STD_TORCH_CHECK(!flow.empty() && (logit.size() == flow.size() || (logit.empty() && flow.size() == 1)),
+                  "there must be a logit for each flow, or one flow alone");
+  STD_TORCH_CHECK(target.size() <= 1, "there can be one target at most");
+  Sampling& s = sampling;
+  s.image = view_of(image, "image");
+  const int64_t n = s.image.n, c = s.image.c, h = s.image.h, w = s.image.w;
+  STD_TORCH_CHECK(c > 0 && h > 0 && w > 0, "image must have C, H and W of at least 1");
+  const int64_t limit = std::numeric_limits<int32_t>::max();
+  STD_TORCH_CHECK((h - 1) * s.image.stride_h + (w - 1) * s.image.stride_w < limit && h * w < limit,
+                  "a plane of the image must span less than 2^31 elements");
+  bool wide = s.image.dtype == Dtype::f64;
+  for (const Tensor& t : flow) flows.push_back(view_of(t, "flow"));
+  for (const Tensor& t : logit) logits.push_back(logit_of(t));
+  for (const View& v : flows) check_size(v, "flow", n, 2, h, w);
+  for (const View& v : logits) check_size(v, "logit", n, 1, h, w);
+  for (const auto& views : {flows, logits}) {
+    for (const View& v : views) {
+      STD_TORCH_CHECK(v.dtype != Dtype::u8, "flows and logits must be of a float type");
+      wide = wide || v.dtype == Dtype::f64;
+    }
+  }
+  if (!target.empty()) {
+    s.target = view_of(target[0], "target");
+    check_size(s.target, "target", n, c, h, w);
+    wide = wide || s.target.dtype == Dtype::f64;
+  }
+  s.flows = flows.data();
+  s.logits = logits.empty() ? nullptr : logits.data();
+  s.count = int64_t(flows.size());
+  s.padding = padding_of(padding);
+  s.normalized = units == "normalized";
+  s.wide = wide;
+}
+
+// An uninitialised tensor on the device of another.
+inline Tensor allocate(const Tensor& like, Dtype dtype, const std::vector<int64_t>& size,
+                       const std::vector<int64_t>& stride) {
+  int32_t device = 0, index = 0;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &index));
+  AtenTensorHandle handle = nullptr;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(int64_t(size.size()), size.data(), stride.data(),
+                                                         code_of(dtype), device, index, &handle));
+  return Tensor(handle);
+}
+
+inline Tensor allocate_contiguous(const Tensor& like, Dtype dtype) {
+  const auto sizes = like.sizes();
+  std::vector<int64_t> size(sizes.begin(), sizes.end()), stride(size.size(), 1);
+  for (size_t i = size.size() - 1; i > 0; --i) stride[i - 1] = stride[i] * (size[i] > 0 ? size[i] : 1);
+  return allocate(like, dtype, size, stride);
+}
+
+// Images come out channels-last if `like` is channels-last, else contiguous.
+inline Tensor allocate_image(const Tensor& like, const View& v, Dtype dtype) {
+  const bool last = v.c > 1 && v.stride_c == 1 && (v.w == 1 || v.stride_w == v.c) &&
+                    (v.h == 1 || v.stride_h == v.c * v.w) && (v.n == 1 || v.stride_n == v.c * v.h * v.w);
+  if (!last || like.is_contiguous()) return allocate_contiguous(like, dtype);
+  return allocate(like, dtype, {v.n, v.c, v.h, v.w}, {v.c * v.h * v.w, 1, v.c * v.w, v.c});
+}
+
+}  // namespace tcae_ops

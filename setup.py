@@ -1,0 +1,107 @@
+"""Compiles the operator libraries with CMake and puts them beside the package's modules.
+
+Environment:
+    TCAE_OPS_CUDA: AUTO (default) builds the CUDA library if nvcc is found and goes on without it if
+        that fails; ON makes a failure an error; OFF does not try.
+    TCAE_OPS_CUDA_ARCHITECTURES: CMake's list of architectures, by default "80-real;90": code for
+        8.x and 9.0, and PTX for what comes later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+sys.path.insert(0, str(Path(__file__).parent))
+from build_backend import torch_to_compile_against, torch_version
+
+ROOT = Path(__file__).resolve().parent
+DEFAULT_ARCHITECTURES = "80-real;90"
+
+
+class build_libraries(build_ext):
+    """Runs CMake for each library and writes down what was built."""
+
+    def run(self) -> None:
+        """Builds the libraries into the package: in the source tree if it is installed editable."""
+        inplace = self.inplace or self.editable_mode
+        package = (ROOT if inplace else Path(self.build_lib).resolve()) / "tcae_ops"
+        package.mkdir(parents=True, exist_ok=True)
+        for stale in package.glob("libtcae_ops_*"):
+            stale.unlink()
+        self.torch = torch_to_compile_against()
+        self.cmake("cpu", package)
+        report = {
+            "version": self.distribution.get_version(),
+            "torch": torch_version(self.torch),
+            "cuda": self.build_cuda(package),
+        }
+        (package / "build.json").write_text(json.dumps(report, indent=2) + "\n")
+        print(f"tcae_ops: {json.dumps(report)}", file=sys.stderr)
+
+    def build_cuda(self, package: Path) -> dict[str, str]:
+        """Builds the CUDA library or says why not."""
+        choice = os.environ.get("TCAE_OPS_CUDA", "AUTO").upper()
+        if choice not in ("AUTO", "ON", "OFF"):
+            raise SystemExit(f"TCAE_OPS_CUDA is {choice!r}, but must be AUTO, ON or OFF")
+        if choice == "OFF":
+            return {"skipped": "TCAE_OPS_CUDA=OFF"}
+        nvcc = os.environ.get("CUDACXX") or shutil.which("nvcc") or _nvcc_of_cuda_home()
+        if nvcc is None:
+            if choice == "ON":
+                raise SystemExit("TCAE_OPS_CUDA=ON, but nvcc is not on PATH nor under CUDA_HOME")
+            return {"skipped": "nvcc was not found"}
+        architectures = os.environ.get("TCAE_OPS_CUDA_ARCHITECTURES", DEFAULT_ARCHITECTURES)
+        try:
+            self.cmake(
+                "cuda", package, CMAKE_CUDA_COMPILER=nvcc, CMAKE_CUDA_ARCHITECTURES=architectures
+            )
+        except subprocess.CalledProcessError:
+            if choice == "ON":
+                raise
+            return {"skipped": f"{nvcc} could not compile it; TCAE_OPS_CUDA=ON makes this an error"}
+        return {"architectures": architectures}
+
+    def cmake(self, device: str, package: Path, **options: str) -> None:
+        """Configures, builds and installs one library."""
+        build = Path(self.build_temp).resolve() / device
+        build.mkdir(parents=True, exist_ok=True)
+        ninja = shutil.which("ninja")
+        options |= {
+            "TCAE_OPS_DEVICE": device,
+            "TCAE_OPS_TORCH": str(self.torch),
+            "CMAKE_INSTALL_PREFIX": str(package),
+        }
+        if ninja:  # CMake would remember the one of an earlier build environment
+            options["CMAKE_MAKE_PROGRAM"] = ninja
+        definitions = [f"-D{name}={value}" for name, value in options.items()]
+        generator = ["-G", "Ninja"] if ninja else []
+        subprocess.run(["cmake", "-S", ROOT, "-B", build, *generator, *definitions], check=True)
+        subprocess.run(["cmake", "--build", build, "--parallel", "--target", "install"], check=True)
+
+
+class any_python_wheel(bdist_wheel):
+    """The libraries know nothing of Python: one wheel serves every version."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Python and ABI tags that promise nothing, and the platform."""
+        return "py3", "none", super().get_tag()[2]
+
+
+def _nvcc_of_cuda_home() -> str | None:
+    home = os.environ.get("CUDA_HOME") or "/usr/local/cuda"
+    return shutil.which("nvcc", path=str(Path(home) / "bin"))
+
+
+setup(
+    ext_modules=[Extension("tcae_ops.libraries", sources=[])],
+    cmdclass={"build_ext": build_libraries, "bdist_wheel": any_python_wheel},
+)

@@ -1,0 +1,263 @@
+"""The compiled operators: loading them, and making them differentiable and traceable.
+
+Two operators stand behind all public ones, ``torch.ops.tcae_ops.forward`` and ``backward``; what
+they take is said in csrc/torch/schemas.h. The public operators are registered with torch too, as
+``torch.ops.tcae_ops.warp`` and so on, for programs that are traced, exported or scripted by name.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tcae_ops import reference
+from tcae_ops.version import VERSION
+
+Tensors = list[Tensor]
+
+
+class Library:
+    """One compiled library: where it is, what it was built with, and why it is not in use."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.path: Path | None = None
+        self.build: dict[str, Any] = {}
+        self.problem: str | None = f"no library for {device} was built; run `pip install .`"
+        for directory in _directories():
+            path = directory / f"libtcae_ops_{device}.so"
+            if path.is_file():
+                self._load(path)
+                break
+            self._note_skipped(directory)
+
+    def _load(self, path: Path) -> None:
+        self.path = path
+        self.build = _build(path.parent)
+        if self.build.get("version") != VERSION:
+            self.problem = (
+                f"{path} was built from version {self.build.get('version', 'unknown')}, "
+                f"but this is {VERSION}; run `pip install .` again"
+            )
+            return
+        try:
+            torch.ops.load_library(path)
+        except OSError as error:
+            self.problem = f"{path} cannot be loaded: {error}"
+        else:
+            self.problem = None
+
+    def _note_skipped(self, directory: Path) -> None:
+        self.build = self.build or _build(directory)
+        skipped = self.build.get(self.device, {}).get("skipped")
+        if skipped:
+            self.problem = f"the library for {self.device} was not built: {skipped}"
+
+
+def _directories() -> Iterator[Path]:
+    """Beside this file, then in the installed distribution.
+
+    A program that runs inside a clone of the source imports this file from the clone, while
+    ``pip install .`` has put the libraries elsewhere.
+    """
+    here = Path(__file__).resolve().parent
+    yield here
+    for distribution in importlib.metadata.distributions(name="tcae"):
+        directory = Path(str(distribution.locate_file("tcae_ops"))).resolve()
+        if directory != here:
+            yield directory
+
+
+def _build(directory: Path) -> dict[str, Any]:
+    try:
+        build: dict[str, Any] = json.loads((directory / "build.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return build
+
+
+def run(
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    target: Sequence[Tensor],
+    units: str,
+    padding: str,
+    return_warped: bool,
+) -> Sequence[Tensor]:
+    """All four operators by the compiled library; see ``tcae_ops.reference.run``."""
+    options = units, padding, return_warped
+    if torch.compiler.is_compiling():
+        traced: Tensors = torch.ops.tcae_ops.run.default(image, flows, logits, target, *options)
+        return traced
+    if torch.is_grad_enabled():
+        inputs = (image, *flows, *logits, *target)
+        if any(t.requires_grad for t in inputs):
+            differentiable: Sequence[Tensor] = _Pass.apply(
+                len(flows), len(logits), options, *inputs
+            )
+            return differentiable
+    results: Tensors = _forward(image, flows, logits, target, *options)
+    return results
+
+
+class _Pass(torch.autograd.Function):
+    """Forward and backward pass of all operators."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, flows: int, logits: int, options: tuple[str, str, bool], *inputs: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.flows, ctx.logits, ctx.options = flows, logits, options
+        ctx.save_for_backward(*inputs)
+        ctx.set_materialize_grads(False)
+        return tuple(_forward(*_split(inputs, flows, logits), *options))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        inputs = ctx.saved_tensors
+        arguments = _split(inputs, ctx.flows, ctx.logits)
+        losses = len(arguments[-1])
+        grad_loss = [g for g in grads[:losses] if g is not None]
+        grad_warped = [g for g in grads[losses:] if g is not None]
+        needs = [i for i, need in enumerate(ctx.needs_input_grad[3:]) if need]
+        if losses and not grad_loss:  # nothing depends on the target
+            needs = [i for i in needs if i < len(inputs) - 1]
+        by_input: list[Tensor | None] = [None] * len(inputs)
+        if needs and (grad_loss or grad_warped):
+            # A backward pass that is to be differentiated itself goes through the definition.
+            differentiate = _redefine if torch.is_grad_enabled() else _backward
+            units, padding, _ = ctx.options
+            results = differentiate(grad_loss, grad_warped, *arguments, units, padding, needs)
+            for i, result in zip(needs, results, strict=True):
+                by_input[i] = result
+        return None, None, None, *by_input
+
+
+def _split(
+    inputs: Sequence[Tensor], flows: int, logits: int
+) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+    """Image, flows, logits and target out of one list."""
+    end = 1 + flows + logits
+    return inputs[0], inputs[1 : 1 + flows], inputs[1 + flows : end], inputs[end:]
+
+
+def _redefine(
+    grad_loss: Tensors,
+    grad_warped: Tensors,
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    target: Sequence[Tensor],
+    units: str,
+    padding: str,
+    needs: list[int],
+) -> Sequence[Tensor]:
+    """The backward pass by the definition, so that it can be differentiated again."""
+    # Aliases: one tensor may be given for several inputs, and each has a gradient of its own.
+    inputs = [t.view_as(t) for t in (image, *flows, *logits, *target)]
+    arguments = _split(inputs, len(flows), len(logits))
+    outputs = reference.run(*arguments, units, padding, bool(grad_warped))
+    return torch.autograd.grad(
+        outputs if grad_loss else outputs[-1:],
+        [inputs[i] for i in needs],
+        [*grad_loss, *grad_warped],
+        create_graph=True,
+        materialize_grads=True,
+    )
+
+
+def _forward_fake(
+    image: Tensor,
+    flows: Tensors,
+    logits: Tensors,
+    target: Tensors,
+    units: str,
+    padding: str,
+    return_warped: bool,
+) -> Tensors:
+    precision = reference.working_dtype(image, *flows, *logits, *target)
+    results = []
+    if target:
+        results.append(image.new_empty((image.shape[0],), dtype=precision))
+    if return_warped:
+        results.append(_empty_image(image, reference.warped_dtype(image, precision)))
+    return results
+
+
+def _backward_fake(
+    grad_loss: Tensors,
+    grad_warped: Tensors,
+    image: Tensor,
+    flows: Tensors,
+    logits: Tensors,
+    target: Tensors,
+    units: str,
+    padding: str,
+    needs: list[int],
+) -> Tensors:
+    inputs = [image, *flows, *logits, *target]
+    images = {0, 1 + len(flows) + len(logits)}
+    return [
+        _empty_image(inputs[i], inputs[i].dtype)
+        if i in images
+        else torch.empty_like(inputs[i], memory_format=torch.contiguous_format)
+        for i in needs
+    ]
+
+
+def _empty_image(like: Tensor, dtype: torch.dtype) -> Tensor:
+    """An image in memory as the kernels allocate it: channels-last if ``like`` is."""
+    last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
+    layout = torch.channels_last if last else torch.contiguous_format
+    return torch.empty_like(like, dtype=dtype, memory_format=layout)
+
+
+def _named(blend: bool, loss: bool, return_warped: bool) -> Callable[..., Any]:
+    """A public operator under its own name, for ``torch.ops``."""
+
+    def op(image: Tensor, *rest: Any, units: str = "pixels", padding: str = "border") -> Any:
+        flows, logits = rest[:2] if blend else ([rest[0]], [])
+        target = [rest[-1]] if loss else []
+        results = run(image, flows, logits, target, units, padding, return_warped)
+        return tuple(results) if len(results) > 1 else results[0]
+
+    return op
+
+
+def _register() -> torch.library.Library:
+    """Tells torch what it needs beside the kernels: shapes, and the differentiable operators."""
+    library = torch.library.Library("tcae_ops", "FRAGMENT")
+    torch.library.register_fake("tcae_ops::forward", _forward_fake)
+    torch.library.register_fake("tcae_ops::backward", _backward_fake)
+    arguments = str(torch.ops.tcae_ops.forward.default._schema).partition("(")[2]
+    library.define("run(" + arguments)
+    library.impl("run", run, "CompositeImplicitAutograd")
+    options = '*, str units="pixels", str padding="border"'
+    for prefix, blend in (("", False), ("blend_", True)):
+        inputs = "Tensor[] flows, Tensor[] logits" if blend else "Tensor flow"
+        for name, loss, returns in (
+            ("warp", False, "Tensor"),
+            ("warp_l1", True, "Tensor"),
+            ("warp_l1.warped", True, "(Tensor, Tensor)"),
+        ):
+            target = "Tensor target, " if loss else ""
+            library.define(
+                f"{prefix}{name}(Tensor image, {inputs}, {target}{options}) -> {returns}"
+            )
+            op = _named(blend, loss, return_warped=not loss or "." in name)
+            library.impl(prefix + name, op, "CompositeImplicitAutograd")
+    return library
+
+
+CPU = Library("cpu")
+if CPU.problem is None:
+    _forward = torch.ops.tcae_ops.forward.default
+    _backward = torch.ops.tcae_ops.backward.default
+    _registered = _register()
