@@ -20,7 +20,7 @@ from tcae.evaluation.folds import read_folds
 from tcae.evaluation.protocol import cross_validate
 from tcae.evaluation.results import text_table, write_results
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("tcae.probe")  # not __name__, which is __main__ here
 
 
 @dataclass(frozen=True)

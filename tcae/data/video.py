@@ -69,6 +69,21 @@ def read_frames(
         yield from _sampled(path, _Decoder(container, stream), fps)
 
 
+def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> int | None:
+    """How many frames `read_frames` will give, as the container announces it; None if it does not.
+
+    Only for progress bars: containers err, and a file that is no video gives None.
+    """
+    try:
+        with av.open(os.fspath(path)) as container:
+            stream = container.streams.video[0]
+            rate = float(stream.average_rate or 25)
+            count = stream.frames or int((container.duration or 0) / av.time_base * rate)
+    except (av.FFmpegError, OSError, IndexError):
+        return None
+    return (count if fps is None else min(count, int(count / rate * fps) + 1)) or None
+
+
 class _Decoder:
     """Frames of a stream, and what went wrong on the way."""
 

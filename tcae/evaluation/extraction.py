@@ -1,0 +1,154 @@
+"""From a video to rows of a table: where the faces are and what the encoder says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tcae.data.crops import CroppedFrame
+from tcae.data.video import VideoError
+from tcae.evaluation.embedding import FaceEncoder
+from tcae.evaluation.linear_probe import LinearProbe
+from tcae.evaluation.table import Column, Row
+
+_FIXED = (
+    Column("video", "text"),
+    Column("frame", "int"),
+    Column("timestamp", "time"),
+    Column("face_id", "int"),
+    Column("confidence", "real"),
+    Column("success", "int"),
+)
+SUCCESS = 5
+"""Place in a row of the column ``success``."""
+
+
+@dataclass
+class Extractor:
+    """Turns the cropped frames of a video into table rows, one per frame and face.
+
+    The columns ``frame, timestamp, face_id, confidence, success`` are named as OpenFace names
+    them, and so is ``AU12_c``, the presence of an action unit (0 or 1). ``AU12_p`` is its
+    probability. There is no ``AU12_r``: that is an intensity from 0 to 5, and the probe learns
+    from occurrence labels. A frame without a face has one row with ``confidence`` and ``success``
+    0 and no other values.
+
+    Attributes:
+        encoder: embeds the faces.
+        probe: adds the columns of its action units, if given.
+        embeddings: which of ``au`` and ``pose`` become columns (``au_000`` ...).
+        batch_size: rows that are held at once.
+
+    Raises:
+        ValueError: the probe belongs to another encoder.
+    """
+
+    encoder: FaceEncoder
+    probe: LinearProbe | None = None
+    embeddings: Sequence[str] = ("au", "pose")
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if self.probe is not None and self.probe.encoder != self.encoder.fingerprint:
+            raise ValueError(
+                f"--probe: it was trained on the encoder {self.probe.encoder[:12]}, "
+                f"not on this one, {self.encoder.fingerprint[:12]}; train one with tcae.probe"
+            )
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the rows."""
+        names = [
+            f"{embedding}_{i:03d}"
+            for embedding in self.embeddings
+            for i in range(self.encoder.embedding_size)
+        ]
+        units = self.probe.names if self.probe is not None else ()
+        return (
+            *_FIXED,
+            *(Column(name, "real") for name in names),
+            *(Column(f"{unit}_c", "int") for unit in units),
+            *(Column(f"{unit}_p", "real") for unit in units),
+        )
+
+    def rows(
+        self,
+        video: str,
+        frames: Iterator[CroppedFrame],
+        advance: Callable[[int], object] = lambda _: None,
+    ) -> Iterator[list[Row]]:
+        """Rows of one video, in the order of its frames, a batch at a time.
+
+        Args:
+            video: what the column ``video`` shall say.
+            frames: its frames; no more than a batch of them is held.
+            advance: called with the number of frames just taken, for a progress bar.
+
+        Raises:
+            VideoError: the video is damaged; comes after the rows of all frames before.
+        """
+        numbers: dict[str, int] = {}
+        pending: list[_Pending] = []
+        failure: VideoError | None = None
+        while failure is None:
+            try:
+                frame = next(frames)
+            except StopIteration:
+                break
+            except VideoError as error:
+                failure = error
+                break
+            pending += _rows_of(video, frame, numbers)
+            advance(1)
+            while len(pending) >= self.batch_size:
+                yield self._complete(pending[: self.batch_size])
+                del pending[: self.batch_size]
+        if pending:
+            yield self._complete(pending)
+        if failure is not None:
+            raise failure
+
+    def _complete(self, pending: list[_Pending]) -> list[Row]:
+        """The rows with what the encoder and the probe say of their faces."""
+        faces = [row.rgb for row in pending if row.rgb is not None]
+        values = iter(self._values(np.stack(faces)) if faces else [])
+        nothing = [None] * (len(self.columns) - len(_FIXED))
+        return [[*row.fixed, *(nothing if row.rgb is None else next(values))] for row in pending]
+
+    def _values(self, faces: NDArray[np.uint8]) -> list[list[Any]]:
+        """Embeddings, presences and probabilities of (N, S, S, 3) faces."""
+        embedded = self.encoder.embed(torch.from_numpy(faces).permute(0, 3, 1, 2))
+        arrays = {name: value.float().cpu().numpy() for name, value in embedded._asdict().items()}
+        parts: list[list[Any]] = [[()] * len(faces)]
+        parts += [arrays[name].tolist() for name in self.embeddings]
+        if self.probe is not None:
+            probability = self.probe.probabilities(arrays[self.probe.embedding])
+            parts += [(probability >= 0.5).astype(int).tolist(), probability.tolist()]
+        return [list(chain.from_iterable(row)) for row in zip(*parts, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A row that waits for its face to be embedded."""
+
+    fixed: list[Any]
+    rgb: NDArray[np.uint8] | None
+
+
+def _rows_of(video: str, frame: CroppedFrame, numbers: dict[str, int]) -> list[_Pending]:
+    """Rows of a frame; ``numbers`` holds the face_id of each track seen so far."""
+    time = None if np.isnan(frame.timestamp) else frame.timestamp
+    if not frame.crops:
+        return [_Pending([video, frame.number, time, None, 0.0, 0], None)]
+    rows = []
+    for crop in frame.crops:
+        face_id = numbers.setdefault(crop.track, len(numbers))
+        fixed = [video, frame.number, time, face_id, float(crop.face.confidence), 1]
+        rows.append(_Pending(fixed, crop.rgb))
+    return sorted(rows, key=lambda row: row.fixed[3])

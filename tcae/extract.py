@@ -1,0 +1,144 @@
+"""``python -m tcae.extract``: from videos to a table with a row for each frame and face."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tqdm import tqdm
+
+from tcae.data.align import AlignmentTemplate
+from tcae.data.crops import CropConfig, Cropper
+from tcae.data.faces import DETECTORS
+from tcae.data.sources import Source, find_sources
+from tcae.data.video import VideoError, estimated_frames
+from tcae.engine import command
+from tcae.engine.encoder_file import load_encoder
+from tcae.evaluation.extraction import SUCCESS, Extractor
+from tcae.evaluation.linear_probe import load_probe
+from tcae.evaluation.table import TableWriter, check_table_path
+
+log = logging.getLogger("tcae.extract")  # not __name__, which is __main__ here
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """Writes a table with a row for each frame and face of the given videos.
+
+    Columns: video, frame, timestamp, face_id, confidence, success as OpenFace names them;
+    the embeddings au_000 ... and pose_000 ...; with --probe AU12_c (present: 0 or 1) and AU12_p
+    (probability) for each action unit. A frame without a face has success 0 and empty cells. The
+    exit status is 1 if a video could not be read in full or shows no face.
+    """
+
+    videos: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(help="Videos, or folders of videos or pictures.", metavar="VIDEO..."),
+    ]
+    encoder: command.EncoderOption
+    out: Annotated[Path, tyro.conf.arg(help="The table: .csv, or .parquet (extra [parquet]).")]
+    probe: Annotated[
+        Path | None,
+        tyro.conf.arg(help="Directory or probe.safetensors of tcae.probe on this encoder."),
+    ] = None
+    embeddings: Annotated[
+        Literal["au", "pose", "both", "none"],
+        tyro.conf.arg(help="Which embeddings become columns."),
+    ] = "both"
+    fps: Annotated[
+        float | None, tyro.conf.arg(help="Frames per second taken from video files; None: all.")
+    ] = None
+    aligned: Annotated[
+        bool,
+        tyro.conf.arg(help="The pictures are aligned faces already: only resize them."),
+        tyro.conf.FlagCreatePairsOff,
+    ] = False
+    detector: Annotated[
+        str, tyro.conf.arg(help=f"Face detector: {', '.join(DETECTORS)} (extra [faces]).")
+    ] = "mtcnn"
+    batch_size: command.BatchSizeOption = 64
+    device: command.DeviceOption = "auto"
+    overwrite: command.OverwriteOption = False
+
+
+_EMBEDDINGS = {"au": ("au",), "pose": ("pose",), "both": ("au", "pose"), "none": ()}
+
+
+def extract(options: ExtractOptions) -> int:
+    """Does what ``python -m tcae.extract`` is asked for and returns its exit status."""
+    _check(options)
+    device = command.device_of(options.device)
+    encoder = load_encoder(options.encoder, device)
+    probe = load_probe(options.probe, device) if options.probe else None
+    extractor = Extractor(encoder, probe, _EMBEDDINGS[options.embeddings], options.batch_size)
+    config = CropConfig(
+        encoder.image_size,
+        AlignmentTemplate.from_dict(encoder.template),
+        options.fps,
+        "aligned" if options.aligned else options.detector,
+    )
+    cropper = Cropper(config)
+    with TableWriter(options.out, extractor.columns) as table:
+        sources, failed = _sources(options.videos)
+        for source in sources:
+            failed += not _extract_video(source, cropper, extractor, table, options.fps)
+        if not table.rows:
+            raise ValueError(f"no frame could be read, so {options.out} is not written")
+    print(f"{options.out}: {table.rows} rows")
+    return command.SOME_FAILED if failed else command.DONE
+
+
+def _check(options: ExtractOptions) -> None:
+    """What can be known to be wrong before anything is loaded."""
+    check_table_path(options.out)
+    if options.out.is_dir() or (options.out.exists() and not options.overwrite):
+        raise ValueError(f"--out {options.out}: already there; give another or --overwrite")
+    if options.fps is not None and not 0 < options.fps < float("inf"):
+        raise ValueError(f"--fps must be positive, not {options.fps}")
+    if options.batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, not {options.batch_size}")
+
+
+def _sources(paths: Sequence[Path]) -> tuple[list[Source], int]:
+    """The videos at the given paths, and how many paths lead to none."""
+    sources, failed = [], 0
+    for path in paths:
+        try:
+            sources += find_sources(path)
+        except ValueError as error:
+            log.warning("%s", error)
+            failed += 1
+    return sources, failed
+
+
+def _extract_video(
+    source: Source, cropper: Cropper, extractor: Extractor, table: TableWriter, fps: float | None
+) -> bool:
+    """Adds the rows of one video; whether it could be read in full and shows a face."""
+    total = estimated_frames(source.path, fps) if source.is_file else source.size()
+    faces = 0
+    with tqdm(total=total, desc=source.path.name, unit="frame", disable=None) as bar:
+        try:
+            for rows in extractor.rows(str(source.path), cropper(source), bar.update):
+                table.write(rows)
+                faces += sum(row[SUCCESS] for row in rows)
+        except VideoError as error:
+            log.warning("%s", error)
+            return False
+    if not faces:
+        log.warning("%s: no face in it", source.path)
+    return bool(faces)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; ``argv`` defaults to the command line."""
+    return command.run(extract, ExtractOptions, prog="tcae.extract", argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
