@@ -76,6 +76,7 @@ def test_ties_keep_the_batchs_order_and_nan_ranks_last() -> None:
         ((0.0, 0.5), 1, (0, 1)),
         ((0.9, 1.0), 1, (0, 1)),
         ((0.2, 0.3), 2, (0, 1)),
+        ((1 - 1e-12, 1.0), 10, (9, 10)),
     ],
 )
 def test_ranks_of_small_batches(
