@@ -9,13 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tcae.config import TrainConfig, describe, save_config, starting_point, versions, with_steps
+from tcae.config import TrainConfig, describe, starting_point, versions, with_steps
 from tcae.data.cartoon import make_cartoons
 from tcae.data.shard_files import write_durably
 from tcae.data.shards import PackedDataset
 from tcae.engine import command
 from tcae.engine.progress import say
-from tcae.engine.run_directory import SUMMARY_FILE, open_run
+from tcae.engine.run_directory import SUMMARY_FILE, find_run, prepare_run
 from tcae.engine.start import initialise
 from tcae.engine.trainer import Trainer
 
@@ -29,14 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(config: TrainConfig) -> int:
     """Train as configured; returns the exit status."""
-    run, checkpoint = open_run(config)
+    run, checkpoint = find_run(config)
     config = with_steps(dataclasses.replace(config, out=run))
-    save_config(config, run)
-    say(f"{describe(config)}\n  {versions()}\n  run directory: {run}")
+    say(f"{describe(config)}\n  {', '.join(f'{k} {v}' for k, v in versions().items())}")
     dataset = PackedDataset(config.data or built_in_data(run.parent, config.image_size))
     trainer = Trainer(config, dataset, run, checkpoint)
     if config.init_from is not None and checkpoint is None:
         initialise(trainer.model, config.init_from)
+    prepare_run(run, config, checkpoint)
     signal = trainer.fit()
     if signal:
         say(f"stopped at step {trainer.step}; go on with: --out {run} --resume auto")

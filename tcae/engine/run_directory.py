@@ -14,6 +14,7 @@ from tcae.config import (
     load_config,
     plain_config,
     resumed_run,
+    save_config,
 )
 from tcae.engine.checkpoints import CheckpointFolder, read_checkpoint
 from tcae.engine.encoder_file import ENCODER_FILE
@@ -34,15 +35,14 @@ _CONTENT = (
 )
 
 
-def open_run(config: TrainConfig) -> tuple[Path, dict[str, Any] | None]:
-    """Find or make the run directory.
+def find_run(config: TrainConfig) -> tuple[Path, dict[str, Any] | None]:
+    """Decide on the run directory; nothing is written yet.
 
     Returns:
         The directory and the checkpoint to go on from, None for a run that starts at step 0.
 
     Raises:
         ValueError: The directory is not empty, does not hold a run, or cannot be resumed like this.
-        OSError: It cannot be made.
     """
     run = resumed_run(config.resume, config.out)
     if run is None or (config.resume == "auto" and not (run / CONFIG_FILE).exists()):
@@ -58,6 +58,25 @@ def open_run(config: TrainConfig) -> tuple[Path, dict[str, Any] | None]:
     return run, _checkpoint(config, run)
 
 
+def prepare_run(run: Path, config: TrainConfig, checkpoint: dict[str, Any] | None) -> None:
+    """Make the run directory ready: without what an earlier run, or a later step, left in it.
+
+    Args:
+        run: The directory, as `find_run` gave it.
+        config: Written to ``config.yaml``.
+        checkpoint: What the run goes on from, None for a run that starts at step 0.
+
+    Raises:
+        OSError: The directory cannot be made or written to.
+    """
+    if checkpoint is None:
+        _clear(run)
+    else:
+        CheckpointFolder(run / CHECKPOINTS).forget_after(checkpoint["step"])
+    run.mkdir(parents=True, exist_ok=True)
+    save_config(config, run)
+
+
 def _new_run(config: TrainConfig) -> Path:
     run = config.out or Path("runs") / f"{config.preset}-{datetime.now():%Y%m%d-%H%M%S}"
     if run.exists() and not run.is_dir():
@@ -70,8 +89,6 @@ def _new_run(config: TrainConfig) -> Path:
                 f"--out {run}: holds a run already; --resume auto goes on with it, "
                 "--overwrite replaces it"
             )
-        _clear(run)
-    run.mkdir(parents=True, exist_ok=True)
     return run
 
 
@@ -83,13 +100,11 @@ def _checkpoint(config: TrainConfig, run: Path) -> dict[str, Any] | None:
     if found is not None:
         source, state = found
         check_resumable(state["config"], config, str(source))
-        folder.forget_after(state["step"])
         return state
     if folder.numbered():
         raise ValueError(f"{folder.path}: no usable checkpoint; --overwrite starts anew")
     if config.resume != "auto":
         raise ValueError(f"--resume {path}: holds no checkpoint")
-    _clear(run)
     return None
 
 

@@ -369,8 +369,9 @@ def steps_that_fit(seconds: float, light: float, full: float, light_steps: int) 
         >>> steps_that_fit(10.0, light=0.5, full=1.0, light_steps=4)
         12
     """
-    light_steps = min(max(light_steps, 0), max(int(seconds / light), 0))
-    return light_steps + max(int((seconds - light_steps * light) / full), 0)
+    light_steps = max(light_steps, 0)
+    rest = seconds - light_steps * light
+    return light_steps + int(rest / full) if rest > 0 else max(int(seconds / light), 0)
 
 
 def _deterministic(device: torch.device) -> torch.device:

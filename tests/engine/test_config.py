@@ -89,7 +89,7 @@ def test_help_explains_every_option(preset: str, capsys: pytest.CaptureFixture[s
         if part.startswith("---"):  # the line around a group
             continue
         words = part.split("(default: ")[0].split()
-        assert len(words) > 4, part
+        assert len(words) > 3, part
     assert f"(default: {PRESETS[preset].optimizer.learning_rate})" in text
 
 

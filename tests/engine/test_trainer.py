@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tcae.config import TrainConfig
+from tcae.data.cartoon import make_cartoons
+from tcae.data.shards import PackedDataset
+from tcae.engine.checkpoints import CheckpointFolder, read_checkpoint
+from tcae.engine.encoder_file import load_encoder
+from tcae.engine.run_directory import find_run, prepare_run
+from tcae.engine.trainer import Trainer, fingerprint, steps_that_fit
+
+Compare = Callable[[Path, Path], None]
+
+
+def trainer_of(config: TrainConfig, kind: type[Trainer] = Trainer, **changes: Any) -> Trainer:
+    config = dataclasses.replace(config, **changes)
+    run, checkpoint = find_run(config)
+    assert config.data is not None
+    trainer = kind(config, PackedDataset(config.data), run, checkpoint)
+    prepare_run(run, config, checkpoint)
+    return trainer
+
+
+def train(config: TrainConfig, **changes: Any) -> Path:
+    trainer = trainer_of(config, **changes)
+    assert trainer.fit() == 0
+    return trainer.run
+
+
+def records(run: Path, kind: str) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+class Stops(Trainer):
+    """Gets a signal in the middle of a step."""
+
+    at, number = 5, signal.SIGTERM
+
+    def _learn(self, batch: dict[str, torch.Tensor], waited: float) -> float:
+        if self.step == self.at:
+            os.kill(os.getpid(), self.number)
+        return super()._learn(batch, waited)
+
+
+def test_the_record_of_a_run(tiny: TrainConfig) -> None:
+    run = train(tiny)
+    lines = records(run, "train")
+    assert [line["step"] for line in lines] == [3, 6, 9, 12]
+    assert {"loss", "rec", "sparsity", "learning_rate", "images_per_second"} <= set(lines[0])
+    assert "cycle_au" not in lines[0]  # the ramp starts later
+    assert "cycle_au" in lines[-1]
+    validations = records(run, "val")
+    assert [line["step"] for line in validations] == [2, 4, 6, 8, 10, 12]
+    first = validations[0]
+    assert first["recon_ratio"] == pytest.approx(first["recon_l1"] / first["identity_l1"])
+    assert first["identity_l1"] == validations[-1]["identity_l1"]  # the same pairs each time
+    assert [path.name for path in sorted((run / "panels").iterdir())] == [
+        "step-00000006.png",
+        "step-00000012.png",
+    ]
+    board = EventAccumulator(str(run)).Reload()
+    assert [event.step for event in board.Scalars("val/loss")] == [2, 4, 6, 8, 10, 12]
+    assert [path.name for path in sorted((run / "checkpoints").iterdir())] == [
+        "best.pt",
+        "step-00000008.pt",
+        "step-00000012.pt",
+    ]
+
+
+def test_the_summary_is_flat_numbers(tiny: TrainConfig) -> None:
+    trainer = trainer_of(tiny)
+    trainer.fit()
+    summary = trainer.summary()
+    wanted = "steps val_loss recon_l1 identity_l1 recon_ratio images_per_second data_wait_share"
+    assert {*wanted.split(), "peak_memory_mb", "minutes", "parameters"} <= set(summary)
+    assert all(isinstance(value, (int, float)) for value in summary.values())
+    assert summary["steps"] == 12
+    assert summary["recon_ratio"] == records(trainer.run, "val")[-1]["recon_ratio"]
+
+
+def test_the_best_checkpoint_is_that_of_the_best_validation(tiny: TrainConfig) -> None:
+    run = train(tiny)
+    validations = records(run, "val")
+    best = min(validations, key=lambda line: line["loss"])
+    state = read_checkpoint(run / "checkpoints" / "best.pt")
+    assert (state["step"], state["best"]) == (best["step"], best["loss"])
+
+
+def test_the_validation_loss_moves_the_window(tiny: TrainConfig) -> None:
+    run = train(tiny)
+    best, stale, moves = float("inf"), 0, 0
+    for line in records(run, "val"):
+        stale = 0 if line["loss"] < best else stale + 1
+        best = min(best, line["loss"])
+        if stale and moves < 2:
+            best, stale, moves = float("inf"), 0, moves + 1
+    windows = [line["window_low"] for line in records(run, "train")]
+    assert moves > 0  # or this test says nothing
+    assert CheckpointFolder(run / "checkpoints").latest()[1]["curriculum"]["window"] == moves  # type: ignore[index]
+    assert windows == sorted(windows)
+
+
+def test_the_same_seed_gives_the_same_bits_whoever_reads_the_data(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare
+) -> None:
+    one = train(tiny, out=tmp_path / "one")
+    assert_same_run(one, train(tiny, out=tmp_path / "two"))
+    assert_same_run(one, train(tiny, out=tmp_path / "three", workers=2))
+    with pytest.raises(AssertionError):
+        assert_same_run(one, train(tiny, out=tmp_path / "four", seed=1))
+
+
+@pytest.mark.parametrize(("at", "number"), [(4, signal.SIGTERM), (6, signal.SIGINT)])
+def test_a_stopped_run_goes_on_as_if_nothing_had_been(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare, at: int, number: int
+) -> None:
+    whole = train(tiny, out=tmp_path / "whole")
+    trainer = trainer_of(tiny, kind=type("At", (Stops,), {"at": at, "number": number}))
+    before = signal.getsignal(number)
+    assert trainer.fit() == number
+    assert signal.getsignal(number) == before
+    assert trainer.step == at + 1  # the step was finished, and saved
+    assert CheckpointFolder(trainer.run / "checkpoints").latest()[1]["step"] == at + 1  # type: ignore[index]
+    assert_same_run(whole, train(tiny, resume="auto"))
+
+
+def test_any_checkpoint_can_be_gone_back_to(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare
+) -> None:
+    whole = train(tiny, out=tmp_path / "whole")
+    run = train(tiny)
+    assert_same_run(whole, train(tiny, resume=str(run / "checkpoints" / "step-00000008.pt")))
+    assert_same_run(whole, train(tiny, resume=str(run / "checkpoints" / "best.pt")))
+    assert_same_run(whole, train(tiny, resume="auto"))  # finished: nothing is left to do
+
+
+def test_a_damaged_latest_checkpoint_costs_only_the_steps_since_the_one_before(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = train(tiny, out=tmp_path / "whole")
+    run = train(tiny)
+    latest = run / "checkpoints" / "step-00000012.pt"
+    latest.write_bytes(latest.read_bytes()[:-100])
+    trainer = trainer_of(tiny, resume="auto")
+    assert trainer.step == 8
+    assert f"{latest}: damaged or not a checkpoint" in caplog.text
+    trainer.fit()
+    assert_same_run(whole, run)
+
+
+def test_resume_auto_starts_where_there_is_nothing(tiny: TrainConfig) -> None:
+    assert trainer_of(tiny, resume="auto").step == 0
+    (tiny.out / "metrics.jsonl").write_text("a line of a run killed before its first checkpoint\n")  # type: ignore[operator]
+    run = train(tiny, resume="auto")
+    assert [line["step"] for line in records(run, "train")] == [3, 6, 9, 12]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
+    tiny: TrainConfig,
+) -> None:
+    class Breaks(Trainer):
+        def _learn(self, batch: dict[str, torch.Tensor], waited: float) -> float:
+            if self.step == 9:
+                with torch.no_grad():
+                    self.model.pose_decoder.motion[-1].bias[0] = torch.nan  # type: ignore[index, union-attr]
+            return super()._learn(batch, waited)
+
+    trainer = trainer_of(tiny, kind=Breaks)
+    with pytest.raises(FloatingPointError, match=r"step 10: not finite: rec, ") as caught:
+        trainer.fit()
+    kept = trainer.run / "checkpoints" / "step-00000008.pt"
+    assert str(kept) in str(caught.value)
+    assert "sparsity" not in str(caught.value)  # of the AU flow, which is fine
+    assert read_checkpoint(kept)["step"] == 8
+
+
+def test_weights_that_are_not_finite_never_reach_a_checkpoint(tiny: TrainConfig) -> None:
+    class Breaks(Trainer):
+        def _save(self, best: bool = False) -> None:
+            if self.step == 8 and not best:
+                self.model.encoder.backbone[0][1].running_var[0] = torch.inf  # type: ignore[index]
+            super()._save(best)
+
+    trainer = trainer_of(tiny, kind=Breaks)
+    with pytest.raises(FloatingPointError, match=r"step 8: weight .*running_var is not finite"):
+        trainer.fit()
+    assert [path.name for path in CheckpointFolder(trainer.run / "checkpoints").numbered()] == [
+        "step-00000004.pt"
+    ]
+
+
+def test_minutes_become_steps_and_stay_so(tiny: TrainConfig, tmp_path: Path) -> None:
+    free = dataclasses.replace(tiny, steps=None, minutes=0.08)
+    trainer = trainer_of(free)
+    assert trainer.fit() == 0
+    assert trainer.total_steps is not None
+    assert trainer.step <= trainer.total_steps
+    assert trainer.summary()["minutes"] < 0.16
+    state = CheckpointFolder(trainer.run / "checkpoints").latest()[1]  # type: ignore[index]
+    assert state["total_steps"] == trainer.total_steps
+    resumed = trainer_of(free, resume="auto", minutes=5.0)
+    assert resumed.total_steps == trainer.total_steps
+
+
+def test_steps_limit_minutes(tiny: TrainConfig) -> None:
+    trainer = trainer_of(tiny, steps=21, minutes=5.0)
+    trainer.fit()
+    assert trainer.step == 21
+
+
+def test_timing_leaves_no_trace(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare
+) -> None:
+    cosine_free = dataclasses.replace(tiny.optimizer, schedule="constant")
+    constant = dataclasses.replace(tiny, steps=21, optimizer=cosine_free)
+    whole = train(constant, out=tmp_path / "constant")
+    assert_same_run(whole, train(constant, minutes=5.0))
+
+
+@given(st.floats(0, 1e4), st.floats(1e-2, 10), st.floats(1e-2, 10), st.integers(-5, 1000))
+def test_as_many_steps_as_fit(seconds: float, light: float, full: float, light_steps: int) -> None:
+    def duration(steps: int) -> float:
+        first = min(steps, max(light_steps, 0))
+        return first * light + (steps - first) * full
+
+    steps = steps_that_fit(seconds, light, full, light_steps)
+    assert duration(steps) <= seconds * (1 + 1e-9)
+    assert duration(steps + 1) > seconds * (1 - 1e-9)
+
+
+def test_bf16_trains_too(tiny: TrainConfig) -> None:
+    bf16 = dataclasses.replace(tiny.optimizer, precision="bf16")
+    trainer = trainer_of(tiny, optimizer=bf16, steps=4)
+    assert trainer.fit() == 0
+    assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+    other = trainer_of(tiny, out=trainer.run.parent / "fp32", steps=4)
+    other.fit()
+    weights = zip(trainer.model.parameters(), other.model.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in weights)
+
+
+def test_the_exported_encoder_is_the_trained_one(tiny: TrainConfig) -> None:
+    trainer = trainer_of(tiny)
+    trainer.fit()
+    encoder = load_encoder(trainer.export_encoder().parent)
+    images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(encoder.embed(images).au, trainer.model.eval().encode(images).au)
+    assert encoder.template == trainer.dataset.template.to_dict()
+
+
+def test_other_frames_are_no_resumption(tiny: TrainConfig, tmp_path: Path) -> None:
+    train(tiny)
+    other = tmp_path / "other"
+    make_cartoons(other, image_size=32, identities=40, frames=4, seed=1)
+    with pytest.raises(ValueError, match=f"--data {other}: other frames than the run was trained"):
+        trainer_of(tiny, resume="auto", data=other)
+
+
+def test_moved_frames_are_the_same_frames(tiny: TrainConfig, tmp_path: Path) -> None:
+    make_cartoons(tmp_path / "again", image_size=32, identities=40, frames=4, seed=0)
+    assert tiny.data is not None
+    assert fingerprint(PackedDataset(tmp_path / "again")) == fingerprint(PackedDataset(tiny.data))
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("model", "model: tensor .* is missing"),
+        ("optimizer", "field optimizer does not fit"),
+        ("curriculum", "field curriculum does not fit"),
+        ("random", "field random does not fit"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_says_where(
+    tiny: TrainConfig, field: str, message: str
+) -> None:
+    run = train(tiny)
+    folder = CheckpointFolder(run / "checkpoints")
+    state = folder.latest()[1]  # type: ignore[index]
+    path = folder.save({**state, field: {"torch": {}, "plateau": {}, "window": 99}})
+    with pytest.raises(ValueError, match=f"{path.name}: {message}"):
+        trainer_of(tiny, resume="auto")
