@@ -73,7 +73,12 @@ def write_video() -> Callable[..., Path]:
     """Function that encodes a small video of moving noise; every frame is another picture."""
 
     def write(
-        path: Path, frames: int = 6, *, fps: int = 2, size: tuple[int, int] = (64, 48), seed: int = 0
+        path: Path,
+        frames: int = 6,
+        *,
+        fps: int = 2,
+        size: tuple[int, int] = (64, 48),
+        seed: int = 0,
     ) -> Path:
         random = np.random.default_rng(seed)
         path.parent.mkdir(parents=True, exist_ok=True)

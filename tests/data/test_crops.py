@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from tcae.data.align import DEFAULT_TEMPLATE, align
+from tcae.data.crops import LANDMARK_COLUMNS, CropConfig, Cropper, read_landmarks
+from tcae.data.sources import find_sources
+from tcae.data.video import read_frames
+
+ALIGNED = CropConfig(32, DEFAULT_TEMPLATE, 1.0, "aligned")
+LANDMARKS = CropConfig(32, DEFAULT_TEMPLATE, 1.0, "landmarks")
+
+
+def test_aligned_pictures_are_resized_from_their_central_square(tmp_path):
+    x = np.repeat(np.arange(96, dtype=np.uint8)[None, :, None], 64, 0).repeat(3, 2)
+    (tmp_path / "ann" / "v").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "ann" / "v" / "5.png"), x)
+    (source,) = find_sources(tmp_path)
+    ((number, _, (crop,)),) = Cropper(ALIGNED)(source)
+    assert number == crop.frame == 5
+    assert crop.track == "0"
+    # Columns 16..79 of 96, two by two.
+    expected = np.arange(16, 80).reshape(32, 2).mean(1)
+    assert np.abs(crop.rgb[:, :, 0] - expected).max() <= 0.5
+
+
+def table(path, rows, extra=()):
+    lines = [",".join([*LANDMARK_COLUMNS, *extra]), *(",".join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_landmarks_from_a_table(write_video, tmp_path):
+    video = write_video(tmp_path / "v" / "ann" / "news.mp4", frames=4, fps=1)
+    one = (DEFAULT_TEMPLATE.pixels(30) + 3).round(3)
+    two = (DEFAULT_TEMPLATE.pixels(20) + 20).round(3)
+    rows = [
+        ["ann/news.mp4", 0, *one.ravel(), "left", 0.5],
+        ["ann/news.mp4", 0, *two.ravel(), "right", ""],
+        ["ann/news.mp4", 2, *two.ravel(), "right", 1],
+        ["other.mp4", 1, *two.ravel(), "", ""],
+    ]
+    landmarks = read_landmarks(table(tmp_path / "l.csv", rows, ["track", "confidence"]))
+    assert landmarks.keys() == {"ann/news.mp4", "other.mp4"}
+    assert landmarks["other.mp4"][1][0][0] == "0"
+    (source,) = find_sources(tmp_path / "v")
+    frames = list(Cropper(LANDMARKS)(source, landmarks[source.key]))
+    found = [[(c.track, c.face.confidence) for c in frame.crops] for frame in frames]
+    assert found == [[("left", 0.5), ("right", 1.0)], [], [("right", 1.0)], []]
+    rgb = next(read_frames(video)).rgb
+    assert np.array_equal(frames[0].crops[0].rgb, align(rgb, one, DEFAULT_TEMPLATE, 32))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "column video is missing"),
+        ("video,frame,left_eye_x\n", "column left_eye_y is missing"),
+        (",".join(LANDMARK_COLUMNS) + "\na,0" + ",1" * 9 + ",x\n", "l.csv:2: could not convert"),
+        (",".join(LANDMARK_COLUMNS) + "\na,0" + ",1" * 9 + ",nan\n", "l.csv:2: a point is not finite"),
+        (",".join(LANDMARK_COLUMNS) + "\na,0" + ",1" * 9 + "\n", "l.csv:2: "),
+        (",".join(LANDMARK_COLUMNS) + "\na,1.5" + ",1" * 10 + "\n", "l.csv:2: invalid literal"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_a_table_are_named(tmp_path, text, message):
+    (tmp_path / "l.csv").write_text(text)
+    with pytest.raises(ValueError) as error:
+        read_landmarks(tmp_path / "l.csv")
+    assert message in str(error.value)
+    assert "l.csv" in str(error.value)
+
+
+def test_points_on_one_spot_are_no_face(write_video, tmp_path):
+    write_video(tmp_path / "v.mp4", frames=1)
+    (source,) = find_sources(tmp_path)
+    landmarks = read_landmarks(table(tmp_path / "l.csv", [["v.mp4", 0, *[7.0] * 10]]))
+    assert [frame.crops for frame in Cropper(LANDMARKS)(source, landmarks["v.mp4"])] == [[]]

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tcae.data.labels import read_labels
+from tcae.data.shards import PackedDataset
+
+CLIPS = {
+    ("ann", "ann/T1", "0"): 4,
+    ("bob", "bob/T1", "0"): 2,
+    ("bob", "bob/T1", "1"): 3,
+}
+HEADER = "frame,subject,AU01,AU12\n"
+
+
+@pytest.fixture
+def dataset(pack_frames):
+    return PackedDataset(pack_frames(CLIPS))
+
+
+@pytest.fixture
+def read(tmp_path, dataset):
+    def read_text(text, encoding="utf-8"):
+        path = tmp_path / "labels.csv"
+        path.write_bytes(text.encode(encoding))
+        return read_labels(path, dataset)
+
+    return read_text
+
+
+def test_values_and_unknown_cells(read, dataset):
+    table = read(HEADER + "ann/T1/0/2,ann,1,9\nann/T1/0/0,ann,0,\nbob/T1/1/2,bob,,1\n")
+    assert table.names == ("AU01", "AU12")
+    assert [dataset.name(i) for i in table.frame_index] == [
+        "ann/T1/0/0",
+        "ann/T1/0/2",
+        "bob/T1/1/2",
+    ]
+    assert table.subjects == ("ann", "ann", "bob")
+    assert table.values.dtype == np.float32
+    expected = [[0, np.nan], [1, np.nan], [np.nan, 1]]
+    assert np.array_equal(table.values, expected, equal_nan=True)
+
+
+def test_track_may_be_left_out_where_one_track_has_the_frame(read, dataset):
+    table = read(HEADER + "ann/T1/3,a,1,1\nbob/T1/2,b,0,0\n")
+    assert [dataset.name(i) for i in table.frame_index] == ["ann/T1/0/3", "bob/T1/1/2"]
+    with pytest.raises(ValueError, match=r"labels.csv:2: several tracks have frame bob/T1/1"):
+        read(HEADER + "bob/T1/1,b,0,0\n")
+
+
+def test_spaces_carriage_returns_mark_and_blank_lines(read):
+    text = "frame , subject, AU01,AU12\r\n\r\n ann/T1/0/1 , ann , 1 , 0 \r\n,,,\r\nann/T1/0/001,ann,1,0\r\n"
+    table = read(text, "utf-8-sig")
+    assert table.names == ("AU01", "AU12")
+    assert table.subjects == ("ann",)
+    assert table.values.tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "header must be frame,subject"),
+        ("subject,frame,AU01\n", "header must be frame,subject"),
+        ("frame,subject\n", "header must be frame,subject"),
+        ("frame,subject,AU01,AU01\n", "repeated column"),
+        ("frame,subject,AU01,\n", "empty or repeated column"),
+        (HEADER + "ann/T1/0/0,ann,0,2\n", ":2: column AU12 holds '2'"),
+        (HEADER + "ann/T1/0/0,ann,0,1\nann/T1/0/1,ann,nan,1\n", ":3: column AU01 holds 'nan'"),
+        (HEADER + "ann/T1/0/0,ann,0\n", ":2: 3 cells, the header has 4"),
+        (HEADER + "ann/T1/0/0,,0,1\n", ":2: empty frame or subject"),
+        (HEADER + "ann/T1/0/x,ann,0,1\n", ":2: frame must be video/track/number"),
+        (HEADER + "7,ann,0,1\n", ":2: frame must be video/track/number"),
+        (HEADER, "none of its 0 frames"),
+        (HEADER + "zoe/T1/0/0,zoe,0,1\n", "none of its 1 frames is packed"),
+        (
+            HEADER + "ann/T1/0/0,ann,0,1\nann/T1/0,ann,1,1\n",
+            ":3: frame ann/T1/0 is labelled otherwise than on line 2",
+        ),
+        (HEADER + "ann/T1/0/0,ann,0,1\nann/T1/0/0,bob,0,1\n", ":3: frame ann/T1/0/0 is labelled"),
+    ],
+)
+def test_mistakes_are_named(read, text, message):
+    with pytest.raises(ValueError) as error:
+        read(text)
+    assert message in str(error.value)
+    assert "labels.csv" in str(error.value)
+
+
+def test_repeated_and_missing_rows_are_counted(read, caplog):
+    rows = "ann/T1/0/0,ann,0,9\nann/T1/0/0,ann,0,\nann/T1/0/9,ann,0,1\nzoe/0/1,zoe,0,1\n"
+    table = read(HEADER + rows)
+    assert len(table.values) == 1
+    lines = [r.getMessage() for r in caplog.records]
+    assert len(lines) == 2
+    assert "2 rows name frames that are not packed, as ann/T1/0/9" in lines[0]
+    assert "1 rows repeat another row, as ann/T1/0/0" in lines[1]
+
+
+def test_no_text_file(tmp_path, dataset):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(b"frame,subject,AU01\n\xff\xfe\x00")
+    with pytest.raises(ValueError, match="labels.csv: not a CSV text file"):
+        read_labels(path, dataset)
+    with pytest.raises(FileNotFoundError):
+        read_labels(tmp_path / "none.csv", dataset)

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+
+from tcae.data.video import VideoError, read_frames
+
+
+def test_all_frames_in_order(write_video, tmp_path):
+    path = write_video(tmp_path / "a.mp4", frames=9, fps=3, size=(80, 48))
+    frames = list(read_frames(path))
+    assert [f.index for f in frames] == list(range(9))
+    assert np.allclose([f.timestamp for f in frames], np.arange(9) / 3, atol=1e-3)
+    assert {f.rgb.shape for f in frames} == {(48, 80, 3)}
+    assert frames[0].rgb.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("rate", "fps", "expected"),
+    [
+        (10, 1, [0, 10, 20]),
+        (10, 2, [0, 5, 10, 15, 20]),
+        (10, 3, [0, 4, 7, 10, 14, 17, 20, 24]),  # the first at or after 0, 1/3, 2/3 ...
+        (10, 10, list(range(25))),
+        (10, 50, list(range(25))),
+        (30, 0.1, [0]),
+    ],
+)
+def test_sampling(write_video, tmp_path, rate, fps, expected):
+    path = write_video(tmp_path / "a.mp4", frames=25, fps=rate)
+    sampled = list(read_frames(path, fps))
+    assert [f.index for f in sampled] == expected
+    every = list(read_frames(path))
+    for frame in sampled:
+        assert np.array_equal(frame.rgb, every[frame.index].rgb)
+        assert frame.timestamp == every[frame.index].timestamp
+
+
+def test_time_starts_at_the_first_frame(tmp_path):
+    with av.open(str(tmp_path / "late.mkv"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        for i in range(4):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 60 * i, np.uint8), "rgb24")
+            frame.pts = 70 + i
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    times = [f.timestamp for f in read_frames(tmp_path / "late.mkv")]
+    assert np.allclose(times, [0, 0.1, 0.2, 0.3], atol=2e-3)
+
+
+def test_no_video(tmp_path):
+    junk = tmp_path / "junk.mp4"
+    junk.write_bytes(bytes(range(256)) * 20)
+    for path, message in [
+        (junk, "cannot be opened as a video"),
+        (tmp_path / "none.mp4", "cannot be opened as a video"),
+    ]:
+        with pytest.raises(VideoError, match=message) as error:
+            list(read_frames(path))
+        assert str(error.value).startswith(str(path))
+
+
+def test_sound_only(tmp_path):
+    path = tmp_path / "sound.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with pytest.raises(VideoError, match="has no video stream"):
+        list(read_frames(path))
+
+
+@pytest.mark.parametrize("ending", ["avi", "mkv"])
+def test_a_truncated_file_gives_what_is_left(write_video, tmp_path, ending):
+    path = write_video(tmp_path / f"a.{ending}", frames=60, fps=10, size=(160, 120))
+    content = path.read_bytes()
+    whole = [frame.rgb for frame in read_frames(path)]
+    path.write_bytes(content[: len(content) // 2])
+    frames = []
+    try:
+        for frame in read_frames(path):
+            frames.append(frame.rgb)
+    except VideoError as error:
+        assert str(path) in str(error)  # some containers announce their length, some do not
+    assert 10 < len(frames) < 40
+    assert all(np.array_equal(a, b) for a, b in zip(frames[:-2], whole, strict=False))
+
+
+def test_a_damaged_file_gives_its_good_frames_and_then_the_error(write_video, tmp_path):
+    path = write_video(tmp_path / "a.mp4", frames=60, fps=10, size=(160, 120))
+    content = bytearray(path.read_bytes())
+    start = content.index(b"mdat") + 4 + (len(content) // 2)
+    content[start : start + 3000] = b"\xff" * 3000
+    path.write_bytes(content)
+    frames = []
+    with pytest.raises(VideoError, match=r"a\.mp4: (damaged|truncated)"):
+        for frame in read_frames(path):
+            frames.append(frame.index)
+    assert len(frames) > 20
+
+
+def test_fps_must_be_positive(tmp_path):
+    with pytest.raises(ValueError, match="fps must be positive"):
+        next(read_frames(tmp_path / "a.mp4", 0))
