@@ -19,6 +19,7 @@ from tcae.data.sources import Source, find_sources
 from tcae.data.video import VideoError, estimated_frames
 from tcae.engine import command
 from tcae.engine.encoder_file import load_encoder
+from tcae.engine.progress import say
 from tcae.evaluation.extraction import SUCCESS, Extractor
 from tcae.evaluation.linear_probe import load_probe
 from tcae.evaluation.table import TableWriter, check_table_path
@@ -89,7 +90,7 @@ def extract(options: ExtractOptions) -> int:
             failed += not _extract_video(source, cropper, extractor, table, options.fps)
         if not table.rows:
             raise ValueError(f"no frame could be read, so {options.out} is not written")
-    print(f"{options.out}: {table.rows} rows")
+    say(f"{options.out}: {table.rows} rows")
     return command.SOME_FAILED if failed else command.DONE
 
 
@@ -121,7 +122,7 @@ def _extract_video(
 ) -> bool:
     """Adds the rows of one video; whether it could be read in full and shows a face."""
     total = estimated_frames(source.path, fps) if source.is_file else source.size()
-    faces = 0
+    before, faces = table.rows, 0
     with tqdm(total=total, desc=source.path.name, unit="frame", disable=None) as bar:
         try:
             for rows in extractor.rows(str(source.path), cropper(source), bar.update):
@@ -132,7 +133,9 @@ def _extract_video(
             return False
     if not faces:
         log.warning("%s: no face in it", source.path)
-    return bool(faces)
+        return False
+    say(f"{source.path}: {table.rows - before} rows, {faces} faces")
+    return True
 
 
 def main(argv: Sequence[str] | None = None) -> int:

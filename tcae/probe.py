@@ -15,6 +15,7 @@ from tcae.data.labels import read_labels
 from tcae.data.shards import PackedDataset
 from tcae.engine import command
 from tcae.engine.encoder_file import load_encoder
+from tcae.engine.progress import say
 from tcae.evaluation.embedding import cached_embeddings
 from tcae.evaluation.folds import read_folds
 from tcae.evaluation.protocol import cross_validate
@@ -64,7 +65,7 @@ def probe(options: ProbeOptions) -> int:
     )
     _prepare(options.out, options.overwrite)
     if dataset.image_size != encoder.image_size:
-        print(f"faces of {dataset.image_size} pixels are resized to {encoder.image_size} (area)")
+        say(f"faces of {dataset.image_size} pixels are resized to {encoder.image_size} (area)")
     embedded = cached_embeddings(
         options.out,
         encoder,
@@ -84,8 +85,8 @@ def probe(options: ProbeOptions) -> int:
         device=device,
     )
     write_results(options.out, results, dataset)
-    print(text_table(results))
-    print(f"results, predictions and probe are in {options.out}")
+    say(text_table(results))
+    say(f"results, predictions and probe are in {options.out}")
     failed = bool(embedded.failures or dataset.failures)
     return command.SOME_FAILED if failed else command.DONE
 

@@ -24,6 +24,8 @@ from tcae.models.twin_cycle import Embeddings
 
 EMBEDDINGS = ("au", "pose")
 
+_Batch = tuple[Tensor, NDArray[np.bool_], list[str]]
+
 
 class FaceEncoder(Protocol):
     """What evaluation needs of an encoder; `tcae.engine.encoder_file.FrozenEncoder` is one."""
@@ -106,10 +108,10 @@ def embed_frames(
     batches = _Batches(dataset, frames, batch_size, encoder.image_size)
     result = np.full((2, len(frames), encoder.embedding_size), np.nan, np.float32)
     failures: list[str] = []
-    loader = DataLoader(batches, batch_size=None, num_workers=workers)
+    loader = DataLoader(batches, batch_size=None, num_workers=workers, collate_fn=_as_is)
     with tqdm(total=len(frames), desc="embedding", unit="frame", disable=None) as progress:
         for number, (images, readable, lines) in enumerate(loader):
-            rows = np.arange(len(readable))[readable] + number * batch_size
+            rows = np.flatnonzero(readable) + number * batch_size
             if len(rows):
                 au, pose = encoder.embed(images)
                 result[:, rows] = torch.stack([au, pose]).float().cpu().numpy()
@@ -147,7 +149,11 @@ def cached_embeddings(
     return embedded
 
 
-class _Batches(Dataset[tuple[Tensor, NDArray[np.bool_], list[str]]]):
+def _as_is(batch: Any) -> Any:
+    return batch  # else the loader turns arrays into tensors
+
+
+class _Batches(Dataset[_Batch]):
     """Batch k: readable pictures (m, 3, S, S) uint8, which of the frames they are, failures."""
 
     def __init__(
@@ -159,10 +165,10 @@ class _Batches(Dataset[tuple[Tensor, NDArray[np.bool_], list[str]]]):
     def __len__(self) -> int:
         return -(-len(self._frames) // self._batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, NDArray[np.bool_], list[str]]]:
+    def __iter__(self) -> Iterator[_Batch]:
         return (self[k] for k in range(len(self)))
 
-    def __getitem__(self, k: int) -> tuple[Tensor, NDArray[np.bool_], list[str]]:
+    def __getitem__(self, k: int) -> _Batch:
         frames = self._frames[k * self._batch_size : (k + 1) * self._batch_size]
         pictures, failures = [], []
         readable = np.ones(len(frames), bool)

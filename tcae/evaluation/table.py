@@ -136,7 +136,7 @@ class _Parquet:
     """Missing cells are null; rows are gathered into groups of some thousand."""
 
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
-        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow
         import pyarrow.parquet
 
         self._arrow = pyarrow

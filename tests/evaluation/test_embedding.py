@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate
+from tcae.data.shards import PackedDataset
+from tcae.evaluation.embedding import cached_embeddings, check_template, embed_frames
+
+CLIPS = {("a", "va", "0"): 4, ("b", "vb", "0"): 3}
+
+
+def noise(clip: int, frame: int) -> np.ndarray:
+    return np.random.default_rng([clip, frame]).integers(0, 256, (32, 32, 3))
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(64, 0), (2, 0), (2, 1)])
+def test_rows_belong_to_their_frames(pack_frames, encoder, batch_size, workers):
+    dataset = PackedDataset(pack_frames(CLIPS, picture=noise))
+    frames = np.array([5, 0, 6, 2])
+    got = embed_frames(encoder, dataset, frames, batch_size=batch_size, workers=workers)
+    pictures = np.stack([dataset.read(i) for i in frames]) / 255
+    np.testing.assert_allclose(got.au, pictures.mean((1, 2)), atol=1e-6)
+    np.testing.assert_allclose(got.of("pose"), pictures[:, 0, 0], atol=1e-6)
+    assert got.encoder == "colour" and got.failures == ()
+    assert max(encoder.batches) <= batch_size
+
+
+def damage(dataset: PackedDataset, frame: int) -> None:
+    """Flips a bit in the middle of one packed picture."""
+    (blob,) = sorted((dataset.path / "shards").glob("*.bin"))
+    content = bytearray(blob.read_bytes())
+    entry = dataset.frames[frame]
+    content[int(entry["offset"]) + int(entry["length"]) // 2] ^= 1
+    blob.write_bytes(content)
+
+
+def test_unreadable_frames_are_nan_and_named(pack_frames, encoder):
+    dataset = PackedDataset(pack_frames(CLIPS, picture=noise))
+    whole = embed_frames(encoder, dataset, np.arange(7))
+    damage(dataset, 3)
+    got = embed_frames(encoder, dataset, np.arange(7), batch_size=2)
+    assert np.isnan(got.au[3]).all() and np.isnan(got.pose[3]).all()
+    others = np.arange(7) != 3
+    np.testing.assert_array_equal(got.au[others], whole.au[others])
+    assert len(got.failures) == 1 and "va/0/3" in got.failures[0]
+
+
+def test_a_batch_without_a_readable_frame(pack_frames, encoder):
+    dataset = PackedDataset(pack_frames(CLIPS, picture=noise))
+    damage(dataset, 3)
+    got = embed_frames(encoder, dataset, np.array([3]))
+    assert np.isnan(got.au).all() and encoder.batches == []
+
+
+def test_other_sizes_are_resized_by_area(pack_frames, encoder):
+    dataset = PackedDataset(pack_frames(CLIPS, picture=noise))
+    small = replace(encoder, image_size=16)
+    got = embed_frames(small, dataset, np.array([1]))
+    expected = cv2.resize(dataset.read(1), (16, 16), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(got.pose[0], expected[0, 0] / 255, atol=1e-6)
+
+
+def test_other_templates_are_refused_and_both_named(pack_frames, encoder):
+    dataset = PackedDataset(pack_frames(CLIPS))
+    points = tuple((x + 0.1, y) for x, y in DEFAULT_TEMPLATE.points)
+    encoder.template = AlignmentTemplate(points, "shifted").to_dict()
+    with pytest.raises(ValueError, match=f"template {DEFAULT_TEMPLATE.name}.* needs shifted"):
+        embed_frames(encoder, dataset, np.arange(2))
+    encoder.template["name"] = DEFAULT_TEMPLATE.name
+    with pytest.raises(ValueError, match=str(points[0][0])):
+        check_template(encoder, dataset.template, "faces")
+
+
+def test_cache_is_used_for_the_same_encoder_and_pictures_only(tmp_path, pack_frames, encoder):
+    dataset = PackedDataset(pack_frames(CLIPS, picture=noise))
+    frames = np.arange(7)
+    first = cached_embeddings(tmp_path, encoder, dataset, frames)
+    again = cached_embeddings(tmp_path, encoder, dataset, frames)
+    assert encoder.batches == [7]
+    np.testing.assert_array_equal(first.au, again.au)
+    np.testing.assert_array_equal(np.load(tmp_path / "embeddings_pose.npy"), again.pose)
+    assert (again.encoder, again.failures) == (first.encoder, first.failures)
+    cached_embeddings(tmp_path, encoder, dataset, frames[::-1].copy())
+    assert encoder.batches == [7, 7]
+    encoder.fingerprint = "retrained"
+    cached_embeddings(tmp_path, encoder, dataset, frames[::-1].copy())
+    assert encoder.batches == [7, 7, 7]
+
+
+def test_an_interrupted_cache_is_not_trusted(tmp_path, pack_frames, encoder, monkeypatch):
+    dataset = PackedDataset(pack_frames(CLIPS, picture=noise))
+    cached_embeddings(tmp_path, encoder, dataset, np.arange(7))
+    encoder.fingerprint = "retrained"
+
+    def stop(path, values):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            cached_embeddings(tmp_path, encoder, dataset, np.arange(7))
+    encoder.fingerprint = "colour"  # whose arrays may be half overwritten by now
+    cached_embeddings(tmp_path, encoder, dataset, np.arange(7))
+    assert encoder.batches == [7, 7, 7]
