@@ -75,10 +75,14 @@ def pack_videos(
         try:
             pool.run(todo, workers)
         except OutputError as error:
+            with contextlib.suppress(OSError):  # perhaps there is room for this
+                _write_manifest(out, [*rows.values(), *pool.rows.values()])
             raise OSError(f"{out}: {error}; what was packed before is safe") from error
-        finally:
-            rows.update(pool.rows)
-            _write_manifest(out, rows.values())
+        except KeyboardInterrupt:
+            _write_manifest(out, [*rows.values(), *pool.rows.values()])
+            raise
+        rows.update(pool.rows)
+        _write_manifest(out, rows.values())
     return [rows[source.name] for source in sources]
 
 
@@ -107,6 +111,8 @@ def remove_pack(out: Path) -> None:
         _refuse_foreign(out)
     for path in [*shards.glob("*.bin"), *shards.glob("*.index"), *shards.glob("*.tmp")]:
         path.unlink()
+    with contextlib.suppress(OSError):  # not there, or something else in it
+        shards.rmdir()
     for name in ("dataset.json", MANIFEST, "summary.json"):
         (out / name).unlink(missing_ok=True)
 

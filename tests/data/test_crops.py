@@ -9,6 +9,7 @@ from tcae.data.crops import LANDMARK_COLUMNS, CropConfig, Cropper, read_landmark
 from tcae.data.sources import find_sources
 from tcae.data.video import read_frames
 
+HEADER = ",".join(LANDMARK_COLUMNS) + "\n"
 ALIGNED = CropConfig(32, DEFAULT_TEMPLATE, 1.0, "aligned")
 LANDMARKS = CropConfig(32, DEFAULT_TEMPLATE, 1.0, "landmarks")
 
@@ -58,12 +59,12 @@ def test_landmarks_from_a_table(write_video, tmp_path):
     [
         ("", "column video is missing"),
         ("video,frame,left_eye_x\n", "column left_eye_y is missing"),
-        (",".join(LANDMARK_COLUMNS) + "\na,0" + ",1" * 9 + ",x\n", "l.csv:2: could not convert"),
-        (",".join(LANDMARK_COLUMNS) + "\na,0" + ",1" * 9 + ",nan\n", "l.csv:2: a point is not finite"),
-        (",".join(LANDMARK_COLUMNS) + "\na,0" + ",1" * 9 + "\n", "l.csv:2: "),
-        (",".join(LANDMARK_COLUMNS) + "\na,1.5" + ",1" * 10 + "\n", "l.csv:2: invalid literal"),
+        (HEADER + "a,0" + ",1" * 9 + ",x\n", "l.csv:2: could not convert"),
+        (HEADER + "a,0" + ",1" * 9 + ",nan\n", "l.csv:2: a point is not finite"),
+        (HEADER + "a,0" + ",1" * 9 + "\n", "l.csv:2: "),
+        (HEADER + "a,1.5" + ",1" * 10 + "\n", "l.csv:2: invalid literal"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_in_a_table_are_named(tmp_path, text, message):
     (tmp_path / "l.csv").write_text(text)
     with pytest.raises(ValueError) as error:

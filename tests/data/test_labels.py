@@ -51,8 +51,8 @@ def test_track_may_be_left_out_where_one_track_has_the_frame(read, dataset):
 
 
 def test_spaces_carriage_returns_mark_and_blank_lines(read):
-    text = "frame , subject, AU01,AU12\r\n\r\n ann/T1/0/1 , ann , 1 , 0 \r\n,,,\r\nann/T1/0/001,ann,1,0\r\n"
-    table = read(text, "utf-8-sig")
+    lines = ["frame , subject, AU01,AU12", "", " ann/T1/0/1 , ann , 1 , 0 ", ",,,"]
+    table = read("\r\n".join([*lines, "ann/T1/0/001,ann,1,0", ""]), "utf-8-sig")
     assert table.names == ("AU01", "AU12")
     assert table.subjects == ("ann",)
     assert table.values.tolist() == [[1, 0]]
@@ -101,7 +101,7 @@ def test_repeated_and_missing_rows_are_counted(read, caplog):
 def test_no_text_file(tmp_path, dataset):
     path = tmp_path / "labels.csv"
     path.write_bytes(b"frame,subject,AU01\n\xff\xfe\x00")
-    with pytest.raises(ValueError, match="labels.csv: not a CSV text file"):
+    with pytest.raises(ValueError, match=r"labels.csv: not a CSV text file"):
         read_labels(path, dataset)
     with pytest.raises(FileNotFoundError):
         read_labels(tmp_path / "none.csv", dataset)
