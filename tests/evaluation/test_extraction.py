@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from tcae.data.crops import Crop, CroppedFrame
+from tcae.data.faces import Face
+from tcae.data.video import VideoError
+from tcae.evaluation.extraction import SUCCESS, Extractor
+from tcae.evaluation.linear_probe import LinearProbe
+
+HEAD = ["video", "frame", "timestamp", "face_id", "confidence", "success"]
+
+
+def crop(track: str, frame: int, colour: tuple[int, int, int]) -> Crop:
+    rgb = np.broadcast_to(np.array(colour, np.uint8), (32, 32, 3)).copy()
+    face = Face(np.zeros(4), np.zeros((5, 2)), 0.5 + frame / 100)
+    return Crop(track, frame, frame / 4, face, rgb)
+
+
+def film(tracks: list[list[str]]) -> Iterator[CroppedFrame]:
+    """Frame k shows the given tracks; the colour tells frame and track."""
+    for k, names in enumerate(tracks):
+        yield CroppedFrame(
+            k, k / 4, [crop(name, k, (k % 256, 10 * int(name), 0)) for name in names]
+        )
+
+
+TRACKS = [["5"], [], ["5", "2"], ["2", "5"], [], ["7"]]
+
+
+def all_rows(extractor: Extractor, frames: Iterator[CroppedFrame]) -> list[list]:
+    batches = list(extractor.rows("v.mp4", frames))
+    assert all(len(batch) <= extractor.batch_size for batch in batches)
+    return [list(row) for batch in batches for row in batch]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_a_row_for_each_frame_and_face(encoder, batch_size):
+    extractor = Extractor(encoder, batch_size=batch_size)
+    names = [column.name for column in extractor.columns]
+    assert names == [*HEAD, *(f"{e}_00{i}" for e in ("au", "pose") for i in range(3))]
+    rows = all_rows(extractor, film(TRACKS))
+    # face_id counts tracks in the order in which they appear: "5" is 0, "2" is 1, "7" is 2.
+    assert [row[:6] for row in rows] == [
+        ["v.mp4", 0, 0.0, 0, 0.5, 1],
+        ["v.mp4", 1, 0.25, None, 0.0, 0],
+        ["v.mp4", 2, 0.5, 0, 0.52, 1],
+        ["v.mp4", 2, 0.5, 1, 0.52, 1],
+        ["v.mp4", 3, 0.75, 0, 0.53, 1],
+        ["v.mp4", 3, 0.75, 1, 0.53, 1],
+        ["v.mp4", 4, 1.0, None, 0.0, 0],
+        ["v.mp4", 5, 1.25, 2, 0.55, 1],
+    ]
+    for row in rows:
+        track = {0: 5, 1: 2, 2: 7}.get(row[3])
+        expected = [row[1] / 255, (track or 0) * 10 / 255, 0] * 2 if track else [None] * 6
+        assert row[6:] == pytest.approx(expected, abs=1e-6)
+
+
+def probe_of(encoder, embedding: str = "au") -> LinearProbe:
+    probe = LinearProbe(3, ("AU12", "AU45"), embedding, encoder.fingerprint)
+    probe.load_state_dict(
+        {**probe.state_dict(), "linear.weight": torch.tensor([[100.0, 0, 0], [0, -100, 0]])}
+    )
+    return probe.eval()
+
+
+@pytest.mark.parametrize("embedding", ["au", "pose"])
+def test_probe_columns(encoder, embedding):
+    extractor = Extractor(encoder, probe_of(encoder, embedding), ())
+    names = [column.name for column in extractor.columns]
+    assert names == [*HEAD, "AU12_c", "AU45_c", "AU12_p", "AU45_p"]
+    rows = all_rows(extractor, film([["0"], ["3"], []]))
+    sigmoid = 1 / (1 + np.exp(-np.array([0, 100 / 255 / np.sqrt(1 + 1e-5)])))
+    assert rows[0][6:] == pytest.approx([1, 1, 0.5, 0.5])
+    assert rows[1][6:8] == [1, 0] and isinstance(rows[1][6], int)
+    assert rows[1][8] == pytest.approx(sigmoid[1], abs=1e-5) and rows[1][9] < 1e-4
+    assert rows[2][6:] == [None] * 4
+
+
+def test_neither_embeddings_nor_probe(encoder):
+    rows = all_rows(Extractor(encoder, None, ()), film(TRACKS))
+    assert {len(row) for row in rows} == {6} and sum(row[SUCCESS] for row in rows) == 6
+
+
+def test_a_probe_of_another_encoder_is_refused(encoder):
+    probe = probe_of(encoder)
+    encoder.fingerprint = "retrained"
+    with pytest.raises(ValueError, match="trained on the encoder colour, not on this one, retr"):
+        Extractor(encoder, probe)
+
+
+def test_unknown_times_are_empty(encoder):
+    frames = iter([CroppedFrame(3, float("nan"), [])])
+    assert all_rows(Extractor(encoder), frames)[0][1:4] == [3, None, None]
+
+
+def test_rows_before_the_damage_come_first(encoder):
+    def damaged() -> Iterator[CroppedFrame]:
+        yield from film(TRACKS[:3])
+        raise VideoError("v.mp4: truncated")
+
+    rows = []
+    with pytest.raises(VideoError, match="truncated"):
+        for batch in Extractor(encoder).rows("v.mp4", damaged()):
+            rows += batch
+    assert [row[1] for row in rows] == [0, 1, 2, 2]
+
+
+def test_a_long_video_is_never_held(encoder):
+    """Counts the pictures that are alive while a video of 500 frames goes through."""
+    alive = most = 0
+
+    def gone() -> None:
+        nonlocal alive
+        alive -= 1
+
+    def long_film() -> Iterator[CroppedFrame]:
+        nonlocal alive, most
+        for frame in film([["0"], ["0", "1"]] * 250):
+            for face in frame.crops:
+                weakref.finalize(face.rgb, gone)
+                alive += 1
+            most = max(most, alive)
+            yield frame
+
+    extractor = Extractor(encoder, batch_size=16)
+    count = sum(len(batch) for batch in extractor.rows("v.mp4", long_film()))
+    gc.collect()
+    assert count == 750 and 16 <= most <= 3 * 16 and alive <= 2

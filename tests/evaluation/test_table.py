@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import csv
+import errno
+import sys
+from pathlib import Path
+
+import pytest
+
+from tcae.evaluation.table import Column, TableWriter, check_table_path
+
+COLUMNS = (
+    Column("video", "text"),
+    Column("frame", "int"),
+    Column("timestamp", "time"),
+    Column("au_000", "real"),
+)
+ROWS = [
+    ["a, b.mp4", 0, 0.0, -1.25],
+    ["a, b.mp4", 1, 7200.03337, None],
+    ["ü.mp4", 2**40, None, 1 / 3],
+]
+
+
+def write(path: Path, rows, batch: int = 2) -> None:
+    with TableWriter(path, COLUMNS) as table:
+        for start in range(0, len(rows), batch):
+            table.write(rows[start : start + batch])
+        assert table.rows == len(rows)
+
+
+def test_csv(tmp_path):
+    write(tmp_path / "deep" / "t.csv", ROWS)
+    with open(tmp_path / "deep" / "t.csv", newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [
+            ["video", "frame", "timestamp", "au_000"],
+            ["a, b.mp4", "0", "0.0000", "-1.25"],
+            ["a, b.mp4", "1", "7200.0334", ""],
+            ["ü.mp4", "1099511627776", "", "0.3333333"],
+        ]
+
+
+def test_parquet(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write(tmp_path / "t.parquet", ROWS)
+    table = parquet.read_table(tmp_path / "t.parquet")
+    assert [str(t) for t in table.schema.types] == ["string", "int64", "double", "float"]
+    rows = [list(row.values()) for row in table.to_pylist()]
+    assert rows[:2] == ROWS[:2] and rows[2][:3] == ROWS[2][:3]
+    assert rows[2][3] == pytest.approx(1 / 3, rel=1e-7)
+
+
+def test_parquet_gathers_rows_into_large_groups(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write(tmp_path / "t.parquet", ROWS * 3000, batch=50)
+    table = parquet.ParquetFile(tmp_path / "t.parquet")
+    assert table.metadata.num_rows == 9000 and table.metadata.num_row_groups == 3
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_without_rows_has_its_columns(tmp_path, ending):
+    if ending == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+    write(tmp_path / f"t.{ending}", [])
+    if ending == "csv":
+        assert (tmp_path / "t.csv").read_text() == "video,frame,timestamp,au_000\n"
+    else:
+        assert parquet.read_schema(tmp_path / "t.parquet").names == [c.name for c in COLUMNS]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError])
+def test_a_table_that_is_not_finished_leaves_the_old_one(tmp_path, ending, stop):
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"t.{ending}"
+    path.write_text("old")
+    with pytest.raises(stop), TableWriter(path, COLUMNS) as table:
+        table.write(ROWS)
+        assert path.read_text() == "old"
+        raise stop
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_names_the_table(tmp_path, monkeypatch):
+    def full(rows):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        pytest.raises(OSError, match=r"t\.csv") as caught,
+        TableWriter(tmp_path / "t.csv", COLUMNS) as table,
+    ):
+        monkeypatch.setattr(table._format, "write", full)
+        table.write(ROWS)
+    assert caught.value.errno == errno.ENOSPC and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["t", "t.tsv", "t.csv.gz", "parquet"])
+def test_other_endings(tmp_path, name):
+    with pytest.raises(ValueError, match=r"must end in \.csv or \.parquet"):
+        check_table_path(tmp_path / name)
+
+
+def test_parquet_without_pyarrow(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ValueError, match=r"pip install 'tcae\[parquet\]'"):
+        TableWriter(tmp_path / "t.parquet", COLUMNS)
+    check_table_path(tmp_path / "t.csv")
