@@ -18,7 +18,12 @@ from tcae_ops import library, reference
 
 Run = Callable[..., Sequence[Tensor]]
 
-_RUN: dict[str, Run] = {"cpp": library.run, "reference": reference.run}
+# In the order of preference.
+BACKENDS: dict[str, Run] = {
+    "cpp": library.run,
+    "cuda": library.run_cuda,
+    "reference": reference.run,
+}
 _override = os.environ.get("TCAE_OPS_BACKEND") or None
 
 
@@ -27,7 +32,8 @@ def backend(name: str) -> Iterator[None]:
     """Runs every operator of the process on one backend while the block lasts.
 
     Args:
-        name: "cpp" (the compiled library) or "reference" (plain torch).
+        name: "cpp" (compiled, for CPU tensors), "cuda" (compiled, for CUDA tensors) or "reference"
+            (plain torch).
 
     Raises:
         ValueError: There is no backend of this name.
@@ -54,23 +60,24 @@ def choose(device: torch.device, requested: str | None) -> Run:
     """
     name = requested or _override
     if name is None:
-        return library.run if why_not("cpp", device) is None else reference.run
+        return next(run for name, run in BACKENDS.items() if why_not(name, device) is None)
     _check_name(name, "TCAE_OPS_BACKEND" if name is not requested else "backend")
     reason = why_not(name, device)
     if reason is not None:
         raise ValueError(f"backend {name!r} cannot run: {reason}")
-    return _RUN[name]
+    return BACKENDS[name]
 
 
 def why_not(name: str, device: torch.device) -> str | None:
     """Why a backend cannot run on a device; None if it can."""
     if name == "reference":
         return None
-    if device.type != "cpu":
-        return f"it works on CPU tensors, but the image is on {device}"
-    return library.CPU.problem
+    compiled = library.CPU if name == "cpp" else library.CUDA
+    if device.type != compiled.device:
+        return f"it is for {compiled.device} tensors, but the image is on {device}"
+    return compiled.problem
 
 
 def _check_name(name: str, origin: str) -> None:
-    if name not in _RUN:
-        raise ValueError(f"{origin} is {name!r}, but must be one of {', '.join(_RUN)}")
+    if name not in BACKENDS:
+        raise ValueError(f"{origin} is {name!r}, but must be one of {', '.join(BACKENDS)}")

@@ -25,8 +25,9 @@ Tensors = list[Tensor]
 class Library:
     """One compiled library: where it is, what it was built with, and why it is not in use."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, needs: Library | None = None) -> None:
         self.device = device
+        self.needs = needs
         self.path: Path | None = None
         self.build: dict[str, Any] = {}
         self.problem: str | None = f"no library for {device} was built; run `pip install .`"
@@ -45,6 +46,12 @@ class Library:
                 f"{path} was built from version {self.build.get('version', 'unknown')}, "
                 f"but this is {VERSION}; run `pip install .` again"
             )
+            return
+        if self.needs is not None and self.needs.problem is not None:
+            self.problem = f"it needs the one for {self.needs.device}: {self.needs.problem}"
+            return
+        if self.device == "cuda" and not torch.backends.cuda.is_built():
+            self.problem = f"this torch ({torch.__version__}) was built without CUDA"
             return
         try:
             torch.ops.load_library(path)
@@ -92,18 +99,30 @@ def run(
     return_warped: bool,
 ) -> Sequence[Tensor]:
     """All four operators by the compiled library; see ``tcae_ops.reference.run``."""
-    options = units, padding, return_warped
-    if torch.compiler.is_compiling():
-        traced: Tensors = torch.ops.tcae_ops.run.default(image, flows, logits, target, *options)
-        return traced
+    # A program that is being traced sees one operator; torch looks inside it later.
+    execute = torch.ops.tcae_ops.run.default if torch.compiler.is_compiling() else _run
+    results: Sequence[Tensor] = execute(image, flows, logits, target, units, padding, return_warped)
+    return results
+
+
+def _run(
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    target: Sequence[Tensor],
+    units: str,
+    padding: str,
+    return_warped: bool,
+) -> Sequence[Tensor]:
     if torch.is_grad_enabled():
         inputs = (image, *flows, *logits, *target)
         if any(t.requires_grad for t in inputs):
+            options = units, padding, return_warped
             differentiable: Sequence[Tensor] = _Pass.apply(
                 len(flows), len(logits), options, *inputs
             )
             return differentiable
-    results: Tensors = _forward(image, flows, logits, target, *options)
+    results: Tensors = _forward(image, flows, logits, target, units, padding, return_warped)
     return results
 
 
@@ -225,7 +244,7 @@ def _named(blend: bool, loss: bool, return_warped: bool) -> Callable[..., Any]:
     def op(image: Tensor, *rest: Any, units: str = "pixels", padding: str = "border") -> Any:
         flows, logits = rest[:2] if blend else ([rest[0]], [])
         target = [rest[-1]] if loss else []
-        results = run(image, flows, logits, target, units, padding, return_warped)
+        results = _run(image, flows, logits, target, units, padding, return_warped)
         return tuple(results) if len(results) > 1 else results[0]
 
     return op
@@ -238,7 +257,7 @@ def _register() -> torch.library.Library:
     torch.library.register_fake("tcae_ops::backward", _backward_fake)
     arguments = str(torch.ops.tcae_ops.forward.default._schema).partition("(")[2]
     library.define("run(" + arguments)
-    library.impl("run", run, "CompositeImplicitAutograd")
+    library.impl("run", _run, "CompositeImplicitAutograd")
     options = '*, str units="pixels", str padding="border"'
     for prefix, blend in (("", False), ("blend_", True)):
         inputs = "Tensor[] flows, Tensor[] logits" if blend else "Tensor flow"
@@ -256,7 +275,26 @@ def _register() -> torch.library.Library:
     return library
 
 
+def run_cuda(
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    target: Sequence[Tensor],
+    units: str,
+    padding: str,
+    return_warped: bool,
+) -> Sequence[Tensor]:
+    """All four operators on a GPU: kernels for warping without gradients, else the definition."""
+    inputs = (image, *flows, *logits)
+    differentiate = torch.is_grad_enabled() and any(t.requires_grad for t in inputs)
+    if target or differentiate or len(flows) > MOST_FLOWS_CUDA:
+        return reference.run(image, flows, logits, target, units, padding, return_warped)
+    return run(image, flows, logits, target, units, padding, return_warped)
+
+
+MOST_FLOWS_CUDA = 16
 CPU = Library("cpu")
+CUDA = Library("cuda", needs=CPU)
 if CPU.problem is None:
     _forward = torch.ops.tcae_ops.forward.default
     _backward = torch.ops.tcae_ops.backward.default

@@ -1,0 +1,38 @@
+"""Prints what was built and what is usable here: ``python -m tcae_ops``."""
+
+from __future__ import annotations
+
+import torch
+
+from tcae_ops import backends, library
+from tcae_ops.version import VERSION
+
+
+def main() -> None:
+    """Prints the report."""
+    print(f"tcae_ops {VERSION} on torch {torch.__version__}")
+    for it in (library.CPU, library.CUDA):
+        print("\n".join(_library(it)))
+    print("backends, the first usable one runs:")
+    for name in backends.BACKENDS:
+        device = torch.device("cuda" if name == "cuda" else "cpu")
+        reason = backends.why_not(name, device)
+        if reason is None and name == "cuda" and not torch.cuda.is_available():
+            reason = "there is no CUDA device"
+        print(f"  {name:<10} {'usable' if reason is None else 'not usable: ' + reason}")
+
+
+def _library(it: library.Library) -> list[str]:
+    lines = [f"library for {it.device}: {it.path or 'not built'}"]
+    if it.path is None:
+        lines.append(f"  why: {it.problem}")
+        return lines
+    lines.append(f"  compiled against torch {it.build.get('torch')}, for torch >= 2.10")
+    if it.device == "cuda":
+        lines.append(f"  architectures: {it.build.get('cuda', {}).get('architectures')}")
+    lines.append(f"  {'loaded' if it.problem is None else 'not loaded: ' + it.problem}")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
