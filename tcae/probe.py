@@ -54,6 +54,8 @@ class ProbeOptions:
 
 def probe(options: ProbeOptions) -> int:
     """Does what ``python -m tcae.probe`` is asked for and returns its exit status."""
+    if options.batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, not {options.batch_size}")
     device = command.device_of(options.device)
     encoder = load_encoder(options.encoder, device)
     dataset = PackedDataset(options.data)

@@ -143,12 +143,16 @@ class _Pending:
 
 def _rows_of(video: str, frame: CroppedFrame, numbers: dict[str, int]) -> list[_Pending]:
     """Rows of a frame; ``numbers`` holds the face_id of each track seen so far."""
-    time = None if np.isnan(frame.timestamp) else frame.timestamp
+    time = _known(frame.timestamp)
     if not frame.crops:
         return [_Pending([video, frame.number, time, None, 0.0, 0], None)]
     rows = []
     for crop in frame.crops:
         face_id = numbers.setdefault(crop.track, len(numbers))
-        fixed = [video, frame.number, time, face_id, float(crop.face.confidence), 1]
+        fixed = [video, frame.number, time, face_id, _known(crop.face.confidence), 1]
         rows.append(_Pending(fixed, crop.rgb))
     return sorted(rows, key=lambda row: row.fixed[3])
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

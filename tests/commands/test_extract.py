@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tcae import extract
+from tcae.data.align import DEFAULT_TEMPLATE
+from tcae.data.crops import Cropper
+from tcae.data.pictures import resize
+from tcae.data.video import read_frames
+from tcae.engine.encoder_file import load_encoder, save_encoder
+from tcae.evaluation.linear_probe import LinearProbe, save_probe
+from tcae.models.twin_cycle import ModelConfig, TwinCycle
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """A run directory with an encoder for 32x32 faces."""
+    torch.manual_seed(0)
+    config = ModelConfig(base_filters=4, embedding_size=8)
+    (tmp_path / "run").mkdir()
+    path = tmp_path / "run" / "encoder.safetensors"
+    save_encoder(path, TwinCycle(config, 32), config, 32, DEFAULT_TEMPLATE.to_dict())
+    return tmp_path / "run"
+
+
+def main(run: Path, out: Path, *words: object, aligned: bool = True) -> int:
+    options = ["--encoder", run, "--out", out, "--device", "cpu", *words]
+    return extract.main([*map(str, options), *(["--aligned"] if aligned else [])])
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_aligned_video_to_csv(run, tmp_path, write_video, capsys):
+    video = write_video(tmp_path / "a.mp4", 7, fps=4, size=(64, 64))
+    out = tmp_path / "t.csv"
+    assert main(run, out, video, "--batch-size", 3) == 0
+    rows = read(out)
+    assert [row["frame"] for row in rows] == [str(k) for k in range(7)]
+    assert rows[2] | {"timestamp": "0.5000", "face_id": "0", "success": "1"} == rows[2]
+    assert {row["video"] for row in rows} == {str(video)}
+    assert {row["confidence"] for row in rows} == {""}  # nothing was detected
+    faces = np.stack([resize(frame.rgb, 32) for frame in read_frames(video)])
+    expected = load_encoder(run).embed(torch.from_numpy(faces).permute(0, 3, 1, 2))
+    for name, values in expected._asdict().items():
+        got = [[float(row[f"{name}_{i:03d}"]) for i in range(8)] for row in rows]
+        np.testing.assert_allclose(got, values, rtol=1e-4, atol=1e-5)
+    assert "7 rows" in capsys.readouterr().out
+
+
+def test_parquet_says_the_same_as_csv(run, tmp_path, write_video):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    video = write_video(tmp_path / "a.mp4", 5)
+    assert main(run, tmp_path / "t.csv", video) == 0
+    assert main(run, tmp_path / "t.parquet", video) == 0
+    table = parquet.read_table(tmp_path / "t.parquet").to_pylist()
+    for mine, theirs in zip(table, read(tmp_path / "t.csv"), strict=True):
+        assert list(mine) == list(theirs) and mine["video"] == theirs["video"]
+        for name in list(mine)[1:]:
+            value = float(theirs[name]) if theirs[name] else None
+            assert mine[name] == pytest.approx(value, rel=1e-5), name
+
+
+def test_fps_and_choice_of_columns(run, tmp_path, write_video):
+    video = write_video(tmp_path / "a.mp4", 12, fps=4)
+    assert main(run, tmp_path / "t.csv", video, "--fps", 1, "--embeddings", "pose") == 0
+    rows = read(tmp_path / "t.csv")
+    assert [row["frame"] for row in rows] == ["0", "4", "8"]
+    assert list(rows[0])[6:] == [f"pose_{i:03d}" for i in range(8)]
+
+
+@pytest.fixture
+def probe(run) -> Path:
+    torch.manual_seed(1)
+    probe = LinearProbe(8, ("AU06", "AU12"), "pose", load_encoder(run).fingerprint)
+    path = run.parent / "probe"
+    path.mkdir()
+    save_probe(path / "probe.safetensors", probe)
+    return path
+
+
+def test_probe_columns(run, tmp_path, write_video, probe):
+    video = write_video(tmp_path / "a.mp4", 5)
+    assert main(run, tmp_path / "t.csv", video, "--probe", probe, "--embeddings", "none") == 0
+    rows = read(tmp_path / "t.csv")
+    assert list(rows[0])[6:] == ["AU06_c", "AU12_c", "AU06_p", "AU12_p"]
+    for row in rows:
+        for unit in ("AU06", "AU12"):
+            assert row[f"{unit}_c"] == str(int(float(row[f"{unit}_p"]) >= 0.5))
+
+
+def test_a_probe_of_another_encoder_is_refused(run, tmp_path, write_video, probe, capsys):
+    config = ModelConfig(base_filters=4, embedding_size=8)
+    path = run / "encoder.safetensors"
+    save_encoder(path, TwinCycle(config, 32), config, 32, DEFAULT_TEMPLATE.to_dict())
+    video = write_video(tmp_path / "a.mp4", 3)
+    assert main(run, tmp_path / "t.csv", video, "--probe", probe) == 2
+    assert "--probe: it was trained on the encoder" in capsys.readouterr().err
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_bad_videos_are_one_line_each_and_the_rest_goes_on(run, tmp_path, write_video, capsys):
+    good, late = (write_video(tmp_path / f"{n}.mp4", 4, seed=n) for n in (1, 2))
+    (tmp_path / "bad.mp4").write_bytes(b"not a video")
+    missing = tmp_path / "missing.mp4"
+    assert main(run, tmp_path / "t.csv", good, tmp_path / "bad.mp4", missing, late) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2 and all(line.startswith("tcae.extract: warning:") for line in errors)
+    assert sum("bad.mp4" in line for line in errors) == 1
+    assert sum("missing.mp4" in line for line in errors) == 1
+    assert [row["video"] for row in read(tmp_path / "t.csv")] == [str(good)] * 4 + [str(late)] * 4
+
+
+def test_no_readable_video_writes_no_table(run, tmp_path, capsys):
+    (tmp_path / "bad.mp4").write_bytes(b"not a video")
+    assert main(run, tmp_path / "t.csv", tmp_path / "bad.mp4") == 2
+    assert "no frame could be read" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.mp4", "run"]
+
+
+def test_ctrl_c_leaves_the_earlier_table(run, tmp_path, write_video, monkeypatch, capsys):
+    video = write_video(tmp_path / "a.mp4", 6)
+    out = tmp_path / "t.csv"
+    out.write_text("earlier")
+    whole = Cropper.__call__
+
+    def interrupted(self, *arguments):
+        for number, frame in enumerate(whole(self, *arguments)):
+            if number == 4:
+                raise KeyboardInterrupt
+            yield frame
+
+    monkeypatch.setattr(Cropper, "__call__", interrupted)
+    assert main(run, out, video, "--overwrite", "--batch-size", 2) == 130
+    assert out.read_text() == "earlier" and not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob(".*")) and "interrupted" in capsys.readouterr().err
+
+
+def test_an_earlier_table_is_kept_unless_told_otherwise(run, tmp_path, write_video, capsys):
+    video = write_video(tmp_path / "a.mp4", 2)
+    (tmp_path / "t.csv").write_text("earlier")
+    assert main(run, tmp_path / "t.csv", video) == 2
+    assert "already there" in capsys.readouterr().err
+    assert (tmp_path / "t.csv").read_text() == "earlier"
+    assert main(run, tmp_path / "t.csv", video, "--overwrite") == 0
+    assert len(read(tmp_path / "t.csv")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "t.xlsx"], "must end in .csv or .parquet"),
+        (["--fps", "0"], "--fps must be positive"),
+        (["--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--encoder", "nowhere"], "nowhere"),
+        (["--probe", "nowhere"], "nowhere: no such file"),
+    ],
+)
+def test_bad_options_are_one_line_and_status_2(run, tmp_path, write_video, capsys, words, message):
+    video = write_video(tmp_path / "a.mp4", 2)
+    assert main(run, tmp_path / "t.csv", video, *words) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("detector")
+def test_real_clips(run, tmp_path, real_clips, capsys):
+    """Faces come and go; a clip without any is named, and its frames are in the table too."""
+    names = ["single_face.mp4", "face_noface.mov", "no_face.mp4", "carphone_pristine.mp4"]
+    videos = [real_clips / name for name in names]
+    assert main(run, tmp_path / "t.csv", *videos, "--fps", 2, aligned=False) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"no_face\.mp4: no face in it", line)
+    rows = read(tmp_path / "t.csv")
+    found = {
+        name: [row["success"] == "1" for row in rows if row["video"].endswith(f"/{name}")]
+        for name in names
+    }
+    assert all(found["single_face.mp4"]) and len(found["single_face.mp4"]) >= 4
+    assert all(found["carphone_pristine.mp4"])
+    assert not any(found["no_face.mp4"]) and found["no_face.mp4"]
+    assert {True, False} == set(found["face_noface.mov"])
+    for row in rows:
+        empty = {name for name, value in row.items() if value == ""}
+        embedding = {name for name in row if name.startswith(("au_", "pose_"))}
+        assert empty == (set() if row["success"] == "1" else {"face_id", *embedding})
