@@ -65,8 +65,8 @@ def test_parquet_says_the_same_as_csv(run, tmp_path, write_video):
     for mine, theirs in zip(table, read(tmp_path / "t.csv"), strict=True):
         assert list(mine) == list(theirs) and mine["video"] == theirs["video"]
         for name in list(mine)[1:]:
-            value = float(theirs[name]) if theirs[name] else None
-            assert mine[name] == pytest.approx(value, rel=1e-5), name
+            cell = theirs[name]
+            assert mine[name] == (pytest.approx(float(cell), rel=1e-5) if cell else None), name
 
 
 def test_fps_and_choice_of_columns(run, tmp_path, write_video):
