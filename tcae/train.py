@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from tcae.config import TrainConfig, describe, starting_point, versions, with_steps
 from tcae.data.cartoon import make_cartoons
+from tcae.data.labels import read_labels
 from tcae.data.shard_files import write_durably
 from tcae.data.shards import PackedDataset
+from tcae.data.splits import split_of
 from tcae.engine import command
+from tcae.engine.encoder_file import load_encoder
 from tcae.engine.progress import say
-from tcae.engine.run_directory import SUMMARY_FILE, find_run, prepare_run
+from tcae.engine.run_directory import PROBE, SUMMARY_FILE, find_run, prepare_run
 from tcae.engine.start import initialise
 from tcae.engine.trainer import Trainer
+from tcae.evaluation.protocol import probe_packed, select
+from tcae.evaluation.results import text_table, write_results
+
+log = logging.getLogger("tcae.train")  # __name__ is __main__ when run as a command
 
 _CARTOON_IDENTITIES, _CARTOON_FRAMES = 150, 40
 
@@ -39,11 +49,13 @@ def train(config: TrainConfig) -> int:
     prepare_run(run, config, checkpoint)
     signal = trainer.fit()
     if signal:
-        say(f"stopped at step {trainer.step}; go on with: --out {run} --resume auto")
+        say(f"stopped after step {trainer.step}; go on with --out {run} --resume auto")
         return 128 + signal
     say(f"encoder: {trainer.export_encoder()}")
-    summary = json.dumps(trainer.summary(), indent=1)
-    write_durably(run / SUMMARY_FILE, summary.encode())
+    summary = trainer.summary()
+    _write_summary(run, summary)
+    if (dataset.path / "labels.csv").exists() and config.pairs.split == "identity":
+        _write_summary(run, summary | probe_unseen(trainer))
     return _status(trainer)
 
 
@@ -60,11 +72,41 @@ def built_in_data(beside: Path, image_size: int) -> Path:
     return folder
 
 
+def probe_unseen(trainer: Trainer) -> dict[str, float]:
+    """Probe the encoder for action units on the people it was not trained on.
+
+    Returns:
+        The figures that belong into the run's summary; all others are in ``<run>/probe``.
+    """
+    dataset, config = trainer.dataset, trainer.config
+    labels = read_labels(dataset.path / "labels.csv", dataset)
+    splits = [
+        split_of(dataset.identity(int(i)), config.pairs.split_seed) for i in labels.frame_index
+    ]
+    unseen = select(labels, np.array([split != "train" for split in splits]))
+    say(f"probing {len(unseen.frame_index)} labelled frames of people not trained on")
+    encoder = load_encoder(trainer.run, trainer.device)
+    results = probe_packed(
+        encoder, dataset, unseen, seed=config.seed, workers=config.workers, device=trainer.device
+    )
+    (trainer.run / PROBE).mkdir(exist_ok=True)
+    write_results(trainer.run / PROBE, results, dataset)
+    say(text_table(results))
+    return {"au_f1": results.scores.f1_mean, "au_auc": results.scores.auc_mean}
+
+
+def _write_summary(run: Path, summary: Mapping[str, float]) -> None:
+    write_durably(run / SUMMARY_FILE, (json.dumps(summary, indent=1) + "\n").encode())
+
+
 def _status(trainer: Trainer) -> int:
     """Whether all of the data could be used."""
     if trainer.failures:
-        say(f"{trainer.failures} times a frame could not be read and another pair was drawn")
-    return command.SOME_FAILED if trainer.failures or trainer.dataset.failures else command.DONE
+        log.warning(
+            "%d times a frame could not be read and another pair was drawn", trainer.failures
+        )
+    failed = trainer.failures or trainer.dataset.failures
+    return command.SOME_FAILED if failed else command.DONE
 
 
 if __name__ == "__main__":

@@ -21,12 +21,14 @@ from tcae.engine.encoder_file import ENCODER_FILE
 
 CHECKPOINTS = "checkpoints"
 PANELS = "panels"
+PROBE = "probe"
 SUMMARY_FILE = "summary.json"
 
 # All that a run writes, as patterns; --overwrite removes this and nothing else.
 _CONTENT = (
     CHECKPOINTS,
     PANELS,
+    PROBE,
     "metrics.jsonl",
     "events.out.tfevents.*",
     ENCODER_FILE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import math
@@ -91,9 +92,10 @@ class Trainer:
 
         Raises:
             FloatingPointError: A loss or a weight is not finite; earlier checkpoints are intact.
-            OSError: The disk is full; earlier checkpoints are intact.
+            OSError: The disk is full, or a data worker died; earlier checkpoints are intact.
         """
         with (
+            _worker_deaths_named(),
             StopSignals() as stop,
             Logbook(self.run, self._logbook_state) as self.logbook,
             Progress(self.step, self.total_steps, self._progress_state) as self.progress,
@@ -158,12 +160,6 @@ class Trainer:
                 return
             except ShardError as error:  # from a worker it comes with the worker's traceback
                 raise ShardError(str(error).strip().splitlines()[-1]) from None
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
-                    raise
-                raise ChildProcessError(
-                    f"{error}; --resume auto goes on from the last checkpoint"
-                ) from None
             yield batch, self._watch.lap()
 
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
@@ -372,6 +368,18 @@ def steps_that_fit(seconds: float, light: float, full: float, light_steps: int) 
     light_steps = max(light_steps, 0)
     rest = seconds - light_steps * light
     return light_steps + int(rest / full) if rest > 0 else max(int(seconds / light), 0)
+
+
+@contextlib.contextmanager
+def _worker_deaths_named() -> Iterator[None]:
+    """Torch raises a RuntimeError, at any moment, when a data worker is killed."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        hint = "--resume auto goes on from the last checkpoint"
+        raise ChildProcessError(f"{str(error).splitlines()[0]}; {hint}") from None
 
 
 def _deterministic(device: torch.device) -> torch.device:

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+import torch
+
+from tcae import train
+from tcae.data.cartoon import make_cartoons
+from tcae.data.shards import PackedDataset
+from tcae.engine.checkpoints import CheckpointFolder
+from tcae.engine.encoder_file import load_encoder
+
+TINY = {
+    "image-size": 32,
+    "batch-size": 4,
+    "device": "cpu",
+    "model.base-filters": 4,
+    "model.embedding-size": 8,
+    "objective.ramp-start": 3,
+    "objective.ramp-steps": 3,
+    "validation.every": 4,
+    "validation.pairs": 4,
+    "validation.panel-pairs": 2,
+    "logbook.every": 3,
+    "steps": 6,
+}
+
+
+@pytest.fixture(scope="module")
+def cartoons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 cartoon faces, 4 frames each, 32x32; without labels, so nothing is probed."""
+    folder = tmp_path_factory.mktemp("data") / "cartoons"
+    make_cartoons(folder, image_size=32, identities=40, frames=4, seed=0)
+    (folder / "labels.csv").rename(folder.parent / "labels.csv")
+    return folder
+
+
+@pytest.fixture
+def argv(cartoons: Path, tmp_path: Path) -> list[str]:
+    options = {**TINY, "data": cartoons, "out": tmp_path / "run"}
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+def start(argv: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tcae.train", *argv],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    latest = CheckpointFolder(run / "checkpoints").latest()
+    assert latest is not None
+    return latest[1]["model"]
+
+
+def metrics(run: Path) -> list[tuple[str, int, float]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [(line["kind"], line["step"], line["loss"]) for line in lines]
+
+
+def assert_same_outcome(one: Path, other: Path) -> None:
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+    assert metrics(one) == metrics(other)
+    assert load_encoder(one).fingerprint == load_encoder(other).fingerprint
+
+
+# kill -9 ------------------------------------------------------------------------------------------
+
+
+class Killed:
+    """Starts training processes and kills them; a server that has imported torch forks them."""
+
+    def __init__(self) -> None:
+        self.context = get_context("forkserver")
+        self.context.set_forkserver_preload(["tcae.train"])
+
+    def start(self, argv: list[str]) -> ForkServerProcess:
+        process = self.context.Process(target=train.main, args=(argv,))
+        process.start()
+        return process
+
+    def after(self, run: Path, argv: list[str], new_checkpoints: int, delay: float) -> None:
+        """Kill a run some time after it has written some checkpoints."""
+        process, seen = self.start(argv), set(names(run))
+        while process.is_alive() and len(set(names(run)) - seen) < new_checkpoints:
+            time.sleep(0.001)
+        time.sleep(delay)
+        process.kill()
+        process.join()
+
+    def while_writing(self, run: Path, argv: list[str]) -> None:
+        """Kill a run while a checkpoint is half written."""
+        process = self.start(argv)
+        while process.is_alive() and not any(name.endswith(".tmp") for name in names(run)):
+            pass
+        process.kill()
+        process.join()
+
+
+def names(run: Path) -> list[str]:
+    try:
+        return os.listdir(run / "checkpoints")
+    except FileNotFoundError:
+        return []
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Killed]:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield Killed()
+
+
+def test_kill_9_at_any_moment_costs_nothing(
+    argv: list[str], tmp_path: Path, killed: Killed
+) -> None:
+    argv += ["--steps", "40", "--checkpoints.every", "1", "--checkpoints.keep", "50"]
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert train.main([*argv, "--out", str(whole)]) == 0
+    argv += ["--resume", "auto"]
+    chance = random.Random(0)
+    for i in range(4):
+        killed.after(run, [*argv, "--workers", str(i % 3)], 1 + i, chance.uniform(0, 0.1))
+    for _ in range(2):
+        killed.while_writing(run, argv)
+    left = names(run)
+    assert left, "nothing was written before the kills"
+    assert f"step-{40:08d}.pt" not in left, "the run was over before the last kill"
+    assert train.main(argv) == 0
+    assert_same_outcome(whole, run)
+
+
+def test_a_killed_worker_is_one_line_and_the_run_goes_on(argv: list[str], tmp_path: Path) -> None:
+    argv += ["--steps", "100000", "--workers", "1", "--checkpoints.every", "2"]
+    process = start(argv)
+    while not any(name.startswith("step-") for name in names(tmp_path / "run")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    children = subprocess.run(
+        ["ps", "--ppid", str(process.pid), "-o", "pid="], capture_output=True, text=True, check=True
+    )
+    os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors.count("\n") == 1
+    assert "DataLoader worker" in errors
+    assert "--resume auto goes on" in errors
+
+
+def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(
+    argv: list[str], tmp_path: Path
+) -> None:
+    process = start([*argv, "--steps", "100000", "--workers", "1"])
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step 3/"):
+            break
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert errors == ""
+    assert output.splitlines()[-1].endswith(f"go on with --out {tmp_path / 'run'} --resume auto")
+    assert CheckpointFolder(tmp_path / "run" / "checkpoints").latest() is not None
+
+
+def test_a_full_disk_is_one_line_and_earlier_checkpoints_stay(
+    argv: list[str], tmp_path: Path
+) -> None:
+    argv += ["--checkpoints.every", "2"]
+    assert train.main(argv) == 0
+    run = tmp_path / "run"
+    kept = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    size = min(map(len, kept.values()))
+    # No file may grow as large as a checkpoint: to the program it looks like a disk that fills up.
+    limited = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size - 999}, {size - 999}));"
+        "import sys; from tcae.train import main; sys.exit(main())"
+    )
+    latest = run / "checkpoints" / "step-00000006.pt"
+    latest.unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *argv, "--resume", "auto"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"{run / 'checkpoints' / 'best.pt'}: File too large" in done.stderr
+    assert [name for name in names(run) if name.endswith(".tmp")] == []
+    del kept[latest]
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert train.main([*argv, "--resume", "auto"]) == 0
+
+
+# What a user meets --------------------------------------------------------------------------------
+
+
+def test_a_run_directory_holds_what_was_promised(argv: list[str], tmp_path: Path) -> None:
+    assert train.main(argv) == 0
+    found = {path.name.split(".")[0] for path in (tmp_path / "run").iterdir()}
+    promised = "config metrics events checkpoints panels encoder summary"
+    assert found == set(promised.split())
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["steps"] == 6
+    assert summary["recon_ratio"] > 0
+
+
+def test_labelled_data_is_probed_on_people_not_trained_on(
+    argv: list[str], cartoons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled = tmp_path / "labelled"
+    shutil.copytree(cartoons, labelled)
+    shutil.copy(cartoons.parent / "labels.csv", labelled)
+    assert train.main([*argv, "--data", str(labelled)]) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert 0 <= summary["au_auc"] <= 1
+    # 40 people: 28 trained on, 12 not, 4 frames of each.
+    assert "probing 48 labelled frames of people not trained on" in capsys.readouterr().out
+
+
+def test_it_refuses_to_overwrite(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(argv) == 0
+    capsys.readouterr()
+    assert train.main(argv) == 2
+    errors = capsys.readouterr().err
+    assert "--overwrite" in errors and "--resume" in errors
+    assert errors.count("\n") == 1
+    assert train.main([*argv, "--overwrite"]) == 0
+
+
+def test_a_changed_flag_is_refused_by_name(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main(argv) == 0
+    for flag, value in {"--optimizer.learning-rate": "0.5", "--batch-size": "5"}.items():
+        capsys.readouterr()
+        assert train.main([*argv, "--resume", "auto", flag, value]) == 2
+        assert f"{flag}: the run has" in capsys.readouterr().err
+
+
+def test_a_start_that_fails_leaves_nothing_behind(
+    argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "missing"
+    assert train.main([*argv, "--data", str(missing)]) == 2
+    assert str(missing) in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert train.main(argv) == 0
+
+
+def test_unreadable_frames_are_named_and_the_run_finishes(
+    argv: list[str], cartoons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(cartoons, damaged)
+    [shard] = (damaged / "shards").glob("*.bin")
+    content = bytearray(shard.read_bytes())
+    for offset in PackedDataset(damaged).frames["offset"][::4]:
+        content[offset + 50] ^= 1
+    shard.write_bytes(content)
+    assert train.main([*argv, "--data", str(damaged)]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len([line for line in errors if str(shard) in line]) >= 1
+    assert "times a frame could not be read" in errors[-1]
+    assert (tmp_path / "run" / "encoder.safetensors").exists()
+
+
+@pytest.mark.parametrize("what", ["run", "checkpoint", "encoder"])
+def test_init_from_takes_weights_and_nothing_else(
+    argv: list[str], tmp_path: Path, what: str
+) -> None:
+    first, second = tmp_path / "run", tmp_path / "second"
+    assert train.main(argv) == 0
+    paths = {
+        "run": first,
+        "checkpoint": first / "checkpoints" / "best.pt",
+        "encoder": first / "encoder.safetensors",
+    }
+    # One step at a learning rate that moves no weight shows what the run began with.
+    still = ["--steps", "1", "--optimizer.learning-rate", "1e-30", "--optimizer.weight-decay", "0"]
+    start_from = ["--out", str(second), "--init-from", str(paths[what]), "--seed", "9", *still]
+    assert train.main([*argv, *start_from]) == 0
+    before = torch.load(paths["checkpoint"])["model"] if what == "checkpoint" else weights(first)
+    after = weights(second)
+    trained = [name for name in before if "running" not in name and "num_batches" not in name]
+    same = {name for name in trained if torch.equal(before[name], after[name])}
+    if what == "encoder":
+        assert {name for name in trained if name.startswith("encoder.")} <= same
+        assert "au_decoder.start.0.weight" not in same
+    else:
+        assert same == set(trained)
+    assert metrics(second)[0][1] == 1  # a run of its own, from step 0
+
+
+def test_init_from_what_does_not_fit_names_the_tensor(
+    argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main(argv) == 0
+    wider = ["--out", str(tmp_path / "wider"), "--model.base-filters", "8"]
+    for source in (tmp_path / "run", tmp_path / "run" / "encoder.safetensors"):
+        capsys.readouterr()
+        assert train.main([*argv, *wider, "--init-from", str(source)]) == 2
+        errors = capsys.readouterr().err
+        assert "need shape (8, 3, 4, 4), got (4, 3, 4, 4)" in errors
+        assert errors.count("\n") == 1
+    assert train.main([*argv, *wider, "--init-from", str(tmp_path / "none.pt")]) == 2
+    assert "none.pt: no such checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "wider").exists()
+
+
+def test_the_built_in_data_is_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "_CARTOON_IDENTITIES", 4)
+    monkeypatch.setattr(train, "_CARTOON_FRAMES", 2)
+    folder = train.built_in_data(tmp_path, 32)
+    assert folder == tmp_path / "data" / "cartoon-32-4x2"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert train.built_in_data(tmp_path, 32) == folder
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
