@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -16,8 +16,8 @@ from tcae.models.encoder import Encoder
 class ModelConfig:
     """Encoder and decoders. The field defaults are the preset `default`; see `MODEL_PRESETS`."""
 
-    base_filters: int = 32
-    """Channels of the encoder's first level; deeper levels have up to 8 times as many."""
+    base_filters: int = 16
+    """Channels of the first level, up to 8 times as many deeper down (paper, released code: 32)."""
     embedding_size: int = 256
     """Length of the AU embedding and of the pose embedding."""
     conv_bias: bool = False
@@ -39,10 +39,12 @@ class ModelConfig:
             raise ValueError(f"decoder_start is {self.decoder_start}, it must be 1, 2, 4, 8 or 16")
 
 
+_PAPER = ModelConfig(base_filters=32, conv_bias=True, decoder_start=1, zero_init=False)
+
 MODEL_PRESETS: dict[str, ModelConfig] = {
     "default": ModelConfig(),
-    "paper": ModelConfig(conv_bias=True, decoder_start=1, zero_init=False),
-    "official": ModelConfig(conv_bias=True, decoder_start=1, zero_init=False, leading_relu=True),
+    "paper": _PAPER,
+    "official": replace(_PAPER, leading_relu=True),
 }
 """The paper read literally, the released code (14,717,094 parameters at 256x256), and ours."""
 

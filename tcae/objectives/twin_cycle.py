@@ -19,7 +19,7 @@ class ObjectiveConfig:
 
     reconstruction: float = 1.0
     """Weight of the reconstruction, Eq. (2) (paper: 1, released code: 10)."""
-    sparsity: float = 0.001
+    sparsity: float = 0.01
     """Weight lambda_1 of the AU flow's mean absolute value, Eq. (1) (paper: 0.01, code: 0.1)."""
     cycle: float = 0.1
     """Weight lambda_2 of the two cycles, Eq. (3), (4) (paper: 0.1, released code: 1)."""
@@ -46,7 +46,7 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 0:
+            if not value >= 0:
                 raise ValueError(f"{name} is {value}, it must not be negative")
 
 
