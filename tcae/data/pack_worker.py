@@ -69,7 +69,7 @@ class _Stop(Exception):
 
 
 def work(pipe: Connection, out: Path, name: str, config: CropConfig) -> None:
-    """Main function of a worker process.
+    """Main function of a worker process, which ignores Ctrl-C: the parent says when to stop.
 
     Args:
         pipe: Brings (source, landmarks) tasks and a final None; takes messages.
@@ -78,7 +78,6 @@ def work(pipe: Connection, out: Path, name: str, config: CropConfig) -> None:
         config: How faces are found and cut out.
     """
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which then says stop
     with open(out / "dataset.json", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         worker = _Worker(pipe, out, name, config)

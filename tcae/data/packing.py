@@ -9,9 +9,11 @@ import io
 import logging
 import multiprocessing
 import re
+import signal
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -126,7 +128,7 @@ def _check_settings(out: Path, config: CropConfig) -> None:
     there = PackInfo.load(out)
     settings: list[tuple[str, Any, Any]] = [
         ("image_size", there.image_size, info.image_size),
-        ("template", there.template.name, info.template.name),
+        ("template", there.template.to_dict(), info.template.to_dict()),
         *((key, there.settings.get(key), value) for key, value in info.settings.items()),
     ]
     for name, old, new in settings:
@@ -244,7 +246,8 @@ class _Pool:
         process = self._context.Process(
             target=work, args=(theirs, self._out, name, self._config), daemon=True
         )
-        process.start()
+        with _interrupts_ignored():
+            process.start()
         theirs.close()  # so that the worker's death ends the pipe
         self._workers.append(_Worker(process, ours))
 
@@ -317,6 +320,19 @@ class _Pool:
             worker.process.kill()
             worker.process.join()
         self._workers.clear()
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """A process started meanwhile ignores Ctrl-C from its first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread may change signals, or gets them
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _how(process: BaseProcess) -> str:

@@ -400,7 +400,7 @@ def test_ctrl_c_keeps_what_is_finished(videos, tmp_path, start):
     wait = hold(held)
     process = start(videos, tmp_path / "out")
     pipe = wait()
-    os.kill(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     time.sleep(0.3)
     os.write(pipe, content)
     os.close(pipe)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+
 import av
 import numpy as np
 import pytest
@@ -48,6 +50,21 @@ def test_time_starts_at_the_first_frame(tmp_path):
         container.mux(stream.encode())
     times = [f.timestamp for f in read_frames(tmp_path / "late.mkv")]
     assert np.allclose(times, [0, 0.1, 0.2, 0.3], atol=2e-3)
+
+
+def test_pictures_are_turned_upright(write_video, tmp_path):
+    """A phone's portrait video: stored on its side, with a matrix that says how to show it."""
+    path = write_video(tmp_path / "a.mp4", frames=2, fps=1, size=(64, 48))
+    stored = next(read_frames(path)).rgb
+    content = bytearray(path.read_bytes())
+    # ISO 14496-12, 8.3.2: (x, y) is shown at (a x + c y, b x + d y), here a quarter clockwise.
+    matrix = content.index(b"tkhd") + 4 + 40
+    fixed = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30]
+    content[matrix : matrix + 36] = struct.pack(">9i", *fixed)
+    path.write_bytes(content)
+    shown = next(read_frames(path)).rgb
+    assert shown.shape == (64, 48, 3)
+    assert np.array_equal(shown[:, -1], stored[0])  # the top row has become the right column
 
 
 def test_no_video(tmp_path):
