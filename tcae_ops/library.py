@@ -232,10 +232,7 @@ def _backward_fake(
 
 
 def _empty_image(like: Tensor, dtype: torch.dtype) -> Tensor:
-    """An image in memory as the kernels allocate it: channels-last if ``like`` is."""
-    last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
-    layout = torch.channels_last if last else torch.contiguous_format
-    return torch.empty_like(like, dtype=dtype, memory_format=layout)
+    return torch.empty_like(like, dtype=dtype, memory_format=reference.memory_format(like))
 
 
 def _named(blend: bool, loss: bool, return_warped: bool) -> Callable[..., Any]:

@@ -53,7 +53,8 @@ def run(
     warped = _sample(_values(image, precision), x, y, padding)
     results = [(warped - _values(t, precision)).abs().mean(dim=(1, 2, 3)) for t in target]
     if return_warped:
-        results.append(warped.to(warped_dtype(image, precision)))
+        dtype = warped_dtype(image, precision)
+        results.append(warped.to(dtype, memory_format=memory_format(image)))
     return results
 
 
@@ -65,6 +66,12 @@ def working_dtype(*tensors: Tensor) -> torch.dtype:
 def warped_dtype(image: Tensor, precision: torch.dtype) -> torch.dtype:
     """The type of a warped image: the image's own, or the working type for uint8."""
     return image.dtype if image.dtype.is_floating_point else precision
+
+
+def memory_format(image: Tensor) -> torch.memory_format:
+    """How a warped image or an image's gradient lies in memory: channels-last if the image does."""
+    last = image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def _values(image: Tensor, precision: torch.dtype) -> Tensor:

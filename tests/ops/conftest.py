@@ -1,0 +1,134 @@
+"""An independent statement of what the operators compute: plain loops over Python floats."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from tcae_ops import backends
+
+
+def fold(position, size, padding):
+    """The position inside the extended image, or None if nothing but zeros is there."""
+    last = size - 1
+    if padding == "border":
+        return min(max(position, 0.0), float(last))
+    if padding == "zeros":
+        return position if -1 < position < size else None
+    if math.isinf(position) or last == 0:
+        return float(last) if position > 0 else 0.0
+    position = math.fmod(abs(position), 2 * last)
+    return 2 * last - position if position > last else position
+
+
+def sample(plane, x, y, padding):
+    """The bilinear sample of one plane (a list of rows) at a position."""
+    if math.isnan(x) or math.isnan(y):
+        return math.nan
+    height, width = len(plane), len(plane[0])
+    x, y = fold(x, width, padding), fold(y, height, padding)
+    if x is None or y is None:
+        return 0.0
+    value = 0.0
+    for i, j in itertools.product(
+        (math.floor(y), math.floor(y) + 1), (math.floor(x), math.floor(x) + 1)
+    ):
+        weight = (1 - abs(y - i)) * (1 - abs(x - j))
+        if weight > 0 and 0 <= i < height and 0 <= j < width:
+            value += weight * plane[i][j]
+    return value
+
+
+def loops(image, flows, logits, target, units, padding):
+    """Loss (N,) and warped image in fp64, pixel by pixel."""
+    n, c, h, w = image.shape
+    pixels = image.double() / (1 if image.dtype.is_floating_point else 255)
+    goal = target.double() / (1 if target.dtype.is_floating_point else 255)
+    warped = torch.empty(n, c, h, w, dtype=torch.float64)
+    scale = ((w - 1) / 2, (h - 1) / 2) if units == "normalized" else (1.0, 1.0)
+    for b, y, x in itertools.product(range(n), range(h), range(w)):
+        weights = [1.0]
+        if logits:
+            powers = [math.exp(float(logit.reshape(n, h, w)[b, y, x])) for logit in logits]
+            weights = [p / sum(powers) for p in powers]
+        dx, dy = (
+            sum(
+                weight * float(flow[b, axis, y, x])
+                for weight, flow in zip(weights, flows, strict=True)
+            )
+            for axis in (0, 1)
+        )
+        for k in range(c):
+            plane = pixels[b, k].tolist()
+            warped[b, k, y, x] = sample(plane, x + dx * scale[0], y + dy * scale[1], padding)
+    return (warped - goal).abs().mean((1, 2, 3)), warped
+
+
+@pytest.fixture(params=["cpp", "reference"])
+def backend(request):
+    """The name of each backend that runs on CPU tensors."""
+    reason = backends.why_not(request.param, torch.device("cpu"))
+    if reason is not None:
+        pytest.skip(f"backend {request.param}: {reason}")
+    return request.param
+
+
+@pytest.fixture
+def cpp():
+    """For tests of what only the compiled library has."""
+    reason = backends.why_not("cpp", torch.device("cpu"))
+    if reason is not None:
+        pytest.skip(f"backend cpp: {reason}")
+
+
+@pytest.fixture
+def truth():
+    """The loops."""
+    return loops
+
+
+def _layout(tensor, layout):
+    if layout == "channels_last":
+        return tensor.contiguous(memory_format=torch.channels_last)
+    if layout == "sliced":
+        n, c, h, w = tensor.shape
+        whole = torch.full((n + 1, c + 1, h + 2, w + 3), math.nan).to(tensor.dtype)
+        whole[1:, :c, 1:-1, 2:-1] = tensor
+        return whole[1:, :c, 1:-1, 2:-1]
+    if layout == "expanded":
+        return tensor[:1].expand_as(tensor)
+    if layout == "transposed":
+        return tensor.transpose(2, 3).contiguous().transpose(2, 3)
+    return tensor.contiguous()
+
+
+@pytest.fixture
+def lay_out():
+    """Puts a tensor (N, C, H, W) into memory some way; "expanded" repeats its first sample."""
+    return _layout
+
+
+def _problem(
+    shape=(2, 3, 5, 7), count=2, image=torch.float32, flow=torch.float32, reach=3.0, seed=0
+):
+    """Random image, flows, logits (of both accepted shapes) and target."""
+    generator = torch.Generator().manual_seed(seed)
+    n, _, h, w = shape
+
+    def picture():
+        values = torch.rand(shape, generator=generator, dtype=torch.float64)
+        return values.to(image) if image.is_floating_point else (values * 256).to(image)
+
+    def field(channels):
+        return torch.randn(n, channels, h, w, generator=generator, dtype=torch.float64)
+
+    flows = [(reach * field(2)).to(flow) for _ in range(count)]
+    logits = [field(1).to(flow) if k % 2 else field(1)[:, 0].to(flow) for k in range(count)]
+    return picture(), flows, logits, picture()
+
+
+@pytest.fixture
+def problem():
+    """Makes inputs of all operators."""
+    return _problem

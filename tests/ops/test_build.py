@@ -1,0 +1,129 @@
+"""The build: which torch it compiles against, what it leaves behind, and how that is told."""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tcae_ops import library
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def build_backend():
+    spec = importlib.util.spec_from_file_location("build_backend", ROOT / "build_backend.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def install_torch(directory, version, headers=True):
+    (directory / "torch").mkdir(parents=True)
+    (directory / "torch/version.py").write_text(f"__version__ = '{version}'\ndebug = False\n")
+    if headers:
+        header = directory / "torch/include/torch/csrc/stable/library.h"
+        header.parent.mkdir(parents=True)
+        header.touch()
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "asks"),
+    [
+        ("2.10.0", True, False),
+        ("2.13.0+cpu", True, False),
+        ("3.0.0a0+git1", True, False),
+        ("2.9.1", True, True),
+        ("2.13.0", False, True),
+        (None, False, True),
+    ],
+)
+@pytest.mark.parametrize("hook", ["wheel", "editable"])
+def test_asks_for_a_torch_only_where_there_is_none(
+    build_backend, monkeypatch, tmp_path, version, headers, asks, hook
+):
+    if version is not None:
+        install_torch(tmp_path, version, headers)
+    monkeypatch.setattr(build_backend, "target_directories", lambda: [tmp_path])
+    monkeypatch.setattr(
+        build_backend.build_meta, f"get_requires_for_build_{hook}", lambda _: ["wheel"]
+    )
+    requirements = getattr(build_backend, f"get_requires_for_build_{hook}")()
+    assert requirements == ["wheel"] + ["torch==2.13.0"] * asks
+
+
+def test_the_target_is_seen_through_build_isolation(build_backend, monkeypatch, tmp_path):
+    paths = {"purelib": str(tmp_path / "pure"), "platlib": str(tmp_path / "plat")}
+    monkeypatch.setattr(build_backend.sysconfig, "get_path", lambda name, vars=None: paths[name])
+    monkeypatch.setattr(build_backend.importlib.util, "find_spec", lambda name: None)
+    install_torch(tmp_path / "plat", "2.12.1")
+    assert build_backend.torch_to_compile_against() == tmp_path / "plat/torch"
+    shutil.rmtree(tmp_path / "plat")
+    with pytest.raises(SystemExit, match=r"torch >= 2.10 is needed"):
+        build_backend.torch_to_compile_against()
+
+
+def test_pinned_torch_is_the_one_of_the_requirements(build_backend):
+    requirements = ROOT / "requirements.txt"
+    if not requirements.is_file():
+        pytest.skip("requirements.txt is not there")
+    assert build_backend.TORCH_REQUIREMENT in requirements.read_text().split()
+
+
+def test_module_tells_what_was_built_and_what_is_usable(cpp):
+    done = subprocess.run(
+        [sys.executable, "-m", "tcae_ops"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert f"library for cpu: {library.CPU.path}" in done.stdout
+    assert re.search(r"cpp +usable", done.stdout)
+    assert re.search(r"cuda +(usable|not usable: \w)", done.stdout)
+    assert re.search(r"reference +usable", done.stdout)
+
+
+def test_library_of_another_version_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(library, "_directories", lambda: iter([tmp_path]))
+    (tmp_path / "libtcae_ops_cpu.so").touch()
+    (tmp_path / "build.json").write_text(json.dumps({"version": "0.0.1"}))
+    problem = library.Library("cpu").problem
+    assert re.search(
+        r"was built from version 0.0.1, but this is .*; run `pip install .` again", problem
+    )
+    (tmp_path / "build.json").unlink()
+    assert "version unknown" in library.Library("cpu").problem
+
+
+def test_library_that_was_not_built_or_is_broken_says_why(monkeypatch, tmp_path):
+    monkeypatch.setattr(library, "_directories", lambda: iter([tmp_path]))
+    assert library.Library("cpu").problem == "no library for cpu was built; run `pip install .`"
+    build = {"version": library.VERSION, "cuda": {"skipped": "nvcc was not found"}}
+    (tmp_path / "build.json").write_text(json.dumps(build))
+    problem = library.Library("cuda").problem
+    assert problem == "the library for cuda was not built: nvcc was not found"
+    (tmp_path / "libtcae_ops_cpu.so").write_bytes(b"not a library")
+    assert "cannot be loaded" in library.Library("cpu").problem
+
+
+# What torch promises to keep, and what the C and C++ run-time libraries provide.
+STABLE = re.compile(
+    r"(aoti_)?torch_\w+"
+    r"|\w+@(GLIBC|GLIBCXX|CXXABI|GCC)_[\d.]+"
+    r"|_ITM_\w+|__gmon_start__"
+)
+
+
+@pytest.mark.parametrize("device", ["CPU", "CUDA"])
+def test_libraries_need_nothing_outside_the_stable_abi(device):
+    path = getattr(library, device).path
+    if path is None or shutil.which("nm") is None:
+        pytest.skip(f"no library for {device}, or no nm to look into it")
+    listing = subprocess.run(
+        ["nm", "-D", "--undefined-only", path], capture_output=True, text=True, check=True
+    )
+    symbols = [line.split()[-1] for line in listing.stdout.splitlines()]
+    assert any(symbol.startswith("torch_") for symbol in symbols)
+    assert [s for s in symbols if not STABLE.fullmatch(s)] == []
