@@ -133,7 +133,8 @@ class _Worker:
                 for crop in crops:
                     self._write(source, crop)
                     tracks.add(crop.track)
-                frames, faces = frames + 1, faces + len(crops)
+                    faces += 1
+                frames += 1
         except VideoError as error:
             reason = str(error).removeprefix(f"{source.path}: ")
         except (OutputError, _Stop, BrokenPipeError, ConnectionResetError):
@@ -145,10 +146,7 @@ class _Worker:
             source.name, source.key, status, source.identity, frames, faces, len(tracks),
             _size(source), reason or ("" if faces else "no face in it"),
         )  # fmt: skip
-        if status == "failed":  # to be tried again in the next run
-            if self._writer is not None:
-                self._writer.drop_video()
-        else:
+        if status != "failed":  # those are tried again in the next run
             self._shard().finish_video(asdict(row))
         self._pipe.send(("finished", row))
         self._flush_now_and_then()

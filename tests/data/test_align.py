@@ -75,6 +75,12 @@ def test_template_covers_brows_and_an_open_jaw():
     assert mouth_y + (128 - 92.4) * unit < 0.85
 
 
+def test_pixel_coordinates_count_from_the_first_pixels_centre():
+    corners = AlignmentTemplate(((0, 0), (1, 1), (0.5, 0.5), (0.25, 0), (0, 0.25)))
+    expected = [[-0.5, -0.5], [7.5, 7.5], [3.5, 3.5], [1.5, -0.5], [-0.5, 1.5]]
+    assert corners.pixels(8).tolist() == expected
+
+
 def test_template_survives_json():
     assert AlignmentTemplate.from_dict(DEFAULT_TEMPLATE.to_dict()) == DEFAULT_TEMPLATE
 

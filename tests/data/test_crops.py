@@ -6,6 +6,7 @@ import pytest
 
 from tcae.data.align import DEFAULT_TEMPLATE, align
 from tcae.data.crops import LANDMARK_COLUMNS, CropConfig, Cropper, read_landmarks
+from tcae.data.faces import Face
 from tcae.data.sources import find_sources
 from tcae.data.video import read_frames
 
@@ -25,6 +26,27 @@ def test_aligned_pictures_are_resized_from_their_central_square(tmp_path):
     # Columns 16..79 of 96, two by two.
     expected = np.arange(16, 80).reshape(32, 2).mean(1)
     assert np.abs(crop.rgb[:, :, 0] - expected).max() <= 0.5
+
+
+def test_a_folder_of_pictures_has_the_largest_face_in_one_track(tmp_path, monkeypatch):
+    def detect(rgb):
+        sides = [10, 30, 20]
+        return [
+            Face(np.array([5, 5, 5 + s, 5 + s]), DEFAULT_TEMPLATE.pixels(s), 0.9) for s in sides
+        ]
+
+    monkeypatch.setattr("tcae.data.crops.make_detector", lambda name: detect)
+    for k in range(3):
+        path = tmp_path / "ann" / "v" / "7_folder" / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.random.default_rng(k).integers(0, 256, (50, 50, 3), np.uint8))
+    (source,) = find_sources(tmp_path)
+    frames = list(Cropper(CropConfig(32, DEFAULT_TEMPLATE, 1.0, "mtcnn"))(source))
+    assert len(frames) == 3
+    for frame in frames:
+        (crop,) = frame.crops
+        assert crop.track == "7_folder"
+        assert crop.face.box.tolist() == [5, 5, 35, 35]
 
 
 def table(path, rows, extra=()):

@@ -171,6 +171,7 @@ def test_training_crops(dataset, config):
     if config is OFFICIAL:
         n = len(pairs.identities)  # one crop size for each epoch
         assert np.ptp(sides[:n]) < 0.9
+        assert np.ptp(sides[::n]) > 1
     else:
         assert np.ptp(sides) > 4
 
