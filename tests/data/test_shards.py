@@ -244,6 +244,15 @@ def test_a_well_formed_index_with_nonsense_in_it(pack_frames, change):
         read_index(out / "shards" / "0000.index")
 
 
+def test_any_flipped_bit_of_an_index_is_noticed(pack_frames):
+    path = pack_frames(CLIPS) / "shards" / "0000.index"
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with pytest.raises(ShardError):
+            read_index(path)
+
+
 @pytest.fixture
 def packed(pack_frames):
     out = pack_frames(CLIPS, picture=smooth)
