@@ -36,6 +36,8 @@ class FrozenEncoder:
 
     def __init__(self, model: TwinCycle, image_size: int, template: dict[str, Any]) -> None:
         self._model = model.eval().requires_grad_(False)
+        # In this layout convolutions take half the time on a CPU.
+        self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.image_size = image_size
         self.template = template
         self.device = next(model.parameters()).device
@@ -67,7 +69,7 @@ class FrozenEncoder:
         side = self.image_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
             raise ValueError(f"images: need (N, 3, {side}, {side}), got {tuple(images.shape)}")
-        pixels = images.to(self.device)
+        pixels = images.to(self.device, memory_format=torch.channels_last)
         pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
         return self._model.encode(pixels)
 

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,6 +66,8 @@ class Trainer:
         self.config, self.dataset, self.run = config, dataset, run
         self.device = _deterministic(device_of(config.device))
         self.model = TwinCycle(config.model, config.image_size).to(self.device)
+        # In this layout convolutions take half the time on a CPU.
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = TwinCycleObjective(self.model, config.objective)
         self.curriculum = Curriculum(config.curriculum)
         self.optimizer = Optimizer(self.model.parameters(), config.optimizer)
@@ -141,11 +144,15 @@ class Trainer:
         if self._is_last():
             return
         workers = self.config.workers
+        # Forked workers end when this process is killed; those of a fork server, Python 3.14's
+        # default, would wait for it for ever.
+        fork = "fork" if workers and sys.platform == "linux" else None
         loader = DataLoader(
             self.pairs,
             batch_size=None,
             sampler=range(self.step, self.total_steps or _ENDLESS),
             num_workers=workers,
+            multiprocessing_context=fork,
             worker_init_fn=leave_signals_to_the_parent,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # or starting the workers would advance the global one
@@ -164,8 +171,10 @@ class Trainer:
 
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
         """One optimiser step; returns its learning rate."""
-        source = batch["source"].to(self.device, non_blocking=True)
-        target = batch["target"].to(self.device, non_blocking=True)
+        source, target = (
+            batch[name].to(self.device, non_blocking=True, memory_format=torch.channels_last)
+            for name in ("source", "target")
+        )
         bf16 = self.config.optimizer.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             terms = self.objective(source, target, self.step)

@@ -59,7 +59,11 @@ class Validation:
     def __init__(self, batches: PairBatches, pairs: int, device: torch.device) -> None:
         count = math.ceil(pairs / batches.batch_size)
         items = [batches[i] for i in range(count)]
-        self._pairs = [(item["source"], item["target"]) for item in items]
+        layout = torch.channels_last  # as in training
+        self._pairs = [
+            (item["source"].to(memory_format=layout), item["target"].to(memory_format=layout))
+            for item in items
+        ]
         self._device = device
         self._warned: set[str] = set()
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -84,13 +86,13 @@ def test_help_explains_every_option(preset: str, capsys: pytest.CaptureFixture[s
     shared = "data out preset image-size batch-size steps minutes seed device workers resume"
     for name in [*shared.split(), "init-from", "overwrite", "optimizer.learning-rate"]:
         assert f"--{name}" in text
-    # Each option has words of its own between its name and its default.
-    for part in " ".join(text.replace("│", " ").split()).split(" --")[1:]:
-        if part.startswith("---"):  # the line around a group
-            continue
-        words = part.split("(default: ")[0].split()
-        assert len(words) > 3, part
-    assert f"(default: {PRESETS[preset].optimizer.learning_rate})" in text
+    # Under each option stand words of its own before its default.
+    lines = [line.strip("│ ") for line in text.splitlines()]
+    headers = [i for i, line in enumerate(lines) if re.match(r"--[a-z]", line)]
+    for start, end in itertools.pairwise([*headers, len(lines)]):
+        words = " ".join(lines[start + 1 : end]).split("(default: ")[0].split()
+        assert len(words) > 3, lines[start]
+    assert f"(default: {PRESETS[preset].optimizer.learning_rate})" in " ".join(lines)
 
 
 @pytest.mark.parametrize("config", [*PRESETS.values(), TrainConfig(Path("d"), minutes=1.5)])

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tcae.data.pairs import PairBatches
+from tcae.data.shards import PackedDataset
+from tcae.engine.validation import Validation, ValidationConfig
+from tcae.models.twin_cycle import ModelConfig, TwinCycle
+from tcae.objectives.twin_cycle import ObjectiveConfig, TwinCycleObjective
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def batches(cartoons: Path) -> PairBatches:
+    return PairBatches(PackedDataset(cartoons), "val", 4, seed=0)
+
+
+@pytest.fixture
+def objective() -> TwinCycleObjective:
+    torch.manual_seed(0)
+    config = ModelConfig(base_filters=4, embedding_size=8, zero_init=False)
+    model = TwinCycle(config, 32)
+    model.encode(torch.rand(8, 3, 32, 32))
+    return TwinCycleObjective(model, ObjectiveConfig())
+
+
+def test_measures_are_what_their_names_say(
+    batches: PairBatches, objective: TwinCycleObjective
+) -> None:
+    measures = Validation(batches, 8, CPU).measure(objective)
+    objective.eval()
+    items = [batches[0], batches[1]]
+    source = torch.cat([item["source"] for item in items]).float() / 255
+    target = torch.cat([item["target"] for item in items]).float() / 255
+    pictures = objective.pictures(source, target)
+    error = float((pictures.reconstruction - target).abs().mean())
+    assert measures["recon_l1"] == pytest.approx(error, rel=1e-5)
+    assert measures["rec"] == pytest.approx(error, rel=1e-5)
+    identity = float((source - target).abs().mean())
+    assert measures["identity_l1"] == pytest.approx(identity, rel=1e-5)
+    assert measures["recon_ratio"] == pytest.approx(error / identity, rel=1e-5)
+    x, y = pictures.au_flow[:, 0], pictures.au_flow[:, 1]
+    assert measures["au_flow"] == pytest.approx(float((x * x + y * y).sqrt().mean()), rel=1e-5)
+    with torch.no_grad():
+        pose = objective.model.encode(source).pose.double()
+    variance = float(((pose - pose.mean(0)) ** 2).mean())
+    assert measures["pose_variance"] == pytest.approx(variance, rel=1e-4)
+    assert measures["pose_spread"] == pytest.approx(variance / float((pose**2).mean()), rel=1e-4)
+
+
+def test_the_loss_is_the_whole_one_of_every_pair(
+    batches: PairBatches, objective: TwinCycleObjective
+) -> None:
+    measures = Validation(batches, 4, CPU).measure(objective)
+    weights = objective.weights()
+    assert all(name in measures for name, weight in weights.items() if weight)
+    total = sum(weight * measures[name] for name, weight in weights.items() if weight)
+    assert measures["loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_measuring_changes_nothing_and_repeats_itself(
+    batches: PairBatches, objective: TwinCycleObjective
+) -> None:
+    validation = Validation(batches, 5, CPU)
+    before = {k: v.clone() for k, v in objective.state_dict().items()}
+    first = validation.measure(objective)
+    assert objective.training
+    assert all(torch.equal(v, before[k]) for k, v in objective.state_dict().items())
+    assert validation.measure(objective) == first
+    assert Validation(batches, 5, CPU).measure(objective) == first
+
+
+def test_a_collapse_is_told_once_in_words(
+    batches: PairBatches, objective: TwinCycleObjective, caplog: pytest.LogCaptureFixture
+) -> None:
+    validation = Validation(batches, 4, CPU)
+    validation.warn_of_collapse(validation.measure(objective), 10)
+    assert caplog.messages == []
+    weights: Tensor = objective.model.encoder.au_branch[-2].weight  # type: ignore[assignment, union-attr]
+    with torch.no_grad():
+        weights.mul_(1e-6)  # only the bias is left: the same embedding for every face
+    for step in (20, 30):
+        validation.warn_of_collapse(validation.measure(objective), step)
+    [line] = caplog.messages
+    assert line.startswith("step 20: the au embedding has collapsed")
+
+
+@pytest.mark.parametrize("field", ["every", "pairs", "panel_every", "panel_pairs"])
+def test_settings_are_checked(field: str) -> None:
+    with pytest.raises(ValueError, match=f"{field} is 0"):
+        ValidationConfig(**{field: 0})
