@@ -31,14 +31,15 @@ _FORMAT = "tcae.probe/1"
 class ProbeConfig:
     """How the probe is trained; the number of steps does not depend on the number of frames."""
 
-    steps: int = 2000
+    steps: int = 600
     """Optimiser steps."""
     batch_size: int = 1024
     """Frames per step (all of them if there are fewer)."""
-    learning_rate: float = 3e-3
-    """Peak learning rate of AdamW; it falls to zero along a half cosine."""
-    weight_decay: float = 1e-2
-    """Decoupled weight decay of the linear layer."""
+    learning_rate: float = 1e-2
+    """First learning rate of Adam; it falls to zero along a half cosine."""
+    l2: float = 30.0
+    """Adds l2 / 2 times a unit's squared weights (on normalised features) to its summed loss, as
+    ridge regression does: the fewer the frames, the more it counts."""
 
 
 class LinearProbe(nn.Module):
@@ -56,8 +57,9 @@ class LinearProbe(nn.Module):
         super().__init__()
         self.names, self.embedding, self.encoder = tuple(names), embedding, encoder
         # The features are frozen, so the running statistics are to be the plain averages over
-        # all batches (momentum=None), not over the last few.
-        self.norm = nn.BatchNorm1d(width, momentum=None)
+        # all batches (momentum=None), not over the last few. A small eps, because the scale of
+        # an embedding is arbitrary and the penalty must not depend on it.
+        self.norm = nn.BatchNorm1d(width, eps=1e-10, momentum=None)
         self.linear = nn.Linear(width, len(self.names), bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -170,14 +172,9 @@ def _train(
     generator: torch.Generator,
     advance: Callable[[int], object] | None,
 ) -> None:
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": probe.linear.parameters(), "weight_decay": config.weight_decay},
-            {"params": probe.norm.parameters(), "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-    )
+    optimizer = torch.optim.Adam(probe.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    strength = config.l2 / (2 * y.numel())
     size = min(config.batch_size, len(x))
     per_epoch = len(x) // size
     probe.train()
@@ -187,6 +184,7 @@ def _train(
         at = step % per_epoch * size
         rows = order[at : at + size]
         loss = binary_cross_entropy_with_logits(probe(x[rows]), y[rows], weight[rows])
+        loss = loss + strength * (probe.linear.weight * probe.norm.weight).square().sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

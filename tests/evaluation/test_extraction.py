@@ -77,7 +77,7 @@ def test_probe_columns(encoder, embedding):
     names = [column.name for column in extractor.columns]
     assert names == [*HEAD, "AU12_c", "AU45_c", "AU12_p", "AU45_p"]
     rows = all_rows(extractor, film([["0"], ["3"], []]))
-    sigmoid = 1 / (1 + np.exp(-np.array([0, 100 / 255 / np.sqrt(1 + 1e-5)])))
+    sigmoid = 1 / (1 + np.exp(-np.array([0, 100 / 255])))
     assert rows[0][6:] == pytest.approx([1, 1, 0.5, 0.5])
     assert rows[1][6:8] == [1, 0] and isinstance(rows[1][6], int)
     assert rows[1][8] == pytest.approx(sigmoid[1], abs=1e-5) and rows[1][9] < 1e-4

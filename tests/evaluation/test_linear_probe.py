@@ -43,7 +43,7 @@ def test_is_batch_norm_and_a_linear_layer_without_bias():
         "norm.num_batches_tracked": np.array(1),
     }
     probe.load_state_dict({k: torch.from_numpy(np.asarray(v)) for k, v in state.items()})
-    expected = ((x - mean) / np.sqrt(var + 1e-5) * gain + shift) @ weight.T
+    expected = ((x - mean) / np.sqrt(var) * gain + shift) @ weight.T
     got = probe.probabilities(x.astype(np.float32))
     np.testing.assert_allclose(got, 1 / (1 + np.exp(-expected)), rtol=1e-5)
 
@@ -57,16 +57,27 @@ def test_class_weights_by_hand():
     np.testing.assert_allclose(positive, [2, 0, 0])
 
 
-def test_finds_the_optimum_of_balanced_logistic_regression_on_the_known_labels():
+@pytest.mark.parametrize("l2", [0.0, 40.0])
+def test_finds_the_optimum_of_balanced_logistic_regression_on_the_known_labels(l2):
     features, labels = problem()
-    config = ProbeConfig(steps=3000, batch_size=400, learning_rate=0.03, weight_decay=0)
+    config = ProbeConfig(steps=1000, batch_size=400, learning_rate=0.05, l2=l2)
     got = fit_probe(features, labels, NAMES, config=config).probabilities(features)
     scaled = (features - features.mean(0)) / features.std(0)
     for a in range(2):
         known = ~np.isnan(labels[:, a])
-        truth = LogisticRegression(C=1e9, class_weight="balanced", max_iter=1000)
+        truth = LogisticRegression(C=1 / (l2 or 1e-9), class_weight="balanced", max_iter=1000)
         truth.fit(scaled[known], labels[known, a])
         np.testing.assert_allclose(got[:, a], truth.predict_proba(scaled)[:, 1], atol=2e-3)
+
+
+def test_the_scale_of_an_embedding_does_not_matter():
+    features, labels = problem()
+    config = ProbeConfig(steps=50)
+    got, small = (
+        fit_probe(x, labels, NAMES, config=config).probabilities(x)
+        for x in (features, (features * 2.0**-6).astype(np.float32))
+    )
+    np.testing.assert_allclose(got, small, atol=1e-3)
 
 
 def test_minibatches_come_close_to_the_whole_batch():
@@ -76,7 +87,7 @@ def test_minibatches_come_close_to_the_whole_batch():
             features,
             labels,
             NAMES,
-            config=ProbeConfig(steps=2000, batch_size=size, learning_rate=0.01, weight_decay=0),
+            config=ProbeConfig(steps=600, batch_size=size),
         ).probabilities(features)
         for size in (600, 128)
     )
