@@ -39,14 +39,34 @@ class ModelConfig:
             raise ValueError(f"decoder_start is {self.decoder_start}, it must be 1, 2, 4, 8 or 16")
 
 
-_PAPER = ModelConfig(base_filters=32, conv_bias=True, decoder_start=1, zero_init=False)
+_PAPER = ModelConfig(
+    base_filters=32,
+    embedding_size=256,
+    conv_bias=True,
+    decoder_start=1,
+    leading_relu=False,
+    mask_tanh=True,
+    zero_init=False,
+)
 
 MODEL_PRESETS: dict[str, ModelConfig] = {
     "default": ModelConfig(),
     "paper": _PAPER,
     "official": replace(_PAPER, leading_relu=True),
 }
-"""The paper read literally, the released code (14,717,094 parameters at 256x256), and ours."""
+"""The paper read literally, the released code (14,717,094 parameters at 256x256), and ours.
+
+Why `default` differs from the paper, by one seed each on the built-in cartoons (64x64, batch 16,
+300 identities, AdamW 1e-3, bf16, joint_batch_norm on): L1 of the reconstruction over L1 of the
+unmoved source, on new faces.
+
+- base_filters 16: .608 after 600 steps; 32 reached .787 after 250 in about the same time.
+- decoder_start 4: .698 after 400 steps; 1 reached .852, with an AU flow of nothing.
+- zero_init: the same .698; PyTorch's start reached .850.
+- conv_bias off: the same function, as batch norm takes the bias out again.
+
+mask_tanh stays as in the paper: free logits gave .609 instead of .608.
+"""
 
 
 class Embeddings(NamedTuple):

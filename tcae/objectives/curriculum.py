@@ -19,8 +19,9 @@ from torch import Tensor
 class CurriculumConfig:
     """When which part of a batch learns. Field defaults are the preset `default`."""
 
-    windows: tuple[tuple[float, float], ...] = ((0.0, 1.0), (0.1, 0.9))
-    """Shares (low, high) of the ranked batch that learn, one after the other (0 = easiest)."""
+    windows: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
+    """Shares (low, high) of the ranked batch that learn, one after the other (0 = easiest); to
+    start selecting later, put 0 1 first."""
     patience: int = 16
     """Validations without a new best after which the loss counts as saturated."""
     ranking: Literal["sample", "term"] = "sample"
@@ -45,7 +46,11 @@ CURRICULUM_PRESETS: dict[str, CurriculumConfig] = {
         windows=((0.0, 0.5), (0.1, 0.6), (0.2, 0.7), (0.3, 0.8), (0.4, 0.9)), ranking="term"
     ),
 }
-"""The paper's three windows, the released code's five, and ours: everybody first."""
+"""The paper's three windows, the released code's five, and ours: every sample learns.
+
+Measured as for `MODEL_PRESETS`: .608 of the unmoved source's L1 after 600 steps with all samples,
+.672 with 10-90 %; .698 after 400 steps with all, .964 with the easiest half, which hardly moves.
+"""
 
 
 class Curriculum:

@@ -185,4 +185,4 @@ def test_presets() -> None:
     assert paper.windows == ((0, 0.5), (0.1, 0.6), (0.2, 0.7)) and paper.ranking == "sample"
     assert official.windows == (*paper.windows, (0.3, 0.8), (0.4, 0.9))
     assert official.ranking == "term" and official.patience == 16
-    assert CURRICULUM_PRESETS["default"].windows[0] == (0, 1)
+    assert CURRICULUM_PRESETS["default"].windows == ((0, 1),)
