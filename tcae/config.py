@@ -182,7 +182,7 @@ def starting_point(words: Sequence[str]) -> TrainConfig:
         return PRESETS["default"]  # the real parser says what is wrong
     run = resumed_run(known.resume, known.out)
     if run is not None and (run / CONFIG_FILE).exists():
-        return load_config(run)
+        return dataclasses.replace(load_config(run), out=run)  # it may have been moved
     if known.preset not in (None, *PRESETS):
         raise ValueError(f"--preset: need one of {', '.join(PRESETS)}, got {known.preset!r}")
     return PRESETS[known.preset or "default"]

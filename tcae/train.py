@@ -47,6 +47,7 @@ def train(config: TrainConfig) -> int:
     if config.init_from is not None and checkpoint is None:
         initialise(trainer.model, config.init_from)
     prepare_run(run, config, checkpoint)
+    say(trainer.describe())
     signal = trainer.fit()
     if signal:
         say(f"stopped after step {trainer.step}; go on with --out {run} --resume auto")

@@ -31,6 +31,7 @@ class Progress:
     ) -> None:
         self._sums: dict[str, tuple[float, int]] = {}
         self._window, self._overall = _Clock(), _Clock()
+        self._recent = 0.0  # seconds per step, as of the last line
         if state is not None:
             self._sums = {name: (total, count) for name, (total, count) in state["sums"].items()}
             self._overall = _Clock(**state["overall"])
@@ -55,6 +56,7 @@ class Progress:
         """Means since the last call, and the speed since then."""
         means = {name: total / count for name, (total, count) in self._sums.items()}
         speed = self._window.speed()
+        self._recent = self._window.seconds / max(self._window.steps, 1)
         self._sums, self._window = {}, _Clock()
         return means | speed
 
@@ -81,7 +83,7 @@ class Progress:
             self._bar.total = total_steps
             self._bar.set_postfix_str(text)
             return
-        left = None if total_steps is None else (total_steps - step) * self.seconds_per_step
+        left = None if total_steps is None else (total_steps - step) * self._recent
         time_left = "" if left is None else f" | {int(left) // 60}:{int(left) % 60:02d} left"
         say(f"step {step}/{total_steps or '?'}  {text}{time_left}")
 

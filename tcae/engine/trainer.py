@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import math
 import os
 import sys
@@ -22,6 +21,7 @@ from tcae.data.pairs import PairBatches
 from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.data.splits import Split
+from tcae.engine.budget import first_full_step, steps_that_fit, time_full_step
 from tcae.engine.checkpoints import CheckpointFolder
 from tcae.engine.command import device_of
 from tcae.engine.encoder_file import ENCODER_FILE, load_weights, save_encoder
@@ -37,7 +37,6 @@ from tcae.objectives.twin_cycle import TwinCycleObjective
 from tcae.report.panels import pair_panel
 
 _TIMED_STEPS = 20  # steps after which --minutes becomes a number of steps
-_TIMED_PASSES = 5  # passes that tell how long a step with all terms takes
 _RESERVE = 0.03  # share of --minutes kept for writing files and for slower spells
 _ENDLESS = 10**9  # more steps than anybody takes
 
@@ -86,6 +85,16 @@ class Trainer:
         self._progress_state: dict[str, Any] | None = None
         if state is not None:
             self._restore(state)
+
+    def describe(self) -> str:
+        """What is about to happen, in one line."""
+        parameters = sum(p.numel() for p in self.model.parameters())
+        people = f"{len(self.pairs.identities)} people"
+        start = f", from step {self.step}" if self.step else ""
+        return (
+            f"{self.run}: {parameters:,} parameters on {self.device}, pairs of frames of {people}, "
+            f"{self.total_steps or 'as many as fit'} steps{start}"
+        )
 
     def fit(self) -> int:
         """Train to the last step, or until a signal asks to stop.
@@ -175,8 +184,7 @@ class Trainer:
             batch[name].to(self.device, non_blocking=True, memory_format=torch.channels_last)
             for name in ("source", "target")
         )
-        bf16 = self.config.optimizer.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+        with self._precision():
             terms = self.objective(source, target, self.step)
         self._check_finite(terms)
         loss = self.curriculum.loss(terms, self.objective.weights(self.step))
@@ -186,6 +194,10 @@ class Trainer:
         losses = {"loss": loss.detach()} | {k: v.detach().mean() for k, v in terms.items()}
         self.progress.add(len(source), waited, waited + self._watch.lap(), losses)
         return rate
+
+    def _precision(self) -> torch.autocast:
+        bf16 = self.config.optimizer.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
 
     def _check_finite(self, terms: dict[str, Tensor]) -> None:
         if bool(torch.stack([term.isfinite().all() for term in terms.values()]).all()):
@@ -210,36 +222,17 @@ class Trainer:
         watch = Stopwatch()
         self.validation.measure(self.objective)
         validation = watch.lap() / self.config.validation.every
-        light, full = self.progress.seconds_per_step, self._time_full_step()
+        pair = self.validation.example(self.config.batch_size)
+        with self._precision():
+            full = time_full_step(self.objective, self.curriculum, *pair)
         fitting = self.step + steps_that_fit(
             60 * (self._budget() * (1 - _RESERVE) - self._minutes()),
-            light + validation,
+            self.progress.seconds_per_step + validation,
             full + validation,
-            self._first_full_step() - self.step,
+            first_full_step(self.objective) - self.step,
         )
         self.total_steps = min(fitting, self.config.steps or _ENDLESS)
         say(f"{self.total_steps} steps fit into {self.config.minutes:g} minutes")
-
-    def _first_full_step(self) -> int:
-        """The first step with all terms: before it, ramps leave some out and steps are light."""
-        all_terms = [name for name, weight in self.objective.weights().items() if weight]
-        for step in itertools.count():
-            if all(self.objective.weights(step)[name] for name in all_terms):
-                return step
-        raise AssertionError("ramps end")
-
-    def _time_full_step(self) -> float:
-        """Seconds that a step with all terms takes; it leaves no trace in the model."""
-        source, target = self.validation.example(self.config.batch_size)
-        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        watch = Stopwatch()
-        for _ in range(_TIMED_PASSES):
-            terms = self.objective(source, target)
-            self.curriculum.loss(terms, self.objective.weights()).backward()
-        seconds = watch.lap() / _TIMED_PASSES
-        for name, buffer in self.model.named_buffers():
-            buffer.copy_(buffers[name])
-        return seconds
 
     def _is_last(self) -> bool:
         """Whether all steps are done, or the time is up."""
@@ -268,10 +261,8 @@ class Trainer:
         if self.curriculum.observe(loss):
             low, high = self.curriculum.window
             say(f"step {self.step}  validation loss saturated: the window moves to {low}-{high}")
-        if (
-            last
-            or self.step // self.config.validation.every % self.config.validation.panel_every == 0
-        ):
+        count = self.step // self.config.validation.every
+        if last or count % self.config.validation.panel_every == 0:
             self._draw_panel()
         if loss < self.best:
             self.best = loss
@@ -359,24 +350,6 @@ class Trainer:
     def _minutes(self) -> float:
         """Minutes that the run has taken, earlier processes included."""
         return self._minutes_before + (time.monotonic() - self._start) / 60
-
-
-def steps_that_fit(seconds: float, light: float, full: float, light_steps: int) -> int:
-    """How many steps fit into a time when the first ones are lighter than the others.
-
-    Args:
-        seconds: The time.
-        light: Seconds of each of the first `light_steps` steps.
-        full: Seconds of each step after them.
-        light_steps: How many steps are light; 0 or less: none.
-
-    Example:
-        >>> steps_that_fit(10.0, light=0.5, full=1.0, light_steps=4)
-        12
-    """
-    light_steps = max(light_steps, 0)
-    rest = seconds - light_steps * light
-    return light_steps + int(rest / full) if rest > 0 else max(int(seconds / light), 0)
 
 
 @contextlib.contextmanager

@@ -32,11 +32,19 @@ _INK, _PAPER = (20, 20, 20), 255
 
 
 class Column(NamedTuple):
-    """One column of a panel: a title, a second line under it, pictures (N, H, W, 3) uint8."""
+    """One column of a panel.
+
+    Attributes:
+        title: Stands over it.
+        note: A second line under the title.
+        pictures: (N, H, W, 3) uint8, from top to bottom.
+        keyed: Whether the key to flow colours stands beside the title.
+    """
 
     title: str
     note: str
     pictures: Picture
+    keyed: bool = False
 
 
 def flow_colours(flow: NDArray[Any], longest: float) -> Picture:
@@ -108,17 +116,19 @@ def panel(columns: Sequence[Column]) -> Picture:
 
 
 def _column(column: Column) -> Picture:
-    side = column.pictures.shape[1]
-    size = max(_CELL, side)
+    size = max(_CELL, column.pictures.shape[1])
     header = np.full((_HEADER, size + _GAP, 3), _PAPER, np.uint8)
     for line, text in enumerate((column.title, column.note)):
         at = (_GAP, 16 + 17 * line)
         cv2.putText(header, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA)
+    if column.keyed:
+        side = _HEADER - 2 * _GAP
+        header[_GAP : _GAP + side, size - side : size] = colour_wheel(side)
     cells = [header]
     for picture in column.pictures:
         cell = np.full((size + _GAP, size + _GAP, 3), _PAPER, np.uint8)
         enlarged = cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC)
-        cell[:size, _GAP // 2 : _GAP // 2 + size] = picture if side == size else enlarged
+        cell[:size, _GAP // 2 : _GAP // 2 + size] = enlarged
         cells.append(cell)
     return np.concatenate(cells)
 
@@ -128,7 +138,7 @@ def _flow_column(title: str, flow: Tensor) -> Column:
     longest = max(float(np.quantile(np.hypot(vectors[:, 0], vectors[:, 1]), 0.99)), 1e-6)
     # Half the image is 1 in the model's unit.
     pixels = longest * (flow.shape[-1] - 1) / 2
-    return Column(title, f"full: {pixels:.2g} px", flow_colours(vectors, longest))
+    return Column(title, f"full: {pixels:.2g} px", flow_colours(vectors, longest), keyed=True)
 
 
 def _images(images: Tensor) -> Picture:

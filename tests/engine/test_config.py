@@ -144,6 +144,8 @@ def test_resuming_takes_the_options_of_the_run(tmp_path: Path) -> None:
     for path in (run, checkpoint):
         assert parse("--resume", str(path)).optimizer.learning_rate == 0.5
         assert resumed_run(str(path), None).resolve() == run.resolve()  # type: ignore[union-attr]
+    moved = run.rename(tmp_path / "moved")
+    assert parse("--resume", str(moved)) == dataclasses.replace(saved, resume=str(moved), out=moved)
 
 
 def test_what_would_break_exactness_is_refused_by_name() -> None:

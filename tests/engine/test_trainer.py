@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tcae.config import TrainConfig
@@ -20,7 +18,7 @@ from tcae.data.shards import PackedDataset
 from tcae.engine.checkpoints import CheckpointFolder, read_checkpoint
 from tcae.engine.encoder_file import load_encoder
 from tcae.engine.run_directory import find_run, prepare_run
-from tcae.engine.trainer import Trainer, fingerprint, steps_that_fit
+from tcae.engine.trainer import Trainer, fingerprint
 
 Compare = Callable[[Path, Path], None]
 
@@ -229,17 +227,6 @@ def test_timing_leaves_no_trace(
     constant = dataclasses.replace(tiny, steps=21, optimizer=cosine_free)
     whole = train(constant, out=tmp_path / "constant")
     assert_same_run(whole, train(constant, minutes=5.0))
-
-
-@given(st.floats(0, 1e4), st.floats(1e-2, 10), st.floats(1e-2, 10), st.integers(-5, 1000))
-def test_as_many_steps_as_fit(seconds: float, light: float, full: float, light_steps: int) -> None:
-    def duration(steps: int) -> float:
-        first = min(steps, max(light_steps, 0))
-        return first * light + (steps - first) * full
-
-    steps = steps_that_fit(seconds, light, full, light_steps)
-    assert duration(steps) <= seconds * (1 + 1e-9)
-    assert duration(steps + 1) > seconds * (1 - 1e-9)
 
 
 def test_bf16_trains_too(tiny: TrainConfig) -> None:
