@@ -96,6 +96,8 @@ def extract(options: ExtractOptions) -> int:
 
 def _check(options: ExtractOptions) -> None:
     """What can be known to be wrong before anything is loaded."""
+    if not options.videos:
+        raise ValueError("VIDEO: none given, at least one is needed")
     check_table_path(options.out)
     if options.out.is_dir() or (options.out.exists() and not options.overwrite):
         raise ValueError(f"--out {options.out}: already there; give another or --overwrite")

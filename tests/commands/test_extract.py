@@ -171,6 +171,11 @@ def test_bad_options_are_one_line_and_status_2(run, tmp_path, write_video, capsy
     assert message in error and error.count("\n") == 1
 
 
+def test_no_video_at_all(run, tmp_path, capsys):
+    assert main(run, tmp_path / "t.csv") == 2
+    assert "VIDEO: none given" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("detector")
 def test_real_clips(run, tmp_path, real_clips, capsys):
     """Faces come and go; a clip without any is named, and its frames are in the table too."""
