@@ -78,7 +78,7 @@ def extract(options: ExtractOptions) -> int:
     probe = load_probe(options.probe, device) if options.probe else None
     extractor = Extractor(encoder, probe, _EMBEDDINGS[options.embeddings], options.batch_size)
     config = CropConfig(
-        encoder.image_size,
+        extractor.picture_size,
         AlignmentTemplate.from_dict(encoder.template),
         options.fps,
         "aligned" if options.aligned else options.detector,

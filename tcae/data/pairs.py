@@ -51,6 +51,11 @@ class PairsConfig:
     crop_size_per: Literal["pair", "epoch"] = "pair"
     flip: bool = True
 
+    @property
+    def centre_crop(self) -> float:
+        """Side of the centred crop that stands for the random ones, a fraction of the picture."""
+        return (self.crop_min + self.crop_max) / 2
+
     def __post_init__(self) -> None:
         if not 0 < self.crop_min <= self.crop_max <= 1:
             raise ValueError(
@@ -172,7 +177,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         """Both pictures (2, S, S, 3), cropped, resized and perhaps mirrored."""
         config, full = self.config, self.dataset.image_size
         train = self.split == "train"
-        share = (config.crop_min + config.crop_max) / 2
+        share = config.centre_crop
         if train:
             source = random if config.crop_size_per == "pair" else self._random(2, epoch)
             share = source.uniform(config.crop_min, config.crop_max)

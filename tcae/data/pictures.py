@@ -34,3 +34,10 @@ def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         return picture
     method = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
     return cv2.resize(picture, (size, size), interpolation=method)  # type: ignore[return-value]
+
+
+def centre(picture: NDArray[np.uint8], share: float, size: int) -> NDArray[np.uint8]:
+    """The centred part of a square picture, `share` of its side, resized to (size, size, 3)."""
+    side = max(round(share * picture.shape[0]), 1)
+    start = (picture.shape[0] - side) // 2
+    return resize(picture[start : start + side, start : start + side], size)

@@ -30,16 +30,20 @@ class FrozenEncoder:
     Attributes:
         image_size: Side of the images it was trained on, in pixels.
         template: Alignment template of its training faces, as `AlignmentTemplate.to_dict` gives it.
+        crop: Side of the centred part of an aligned picture that it is to see, as a share.
         embedding_size: Length of one embedding.
         device: Where it computes.
     """
 
-    def __init__(self, model: TwinCycle, image_size: int, template: dict[str, Any]) -> None:
+    def __init__(
+        self, model: TwinCycle, image_size: int, template: dict[str, Any], crop: float = 1.0
+    ) -> None:
         self._model = model.eval().requires_grad_(False)
         # In this layout convolutions take half the time on a CPU.
         self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.image_size = image_size
         self.template = template
+        self.crop = crop
         self.device = next(model.parameters()).device
         blank = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
         self.embedding_size = self.embed(blank).au.shape[1]
@@ -75,7 +79,12 @@ class FrozenEncoder:
 
 
 def save_encoder(
-    path: Path, model: TwinCycle, config: ModelConfig, image_size: int, template: Mapping[str, Any]
+    path: Path,
+    model: TwinCycle,
+    config: ModelConfig,
+    image_size: int,
+    template: Mapping[str, Any],
+    crop: float = 1.0,
 ) -> None:
     """Write the encoder's weights and everything needed to use them.
 
@@ -85,6 +94,7 @@ def save_encoder(
         config: What `model` was built from.
         image_size: Side of its images in pixels.
         template: The training data's alignment template (`AlignmentTemplate.to_dict`).
+        crop: Side of the centred part of a picture that stands for its random training crops.
     """
     description = {
         "format": _FORMAT,
@@ -92,6 +102,7 @@ def save_encoder(
         "image_size": image_size,
         "model": to_plain(config),
         "template": dict(template),
+        "crop": float(crop),
     }
     weights = {k: v.detach().cpu().contiguous() for k, v in model.encoder.state_dict().items()}
     write_durably(path, to_safetensors(weights, {"tcae": json.dumps(description)}))
@@ -121,7 +132,8 @@ def load_encoder(run_or_file: Path | str, device: torch.device | str = "cpu") ->
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     load_weights(model.encoder, weights, str(path))
-    return FrozenEncoder(model.to(device), description["image_size"], description["template"])
+    size, template, crop = (description[name] for name in ("image_size", "template", "crop"))
+    return FrozenEncoder(model.to(device), size, template, crop)
 
 
 def read_encoder_weights(path: Path) -> dict[str, Tensor]:
@@ -184,12 +196,14 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _check(description: Any, path: Path) -> None:
-    kinds = {"version": int, "image_size": int, "model": dict, "template": dict}
+    kinds = {"version": int, "image_size": int, "model": dict, "template": dict, "crop": float}
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise ValueError(f"{path}: a safetensors file, but not an encoder of tcae")
     for field, kind in kinds.items():
         if not isinstance(description.get(field), kind):
             raise ValueError(f"{path}: {field}: need {kind.__name__}, got {description.get(field)}")
+    if not 0 < description["crop"] <= 1:
+        raise ValueError(f"{path}: crop: need a share in (0, 1], got {description['crop']}")
     if description["version"] > _VERSION:
         raise ValueError(
             f"{path}: version: written by a newer tcae ({description['version']} > {_VERSION})"

@@ -129,8 +129,9 @@ class Trainer:
     def export_encoder(self) -> Path:
         """Write the encoder as it is now, with the alignment template of the data."""
         path = self.run / ENCODER_FILE
-        template = self.dataset.template.to_dict()
-        save_encoder(path, self.model, self.config.model, self.config.image_size, template)
+        config, template = self.config, self.dataset.template.to_dict()
+        crop = config.pairs.centre_crop
+        save_encoder(path, self.model, config.model, config.image_size, template, crop)
         return path
 
     def summary(self) -> dict[str, float]:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from tcae.data.align import AlignmentTemplate
-from tcae.data.pictures import resize
+from tcae.data.pictures import centre
 from tcae.data.shard_files import ShardError, write_durably
 from tcae.data.shards import PackedDataset
 from tcae.models.twin_cycle import Embeddings
@@ -32,6 +32,7 @@ class FaceEncoder(Protocol):
 
     image_size: int
     template: dict[str, Any]
+    crop: float
     embedding_size: int
 
     @property
@@ -92,7 +93,7 @@ def embed_frames(
     batch_size: int = 64,
     workers: int = 0,
 ) -> EmbeddedFrames:
-    """Embeds packed frames; frames of another size than the encoder's are resized (area).
+    """Embeds packed frames: of each the centred part that the encoder is to see, at its size.
 
     Args:
         encoder: the frozen encoder.
@@ -105,7 +106,7 @@ def embed_frames(
         ValueError: the data set is aligned to another template.
     """
     check_template(encoder, dataset.template, dataset.path)
-    batches = _Batches(dataset, frames, batch_size, encoder.image_size)
+    batches = _Batches(dataset, frames, batch_size, encoder.crop, encoder.image_size)
     result = np.full((2, len(frames), encoder.embedding_size), np.nan, np.float32)
     failures: list[str] = []
     loader = DataLoader(batches, batch_size=None, num_workers=workers, collate_fn=_as_is)
@@ -135,11 +136,12 @@ def cached_embeddings(
     """
     check_template(encoder, dataset.template, dataset.path)
     key_file = directory / "embeddings.json"
-    key = {"encoder": encoder.fingerprint, "frames": _fingerprint(dataset, frames)}
+    seen = {"crop": encoder.crop, "frames": _fingerprint(dataset, frames)}
+    key = {"encoder": encoder.fingerprint, **seen}
     stored = _load_json(key_file)
     if stored is not None and {name: stored.get(name) for name in key} == key:
         arrays = [np.load(directory / f"embeddings_{name}.npy") for name in EMBEDDINGS]
-        return EmbeddedFrames(arrays[0], arrays[1], key["encoder"], tuple(stored["failures"]))
+        return EmbeddedFrames(arrays[0], arrays[1], encoder.fingerprint, tuple(stored["failures"]))
     embedded = embed_frames(encoder, dataset, frames, batch_size=batch_size, workers=workers)
     # The key goes first and comes last: a kill in between leaves no key, so nothing is trusted.
     key_file.unlink(missing_ok=True)
@@ -157,10 +159,15 @@ class _Batches(Dataset[_Batch]):
     """Batch k: readable pictures (m, 3, S, S) uint8, which of the frames they are, failures."""
 
     def __init__(
-        self, dataset: PackedDataset, frames: NDArray[np.int64], batch_size: int, size: int
+        self,
+        dataset: PackedDataset,
+        frames: NDArray[np.int64],
+        batch_size: int,
+        crop: float,
+        size: int,
     ) -> None:
-        self._dataset, self._frames = dataset, frames
-        self._batch_size, self._size = batch_size, size
+        self._dataset, self._frames, self._batch_size = dataset, frames, batch_size
+        self._crop, self._size = crop, size
 
     def __len__(self) -> int:
         return -(-len(self._frames) // self._batch_size)
@@ -174,7 +181,8 @@ class _Batches(Dataset[_Batch]):
         readable = np.ones(len(frames), bool)
         for row, frame in enumerate(frames):
             try:
-                pictures.append(resize(self._dataset.read(int(frame)), self._size))
+                picture = self._dataset.read(int(frame))
+                pictures.append(centre(picture, self._crop, self._size))
             except ShardError as error:
                 readable[row] = False
                 failures.append(str(error))

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from tcae.data.crops import CroppedFrame
+from tcae.data.pictures import centre
 from tcae.data.video import VideoError
 from tcae.evaluation.embedding import FaceEncoder
 from tcae.evaluation.linear_probe import LinearProbe
@@ -62,6 +63,11 @@ class Extractor:
             )
 
     @property
+    def picture_size(self) -> int:
+        """Side of the aligned pictures of which the encoder sees the centred part unscaled."""
+        return round(self.encoder.image_size / self.encoder.crop)
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the rows."""
         names = [
@@ -104,7 +110,7 @@ class Extractor:
             except VideoError as error:
                 failure = error
                 break
-            pending += _rows_of(video, frame, numbers)
+            pending += _rows_of(video, frame, numbers, self.encoder)
             advance(1)
             while len(pending) >= self.batch_size:
                 yield self._complete(pending[: self.batch_size])
@@ -141,7 +147,9 @@ class _Pending:
     rgb: NDArray[np.uint8] | None
 
 
-def _rows_of(video: str, frame: CroppedFrame, numbers: dict[str, int]) -> list[_Pending]:
+def _rows_of(
+    video: str, frame: CroppedFrame, numbers: dict[str, int], encoder: FaceEncoder
+) -> list[_Pending]:
     """Rows of a frame; ``numbers`` holds the face_id of each track seen so far."""
     time = _known(frame.timestamp)
     if not frame.crops:
@@ -150,7 +158,7 @@ def _rows_of(video: str, frame: CroppedFrame, numbers: dict[str, int]) -> list[_
     for crop in frame.crops:
         face_id = numbers.setdefault(crop.track, len(numbers))
         fixed = [video, frame.number, time, face_id, _known(crop.face.confidence), 1]
-        rows.append(_Pending(fixed, crop.rgb))
+        rows.append(_Pending(fixed, centre(crop.rgb, encoder.crop, encoder.image_size)))
     return sorted(rows, key=lambda row: row.fixed[3])
 
 

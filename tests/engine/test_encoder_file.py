@@ -98,6 +98,7 @@ def rewrite(path: Path, tensors: dict[str, torch.Tensor], **changes: Any) -> Non
         "image_size": 32,
         "model": {"base_filters": 4, "embedding_size": 8},
         "template": TEMPLATE,
+        "crop": 0.9,
         **changes,
     }
     save_file(tensors, path, {"tcae": json.dumps(description)})
@@ -108,6 +109,7 @@ def rewrite(path: Path, tensors: dict[str, torch.Tensor], **changes: Any) -> Non
     [
         ({"image_size": "32"}, "image_size: need int, got 32"),
         ({"template": None}, "template: need dict, got None"),
+        ({"crop": 1.5}, r"crop: need a share in \(0, 1\], got 1.5"),
         ({"version": 2}, r"version: written by a newer tcae \(2 > 1\)"),
         ({"model": {"filters": 4}}, "model.filters: unknown field"),
         ({"model": {"base_filters": "4"}}, "model.base_filters: need int, got '4'"),

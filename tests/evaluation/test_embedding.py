@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate
+from tcae.data.pairs import PairBatches, PairsConfig
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.embedding import cached_embeddings, check_template, embed_frames
 
@@ -64,6 +65,18 @@ def test_other_sizes_are_resized_by_area(pack_frames, encoder):
     np.testing.assert_allclose(got.pose[0], expected[0, 0] / 255, atol=1e-6)
 
 
+def test_sees_what_validation_sees(pack_frames, encoder):
+    """The same part of a picture as the centre crop of the pairs that it was validated on."""
+    dataset = PackedDataset(pack_frames({(f"p{i}", "v", "0"): 2 for i in range(30)}, picture=noise))
+    config = PairsConfig(crop_min=0.7, crop_max=0.85)
+    batch = PairBatches(dataset, "val", 4, 0, image_size=16, config=config)[0]
+    whole = replace(encoder, image_size=16, crop=config.centre_crop)
+    got = embed_frames(whole, dataset, batch["frames"][:, 0].numpy())
+    expected = encoder.__class__(16).embed(batch["source"])
+    np.testing.assert_allclose(got.au, expected.au, atol=1e-6)
+    np.testing.assert_allclose(got.pose, expected.pose, atol=1e-6)
+
+
 def test_other_templates_are_refused_and_both_named(pack_frames, encoder):
     dataset = PackedDataset(pack_frames(CLIPS))
     points = tuple((x + 0.1, y) for x, y in DEFAULT_TEMPLATE.points)
@@ -88,7 +101,9 @@ def test_cache_is_used_for_the_same_encoder_and_pictures_only(tmp_path, pack_fra
     assert encoder.batches == [7, 7]
     encoder.fingerprint = "retrained"
     cached_embeddings(tmp_path, encoder, dataset, frames[::-1].copy())
-    assert encoder.batches == [7, 7, 7]
+    encoder.crop = 0.9
+    cached_embeddings(tmp_path, encoder, dataset, frames[::-1].copy())
+    assert encoder.batches == [7, 7, 7, 7]
 
 
 def test_an_interrupted_cache_is_not_trusted(tmp_path, pack_frames, encoder, monkeypatch):

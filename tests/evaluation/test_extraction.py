@@ -84,6 +84,19 @@ def test_probe_columns(encoder, embedding):
     assert rows[2][6:] == [None] * 4
 
 
+@pytest.mark.parametrize("share", [0.5, 0.81, 0.9, 0.95, 1.0])
+@pytest.mark.parametrize("size", [32, 64, 256])
+def test_sees_the_middle_without_scaling_it(encoder, share, size):
+    encoder.crop, encoder.image_size = share, size
+    extractor = Extractor(encoder, None, ("pose",))
+    side = extractor.picture_size
+    rgb = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    face = Crop("0", 0, 0.0, Face(np.zeros(4), np.zeros((5, 2)), 1.0), rgb)
+    (row,) = all_rows(extractor, iter([CroppedFrame(0, 0.0, [face])]))
+    corner = rgb[(side - size) // 2, (side - size) // 2]
+    assert row[6:] == pytest.approx(corner / 255, abs=1e-6)
+
+
 def test_neither_embeddings_nor_probe(encoder):
     rows = all_rows(Extractor(encoder, None, ()), film(TRACKS))
     assert {len(row) for row in rows} == {6} and sum(row[SUCCESS] for row in rows) == 6
