@@ -102,11 +102,10 @@ def _write_summary(run: Path, summary: Mapping[str, float]) -> None:
 
 def _status(trainer: Trainer) -> int:
     """Whether all of the data could be used."""
-    if trainer.failures:
-        log.warning(
-            "%d times a frame could not be read and another pair was drawn", trainer.failures
-        )
-    failed = trainer.failures or trainer.dataset.failures
+    count = trainer.unreadable_frames
+    if count:
+        log.warning("%d times a frame could not be read and another pair was drawn", count)
+    failed = count or trainer.dataset.failures
     return command.SOME_FAILED if failed else command.DONE
 
 

@@ -142,10 +142,15 @@ class Trainer:
             "minutes": self._minutes(),
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "best_val_loss": self.best,
-            "unreadable_frames": self.failures,
+            "unreadable_frames": self.unreadable_frames,
             **measures,
             **self.progress.overall(),
         }
+
+    @property
+    def unreadable_frames(self) -> int:
+        """How often a frame could not be read and another pair was drawn."""
+        return self.failures + self.validation.failures
 
     # One step -------------------------------------------------------------------------------------
 
@@ -176,7 +181,7 @@ class Trainer:
             except StopIteration:
                 return
             except ShardError as error:  # from a worker it comes with the worker's traceback
-                raise ShardError(str(error).strip().splitlines()[-1]) from None
+                raise ShardError(str(error).strip().split("ShardError: ")[-1]) from None
             yield batch, self._watch.lap()
 
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:

@@ -54,6 +54,9 @@ class Validation:
         batches: Validation pairs; its items 0, 1, ... are a pure function of its seed.
         pairs: How many pairs to use, rounded up to whole batches.
         device: Where the model computes.
+
+    Attributes:
+        failures: Frames that could not be read; other pairs were drawn instead.
     """
 
     def __init__(self, batches: PairBatches, pairs: int, device: torch.device) -> None:
@@ -64,6 +67,7 @@ class Validation:
             (item["source"].to(memory_format=layout), item["target"].to(memory_format=layout))
             for item in items
         ]
+        self.failures = batches.failures
         self._device = device
         self._warned: set[str] = set()
 

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tcae.config import TrainConfig
 from tcae.data.cartoon import make_cartoons
+from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.engine.checkpoints import CheckpointFolder, read_checkpoint
 from tcae.engine.encoder_file import load_encoder
@@ -282,3 +283,17 @@ def test_a_checkpoint_that_does_not_fit_says_where(
     path = folder.save({**state, field: {"torch": {}, "plateau": {}, "window": 99}})
     with pytest.raises(ValueError, match=f"{path.name}: {message}"):
         trainer_of(tiny, resume="auto")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_that_cannot_be_read_at_all_is_one_line(
+    tiny: TrainConfig, tmp_path: Path, workers: int
+) -> None:
+    data = tmp_path / "data"
+    make_cartoons(data, image_size=32, identities=40, frames=4, seed=0)
+    trainer = trainer_of(tiny, data=data, workers=workers)
+    [shard] = (data / "shards").glob("*.bin")
+    shard.write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(ShardError, match=r"^no readable pair in .*cartoons\.bin") as caught:
+        trainer.fit()
+    assert "\n" not in str(caught.value)
