@@ -1,0 +1,106 @@
+"""How many bytes an operator cannot avoid moving: the yardstick of its speed.
+
+Every input is read once and every result written once, whatever happens in between. A kernel that
+reaches the memory's copy bandwidth on these bytes cannot be made faster; inputs that fit into a
+cache can do better. Only shapes, types and strides matter, so tensors on the ``meta`` device serve.
+
+>>> image, flow = torch.empty(1, 3, 8, 8, device="meta"), torch.empty(1, 2, 8, 8, device="meta")
+>>> forward_bytes(image, [flow])
+2048
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tcae_ops.reference import warped_dtype, working_dtype
+
+
+def forward_bytes(
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor] = (),
+    target: Tensor | None = None,
+    *,
+    return_warped: bool = False,
+) -> int:
+    """Bytes of the inputs and the results of a forward pass.
+
+    Args:
+        image: As for the operators.
+        flows: One tensor (``warp``, ``warp_l1``), or as many as logits.
+        logits: As for the operators that blend, else none.
+        target: As for the operators with a loss, else None.
+        return_warped: Whether an operator with a loss returns the warped image too.
+
+    Returns:
+        The number of bytes. Broadcast (expanded) dimensions are read once.
+    """
+    inputs = _inputs(image, flows, logits, target)
+    return sum(map(_bytes, inputs)) + _result_bytes(image, inputs, target, return_warped)
+
+
+def backward_bytes(
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor] = (),
+    target: Tensor | None = None,
+    *,
+    return_warped: bool = False,
+) -> int:
+    """Bytes of what a backward pass reads and of the gradients it writes.
+
+    It computes the gradients of those inputs that require one, from the gradients of all results.
+    Flows and logits are always read: they say where. The image is read unless nothing but its own
+    gradient is wanted and there is no loss whose sign depends on it.
+
+    Args:
+        image: As for `forward_bytes`.
+        flows: As for `forward_bytes`.
+        logits: As for `forward_bytes`.
+        target: As for `forward_bytes`.
+        return_warped: As for `forward_bytes`.
+
+    Returns:
+        The number of bytes; 0 if no input requires a gradient. Gradients are dense.
+    """
+    inputs = _inputs(image, flows, logits, target)
+    needed = [t for t in inputs if t.requires_grad]
+    if not needed:
+        return 0
+    image_unread = target is None and len(needed) == 1 and image.requires_grad
+    reads = [t for t in inputs if t is not image or not image_unread]
+    gradients = sum(t.numel() * t.element_size() for t in needed)
+    upstream = _result_bytes(image, inputs, target, return_warped)
+    return sum(map(_bytes, reads)) + upstream + gradients
+
+
+def _inputs(
+    image: Tensor, flows: Sequence[Tensor], logits: Sequence[Tensor], target: Tensor | None
+) -> list[Tensor]:
+    return [image, *flows, *logits, *([] if target is None else [target])]
+
+
+def _result_bytes(
+    image: Tensor, inputs: list[Tensor], target: Tensor | None, return_warped: bool
+) -> int:
+    """Size of the loss and of the warped image, as far as they are results; so of their gradients."""
+    precision = working_dtype(*inputs)
+    loss = 0 if target is None else image.shape[0] * _size(precision)
+    warped = image.numel() * _size(warped_dtype(image, precision))
+    return loss + (warped if target is None or return_warped else 0)
+
+
+def _bytes(tensor: Tensor) -> int:
+    """Distinct bytes: a dimension of stride 0 repeats the same ones."""
+    elements = 1
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        elements *= size if stride else min(size, 1)
+    return elements * tensor.element_size()
+
+
+def _size(dtype: torch.dtype) -> int:
+    return torch.empty((), dtype=dtype).element_size()
