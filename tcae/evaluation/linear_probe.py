@@ -37,7 +37,7 @@ class ProbeConfig:
     """Frames per step (all of them if there are fewer)."""
     learning_rate: float = 1e-2
     """First learning rate of Adam; it falls to zero along a half cosine."""
-    l2: float = 30.0
+    l2: float = 1.0
     """Adds l2 / 2 times a unit's squared weights (on normalised features) to its summed loss, as
     ridge regression does: the fewer the frames, the more it counts."""
 
