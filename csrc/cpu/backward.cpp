@@ -19,7 +19,7 @@ class PixelGradients {
  public:
   PixelGradients(const Sampling& s, const Gradients& g)
       : s_(s), g_(g), field_(s), upstream_(s, g),
-        moves_(any(g.flows, s.count) || any(g.logits, s.count)) {}
+        moves_(any(g.flows, s.count) || any(g.logits, s.count)), sampler_(s) {}
 
   void piece(Piece p) {
     field_.forward(p, at_);
@@ -36,11 +36,9 @@ class PixelGradients {
 
  private:
   void channel(Piece p, int64_t c) {
-    if (moves_) {
-      sample(s_, p, c, cells_, samples_, dx_, dy_);
-    } else {
-      sample(s_, p, c, cells_, samples_);
-    }
+    sampler_.read(p, c, cells_);
+    if (upstream_.needs_samples()) sampler_.values(p, cells_, samples_);
+    if (moves_) sampler_.slopes(p, cells_, dx_, dy_);
     upstream_.load(p, c, samples_, by_warped_, by_target_);
     if (g_.target.exists()) store(by_target_, g_.target, c, p);
     if (!moves_) return;
@@ -57,14 +55,15 @@ class PixelGradients {
   const bool moves_;
   Positions<T> at_;  // the positions, then the gradients by them
   Cells<T> cells_;
-  T samples_[kPiece], dx_[kPiece], dy_[kPiece], by_warped_[kPiece], by_target_[kPiece];
+  Sampler<T> sampler_;
+  Lane<T> samples_, dx_, dy_, by_warped_, by_target_;
 };
 
 template <class T>
 class ImageGradient {
  public:
   ImageGradient(const Sampling& s, const Gradients& g)
-      : s_(s), g_(g), field_(s), upstream_(s, g) {}
+      : s_(s), g_(g), field_(s), upstream_(s, g), sampler_(s) {}
 
   void rows(const Blocks& blocks, int64_t n, int64_t begin, int64_t end, const Band<T>& band) {
     blocks.pieces_of_rows(n, begin, end, [&](Piece p) { piece(p, band); });
@@ -75,7 +74,10 @@ class ImageGradient {
     field_.forward(p, at_);
     find_cells(s_.padding, at_, p.count, int32_t(s_.image.w), int32_t(s_.image.h), cells_);
     for (int64_t c = 0; c < s_.image.c; ++c) {
-      if (upstream_.needs_samples()) sample(s_, p, c, cells_, samples_);
+      if (upstream_.needs_samples()) {
+        sampler_.read(p, c, cells_);
+        sampler_.values(p, cells_, samples_);
+      }
       upstream_.load(p, c, samples_, by_warped_, by_target_);
       if (s_.padding == Padding::zeros) {
         scatter<true>(band, c, int32_t(s_.image.w), cells_, p.count, by_warped_);
@@ -91,7 +93,8 @@ class ImageGradient {
   const Upstream<T> upstream_;
   Positions<T> at_;
   Cells<T> cells_;
-  T samples_[kPiece], by_warped_[kPiece], by_target_[kPiece];
+  Sampler<T> sampler_;
+  Lane<T> samples_, by_warped_, by_target_;
 };
 
 // Bands in the gradient itself where it is of the working type, else in scratch memory.

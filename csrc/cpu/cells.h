@@ -2,14 +2,16 @@
 #pragma once
 
 #include "field.h"
+#include "window.h"
 
 TCAE_OPS_LEVEL_BEGIN
 
 template <class T>
 struct Cells {
-  int32_t left[kPiece], right[kPiece], top[kPiece], bottom[kPiece];  // columns and rows
-  T fx[kPiece], fy[kPiece];            // weights of right and bottom; both NaN at a NaN position
-  T slope_x[kPiece], slope_y[kPiece];  // derivatives of the folded position
+  Lane<int32_t> left, right, top, bottom;  // columns and rows
+  Lane<T> fx, fy;            // weights of right and bottom; both NaN at a NaN position
+  Lane<T> slope_x, slope_y;  // derivatives of the folded position
+  Window windows[kPiece / kGroup];
 };
 
 template <Padding padding, class T>
@@ -28,6 +30,19 @@ inline void find_cells(const Positions<T>& at, int32_t count, int32_t width, int
     to.fy[i] = sum == sum ? row.fraction : sum;
     to.slope_x[i] = sum == sum ? x.slope : T(1);
     to.slope_y[i] = sum == sum ? y.slope : T(1);
+  }
+  // Whole groups are read, so the last one is filled up.
+  for (int32_t i = count; i < whole_groups(count); ++i) {
+    to.left[i] = to.left[count - 1];
+    to.right[i] = to.right[count - 1];
+    to.top[i] = to.top[count - 1];
+    to.bottom[i] = to.bottom[count - 1];
+    to.fx[i] = to.fx[count - 1];
+    to.fy[i] = to.fy[count - 1];
+  }
+  for (int32_t i = 0; i < count; i += kGroup) {
+    to.windows[i / kGroup] =
+        find_window<padding>(&to.left[i], &to.right[i], &to.top[i], &to.bottom[i], width, height, T());
   }
 }
 

@@ -9,8 +9,7 @@ TCAE_OPS_LEVEL_BEGIN
 
 template <class T>
 struct Positions {
-  T x[kPiece];
-  T y[kPiece];
+  Lane<T> x, y;
 };
 
 template <class T>
@@ -95,9 +94,9 @@ class Field {
 
   const Sampling& s_;
   const T scale_x_, scale_y_;
-  T dx_[kPiece], dy_[kPiece];       // the displacement
-  T top_[kPiece], total_[kPiece];   // of the softmax: the maximum, and the sum of exponentials
-  T a_[kPiece], x_[kPiece], y_[kPiece];  // a logit, and its flow
+  Lane<T> dx_, dy_;      // the displacement
+  Lane<T> top_, total_;  // of the softmax: the maximum, and the sum of exponentials
+  Lane<T> a_, x_, y_;    // a logit, and its flow
 };
 
 TCAE_OPS_LEVEL_END

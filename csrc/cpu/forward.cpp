@@ -15,14 +15,16 @@ void run(const Sampling& s, const Outputs& out, const Threads& threads) {
     Field<T> field(s);
     Positions<T> at;
     Cells<T> cells;
-    T samples[kPiece], target[kPiece];
+    Sampler<T> sampler(s);
+    Lane<T> samples, target;
     for (int64_t block = begin; block < end; ++block) {
       double sum = 0;
       blocks.pieces(block, [&](Piece p) {
         field.forward(p, at);
         find_cells(s.padding, at, p.count, blocks.w, int32_t(s.image.h), cells);
         for (int64_t c = 0; c < s.image.c; ++c) {
-          sample(s, p, c, cells, samples);
+          sampler.read(p, c, cells);
+          sampler.values(p, cells, samples);
           if (out.warped.exists()) store(samples, out.warped, c, p);
           if (!out.loss.exists()) continue;
           load_image(s.target, c, p, target);

@@ -21,13 +21,19 @@ struct Threads {
   }
 };
 
+// The kernels compiled for one instruction set.
 struct Kernels {
   const char* level;
+  bool usable;  // whether this machine has the instructions
   void (*forward)(const Sampling&, const Outputs&, const Threads&);
   void (*backward)(const Sampling&, const Gradients&, const Threads&);
 };
 
-// The fastest ones that this machine can run.
+// Those in use: the fastest usable ones, unless the environment variable TCAE_OPS_SIMD or use_kernels
+// names others.
 const Kernels& kernels();
+
+// Switches to a level by name, for the whole process; false if there is none or it is not usable.
+bool use_kernels(const char* level);
 
 }  // namespace tcae_ops

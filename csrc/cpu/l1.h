@@ -5,19 +5,17 @@
 
 TCAE_OPS_LEVEL_BEGIN
 
-constexpr int32_t kLanes = 16;
-
-// Sum of |a - b|. The lanes fix the order of the additions for every vector width.
+// Sum of |a - b|. Lanes fix the order of the additions for every vector width.
 template <class T>
-inline double distance(const T* a, const T* b, int32_t count) {
-  T lanes[kLanes] = {};
+inline double distance(const Lane<T>& a, const Lane<T>& b, int32_t count) {
+  T lanes[kGroup] = {};
   int32_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (int32_t j = 0; j < kLanes; ++j) lanes[j] += fabs(a[i + j] - b[i + j]);
+  for (; i + kGroup <= count; i += kGroup) {
+    for (int32_t j = 0; j < kGroup; ++j) lanes[j] += fabs(a[i + j] - b[i + j]);
   }
   for (int32_t j = 0; i + j < count; ++j) lanes[j] += fabs(a[i + j] - b[i + j]);
   double sum = 0;
-  for (int32_t j = 0; j < kLanes; ++j) sum += double(lanes[j]);
+  for (int32_t j = 0; j < kGroup; ++j) sum += double(lanes[j]);
   return sum;
 }
 
@@ -30,7 +28,8 @@ class Upstream {
   bool needs_samples() const { return g_.loss.exists(); }
 
   // `by_warped` receives the gradient by the samples, `by_target` that by the target.
-  void load(Piece p, int64_t channel, const T* samples, T* by_warped, T* by_target) const {
+  void load(Piece p, int64_t channel, const Lane<T>& samples, Lane<T>& by_warped,
+            Lane<T>& by_target) const {
     if (g_.warped.exists()) {
       tcae_ops::load(g_.warped, channel, p, by_warped);
     } else {

@@ -11,49 +11,60 @@ struct Flag {
   static constexpr bool value = flag;
 };
 
-// One channel of one image.
-template <class E>
-struct Plane {
-  const E* data;
-  int32_t stride_h, stride_w;
-  int32_t width, height;
+// The pixels of the cells of a piece.
+template <class T>
+struct Taps {
+  Lane<T> tl, tr, bl, br;
+
+  TCAE_HD Four<T> operator[](int32_t i) const { return {tl[i], tr[i], bl[i], br[i]}; }
 };
 
-// The four pixels of cell i as stored. Under zeros those outside are 0 and never read.
+// Single reads. Under zeros pixels outside are 0 and never read.
 template <bool zeros, class E, class T>
-TCAE_HD Four<T> read(const Plane<E>& plane, const Cells<T>& cells, int32_t i) {
+inline void read_one_by_one(const Plane<E>& plane, const Cells<T>& cells, int32_t begin, int32_t end,
+                            Taps<T>& taps) {
   const auto at = [&](int32_t row, int32_t column) {
     const bool inside = !zeros || (uint32_t(row) < uint32_t(plane.height) &&
                                    uint32_t(column) < uint32_t(plane.width));
     return inside ? Element<E>::template load<T>(plane.data[row * plane.stride_h + column * plane.stride_w])
                   : T(0);
   };
-  return {at(cells.top[i], cells.left[i]), at(cells.top[i], cells.right[i]),
-          at(cells.bottom[i], cells.left[i]), at(cells.bottom[i], cells.right[i])};
-}
-
-template <bool zeros, class E, class T>
-inline void sample_plane(const Plane<E>& plane, const Cells<T>& cells, int32_t count, T* value) {
-  for (int32_t i = 0; i < count; ++i) {
-    const Four<T> weights = bilinear_weights(cells.fx[i], cells.fy[i]);
-    value[i] = bilinear(weights, read<zeros>(plane, cells, i)) / Element<E>::one;
+  for (int32_t i = begin; i < end; ++i) {
+    taps.tl[i] = at(cells.top[i], cells.left[i]);
+    taps.tr[i] = at(cells.top[i], cells.right[i]);
+    taps.bl[i] = at(cells.bottom[i], cells.left[i]);
+    taps.br[i] = at(cells.bottom[i], cells.right[i]);
   }
 }
 
-// The sample together with its derivatives by the folded position.
-template <bool zeros, class E, class T>
-inline void sample_slopes(const Plane<E>& plane, const Cells<T>& cells, int32_t count, T* value, T* dx,
-                          T* dy) {
-  for (int32_t i = 0; i < count; ++i) {
-    const Four<T> weights = bilinear_weights(cells.fx[i], cells.fy[i]);
-    const Four<T> pixels = read<zeros>(plane, cells, i);
-    value[i] = bilinear(weights, pixels) / Element<E>::one;
-    dx[i] = bilinear_dx(cells.fy[i], pixels) / Element<E>::one;
-    dy[i] = bilinear_dy(cells.fx[i], pixels) / Element<E>::one;
+template <bool zeros, int32_t stride, class E>
+inline void read_windows(const Plane<E>& plane, const Cells<float>& cells, int32_t count, Taps<float>& taps) {
+  for (int32_t i = 0; i < count; i += kGroup) {
+    const Window window = cells.windows[i / kGroup];
+    if (window.rows < 0) {
+      read_one_by_one<zeros>(plane, cells, i, i + kGroup, taps);
+      continue;
+    }
+    for (int32_t j = i; j < i + kGroup; j += kLanes) {
+      read_window<zeros, stride>(plane, window, &cells.left[j], &cells.right[j], &cells.top[j],
+                                 &cells.bottom[j], &taps.tl[j], &taps.tr[j], &taps.bl[j], &taps.br[j]);
+    }
   }
 }
 
-// Calls f(plane of the image's element type, true_type if padding is zeros).
+template <bool zeros, class E, class T>
+inline void read(const Plane<E>& plane, const Cells<T>& cells, int32_t count, Taps<T>& taps) {
+  if constexpr (kWindows && sizeof(T) == 4 && sizeof(E) <= 4) {
+    switch (plane.stride_w) {
+      case 1: return read_windows<zeros, 1>(plane, cells, count, taps);
+      case 3: return read_windows<zeros, 3>(plane, cells, count, taps);
+      case 4: return read_windows<zeros, 4>(plane, cells, count, taps);
+    }
+  }
+  read_one_by_one<zeros>(plane, cells, 0, count, taps);
+}
+
+// Calls f with the image's plane and whether padding is zeros.
 template <class F>
 inline void with_plane(const View& image, Padding padding, int64_t n, int64_t c, F&& f) {
   with_image(image.dtype, [&](auto e) {
@@ -69,19 +80,44 @@ inline void with_plane(const View& image, Padding padding, int64_t n, int64_t c,
   });
 }
 
+// One channel of a piece: the pixels of its cells, and what follows from them.
 template <class T>
-inline void sample(const Sampling& s, Piece p, int64_t channel, const Cells<T>& cells, T* value) {
-  with_plane(s.image, s.padding, p.n, channel, [&](const auto& plane, auto zeros) {
-    sample_plane<zeros.value>(plane, cells, p.count, value);
-  });
-}
+class Sampler {
+ public:
+  explicit Sampler(const Sampling& s) : s_(s), one_(s.image.dtype == Dtype::u8 ? Element<uint8_t>::one : 1) {}
 
-template <class T>
-inline void sample(const Sampling& s, Piece p, int64_t channel, const Cells<T>& cells, T* value, T* dx,
-                   T* dy) {
-  with_plane(s.image, s.padding, p.n, channel, [&](const auto& plane, auto zeros) {
-    sample_slopes<zeros.value>(plane, cells, p.count, value, dx, dy);
-  });
-}
+  void read(Piece p, int64_t channel, const Cells<T>& cells) {
+    with_plane(s_.image, s_.padding, p.n, channel, [&](const auto& plane, auto zeros) {
+      tcae_ops::read<zeros.value>(plane, cells, p.count, taps_);
+    });
+  }
+
+  void values(Piece p, const Cells<T>& cells, Lane<T>& value) const {
+    for (int32_t i = 0; i < p.count; ++i) {
+      value[i] = bilinear(bilinear_weights(cells.fx[i], cells.fy[i]), taps_[i]);
+    }
+    divide(p, value);
+  }
+
+  // The derivatives by the folded position.
+  void slopes(Piece p, const Cells<T>& cells, Lane<T>& dx, Lane<T>& dy) const {
+    for (int32_t i = 0; i < p.count; ++i) {
+      dx[i] = bilinear_dx(cells.fy[i], taps_[i]);
+      dy[i] = bilinear_dy(cells.fx[i], taps_[i]);
+    }
+    divide(p, dx);
+    divide(p, dy);
+  }
+
+ private:
+  void divide(Piece p, Lane<T>& values) const {
+    if (one_ == 1) return;
+    for (int32_t i = 0; i < p.count; ++i) values[i] /= one_;
+  }
+
+  const Sampling& s_;
+  const T one_;
+  Taps<T> taps_;
+};
 
 TCAE_OPS_LEVEL_END

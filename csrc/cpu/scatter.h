@@ -20,7 +20,7 @@ struct Band {
 
 template <bool zeros, class T>
 inline void scatter(const Band<T>& band, int64_t channel, int32_t width, const Cells<T>& cells,
-                    int32_t count, const T* g) {
+                    int32_t count, const Lane<T>& g) {
   T* const plane = band.data + channel * band.stride_c;
   const auto add = [&](int32_t row, int32_t column, T value) {
     if (row < band.begin || row >= band.end) return;

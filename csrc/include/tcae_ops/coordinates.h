@@ -56,14 +56,15 @@ struct Cell {
 
 template <Padding padding, class T>
 TCAE_HD Cell<T> cell(T folded, int32_t size) {
-  const T whole = floor(folded);
-  const int32_t first = folded == folded ? int32_t(whole) : 0;
+  // floor() by way of the integers, which every instruction set has vectors of.
+  const int32_t truncated = int32_t(folded == folded ? folded : T(0));
+  const int32_t first = T(truncated) > folded ? truncated - 1 : truncated;
   // At the last pixel the second one does not count, except in the derivative: there it is the
   // next pixel of the image as the padding continues it.
   int32_t second = first + 1;
   if (padding == Padding::border) second = first == size - 1 ? first : second;
   if (padding == Padding::reflection) second = first == size - 1 ? (size > 1 ? size - 2 : 0) : second;
-  return {first, second, folded - whole};
+  return {first, second, folded - T(first)};
 }
 
 TCAE_OPS_LEVEL_END

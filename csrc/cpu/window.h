@@ -1,0 +1,39 @@
+// Reading the pixels of a group of cells at once. In a smooth flow neighbouring pixels read neighbouring
+// addresses: a few rows of a short run of columns. Two vectors of each row then hold all that is
+// needed, and permutations move it into place, far faster than 64 single reads or gathers.
+#pragma once
+
+#include "rows.h"
+#include "tcae_ops/coordinates.h"
+
+TCAE_OPS_LEVEL_BEGIN
+
+// One channel of one image.
+template <class E>
+struct Plane {
+  const E* data;
+  int32_t stride_h, stride_w;
+  int32_t width, height;
+};
+
+// The columns from `column` on of `rows` rows from `row` on hold every pixel of a group that lies in
+// the image. Less than 0 rows: the group does not fit, or this instruction set has no windows.
+struct Window {
+  int32_t column, row, rows;
+};
+
+template <Padding padding, class T>
+inline Window find_window(const int32_t*, const int32_t*, const int32_t*, const int32_t*, int32_t, int32_t,
+                          T) {
+  return {0, 0, -1};
+}
+
+TCAE_OPS_LEVEL_END
+
+#if defined(__AVX512F__)
+#include "window_avx512.h"
+#elif defined(__AVX2__)
+#include "window_avx2.h"
+#else
+#include "window_portable.h"
+#endif

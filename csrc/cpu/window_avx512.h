@@ -1,0 +1,115 @@
+// Windows of 32 columns in AVX-512: two vectors of each row, or two per channel if channels alternate.
+#pragma once
+
+#include <immintrin.h>
+
+TCAE_OPS_LEVEL_BEGIN
+
+constexpr bool kWindows = true;
+constexpr int32_t kLanes = 16;
+constexpr int32_t kColumns = 32;
+constexpr int32_t kMostRows = 8;  // beyond, single reads are faster
+
+inline __m512i integers(const int32_t* from) { return _mm512_load_si512(from); }
+
+// The lanes that lie in [0, size).
+inline __mmask16 inside(__m512i index, int32_t size) {
+  return _mm512_cmplt_epu32_mask(index, _mm512_set1_epi32(size));
+}
+
+template <Padding padding>
+inline Window find_window(const int32_t* left, const int32_t* right, const int32_t* top,
+                          const int32_t* bottom, int32_t width, int32_t height, float) {
+  const int32_t last = width > kColumns ? width - kColumns : 0;
+  const int32_t middle = (left[0] + right[kGroup - 1]) / 2 - kColumns / 2 + 1;
+  const int32_t column = middle < 0 ? 0 : (middle > last ? last : middle);
+  const __m512i l = integers(left), r = integers(right), t = integers(top), b = integers(bottom);
+  const __m512i origin = _mm512_set1_epi32(column);
+  __mmask16 fits_l = inside(_mm512_sub_epi32(l, origin), kColumns);
+  __mmask16 fits_r = inside(_mm512_sub_epi32(r, origin), kColumns);
+  int32_t low = _mm512_reduce_min_epi32(_mm512_min_epi32(t, b));
+  int32_t high = _mm512_reduce_max_epi32(_mm512_max_epi32(t, b));
+  if (padding == Padding::zeros) {
+    fits_l |= ~inside(l, width);
+    fits_r |= ~inside(r, width);
+    low = low < 0 ? 0 : low;
+    high = high < height ? high : height - 1;
+  }
+  const bool fits = __mmask16(fits_l & fits_r) == 0xffff && high - low < kMostRows;
+  // Outside on all sides there is nothing to read, but also nothing to read one by one.
+  return {column, low, fits ? (high < low ? 0 : high - low + 1) : -1};
+}
+
+// The first elements of 16, as numbers; those that do not count are not touched.
+inline __m512 elements(const float* from, __mmask16 count) { return _mm512_maskz_loadu_ps(count, from); }
+inline __m512 elements(const uint8_t* from, __mmask16 count) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(count, from)));
+}
+inline __m512 elements(const Half* from, __mmask16 count) {
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(count, from));
+}
+inline __m512 elements(const BFloat16* from, __mmask16 count) {
+  const __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(count, from));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+}
+
+// Elements of a row, 32 for each pixel that lies between two columns.
+template <int32_t stride>
+struct RowOfWindow {
+  __m512 part[2 * stride];
+
+  template <class E>
+  RowOfWindow(const E* from, const __mmask16* counts) {
+#pragma GCC unroll 8
+    for (int32_t i = 0; i < 2 * stride; ++i) part[i] = elements(from + 16 * i, counts[i]);
+  }
+
+  // The elements that an index vector names.
+  __m512 at(__m512i index) const {
+    __m512 found = _mm512_permutex2var_ps(part[0], index, part[1]);
+#pragma GCC unroll 8
+    for (int32_t i = 1; i < stride; ++i) {
+      const __mmask16 here = _mm512_cmpge_epi32_mask(index, _mm512_set1_epi32(32 * i));
+      found = _mm512_mask_mov_ps(found, here, _mm512_permutex2var_ps(part[2 * i], index, part[2 * i + 1]));
+    }
+    return found;
+  }
+};
+
+// The four pixels of a group's cells as they are stored; outside the image (under zeros) zero.
+template <bool zeros, int32_t stride, class E>
+inline void read_window(const Plane<E>& plane, Window window, const int32_t* left, const int32_t* right,
+                        const int32_t* top, const int32_t* bottom, float* tl, float* tr, float* bl,
+                        float* br) {
+  const __m512i origin = _mm512_set1_epi32(window.column), step = _mm512_set1_epi32(stride);
+  const __m512i l = integers(left), r = integers(right), t = integers(top), b = integers(bottom);
+  const __m512i index_l = _mm512_mullo_epi32(_mm512_sub_epi32(l, origin), step);
+  const __m512i index_r = _mm512_mullo_epi32(_mm512_sub_epi32(r, origin), step);
+  const __mmask16 counts_l = zeros ? inside(l, plane.width) : __mmask16(0xffff);
+  const __mmask16 counts_r = zeros ? inside(r, plane.width) : __mmask16(0xffff);
+  const int32_t left_over = (plane.width - 1 - window.column) * stride + 1;
+  __mmask16 counts[2 * stride];
+#pragma GCC unroll 8
+  for (int32_t i = 0; i < 2 * stride; ++i) {
+    const int32_t n = left_over - 16 * i;
+    counts[i] = n >= 16 ? __mmask16(0xffff) : __mmask16(n > 0 ? (1 << n) - 1 : 0);
+  }
+  __m512 at_tl = _mm512_setzero_ps(), at_tr = at_tl, at_bl = at_tl, at_br = at_tl;
+  const E* from = plane.data + window.row * plane.stride_h + window.column * stride;
+  for (int32_t y = window.row; y < window.row + window.rows; ++y, from += plane.stride_h) {
+    const RowOfWindow<stride> row(from, counts);
+    const __m512 at_l = row.at(index_l), at_r = row.at(index_r);
+    const __mmask16 is_top = _mm512_cmpeq_epi32_mask(t, _mm512_set1_epi32(y));
+    const __mmask16 is_bottom = _mm512_cmpeq_epi32_mask(b, _mm512_set1_epi32(y));
+    at_tl = _mm512_mask_mov_ps(at_tl, is_top & counts_l, at_l);
+    at_tr = _mm512_mask_mov_ps(at_tr, is_top & counts_r, at_r);
+    at_bl = _mm512_mask_mov_ps(at_bl, is_bottom & counts_l, at_l);
+    at_br = _mm512_mask_mov_ps(at_br, is_bottom & counts_r, at_r);
+  }
+  _mm512_store_ps(tl, at_tl);
+  _mm512_store_ps(tr, at_tr);
+  _mm512_store_ps(bl, at_bl);
+  _mm512_store_ps(br, at_br);
+}
+
+TCAE_OPS_LEVEL_END

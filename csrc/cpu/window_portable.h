@@ -1,0 +1,13 @@
+// No windows where there is no fast permutation across vectors.
+#pragma once
+
+TCAE_OPS_LEVEL_BEGIN
+
+constexpr bool kWindows = false;
+constexpr int32_t kLanes = kGroup;
+
+template <bool zeros, int32_t stride, class E>
+inline void read_window(const Plane<E>&, Window, const int32_t*, const int32_t*, const int32_t*,
+                        const int32_t*, float*, float*, float*, float*) {}
+
+TCAE_OPS_LEVEL_END
