@@ -71,21 +71,19 @@ class Progress:
 
     def tell(self, step: int, total_steps: int | None, values: Mapping[str, float]) -> None:
         """Show one line of a step's numbers, as `flush` gives them with "learning_rate" added."""
-        parts = " ".join(
-            f"{name} {value:.4g}" for name, value in values.items() if name not in _NOT_LOSSES
+        losses = {name: value for name, value in values.items() if name not in _NOT_LOSSES}
+        speed = (
+            f"lr {values['learning_rate']:.2e} | {values['images_per_second']:.0f} images/s, "
+            f"{values['data_wait_share']:.0%} waiting for data | {values['peak_memory_mb']:.0f} MB"
         )
-        text = (
-            f"{parts} | lr {values['learning_rate']:.2e} | "
-            f"{values['images_per_second']:.0f} images/s, {values['data_wait_share']:.0%} waiting "
-            f"for data | {values['peak_memory_mb']:.0f} MB"
-        )
-        if self._bar is not None:
+        if self._bar is not None:  # too short a line for all the losses
             self._bar.total = total_steps
-            self._bar.set_postfix_str(text)
+            self._bar.set_postfix_str(f"loss {losses['loss']:.4g} | {speed}")
             return
-        left = None if total_steps is None else (total_steps - step) * self._recent
-        time_left = "" if left is None else f" | {int(left) // 60}:{int(left) % 60:02d} left"
-        say(f"step {step}/{total_steps or '?'}  {text}{time_left}")
+        parts = " ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        left = None if total_steps is None else int((total_steps - step) * self._recent)
+        time_left = "" if left is None else f" | {left // 60}:{left % 60:02d} left"
+        say(f"step {step}/{total_steps or '?'}  {parts} | {speed}{time_left}")
 
     def state_dict(self) -> dict[str, Any]:
         """Sums and counts since the last line, and the time taken by all steps."""
