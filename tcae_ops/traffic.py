@@ -87,7 +87,7 @@ def _inputs(
 def _result_bytes(
     image: Tensor, inputs: list[Tensor], target: Tensor | None, return_warped: bool
 ) -> int:
-    """Size of the loss and of the warped image, as far as they are results; so of their gradients."""
+    """Size of the results: of the loss, the warped image or both. Their gradients are as large."""
     precision = working_dtype(*inputs)
     loss = 0 if target is None else image.shape[0] * _size(precision)
     warped = image.numel() * _size(warped_dtype(image, precision))

@@ -1,0 +1,108 @@
+"""Fixtures of all benchmarks, and what is told about the machine."""
+
+from __future__ import annotations
+
+import functools
+import os
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks import measuring
+from benchmarks.cases import DEVICE, Case, Problem, make_problem, plain
+from benchmarks.providers import EAGER, OURS, Run, Unavailable, eager, ours, providers
+
+# A wrong composition is off by about 1. Right ones differ too: derivatives jump at pixel borders
+# and where a difference changes its sign, and fp32 positions in normalised units are off by 1e-4
+# pixels in a wide image.
+RELATIVE_ERROR = 0.05
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict) -> None:
+    """Says what matters of the machine, and not its name."""
+    machine_info["node"] = ""
+    if DEVICE.type == "cuda":
+        processor = torch.cuda.get_device_name()
+    else:
+        brand = machine_info["cpu"].get("brand_raw", machine_info["machine"])
+        processor = f"{brand}, {torch.get_num_threads()} threads on {os.cpu_count()} cores"
+    machine_info["tcae"] = {
+        "device": DEVICE.type,
+        "processor": processor,
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "torch": str(torch.__version__),
+        "copy_gb_per_s": measuring.copy_bandwidth() / 1e9,
+    }
+
+
+@pytest.fixture
+def against_eager(benchmark: Any) -> Callable[[Case, str], None]:
+    """Measures a provider in turns with the eager composition."""
+
+    def measure(case: Case, name: str) -> None:
+        problem, _ = _posed(case)
+        try:
+            run = providers(case)[name](case, problem)
+        except Unavailable as reason:
+            pytest.skip(str(reason))
+        rival = eager(case, problem) if name != EAGER else None
+        benchmark.extra_info["provider"] = name
+        benchmark.extra_info["speed_over_eager"] = _measure(benchmark, case, run, rival)
+
+    return measure
+
+
+@pytest.fixture
+def against_fp32(benchmark: Any) -> Callable[[Case], None]:
+    """Measures our operator on some kind of data in turns with contiguous fp32."""
+
+    def measure(case: Case) -> None:
+        run, rival = (ours()(c, make_problem(c)) for c in (case, plain(case)))
+        benchmark.extra_info["provider"] = OURS
+        benchmark.extra_info["speed_over_fp32"] = _measure(benchmark, case, run, rival)
+
+    return measure
+
+
+def _measure(benchmark: Any, case: Case, run: Run, rival: Run | None) -> float | None:
+    """Checks a run, times it in turns with a rival; returns how many times faster it is."""
+    problem, truth = _posed(case)
+    benchmark.group = str(case)
+    error, relative = measuring.compare(run(), truth)
+    assert max(relative) < RELATIVE_ERROR, f"wrong by {relative} of the result and gradients"
+    if benchmark.disabled:
+        benchmark(run)
+        return None
+    run = measuring.synchronised(run)
+    rival = run if rival is None else measuring.synchronised(rival)
+    times: list[float] = []
+    rounds = measuring.rounds(run, rival)
+    benchmark.pedantic(run, setup=lambda: times.append(measuring.seconds(rival)), rounds=rounds)
+    median = benchmark.stats.stats.median
+    moved, copy = problem.bytes, measuring.copy_bandwidth()
+    extra = measuring.extra_bytes(run)
+    benchmark.extra_info |= {
+        "op": case.op,
+        "span": case.span,
+        "size": case.size,
+        "flow": case.flow,
+        "data": case.data,
+        "bytes": moved,
+        "gb_per_s": moved / median / 1e9,
+        "share_of_copy": moved / median / copy,
+        "extra_bytes": extra,
+        "extra_share_of_image": None if extra is None else extra / problem.image.nbytes,
+        "largest_error": error,
+    }
+    return statistics.median(times) / median
+
+
+@functools.lru_cache(maxsize=1)
+def _posed(case: Case) -> tuple[Problem, list[Tensor]]:
+    """A problem, and what the definition makes of its first samples."""
+    problem = make_problem(case)
+    return problem, list(ours("reference")(case, problem.first(2))())

@@ -1,0 +1,121 @@
+"""Clocks and gauges: alternating rounds, copy bandwidth, extra memory, distance from the truth."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.cases import DEVICE
+from benchmarks.providers import Run
+
+SECONDS = 0.5  # for one measurement
+ROUNDS = (7, 2000)  # fewest and most
+_COPIED = 256 * 2**20  # bytes, far more than any cache holds
+_TRIALS = 2
+
+
+def synchronised(run: Run) -> Run:
+    """The same, returning when a GPU is done."""
+    if DEVICE.type != "cuda":
+        return run
+
+    def synchronous() -> Sequence[Any]:
+        results = run()
+        torch.cuda.synchronize()
+        return results
+
+    return synchronous
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    """How long one call takes, without giving its results' memory back."""
+    start = time.perf_counter()
+    results = run()
+    stop = time.perf_counter()
+    del results
+    return stop - start
+
+
+def rounds(*runs: Run) -> int:
+    """How often all of them can be called in the time there is for a measurement."""
+    for run in runs:
+        run()
+    fewest, most = ROUNDS
+    return min(max(int(SECONDS / sum(map(seconds, runs))), fewest), most)
+
+
+@functools.cache
+def copy_bandwidth() -> float:
+    """Bytes per second that `Tensor.copy_` reads and writes, measured once."""
+    source = torch.ones(_COPIED // 4, device=DEVICE)
+    sink = torch.zeros_like(source)
+    copy = synchronised(lambda: (sink.copy_(source),))
+    copy()
+    return 2 * _COPIED / statistics.median(seconds(copy) for _ in range(9))
+
+
+def extra_bytes(run: Run) -> int | None:
+    """Most memory that was in use at once during a call, beyond its results; None if unknown.
+
+    On a GPU torch's allocator knows. On a CPU it is the growth of the process's resident memory,
+    which sees every allocator, in steps of pages; it can be read on Linux only.
+    """
+    gauge = _cuda_growth if DEVICE.type == "cuda" else _resident_growth
+    if gauge is _resident_growth and not sys.platform.startswith("linux"):
+        return None
+    run()
+    return min(gauge(run) for _ in range(_TRIALS))
+
+
+def _cuda_growth(run: Run) -> int:
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    results = run()
+    return max(torch.cuda.max_memory_allocated() - before - _size(results), 0)
+
+
+def _resident_growth(run: Run) -> int:
+    ctypes.CDLL(None).malloc_trim(0)  # or freed memory would be taken again unseen
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = _status("VmRSS")
+    results = run()
+    return max(_status("VmHWM") - before - _size(results), 0)
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def _size(results: Sequence[Any]) -> int:
+    return sum(result.nbytes for result in results)
+
+
+def compare(results: Sequence[Any], truth: Sequence[Tensor]) -> tuple[float, list[float]]:
+    """Distances of results from the true ones of the first samples.
+
+    Returns:
+        The largest absolute error of the first result, and for every result the relative error in
+        the Euclidean norm. (Derivatives jump where pixels and differences change sign: single
+        values of gradients may be anything.)
+    """
+    relative, largest = [], 0.0
+    for i, (found, true) in enumerate(zip(results, truth, strict=True)):
+        true = true.detach().double()
+        values = torch.as_tensor(found).detach()[: len(true)].double()
+        if values.shape != true.shape:  # channels last, as grids and OpenCV's images are
+            values = values.movedim(-1, 1)
+        error = values - true
+        relative.append(float(error.norm() / true.norm()))
+        if i == 0:
+            largest = float(error.abs().max())
+    return largest, relative

@@ -1,0 +1,24 @@
+"""Speed of warp_l1 and blend_warp_l1, beside what one would use instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.cases import FLOW_GRADIENTS, FORWARD, LARGE, VARIANTS, Case, cases
+from benchmarks.providers import providers
+
+SPANS = (FORWARD, FLOW_GRADIENTS)
+CASES = cases("warp_l1", SPANS) + cases("blend_warp_l1", SPANS)
+KINDS = [Case("blend_warp_l1", span, LARGE, data=kind) for span in SPANS for kind in VARIANTS]
+
+
+@pytest.mark.parametrize(
+    ("case", "provider"), [(c, p) for c in CASES for p in providers(c)], ids=str
+)
+def test_speed(against_eager, case, provider):
+    against_eager(case, provider)
+
+
+@pytest.mark.parametrize("case", KINDS, ids=str)
+def test_kinds_of_data(against_fp32, case):
+    against_fp32(case)

@@ -1,0 +1,26 @@
+"""Speed of warp and blend_warp, beside what one would use instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.cases import ALL_GRADIENTS, FLOW_GRADIENTS, FORWARD, LARGE, VARIANTS, Case, cases
+from benchmarks.providers import providers
+
+CASES = cases("warp", (FORWARD, FLOW_GRADIENTS, ALL_GRADIENTS))
+CASES += cases("blend_warp", (FORWARD, FLOW_GRADIENTS))
+KINDS = [
+    Case("warp", span, LARGE, data=kind) for span in (FORWARD, ALL_GRADIENTS) for kind in VARIANTS
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "provider"), [(c, p) for c in CASES for p in providers(c)], ids=str
+)
+def test_speed(against_eager, case, provider):
+    against_eager(case, provider)
+
+
+@pytest.mark.parametrize("case", KINDS, ids=str)
+def test_kinds_of_data(against_fp32, case):
+    against_fp32(case)
