@@ -40,28 +40,44 @@ inline Window find_window(const int32_t* left, const int32_t* right, const int32
   return {column, low, fits ? (high < low ? 0 : high - low + 1) : -1};
 }
 
-// The first elements of 16, as numbers; those that do not count are not touched.
-inline __m512 elements(const float* from, __mmask16 count) { return _mm512_maskz_loadu_ps(count, from); }
-inline __m512 elements(const uint8_t* from, __mmask16 count) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(count, from)));
+// How many of the elements of a vector count; the others are not touched.
+struct Counted {
+  __mmask16 mask;
+
+  explicit Counted(int32_t n) : mask(n >= 16 ? 0xffff : (n > 0 ? (1 << n) - 1 : 0)) {}
+  __m512 operator()(const float* from) const { return _mm512_maskz_loadu_ps(mask, from); }
+  __m128i operator()(const uint8_t* from) const { return _mm_maskz_loadu_epi8(mask, from); }
+  __m256i operator()(const Half* from) const { return _mm256_maskz_loadu_epi16(mask, from); }
+  __m256i operator()(const BFloat16* from) const { return _mm256_maskz_loadu_epi16(mask, from); }
+};
+
+// All of them. Masked loads are slow while stores are under way.
+struct All {
+  explicit All(int32_t) {}
+  __m512 operator()(const float* from) const { return _mm512_loadu_ps(from); }
+  __m128i operator()(const uint8_t* from) const { return _mm_loadu_si128((const __m128i*)from); }
+  __m256i operator()(const Half* from) const { return _mm256_loadu_si256((const __m256i*)from); }
+  __m256i operator()(const BFloat16* from) const { return _mm256_loadu_si256((const __m256i*)from); }
+};
+
+inline __m512 numbers(const float*, __m512 stored) { return stored; }
+inline __m512 numbers(const uint8_t*, __m128i stored) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(stored));
 }
-inline __m512 elements(const Half* from, __mmask16 count) {
-  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(count, from));
-}
-inline __m512 elements(const BFloat16* from, __mmask16 count) {
-  const __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(count, from));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+inline __m512 numbers(const Half*, __m256i stored) { return _mm512_cvtph_ps(stored); }
+inline __m512 numbers(const BFloat16*, __m256i stored) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(stored), 16));
 }
 
-// Elements of a row, 32 for each pixel that lies between two columns.
-template <int32_t stride>
+// A row of a window: 32 columns, `stride` elements each, of which the first `count` may be read.
+template <int32_t stride, class Load>
 struct RowOfWindow {
   __m512 part[2 * stride];
 
   template <class E>
-  RowOfWindow(const E* from, const __mmask16* counts) {
+  RowOfWindow(const E* from, int32_t count) {
 #pragma GCC unroll 8
-    for (int32_t i = 0; i < 2 * stride; ++i) part[i] = elements(from + 16 * i, counts[i]);
+    for (int32_t i = 0; i < 2 * stride; ++i) part[i] = numbers(from, Load(count - 16 * i)(from + 16 * i));
   }
 
   // The elements that an index vector names.
@@ -77,27 +93,20 @@ struct RowOfWindow {
 };
 
 // The four pixels of a group's cells as they are stored; outside the image (under zeros) zero.
-template <bool zeros, int32_t stride, class E>
-inline void read_window(const Plane<E>& plane, Window window, const int32_t* left, const int32_t* right,
-                        const int32_t* top, const int32_t* bottom, float* tl, float* tr, float* bl,
-                        float* br) {
+template <bool zeros, int32_t stride, class Load, class E>
+inline void read_window(const Plane<E>& plane, Window window, int32_t count, const int32_t* left,
+                        const int32_t* right, const int32_t* top, const int32_t* bottom, float* tl,
+                        float* tr, float* bl, float* br) {
   const __m512i origin = _mm512_set1_epi32(window.column), step = _mm512_set1_epi32(stride);
   const __m512i l = integers(left), r = integers(right), t = integers(top), b = integers(bottom);
   const __m512i index_l = _mm512_mullo_epi32(_mm512_sub_epi32(l, origin), step);
   const __m512i index_r = _mm512_mullo_epi32(_mm512_sub_epi32(r, origin), step);
   const __mmask16 counts_l = zeros ? inside(l, plane.width) : __mmask16(0xffff);
   const __mmask16 counts_r = zeros ? inside(r, plane.width) : __mmask16(0xffff);
-  const int32_t left_over = (plane.width - 1 - window.column) * stride + 1;
-  __mmask16 counts[2 * stride];
-#pragma GCC unroll 8
-  for (int32_t i = 0; i < 2 * stride; ++i) {
-    const int32_t n = left_over - 16 * i;
-    counts[i] = n >= 16 ? __mmask16(0xffff) : __mmask16(n > 0 ? (1 << n) - 1 : 0);
-  }
   __m512 at_tl = _mm512_setzero_ps(), at_tr = at_tl, at_bl = at_tl, at_br = at_tl;
   const E* from = plane.data + window.row * plane.stride_h + window.column * stride;
   for (int32_t y = window.row; y < window.row + window.rows; ++y, from += plane.stride_h) {
-    const RowOfWindow<stride> row(from, counts);
+    const RowOfWindow<stride, Load> row(from, count);
     const __m512 at_l = row.at(index_l), at_r = row.at(index_r);
     const __mmask16 is_top = _mm512_cmpeq_epi32_mask(t, _mm512_set1_epi32(y));
     const __mmask16 is_bottom = _mm512_cmpeq_epi32_mask(b, _mm512_set1_epi32(y));
@@ -110,6 +119,18 @@ inline void read_window(const Plane<E>& plane, Window window, const int32_t* lef
   _mm512_store_ps(tr, at_tr);
   _mm512_store_ps(bl, at_bl);
   _mm512_store_ps(br, at_br);
+}
+
+template <bool zeros, int32_t stride, class E>
+inline void read_window(const Plane<E>& plane, Window window, const int32_t* left, const int32_t* right,
+                        const int32_t* top, const int32_t* bottom, float* tl, float* tr, float* bl,
+                        float* br) {
+  const int32_t count = (plane.width - 1 - window.column) * stride + 1;
+  if (count >= kColumns * stride) {
+    read_window<zeros, stride, All>(plane, window, count, left, right, top, bottom, tl, tr, bl, br);
+  } else {
+    read_window<zeros, stride, Counted>(plane, window, count, left, right, top, bottom, tl, tr, bl, br);
+  }
 }
 
 TCAE_OPS_LEVEL_END
