@@ -1,0 +1,69 @@
+"""The gauges see what is put before them, a wrong baseline is refused, and the benchmarks run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def measuring(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks import measuring
+
+    return measuring
+
+
+def test_extra_memory_is_what_was_in_use_beyond_the_results(measuring):
+    size = 8 * 2**20
+
+    def run():
+        spare = torch.ones(size // 4)
+        return (spare + 1,)
+
+    extra = measuring.extra_bytes(run)
+    if extra is None:
+        pytest.skip("resident memory can be read on Linux only")
+    assert extra == pytest.approx(size, rel=0.01)
+    assert measuring.extra_bytes(lambda: (torch.ones(size // 4),)) < 0.01 * size
+
+
+def test_bytes_copied_per_second_are_counted_read_and_written(measuring, monkeypatch):
+    clock = iter(range(100))  # a call takes a second
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: float(next(clock)))
+    assert measuring.copy_bandwidth.__wrapped__() == 2 * 256 * 2**20
+
+
+def test_distance_from_the_truth(measuring):
+    truth = [torch.tensor([[[[3.0, 4.0]]]]), torch.tensor([1.0])]
+    found = [torch.tensor([[[[3.0, 4.5]]], [[[9.0, 9.0]]]]), torch.tensor([1.0])]
+    assert measuring.compare(found, truth) == (0.5, pytest.approx([0.1, 0.0]))
+    with pytest.raises(ValueError):
+        measuring.compare(found[:1], truth)
+
+
+def test_a_wrong_baseline_is_told_from_a_right_one(measuring):
+    from benchmarks.cases import ALL_GRADIENTS, Case, make_problem
+    from benchmarks.conftest import RELATIVE_ERROR
+    from benchmarks.providers import eager, ours
+
+    case = Case("blend_warp_l1", ALL_GRADIENTS, (2, 3, 64, 64))
+    problem = make_problem(case)
+    truth = ours("reference")(case, problem)()
+    _, right = measuring.compare(eager(case, problem)(), truth)
+    assert max(right) < RELATIVE_ERROR / 5
+    for flow in problem.flows:
+        flow.data = flow.data.flip(1)  # y before x
+    _, wrong = measuring.compare(eager(case, problem)(), truth)
+    assert max(wrong) > 5 * RELATIVE_ERROR
+
+
+def test_every_benchmark_of_small_images_runs():
+    command = [sys.executable, "-m", "pytest", "benchmarks", "--benchmark-disable", "-q"]
+    select = ["-k", "1x3x32x32 and not compile", "-p", "no:cacheprovider"]
+    done = subprocess.run([*command, *select], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
