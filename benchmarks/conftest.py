@@ -49,9 +49,9 @@ def against_eager(benchmark: Any) -> Callable[[Case, str], None]:
             run = providers(case)[name](case, problem)
         except Unavailable as reason:
             pytest.skip(str(reason))
-        rival = eager(case, problem) if name != EAGER else None
+        speed = _measure(benchmark, case, run, eager(case, problem))
         benchmark.extra_info["provider"] = name
-        benchmark.extra_info["speed_over_eager"] = _measure(benchmark, case, run, rival)
+        benchmark.extra_info["speed_over_eager"] = 1.0 if name == EAGER else speed
 
     return measure
 
@@ -62,13 +62,13 @@ def against_fp32(benchmark: Any) -> Callable[[Case], None]:
 
     def measure(case: Case) -> None:
         run, rival = (ours()(c, make_problem(c)) for c in (case, plain(case)))
-        benchmark.extra_info["provider"] = OURS
         benchmark.extra_info["speed_over_fp32"] = _measure(benchmark, case, run, rival)
+        benchmark.extra_info["provider"] = OURS
 
     return measure
 
 
-def _measure(benchmark: Any, case: Case, run: Run, rival: Run | None) -> float | None:
+def _measure(benchmark: Any, case: Case, run: Run, rival: Run) -> float | None:
     """Checks a run, times it in turns with a rival; returns how many times faster it is."""
     problem, truth = _posed(case)
     benchmark.group = str(case)
@@ -77,8 +77,7 @@ def _measure(benchmark: Any, case: Case, run: Run, rival: Run | None) -> float |
     if benchmark.disabled:
         benchmark(run)
         return None
-    run = measuring.synchronised(run)
-    rival = run if rival is None else measuring.synchronised(rival)
+    run, rival = measuring.synchronised(run), measuring.synchronised(rival)
     times: list[float] = []
     rounds = measuring.rounds(run, rival)
     benchmark.pedantic(run, setup=lambda: times.append(measuring.seconds(rival)), rounds=rounds)

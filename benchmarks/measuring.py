@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,13 +66,14 @@ def extra_bytes(run: Run) -> int | None:
     """Most memory that was in use at once during a call, beyond its results; None if unknown.
 
     On a GPU torch's allocator knows. On a CPU it is the growth of the process's resident memory,
-    which sees every allocator, in steps of pages; it can be read on Linux only.
+    which sees every allocator, in steps of pages; only Linux with glibc tells it.
     """
     gauge = _cuda_growth if DEVICE.type == "cuda" else _resident_growth
-    if gauge is _resident_growth and not sys.platform.startswith("linux"):
-        return None
     run()
-    return min(gauge(run) for _ in range(_TRIALS))
+    try:
+        return min(gauge(run) for _ in range(_TRIALS))
+    except (AttributeError, OSError):  # not Linux with glibc, or its /proc is closed
+        return None
 
 
 def _cuda_growth(run: Run) -> int:

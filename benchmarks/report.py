@@ -179,7 +179,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 # The plot: one line for each case, one dot for each provider, speed over eager to the right.
 
 _COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999"]
-_LEFT, _WIDTH, _LINE, _TOP = 330, 520, 18, 70
+_LEFT, _WIDTH, _LINE, _TOP = 360, 520, 18, 70
 
 
 def plot(measured: Record) -> str:
@@ -225,7 +225,8 @@ def _scale(powers: range, at: Callable[[float], float], height: int) -> list[str
         parts.append(
             f'<path d="M{x:.1f} {_TOP}V{height - 30}" stroke="{colour}" stroke-width="1"/>'
         )
-        parts.append(text(x, height - 14, f"{2.0**power:.3g}x", anchor="middle"))
+        times = f"{2**power}x" if power >= 0 else f"1/{2**-power}x"
+        parts.append(text(x, height - 14, times, anchor="middle"))
     return parts
 
 
