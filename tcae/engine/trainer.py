@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,9 @@ class Trainer:
             StopSignals() as stop,
             Logbook(self.run, self._logbook_state) as self.logbook,
             Progress(self.step, self.total_steps, self._progress_state) as self.progress,
+            contextlib.closing(self._batches()) as batches,
         ):
-            for batch, waited in self._batches():
+            for batch, waited in batches:
                 rate = self._learn(batch, waited)
                 self._fix_length()
                 last = self._is_last()
@@ -154,7 +155,7 @@ class Trainer:
 
     # One step -------------------------------------------------------------------------------------
 
-    def _batches(self) -> Iterator[tuple[dict[str, Tensor], float]]:
+    def _batches(self) -> Generator[tuple[dict[str, Tensor], float], None, None]:
         """Batches of the steps still to do, each with the seconds waited for it."""
         if self._is_last():
             return
@@ -174,15 +175,19 @@ class Trainer:
         )
         batches = iter(loader)
         self._watch = Stopwatch()
-        while True:
-            self._watch.lap()
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except ShardError as error:  # from a worker it comes with the worker's traceback
-                raise ShardError(str(error).strip().split("ShardError: ")[-1]) from None
-            yield batch, self._watch.lap()
+        try:
+            while True:
+                self._watch.lap()
+                yield next(batches), self._watch.lap()
+        except StopIteration:
+            return
+        except ShardError as error:  # from a worker it comes with the worker's traceback
+            raise ShardError(str(error).strip().split("ShardError: ")[-1]) from None
+        finally:
+            if workers:
+                # Now, not when the garbage is collected: at the end of the program Python would
+                # ask the workers to stop by the very signal that they ignore.
+                batches._shutdown_workers()  # type: ignore[attr-defined]
 
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
         """One optimiser step; returns its learning rate."""
@@ -360,14 +365,16 @@ class Trainer:
 
 @contextlib.contextmanager
 def _worker_deaths_named() -> Iterator[None]:
-    """Torch raises a RuntimeError, at any moment, when a data worker is killed."""
+    """A data worker that was killed shows at any moment, as one of several errors."""
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
-        hint = "--resume auto goes on from the last checkpoint"
-        raise ChildProcessError(f"{str(error).splitlines()[0]}; {hint}") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ChildProcessError(
+            f"a data worker died ({reason}); --resume auto goes on from the last checkpoint"
+        ) from None
 
 
 def _deterministic(device: torch.device) -> torch.device:

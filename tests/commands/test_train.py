@@ -160,7 +160,7 @@ def test_a_killed_worker_is_one_line_and_the_run_goes_on(argv: list[str], tmp_pa
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert errors.count("\n") == 1
-    assert "DataLoader worker" in errors
+    assert "a data worker died (" in errors
     assert "--resume auto goes on" in errors
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -297,3 +298,30 @@ def test_data_that_cannot_be_read_at_all_is_one_line(
     with pytest.raises(ShardError, match=r"^no readable pair in .*cartoons\.bin") as caught:
         trainer.fit()
     assert "\n" not in str(caught.value)
+    assert active_children() == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_no_worker_outlives_an_error(tiny: TrainConfig, error: type[BaseException]) -> None:
+    class Breaks(Trainer):
+        def _learn(self, batch: dict[str, torch.Tensor], waited: float) -> float:
+            raise error
+
+    trainer = trainer_of(tiny, kind=Breaks, workers=2)
+    with pytest.raises(error) as held:  # the traceback would keep the workers' owner alive
+        trainer.fit()
+    assert active_children() == []
+    assert held.type is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("DataLoader worker (pid 1) is killed"), ConnectionResetError(), EOFError()],
+)
+def test_every_sign_of_a_dead_worker_is_understood(tiny: TrainConfig, error: Exception) -> None:
+    class Breaks(Trainer):
+        def _learn(self, batch: dict[str, torch.Tensor], waited: float) -> float:
+            raise error
+
+    with pytest.raises(ChildProcessError, match=r"a data worker died \(.+\); --resume auto"):
+        trainer_of(tiny, kind=Breaks).fit()
