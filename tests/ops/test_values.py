@@ -156,3 +156,24 @@ def test_many_key_points_each_move_what_is_near_them(backend):
             torch.testing.assert_close(
                 warped[..., near[0], near[1]], image[..., moved[0], moved[1]]
             )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_halves_are_rounded_as_torch_rounds_them(backend, dtype):
+    """Computed in fp32 and rounded once: values and gradients of every size, subnormal to inf."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, 1, 64, 300)
+    low, high = (-24, 16) if dtype == torch.float16 else (-130, 120)
+    exponents = low + (high - low) * torch.rand(2, *shape, generator=generator)
+    image, upstream = (torch.randn(2, *shape, generator=generator) * exponents.exp2()).to(dtype)
+    flow = torch.rand(1, 2, *shape[2:], generator=generator).to(dtype)
+    results = []
+    for kind in (dtype, torch.float32):
+        inputs = [t.to(kind).requires_grad_() for t in (image, flow)]
+        warped = tcae_ops.warp(*inputs, backend=backend)
+        gradients = torch.autograd.grad(warped, inputs, upstream.to(kind))
+        results.append([t.to(dtype) for t in (warped, *gradients)])
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a.isnan(), b.isnan())
+        assert torch.equal(a[~a.isnan()].view(torch.int16), b[~b.isnan()].view(torch.int16))
+    assert results[0][2].isinf().any()
