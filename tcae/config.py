@@ -19,8 +19,8 @@ import torch
 import tyro
 import yaml
 
+from tcae.data.durable import write_durably
 from tcae.data.pairs import PairsConfig
-from tcae.data.shard_files import write_durably
 from tcae.engine import command
 from tcae.engine.checkpoints import CheckpointsConfig
 from tcae.engine.fields import differences, from_plain, to_plain

@@ -14,8 +14,8 @@ import numpy as np
 
 from tcae.config import TrainConfig, describe, starting_point, versions, with_steps
 from tcae.data.cartoon import make_cartoons
+from tcae.data.durable import write_durably
 from tcae.data.labels import read_labels
-from tcae.data.shard_files import write_durably
 from tcae.data.shards import PackedDataset
 from tcae.data.splits import split_of
 from tcae.engine import command

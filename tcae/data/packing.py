@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tcae.data.crops import CropConfig, Landmarks
+from tcae.data.durable import write_durably
 from tcae.data.pack_worker import Message, OutputError, VideoRow, work
-from tcae.data.shard_files import PackInfo, ShardError, index_files, read_index, write_durably
+from tcae.data.shard_files import PackInfo, ShardError, index_files, read_index
 from tcae.data.sources import Source
 
 log = logging.getLogger(__name__)

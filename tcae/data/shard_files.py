@@ -12,7 +12,6 @@ nothing that is read can execute code.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import struct
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.align import AlignmentTemplate
+from tcae.data.durable import write_durably
 from tcae.data.pictures import JPEG_QUALITY, encode_jpeg
 
 FORMAT, VERSION = "tcae-packed-faces", 1
@@ -121,35 +121,6 @@ class PackInfo:
         except (KeyError, ValueError) as error:
             raise ShardError(f"{path}: {error}") from error
         return PackInfo(size, template, settings)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, atomically: after a crash it is the old file or the new one.
-
-    Raises:
-        OSError: The disk is full, say; it names `path`, which is as it was.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 class ShardWriter:

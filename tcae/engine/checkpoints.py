@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tcae.data.shard_files import write_durably
+from tcae.data.durable import write_durably
 
 log = logging.getLogger(__name__)
 

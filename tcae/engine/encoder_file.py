@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from tcae.data.shard_files import write_durably
+from tcae.data.durable import write_durably
 from tcae.engine.fields import from_plain, to_plain
 from tcae.models.twin_cycle import Embeddings, ModelConfig, TwinCycle
 

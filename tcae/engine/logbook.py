@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
-from tcae.data.shard_files import write_durably
+from tcae.data.durable import write_durably
 
 log = logging.getLogger(__name__)
 

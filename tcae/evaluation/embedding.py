@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from tcae.data.align import AlignmentTemplate
+from tcae.data.durable import write_durably
 from tcae.data.pictures import centre
-from tcae.data.shard_files import ShardError, write_durably
+from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.models.twin_cycle import Embeddings
 

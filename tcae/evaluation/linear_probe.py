@@ -21,7 +21,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from tcae.data.shard_files import write_durably
+from tcae.data.durable import write_durably
 from tcae.evaluation.metrics import Array
 
 _FORMAT = "tcae.probe/1"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tcae.data.shard_files import write_durably
+from tcae.data.durable import write_durably
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.linear_probe import save_probe
 from tcae.evaluation.protocol import ProbeResults
