@@ -27,7 +27,7 @@ from tcae.engine.fields import differences, from_plain, to_plain
 from tcae.engine.logbook import LogbookConfig
 from tcae.engine.optimizer import OPTIMIZER_PRESETS, OptimizerConfig
 from tcae.engine.validation import VALIDATION_PRESETS, ValidationConfig
-from tcae.models.twin_cycle import MODEL_PRESETS, ModelConfig
+from tcae.models.twin_cycle import MODEL_PRESETS, ModelConfig, check_image_size
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
 from tcae.objectives.twin_cycle import OBJECTIVE_PRESETS, ObjectiveConfig
 
@@ -126,7 +126,8 @@ class TrainConfig:
     logbook: Annotated[LogbookConfig, _Group] = field(default_factory=LogbookConfig)
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "batch_size", "steps", "minutes"):
+        check_image_size(self.image_size)
+        for name in ("batch_size", "steps", "minutes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value}, it must be above 0")

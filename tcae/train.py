@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -53,11 +54,21 @@ def train(config: TrainConfig) -> int:
         say(f"stopped after step {trainer.step}; go on with --out {run} --resume auto")
         return 128 + signal
     say(f"encoder: {trainer.export_encoder()}")
-    summary = trainer.summary()
-    _write_summary(run, summary)
-    if (dataset.path / "labels.csv").exists() and config.pairs.split == "identity":
-        _write_summary(run, summary | probe_unseen(trainer))
-    return _status(trainer)
+    _write_summary(run, trainer.summary())
+    probed = _probed(trainer)
+    return _status(trainer) if probed else command.SOME_FAILED
+
+
+def _probed(trainer: Trainer) -> bool:
+    """Probe where there are labels; False, after one line, if they cannot be used."""
+    labelled = (trainer.dataset.path / "labels.csv").exists()
+    if labelled and trainer.config.pairs.split == "identity":
+        try:
+            _write_summary(trainer.run, trainer.summary() | probe_unseen(trainer))
+        except ValueError as error:  # the encoder is trained and written whatever the labels are
+            log.warning("action units not probed: %s", error)
+            return False
+    return True
 
 
 def built_in_data(beside: Path, image_size: int) -> Path:
@@ -93,7 +104,8 @@ def probe_unseen(trainer: Trainer) -> dict[str, float]:
     (trainer.run / PROBE).mkdir(exist_ok=True)
     write_results(trainer.run / PROBE, results, dataset)
     say(text_table(results))
-    return {"au_f1": results.scores.f1_mean, "au_auc": results.scores.auc_mean}
+    figures = {"au_f1": results.scores.f1_mean, "au_auc": results.scores.auc_mean}
+    return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
 def _write_summary(run: Path, summary: Mapping[str, float]) -> None:

@@ -105,8 +105,7 @@ class TwinCycle(nn.Module):
 
     def __init__(self, config: ModelConfig, image_size: int) -> None:
         super().__init__()
-        if image_size < 32 or image_size & (image_size - 1):
-            raise ValueError(f"image_size is {image_size}, it must be a power of two from 32")
+        check_image_size(image_size)
         self.config = config
         self.image_size = image_size
         size = (image_size, config.base_filters, config.embedding_size, config.conv_bias)
@@ -136,6 +135,16 @@ class TwinCycle(nn.Module):
     def pose_motion(self, source: Tensor, target: Tensor) -> Motion:
         """T^p: the motion that gives the source the target's pose, from pose embeddings (N, D)."""
         return _motion(self.pose_decoder(source, target))
+
+
+def check_image_size(image_size: int) -> None:
+    """Refuse a size that halves do not lead to a single position.
+
+    Raises:
+        ValueError: if it is not a power of two from 32.
+    """
+    if image_size < 32 or image_size & (image_size - 1):
+        raise ValueError(f"image_size is {image_size}, it must be a power of two from 32")
 
 
 def unit_range(images: Tensor) -> Tensor:

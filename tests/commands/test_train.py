@@ -236,6 +236,19 @@ def test_labelled_data_is_probed_on_people_not_trained_on(
     assert "probing 48 labelled frames of people not trained on" in capsys.readouterr().out
 
 
+def test_labels_that_cannot_be_used_do_not_cost_the_run(
+    argv: list[str], cartoons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled = tmp_path / "labelled"
+    shutil.copytree(cartoons, labelled)
+    lines = (cartoons.parent / "labels.csv").read_text().splitlines()
+    (labelled / "labels.csv").write_text("\n".join(lines[:5]))  # one person
+    assert train.main([*argv, "--data", str(labelled)]) == 1
+    assert "action units not probed: " in capsys.readouterr().err
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 6
+    load_encoder(tmp_path / "run")
+
+
 def test_it_refuses_to_overwrite(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert train.main(argv) == 0
     capsys.readouterr()
