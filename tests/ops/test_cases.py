@@ -56,7 +56,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", IMAGES)
+@pytest.mark.parametrize("dtype", IMAGES, ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients(backend, problem, lay_out, agree, name, dtype, layout):
     case = CASES[name]
