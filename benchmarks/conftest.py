@@ -28,8 +28,9 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     if DEVICE.type == "cuda":
         processor = torch.cuda.get_device_name()
     else:
-        brand = machine_info["cpu"].get("brand_raw", machine_info["machine"])
-        processor = f"{brand}, {torch.get_num_threads()} threads on {os.cpu_count()} cores"
+        cpu = machine_info["cpu"]
+        model = f"{cpu.get('brand_raw', machine_info['machine'])} (family {cpu.get('family', '?')})"
+        processor = f"{model}, {torch.get_num_threads()} threads on {os.cpu_count()} cores"
     machine_info["tcae"] = {
         "device": DEVICE.type,
         "processor": processor,
