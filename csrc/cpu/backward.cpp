@@ -1,4 +1,4 @@
-// Backward pass: gradients of flows, logits and target pixel by pixel, then that of the image.
+// Backward pass: gradients of flows, logits and target pixel by pixel, and that of the image.
 #include "backward.h"
 
 #include "scatter.h"
@@ -13,20 +13,46 @@ bool any(const View* views, int64_t count) {
   return false;
 }
 
-// Flows, logits and target: each output pixel has gradients of its own.
+// What one pass over the pixels computes: the gradients that each pixel has for itself (flows, logits,
+// target), the image's in a band, or both.
 template <class T>
-class PixelGradients {
+class PieceGradients {
  public:
-  PixelGradients(const Sampling& s, const Gradients& g)
+  PieceGradients(const Sampling& s, const Gradients& g, bool pixels)
       : s_(s), g_(g), field_(s), upstream_(s, g),
-        moves_(any(g.flows, s.count) || any(g.logits, s.count)), sampler_(s) {}
+        moves_(pixels && (any(g.flows, s.count) || any(g.logits, s.count))),
+        by_target_is_wanted_(pixels && g.target.exists()), sampler_(s) {}
 
-  void piece(Piece p) {
+  // `band` may be null.
+  void piece(Piece p, const Band<T>* band) {
     field_.forward(p, at_);
     find_cells(s_.padding, at_, p.count, int32_t(s_.image.w), int32_t(s_.image.h), cells_);
     for (int32_t i = 0; i < p.count; ++i) at_.x[i] = at_.y[i] = 0;
-    for (int64_t c = 0; c < s_.image.c; ++c) channel(p, c);
+    if (band != nullptr) scatter_.aim(*band, s_.padding, cells_, int32_t(s_.image.w), p.count);
+    for (int64_t c = 0; c < s_.image.c; ++c) {
+      Lane<T>& by_warped = by_warped_[c % kTogether];
+      channel(p, c, by_warped);
+      const bool last = c % kTogether == kTogether - 1 || c == s_.image.c - 1;
+      if (band != nullptr && last) scatter_.add(c - c % kTogether, c % kTogether + 1, by_warped_);
+    }
+    if (moves_) positions(p);
+  }
+
+ private:
+  void channel(Piece p, int64_t c, Lane<T>& by_warped) {
+    if (moves_ || upstream_.needs_samples()) sampler_.read(p, c, cells_);
+    if (upstream_.needs_samples()) sampler_.values(p, cells_, samples_);
+    upstream_.load(p, c, samples_, by_warped, by_target_);
+    if (by_target_is_wanted_) store(by_target_, g_.target, c, p);
     if (!moves_) return;
+    sampler_.slopes(p, cells_, dx_, dy_);
+    for (int32_t i = 0; i < p.count; ++i) {
+      at_.x[i] += by_warped[i] * dx_[i];
+      at_.y[i] += by_warped[i] * dy_[i];
+    }
+  }
+
+  void positions(Piece p) {
     for (int32_t i = 0; i < p.count; ++i) {
       at_.x[i] = cells_.slope_x[i] == 0 ? T(0) : at_.x[i] * cells_.slope_x[i];
       at_.y[i] = cells_.slope_y[i] == 0 ? T(0) : at_.y[i] * cells_.slope_y[i];
@@ -34,67 +60,16 @@ class PixelGradients {
     field_.backward(p, at_, g_);
   }
 
- private:
-  void channel(Piece p, int64_t c) {
-    sampler_.read(p, c, cells_);
-    if (upstream_.needs_samples()) sampler_.values(p, cells_, samples_);
-    if (moves_) sampler_.slopes(p, cells_, dx_, dy_);
-    upstream_.load(p, c, samples_, by_warped_, by_target_);
-    if (g_.target.exists()) store(by_target_, g_.target, c, p);
-    if (!moves_) return;
-    for (int32_t i = 0; i < p.count; ++i) {
-      at_.x[i] += by_warped_[i] * dx_[i];
-      at_.y[i] += by_warped_[i] * dy_[i];
-    }
-  }
-
   const Sampling& s_;
   const Gradients& g_;
   Field<T> field_;
   const Upstream<T> upstream_;
-  const bool moves_;
+  const bool moves_, by_target_is_wanted_;
   Positions<T> at_;  // the positions, then the gradients by them
   Cells<T> cells_;
   Sampler<T> sampler_;
-  Lane<T> samples_, dx_, dy_, by_warped_, by_target_;
-};
-
-template <class T>
-class ImageGradient {
- public:
-  ImageGradient(const Sampling& s, const Gradients& g)
-      : s_(s), g_(g), field_(s), upstream_(s, g), sampler_(s) {}
-
-  void rows(const Blocks& blocks, int64_t n, int64_t begin, int64_t end, const Band<T>& band) {
-    blocks.pieces_of_rows(n, begin, end, [&](Piece p) { piece(p, band); });
-  }
-
- private:
-  void piece(Piece p, const Band<T>& band) {
-    field_.forward(p, at_);
-    find_cells(s_.padding, at_, p.count, int32_t(s_.image.w), int32_t(s_.image.h), cells_);
-    for (int64_t c = 0; c < s_.image.c; ++c) {
-      if (upstream_.needs_samples()) {
-        sampler_.read(p, c, cells_);
-        sampler_.values(p, cells_, samples_);
-      }
-      upstream_.load(p, c, samples_, by_warped_, by_target_);
-      if (s_.padding == Padding::zeros) {
-        scatter<true>(band, c, int32_t(s_.image.w), cells_, p.count, by_warped_);
-      } else {
-        scatter<false>(band, c, int32_t(s_.image.w), cells_, p.count, by_warped_);
-      }
-    }
-  }
-
-  const Sampling& s_;
-  const Gradients& g_;
-  Field<T> field_;
-  const Upstream<T> upstream_;
-  Positions<T> at_;
-  Cells<T> cells_;
-  Sampler<T> sampler_;
-  Lane<T> samples_, by_warped_, by_target_;
+  Scatter<T> scatter_;
+  Lane<T> samples_, dx_, dy_, by_target_, by_warped_[kTogether];
 };
 
 // Bands in the gradient itself where it is of the working type, else in scratch memory.
@@ -153,22 +128,21 @@ class Bands {
 };
 
 template <class T>
-void run_image(const Sampling& s, const Gradients& g, const Threads& threads) {
-  if (s.image.n == 0) return;
-  const Blocks blocks(s.image);
-  const Bands<T> bands(g, threads.count);
+void run_image(const Sampling& s, const Gradients& g, const Blocks& blocks, const Bands<T>& bands,
+               bool pixels, const Threads& threads) {
   Reach reach(s.image.n, s.image.h);
   if (bands.per_image() > 1) reach.measure<T>(s, blocks, threads);
-  const int64_t pixels = s.image.h * s.image.w / bands.per_image();
-  threads(bands.count(), grain(pixels), [&](int64_t first, int64_t last) {
-    ImageGradient<T> gradient(s, g);
+  const int64_t size = s.image.h * s.image.w / bands.per_image();
+  threads(bands.count(), grain(size), [&](int64_t first, int64_t last) {
+    PieceGradients<T> gradients(s, g, pixels);
     Scratch<T> scratch(bands.scratch());
     for (int64_t item = first; item < last; ++item) {
       const int64_t n = bands.image(item);
       const Band<T> band = bands.open(item, scratch.data());
       for (int64_t group = 0; group < reach.groups(); ++group) {
         if (bands.per_image() > 1 && !reach.touches(n, group, band.begin, band.end)) continue;
-        gradient.rows(blocks, n, reach.begin(group), reach.end(group), band);
+        blocks.pieces_of_rows(n, reach.begin(group), reach.end(group),
+                              [&](Piece p) { gradients.piece(p, &band); });
       }
       bands.close(item, band);
     }
@@ -176,17 +150,25 @@ void run_image(const Sampling& s, const Gradients& g, const Threads& threads) {
 }
 
 template <class T>
+void run_pixels(const Sampling& s, const Gradients& g, const Blocks& blocks, const Threads& threads) {
+  threads(blocks.count(), grain(blocks.rows * blocks.w), [&](int64_t begin, int64_t end) {
+    PieceGradients<T> gradients(s, g, true);
+    for (int64_t block = begin; block < end; ++block) {
+      blocks.pieces(block, [&](Piece p) { gradients.piece(p, nullptr); });
+    }
+  });
+}
+
+template <class T>
 void run(const Sampling& s, const Gradients& g, const Threads& threads) {
-  if (any(g.flows, s.count) || any(g.logits, s.count) || g.target.exists()) {
-    const Blocks blocks(s.image);
-    threads(blocks.count(), grain(blocks.rows * blocks.w), [&](int64_t begin, int64_t end) {
-      PixelGradients<T> gradients(s, g);
-      for (int64_t block = begin; block < end; ++block) {
-        blocks.pieces(block, [&](Piece p) { gradients.piece(p); });
-      }
-    });
-  }
-  if (g.image.exists()) run_image<T>(s, g, threads);
+  const Blocks blocks(s.image);
+  const bool pixels = any(g.flows, s.count) || any(g.logits, s.count) || g.target.exists();
+  if (!g.image.exists()) return run_pixels<T>(s, g, blocks, threads);
+  const Bands<T> bands(g, threads.count);
+  // Who owns a whole image sees each pixel once, and can do both at a time.
+  const bool together = bands.per_image() == 1;
+  if (pixels && !together) run_pixels<T>(s, g, blocks, threads);
+  run_image<T>(s, g, blocks, bands, pixels && together, threads);
 }
 
 }  // namespace

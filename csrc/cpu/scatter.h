@@ -18,24 +18,101 @@ struct Band {
   int32_t begin, end;
 };
 
-template <bool zeros, class T>
-inline void scatter(const Band<T>& band, int64_t channel, int32_t width, const Cells<T>& cells,
-                    int32_t count, const Lane<T>& g) {
-  T* const plane = band.data + channel * band.stride_c;
-  const auto add = [&](int32_t row, int32_t column, T value) {
-    if (row < band.begin || row >= band.end) return;
-    if (zeros && uint32_t(column) >= uint32_t(width)) return;
-    plane[(row - band.begin) * band.stride_h + column * band.stride_w] += value;
-  };
-  for (int32_t i = 0; i < count; ++i) {
-    if (cells.fx[i] != cells.fx[i]) continue;
-    const Four<T> weights = bilinear_weights(cells.fx[i], cells.fy[i]);
-    add(cells.top[i], cells.left[i], weights.tl * g[i]);
-    add(cells.top[i], cells.right[i], weights.tr * g[i]);
-    add(cells.bottom[i], cells.left[i], weights.bl * g[i]);
-    add(cells.bottom[i], cells.right[i], weights.br * g[i]);
+// Channels that are added together: sums into neighbouring pixels wait for one another, those of
+// different channels do not.
+constexpr int64_t kTogether = 4;
+
+// Where the pixels of a piece go, and with what weights.
+template <class T>
+class Scatter {
+ public:
+  void aim(const Band<T>& band, Padding padding, const Cells<T>& cells, int32_t width, int32_t count) {
+    band_ = &band;
+    count_ = 0;
+    checked_ = padding == Padding::zeros;
+    for (int32_t i = 0; i < count; ++i) {
+      const Four<T> weights = bilinear_weights(cells.fx[i], cells.fy[i]);
+      weight_.tl[i] = weights.tl;
+      weight_.tr[i] = weights.tr;
+      weight_.bl[i] = weights.bl;
+      weight_.br[i] = weights.br;
+    }
+    const auto offset = [&](int32_t row, int32_t column) {
+      return int32_t((row - band.begin) * band.stride_h + column * band.stride_w);
+    };
+    int32_t outside = 0;
+    for (int32_t i = 0; i < count; ++i) {
+      to_.tl[i] = offset(cells.top[i], cells.left[i]);
+      to_.tr[i] = offset(cells.top[i], cells.right[i]);
+      to_.bl[i] = offset(cells.bottom[i], cells.left[i]);
+      to_.br[i] = offset(cells.bottom[i], cells.right[i]);
+      outside |= (cells.top[i] < band.begin) | (cells.top[i] >= band.end) |
+                 (cells.bottom[i] < band.begin) | (cells.bottom[i] >= band.end) |
+                 (cells.fx[i] != cells.fx[i]);
+    }
+    checked_ = checked_ || outside != 0;
+    if (checked_) check(band, cells, width, count);
+    count_ = count;
   }
-}
+
+  // Adds `channels` channels from `first` on.
+  void add(int64_t first, int64_t channels, const Lane<T>* g) const {
+    T* const plane = band_->data + first * band_->stride_c;
+    switch (channels) {
+      case 1: return add<1>(plane, g);
+      case 2: return add<2>(plane, g);
+      case 3: return add<3>(plane, g);
+      default: return add<kTogether>(plane, g);
+    }
+  }
+
+ private:
+  static constexpr int32_t kNowhere = -1;
+
+  // Takes out what is not in the band or not in the image, and NaN positions.
+  void check(const Band<T>& band, const Cells<T>& cells, int32_t width, int32_t count) {
+    const auto keep = [&](int32_t i, int32_t row, int32_t column) {
+      return row >= band.begin && row < band.end && uint32_t(column) < uint32_t(width) &&
+             cells.fx[i] == cells.fx[i];
+    };
+    for (int32_t i = 0; i < count; ++i) {
+      to_.tl[i] = keep(i, cells.top[i], cells.left[i]) ? to_.tl[i] : kNowhere;
+      to_.tr[i] = keep(i, cells.top[i], cells.right[i]) ? to_.tr[i] : kNowhere;
+      to_.bl[i] = keep(i, cells.bottom[i], cells.left[i]) ? to_.bl[i] : kNowhere;
+      to_.br[i] = keep(i, cells.bottom[i], cells.right[i]) ? to_.br[i] : kNowhere;
+    }
+  }
+
+  template <int64_t channels>
+  void add(T* plane, const Lane<T>* g) const {
+    if (checked_) {
+      add<channels, true>(plane, g);
+    } else {
+      add<channels, false>(plane, g);
+    }
+  }
+
+  template <int64_t channels, bool checked>
+  void add(T* plane, const Lane<T>* g) const {
+    const int64_t stride = band_->stride_c;
+    const auto put = [&](int32_t to, T weight, int32_t i) {
+      if (checked && to == kNowhere) return;
+      for (int64_t c = 0; c < channels; ++c) plane[c * stride + to] += weight * g[c][i];
+    };
+    for (int32_t i = 0; i < count_; ++i) {
+      put(to_.tl[i], weight_.tl[i], i);
+      put(to_.tr[i], weight_.tr[i], i);
+      put(to_.bl[i], weight_.bl[i], i);
+      put(to_.br[i], weight_.br[i], i);
+    }
+  }
+
+  const Band<T>* band_ = nullptr;
+  bool checked_ = false;
+  int32_t count_ = 0;
+  Taps<int32_t> to_;
+  Taps<T> weight_;
+};
 
 // For groups of rows of the output, the rows of the image that they are sampled from.
 class Reach {
