@@ -120,9 +120,13 @@ def load_encoder(run_or_file: Path | str, device: torch.device | str = "cpu") ->
         ValueError: The file is damaged, foreign or does not fit; file and field are named.
 
     Example:
-        >>> encoder = load_encoder("runs/default-1")
-        >>> encoder.embed(faces).au.shape
-        torch.Size([10, 128])
+        >>> from tcae.data.align import DEFAULT_TEMPLATE
+        >>> config = ModelConfig()
+        >>> template = DEFAULT_TEMPLATE.to_dict()
+        >>> save_encoder(Path("mine.safetensors"), TwinCycle(config, 64), config, 64, template)
+        >>> encoder = load_encoder("mine.safetensors")
+        >>> tuple(encoder.embed(torch.rand(10, 3, 64, 64)).au.shape) == (10, encoder.embedding_size)
+        True
     """
     path = encoder_path(run_or_file)
     description, weights = _read(path)

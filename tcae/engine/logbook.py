@@ -44,7 +44,7 @@ class Logbook:
             Later lines are cut off, and TensorBoard hides its later points.
 
     Example:
-        >>> with Logbook(Path("runs/one")) as logbook:
+        >>> with Logbook(Path(".")) as logbook:
         ...     logbook.write("train", 100, {"loss": 0.5})
     """
 

@@ -12,7 +12,9 @@ class StopSignals:
     Example:
         >>> with StopSignals() as stop:
         ...     while not stop.received:
-        ...         work()
+        ...         signal.raise_signal(signal.SIGTERM)  # some work, and then this comes
+        >>> stop.received == signal.SIGTERM
+        True
     """
 
     _WATCHED = (signal.SIGINT, signal.SIGTERM)

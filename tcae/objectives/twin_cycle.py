@@ -122,9 +122,13 @@ class TwinCycleObjective(nn.Module):
     `emb_rec_phi` and `emb_rec_psi`.
 
     Example:
+        >>> from tcae.models.twin_cycle import ModelConfig
         >>> objective = TwinCycleObjective(TwinCycle(ModelConfig(), 64), ObjectiveConfig())
-        >>> terms = objective(source, target, step)
-        >>> loss = curriculum.loss(terms, objective.weights(step))
+        >>> source, target = torch.rand(2, 4, 3, 64, 64)
+        >>> terms = objective(source, target, 100)
+        >>> terms["rec"].shape
+        torch.Size([4])
+        >>> loss = objective.total(terms, 100).mean()
     """
 
     def __init__(self, model: TwinCycle, config: ObjectiveConfig) -> None:
