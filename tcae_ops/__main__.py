@@ -30,6 +30,8 @@ def _library(it: library.Library) -> list[str]:
     lines.append(f"  compiled against torch {it.build.get('torch')}, for torch >= 2.10")
     if it.device == "cuda":
         lines.append(f"  architectures: {it.build.get('cuda', {}).get('architectures')}")
+    elif it.problem is None:
+        lines.append(f"  instruction set: {torch.ops.tcae_ops.simd_level()}")
     lines.append(f"  {'loaded' if it.problem is None else 'not loaded: ' + it.problem}")
     return lines
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,33 @@ def run_cuda(
     if target or differentiate or len(flows) > MOST_FLOWS_CUDA:
         return reference.run(image, flows, logits, target, units, padding, return_warped)
     return run(image, flows, logits, target, units, padding, return_warped)
+
+
+SIMD_LEVELS = ("avx512", "avx2", "portable")
+
+
+@contextmanager
+def simd_level(name: str) -> Iterator[None]:
+    """Runs the CPU kernels compiled for one instruction set while the block lasts.
+
+    The environment variable ``TCAE_OPS_SIMD`` does the same for a whole process.
+
+    Args:
+        name: "avx512", "avx2" or "portable".
+
+    Raises:
+        ValueError: There are no kernels of this name, or this machine cannot run them.
+    """
+    before = torch.ops.tcae_ops.simd_level()
+    if not torch.ops.tcae_ops.use_simd_level(name):
+        raise ValueError(
+            f"simd_level is {name!r}, but must be one of {', '.join(SIMD_LEVELS)} "
+            "that this machine can run"
+        )
+    try:
+        yield
+    finally:
+        torch.ops.tcae_ops.use_simd_level(before)
 
 
 MOST_FLOWS_CUDA = 16

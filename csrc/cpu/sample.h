@@ -37,16 +37,31 @@ inline void read_one_by_one(const Plane<E>& plane, const Cells<T>& cells, int32_
   }
 }
 
+// A group that fits no window.
+template <bool zeros, class E>
+inline void read_group(const Plane<E>& plane, const Cells<float>& cells, int32_t i, Taps<float>& taps) {
+  read_one_by_one<zeros>(plane, cells, i, i + kGroup, taps);
+}
+
+template <bool zeros>
+inline void read_group(const Plane<float>& plane, const Cells<float>& cells, int32_t i, Taps<float>& taps) {
+  if constexpr (!kGathers) return read_one_by_one<zeros>(plane, cells, i, i + kGroup, taps);
+  for (int32_t j = i; j < i + kGroup; j += kLanes) {
+    read_far<zeros>(plane, &cells.left[j], &cells.right[j], &cells.top[j], &cells.bottom[j], &taps.tl[j],
+                    &taps.tr[j], &taps.bl[j], &taps.br[j]);
+  }
+}
+
 template <bool zeros, int32_t stride, class E>
 inline void read_windows(const Plane<E>& plane, const Cells<float>& cells, int32_t count, Taps<float>& taps) {
   for (int32_t i = 0; i < count; i += kGroup) {
     const Window window = cells.windows[i / kGroup];
     if (window.rows < 0) {
-      read_one_by_one<zeros>(plane, cells, i, i + kGroup, taps);
+      read_group<zeros>(plane, cells, i, taps);
       continue;
     }
     for (int32_t j = i; j < i + kGroup; j += kLanes) {
-      read_window<zeros, stride>(plane, window, &cells.left[j], &cells.right[j], &cells.top[j],
+      read_window<zeros, stride>(plane, window, (j - i) / kLanes, &cells.left[j], &cells.right[j], &cells.top[j],
                                  &cells.bottom[j], &taps.tl[j], &taps.tr[j], &taps.bl[j], &taps.br[j]);
     }
   }
@@ -55,10 +70,12 @@ inline void read_windows(const Plane<E>& plane, const Cells<float>& cells, int32
 template <bool zeros, class E, class T>
 inline void read(const Plane<E>& plane, const Cells<T>& cells, int32_t count, Taps<T>& taps) {
   if constexpr (kWindows && sizeof(T) == 4 && sizeof(E) <= 4) {
-    switch (plane.stride_w) {
-      case 1: return read_windows<zeros, 1>(plane, cells, count, taps);
-      case 3: return read_windows<zeros, 3>(plane, cells, count, taps);
-      case 4: return read_windows<zeros, 4>(plane, cells, count, taps);
+    if (plane.stride_w == 1) return read_windows<zeros, 1>(plane, cells, count, taps);
+    if constexpr (kAlternating) {  // alternating in memory
+      switch (plane.stride_w) {
+        case 3: return read_windows<zeros, 3>(plane, cells, count, taps);
+        case 4: return read_windows<zeros, 4>(plane, cells, count, taps);
+      }
     }
   }
   read_one_by_one<zeros>(plane, cells, 0, count, taps);

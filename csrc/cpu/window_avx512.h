@@ -6,6 +6,8 @@
 TCAE_OPS_LEVEL_BEGIN
 
 constexpr bool kWindows = true;
+constexpr bool kAlternating = true;  // windows of channels-last images
+constexpr bool kGathers = true;
 constexpr int32_t kLanes = 16;
 constexpr int32_t kColumns = 32;
 constexpr int32_t kMostRows = 8;  // beyond, single reads are faster
@@ -94,7 +96,7 @@ struct RowOfWindow {
 
 // The four pixels of a group's cells as they are stored; outside the image (under zeros) zero.
 template <bool zeros, int32_t stride, class Load, class E>
-inline void read_window(const Plane<E>& plane, Window window, int32_t count, const int32_t* left,
+inline void read_counted(const Plane<E>& plane, Window window, int32_t count, const int32_t* left,
                         const int32_t* right, const int32_t* top, const int32_t* bottom, float* tl,
                         float* tr, float* bl, float* br) {
   const __m512i origin = _mm512_set1_epi32(window.column), step = _mm512_set1_epi32(stride);
@@ -122,15 +124,33 @@ inline void read_window(const Plane<E>& plane, Window window, int32_t count, con
 }
 
 template <bool zeros, int32_t stride, class E>
-inline void read_window(const Plane<E>& plane, Window window, const int32_t* left, const int32_t* right,
-                        const int32_t* top, const int32_t* bottom, float* tl, float* tr, float* bl,
-                        float* br) {
+inline void read_window(const Plane<E>& plane, Window window, int32_t, const int32_t* left,
+                        const int32_t* right, const int32_t* top, const int32_t* bottom, float* tl,
+                        float* tr, float* bl, float* br) {
   const int32_t count = (plane.width - 1 - window.column) * stride + 1;
   if (count >= kColumns * stride) {
-    read_window<zeros, stride, All>(plane, window, count, left, right, top, bottom, tl, tr, bl, br);
+    read_counted<zeros, stride, All>(plane, window, count, left, right, top, bottom, tl, tr, bl, br);
   } else {
-    read_window<zeros, stride, Counted>(plane, window, count, left, right, top, bottom, tl, tr, bl, br);
+    read_counted<zeros, stride, Counted>(plane, window, count, left, right, top, bottom, tl, tr, bl, br);
   }
+}
+
+// The same for a group that fits no window. Gathers; of smaller elements there are none.
+template <bool zeros>
+inline void read_far(const Plane<float>& plane, const int32_t* left, const int32_t* right,
+                     const int32_t* top, const int32_t* bottom, float* tl, float* tr, float* bl, float* br) {
+  const __m512i stride_h = _mm512_set1_epi32(plane.stride_h), stride_w = _mm512_set1_epi32(plane.stride_w);
+  const auto gather = [&](const int32_t* rows, const int32_t* columns, float* to) {
+    const __m512i y = integers(rows), x = integers(columns);
+    const __m512i index = _mm512_add_epi32(_mm512_mullo_epi32(y, stride_h), _mm512_mullo_epi32(x, stride_w));
+    const __mmask16 counts =
+        zeros ? __mmask16(inside(y, plane.height) & inside(x, plane.width)) : __mmask16(0xffff);
+    _mm512_store_ps(to, _mm512_mask_i32gather_ps(_mm512_setzero_ps(), counts, index, plane.data, 4));
+  };
+  gather(top, left, tl);
+  gather(top, right, tr);
+  gather(bottom, left, bl);
+  gather(bottom, right, br);
 }
 
 TCAE_OPS_LEVEL_END

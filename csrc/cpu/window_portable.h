@@ -4,10 +4,16 @@
 TCAE_OPS_LEVEL_BEGIN
 
 constexpr bool kWindows = false;
+constexpr bool kAlternating = false;
+constexpr bool kGathers = false;
 constexpr int32_t kLanes = kGroup;
 
 template <bool zeros, int32_t stride, class E>
-inline void read_window(const Plane<E>&, Window, const int32_t*, const int32_t*, const int32_t*,
+inline void read_window(const Plane<E>&, Window, int32_t, const int32_t*, const int32_t*, const int32_t*,
                         const int32_t*, float*, float*, float*, float*) {}
+
+template <bool zeros>
+inline void read_far(const Plane<float>&, const int32_t*, const int32_t*, const int32_t*, const int32_t*,
+                     float*, float*, float*, float*) {}
 
 TCAE_OPS_LEVEL_END

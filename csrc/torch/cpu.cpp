@@ -29,14 +29,25 @@ Tensors backward_cpu(Tensors grad_loss, Tensors grad_warped, Tensor image, Tenso
                        });
 }
 
+std::string level_name() { return kernels().level; }
+
+bool use_level(std::string level) { return use_kernels(level.c_str()); }
+
 STABLE_TORCH_LIBRARY(tcae_ops, m) {
   m.def(TCAE_OPS_FORWARD);
   m.def(TCAE_OPS_BACKWARD);
+  m.def(TCAE_OPS_LEVEL_NAME);
+  m.def(TCAE_OPS_USE_LEVEL);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(tcae_ops, CPU, m) {
   m.impl("forward", TORCH_BOX(&forward_cpu));
   m.impl("backward", TORCH_BOX(&backward_cpu));
+}
+
+STABLE_TORCH_LIBRARY_IMPL(tcae_ops, CompositeExplicitAutograd, m) {
+  m.impl("simd_level", TORCH_BOX(&level_name));
+  m.impl("use_simd_level", TORCH_BOX(&use_level));
 }
 
 }  // namespace

@@ -10,3 +10,7 @@
 #define TCAE_OPS_BACKWARD                                                                       \
   "backward(Tensor[] grad_loss, Tensor[] grad_warped, Tensor image, Tensor[] flows, Tensor[] logits, " \
   "Tensor[] target, str units, str padding, int[] needs) -> Tensor[]"
+// The instruction set of the CPU kernels: its name, and a switch for tests, false if there is none of
+// this name here.
+#define TCAE_OPS_LEVEL_NAME "simd_level() -> str"
+#define TCAE_OPS_USE_LEVEL "use_simd_level(str level) -> bool"
