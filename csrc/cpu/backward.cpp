@@ -84,7 +84,8 @@ class Bands {
     const int64_t parts = (2 * threads + g.image.n - 1) / g.image.n;
     const int64_t wanted = direct_ ? (g.image.h + parts - 1) / parts : kScratch / row;
     rows_ = wanted < 4 ? 4 : (wanted > g.image.h ? g.image.h : wanted);
-    if (direct_ && g.image.n >= 2 * threads) rows_ = g.image.h;
+    const bool small = g.image.n * g.image.h * g.image.w <= 2 * kBlockPixels;
+    if (direct_ && (small || g.image.n >= 2 * threads)) rows_ = g.image.h;
     per_image_ = (g.image.h + rows_ - 1) / rows_;
   }
 
