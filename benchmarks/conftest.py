@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks import measuring
 from benchmarks.cases import DEVICE, Case, Problem, make_problem, plain
-from benchmarks.providers import EAGER, OURS, Run, Unavailable, eager, ours, providers
+from benchmarks.providers import EAGER, OURS, Run, Unavailable, eager, ours, providers, simd_level
 
 # A wrong composition is off by about 1. Right ones differ too: derivatives jump at pixel borders
 # and where a difference changes its sign, and fp32 positions in normalised units are off by 1e-4
@@ -34,7 +34,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     machine_info["tcae"] = {
         "device": DEVICE.type,
         "processor": processor,
-        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "kernels": simd_level() or "none",
         "torch": str(torch.__version__),
         "copy_gb_per_s": measuring.copy_bandwidth() / 1e9,
     }

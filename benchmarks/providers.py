@@ -15,15 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import tcae_ops
-from benchmarks.cases import DEVICE, FORWARD, SMALL_IMAGES, Case, Problem
-from tcae_ops import backends
+from benchmarks.cases import DEVICE, FORWARD, LARGE, SMALL_IMAGES, Case, Problem
+from tcae_ops import backends, library
 
 Run = Callable[[], Sequence[Any]]
 Provider = Callable[[Case, Problem], Run]
 
 OURS = "tcae_ops"
 EAGER = "eager"
-COMPILED = ("warp", "blend_warp_l1")  # compiling takes long
+MAIN_OPS = ("warp", "blend_warp_l1")  # those that take long are measured on these alone
 
 
 class Unavailable(Exception):
@@ -38,7 +38,11 @@ def providers(case: Case) -> dict[str, Provider]:
         for name, run in backends.BACKENDS.items():
             if run is not default and backends.why_not(name, DEVICE) is None:
                 found[f"{OURS}, {name}"] = ours(name)
-    if case.op in COMPILED:
+    if case.shape == LARGE and case.op in MAIN_OPS and simd_level() is not None:
+        for level in library.SIMD_LEVELS:
+            if level != simd_level():
+                found[f"{OURS}, {level}"] = at_level(level)
+    if case.op in MAIN_OPS:
         found["torch.compile"] = compiled
     if case.op == "warp":
         found["F.grid_sample"] = grid_sample
@@ -59,6 +63,31 @@ def ours(backend: str | None = None) -> Provider:
         return _differentiated(problem, lambda: op(*arguments, units="normalized", backend=backend))
 
     return provider
+
+
+def at_level(level: str) -> Provider:
+    """Our operator by the CPU kernels of one instruction set."""
+
+    def provider(case: Case, problem: Problem) -> Run:
+        run = ours()(case, problem)
+
+        def switched() -> Sequence[Any]:
+            with library.simd_level(level):
+                return run()
+
+        try:
+            switched()
+        except ValueError as error:
+            raise Unavailable(str(error)) from error
+        return switched
+
+    return provider
+
+
+def simd_level() -> str | None:
+    """The instruction set of the CPU kernels that run, None if none do."""
+    usable = DEVICE.type == "cpu" and library.CPU.problem is None
+    return torch.ops.tcae_ops.simd_level() if usable else None
 
 
 def eager(case: Case, problem: Problem) -> Run:

@@ -47,8 +47,8 @@ def main(argv: list[str] | None = None) -> int:
 def machine(measured: Record) -> str:
     """What it was measured on, in general terms."""
     m = measured["machine_info"]["tcae"]
-    vectors = "" if m["device"] == "cuda" else f"{m['vectors']}, "
-    return f"{m['processor']}, {vectors}torch {m['torch']}, copying {m['copy_gb_per_s']:.1f} GB/s"
+    kernels = "" if m["device"] == "cuda" else f"{m['kernels']} kernels, "
+    return f"{m['processor']}, {kernels}torch {m['torch']}, copying {m['copy_gb_per_s']:.1f} GB/s"
 
 
 def groups(measured: Record, variants: bool) -> dict[str, Group]:

@@ -37,7 +37,7 @@ MEASURED = {
         "tcae": {
             "device": "cpu",
             "processor": "Some CPU, 2 threads on 2 cores",
-            "vectors": "AVX512",
+            "kernels": "avx512",
             "torch": "2.13.0",
             "copy_gb_per_s": 12.5,
         },
@@ -131,7 +131,10 @@ def test_overrides_and_kinds_of_data_have_tables_of_their_own(written):
 
 def test_the_machine_is_described_but_not_named(written):
     for text in written:
-        assert "Some CPU, 2 threads on 2 cores, AVX512, torch 2.13.0, copying 12.5 GB/s" in text
+        assert (
+            "Some CPU, 2 threads on 2 cores, avx512 kernels, torch 2.13.0, copying 12.5 GB/s"
+            in text
+        )
         assert "somebodys-laptop" not in text
 
 
