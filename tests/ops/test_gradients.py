@@ -167,3 +167,14 @@ def test_an_empty_batch(backend, problem):
     own = leaves(flat(*problem((0, 3, 4, 5))))
     gradients = torch.autograd.grad(objective(own, "border", backend), own)
     assert [g.shape for g in gradients] == [t.shape for t in own]
+
+
+@pytest.mark.parametrize("shift", [-9.0, 9.0])
+def test_derivative_outside_the_border_is_zero_even_where_the_edge_is_infinite(backend, shift):
+    image = torch.rand(1, 2, 4, 5)
+    image[..., [0, -1]] = math.inf
+    flow = torch.zeros(1, 2, 4, 5)
+    flow[:, 0] = shift
+    flow.requires_grad_()
+    tcae_ops.warp(image, flow, backend=backend).sum().backward()
+    assert not flow.grad[:, 0].any()

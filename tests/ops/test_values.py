@@ -177,3 +177,35 @@ def test_halves_are_rounded_as_torch_rounds_them(backend, dtype):
         assert torch.equal(a.isnan(), b.isnan())
         assert torch.equal(a[~a.isnan()].view(torch.int16), b[~b.isnan()].view(torch.int16))
     assert results[0][2].isinf().any()
+
+
+def test_weights_are_right_however_far_logits_are_apart(backend):
+    """The weaker of two flows is so large that its small weight moves the sample by a pixel."""
+    behind = torch.linspace(0, 80, 400)
+    image = torch.arange(402.0).reshape(1, 1, 1, 402)
+    flows = torch.zeros(2, 1, 2, 1, 402)
+    flows[1, 0, 0, 0, :400] = behind.exp()
+    logits = torch.zeros(2, 1, 1, 402)
+    logits[0, 0, 0, :400] = behind
+    warped = tcae_ops.blend_warp(image, list(flows), list(logits), backend=backend)
+    double = flows[1, 0, 0, 0, :400].double() * torch.sigmoid(-behind.double())
+    moved = (warped - image)[0, 0, 0, :400].double()
+    torch.testing.assert_close(moved, double, rtol=0, atol=6e-5)
+
+
+def test_a_logit_that_is_nan_gives_nan(backend, problem):
+    image, flows, logits, _ = problem((1, 2, 3, 20), count=3)
+    for k in range(3):
+        own = [logit.clone().reshape(1, 3, 20) for logit in logits]
+        own[k][0, 1, 4] = math.nan
+        warped = tcae_ops.blend_warp(image, flows, own, backend=backend)
+        assert warped.isnan().nonzero().tolist() == [[0, c, 1, 4] for c in range(2)]
+
+
+@pytest.mark.parametrize("which", range(6))
+def test_one_fp64_argument_makes_everything_fp64(backend, problem, agree, which):
+    image, flows, logits, target = problem((2, 3, 9, 20))
+    inputs = [image, *flows, *logits, target]
+    inputs[which] = inputs[which].double()
+    upstream = [torch.ones(2), torch.rand(image.shape)]
+    agree(inputs, 2, upstream, {"units": "pixels", "padding": "border"}, backend)
