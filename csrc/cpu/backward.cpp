@@ -24,7 +24,7 @@ class PieceGradients {
         by_target_is_wanted_(pixels && g.target.exists()), sampler_(s) {}
 
   // `band` may be null.
-  void piece(Piece p, const Band<T>* band) {
+  void piece(const Piece& p, const Band<T>* band) {
     field_.forward(p, at_);
     find_cells(s_.padding, at_, p.count, int32_t(s_.image.w), int32_t(s_.image.h), cells_);
     for (int32_t i = 0; i < p.count; ++i) at_.x[i] = at_.y[i] = 0;
@@ -39,7 +39,7 @@ class PieceGradients {
   }
 
  private:
-  void channel(Piece p, int64_t c, Lane<T>& by_warped) {
+  void channel(const Piece& p, int64_t c, Lane<T>& by_warped) {
     if (moves_ || upstream_.needs_samples()) sampler_.read(p, c, cells_);
     if (upstream_.needs_samples()) sampler_.values(p, cells_, samples_);
     upstream_.load(p, c, samples_, by_warped, by_target_);
@@ -52,7 +52,7 @@ class PieceGradients {
     }
   }
 
-  void positions(Piece p) {
+  void positions(const Piece& p) {
     for (int32_t i = 0; i < p.count; ++i) {
       at_.x[i] = cells_.slope_x[i] == 0 ? T(0) : at_.x[i] * cells_.slope_x[i];
       at_.y[i] = cells_.slope_y[i] == 0 ? T(0) : at_.y[i] * cells_.slope_y[i];
@@ -143,7 +143,7 @@ void run_image(const Sampling& s, const Gradients& g, const Blocks& blocks, cons
       for (int64_t group = 0; group < reach.groups(); ++group) {
         if (bands.per_image() > 1 && !reach.touches(n, group, band.begin, band.end)) continue;
         blocks.pieces_of_rows(n, reach.begin(group), reach.end(group),
-                              [&](Piece p) { gradients.piece(p, &band); });
+                              [&](const Piece& p) { gradients.piece(p, &band); });
       }
       bands.close(item, band);
     }
@@ -155,7 +155,7 @@ void run_pixels(const Sampling& s, const Gradients& g, const Blocks& blocks, con
   threads(blocks.count(), grain(blocks.rows * blocks.w), [&](int64_t begin, int64_t end) {
     PieceGradients<T> gradients(s, g, true);
     for (int64_t block = begin; block < end; ++block) {
-      blocks.pieces(block, [&](Piece p) { gradients.piece(p, nullptr); });
+      blocks.pieces(block, [&](const Piece& p) { gradients.piece(p, nullptr); });
     }
   });
 }

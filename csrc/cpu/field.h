@@ -21,7 +21,7 @@ class Field {
         scale_y_(s.normalized ? T(s.image.h - 1) / 2 : T(1)) {}
 
   // Where the pixels of a piece sample the image. Leaves behind what `backward` needs.
-  void forward(Piece p, Positions<T>& at) {
+  void forward(const Piece& p, Positions<T>& at) {
     if (s_.logits == nullptr) {
       load(s_.flows[0], 0, p, dx_);
       load(s_.flows[0], 1, p, dy_);
@@ -36,7 +36,7 @@ class Field {
 
   // From the gradients by the positions of the piece last given to `forward` to those of its flows
   // and logits.
-  void backward(Piece p, Positions<T>& by, const Gradients& g) {
+  void backward(const Piece& p, Positions<T>& by, const Gradients& g) {
     for (int32_t i = 0; i < p.count; ++i) {
       by.x[i] *= scale_x_;
       by.y[i] *= scale_y_;
@@ -52,7 +52,7 @@ class Field {
 
  private:
   // Softmax over the logits without keeping all of them: first their maximum, then the sums.
-  void blend(Piece p) {
+  void blend(const Piece& p) {
     load(s_.logits[0], 0, p, top_);
     for (int64_t k = 1; k < s_.count; ++k) {
       load(s_.logits[k], 0, p, a_);
@@ -74,7 +74,7 @@ class Field {
     }
   }
 
-  void backward_blend(Piece p, const Positions<T>& by, int64_t k, const Gradients& g) {
+  void backward_blend(const Piece& p, const Positions<T>& by, int64_t k, const Gradients& g) {
     load_member(p, k);
     for (int32_t i = 0; i < p.count; ++i) {
       const T weight = exp_nonpositive(a_[i] - top_[i]) / total_[i];
@@ -86,7 +86,7 @@ class Field {
     if (g.logits[k].exists()) store(a_, g.logits[k], 0, p);
   }
 
-  void load_member(Piece p, int64_t k) {
+  void load_member(const Piece& p, int64_t k) {
     load(s_.logits[k], 0, p, a_);
     load(s_.flows[k], 0, p, x_);
     load(s_.flows[k], 1, p, y_);

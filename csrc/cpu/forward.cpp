@@ -19,7 +19,7 @@ void run(const Sampling& s, const Outputs& out, const Threads& threads) {
     Lane<T> samples, target;
     for (int64_t block = begin; block < end; ++block) {
       double sum = 0;
-      blocks.pieces(block, [&](Piece p) {
+      blocks.pieces(block, [&](const Piece& p) {
         field.forward(p, at);
         find_cells(s.padding, at, p.count, blocks.w, int32_t(s.image.h), cells);
         for (int64_t c = 0; c < s.image.c; ++c) {

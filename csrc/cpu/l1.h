@@ -28,7 +28,7 @@ class Upstream {
   bool needs_samples() const { return g_.loss.exists(); }
 
   // `by_warped` receives the gradient by the samples, `by_target` that by the target.
-  void load(Piece p, int64_t channel, const Lane<T>& samples, Lane<T>& by_warped,
+  void load(const Piece& p, int64_t channel, const Lane<T>& samples, Lane<T>& by_warped,
             Lane<T>& by_target) const {
     if (g_.warped.exists()) {
       tcae_ops::load(g_.warped, channel, p, by_warped);

@@ -47,7 +47,7 @@ inline void store_elements(const T* from, E* to, int64_t stride, int32_t count) 
 
 // One channel of a piece as numbers.
 template <class T>
-inline void load(const View& view, int64_t channel, Piece p, Lane<T>& to) {
+inline void load(const View& view, int64_t channel, const Piece& p, Lane<T>& to) {
   const int64_t offset = view.row(p.n, channel, p.y) + p.x * view.stride_w;
   with_float(view.dtype, [&](auto e) {
     load_elements(static_cast<const decltype(e)*>(view.data) + offset, view.stride_w, p.count, to.values);
@@ -56,7 +56,7 @@ inline void load(const View& view, int64_t channel, Piece p, Lane<T>& to) {
 
 // One channel of a piece as an image shows it: bytes count in 1/255.
 template <class T>
-inline void load_image(const View& view, int64_t channel, Piece p, Lane<T>& to) {
+inline void load_image(const View& view, int64_t channel, const Piece& p, Lane<T>& to) {
   if (view.dtype != Dtype::u8) return load(view, channel, p, to);
   const int64_t offset = view.row(p.n, channel, p.y) + p.x * view.stride_w;
   load_elements(static_cast<const uint8_t*>(view.data) + offset, view.stride_w, p.count, to.values);
@@ -64,7 +64,7 @@ inline void load_image(const View& view, int64_t channel, Piece p, Lane<T>& to) 
 }
 
 template <class T>
-inline void store(const T* from, const View& view, int64_t channel, Piece p) {
+inline void store(const T* from, const View& view, int64_t channel, const Piece& p) {
   const int64_t offset = view.row(p.n, channel, p.y) + p.x * view.stride_w;
   with_float(view.dtype, [&](auto e) {
     store_elements(from, static_cast<decltype(e)*>(view.data) + offset, view.stride_w, p.count);
@@ -72,7 +72,7 @@ inline void store(const T* from, const View& view, int64_t channel, Piece p) {
 }
 
 template <class T>
-inline void store(const Lane<T>& from, const View& view, int64_t channel, Piece p) {
+inline void store(const Lane<T>& from, const View& view, int64_t channel, const Piece& p) {
   store(from.values, view, channel, p);
 }
 

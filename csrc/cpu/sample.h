@@ -55,7 +55,7 @@ inline void read_group(const Plane<float>& plane, const Cells<float>& cells, int
 template <bool zeros, int32_t stride, class E>
 inline void read_windows(const Plane<E>& plane, const Cells<float>& cells, int32_t count, Taps<float>& taps) {
   for (int32_t i = 0; i < count; i += kGroup) {
-    const Window window = cells.windows[i / kGroup];
+    const Window& window = cells.windows[i / kGroup];
     if (window.rows < 0) {
       read_group<zeros>(plane, cells, i, taps);
       continue;
@@ -103,13 +103,13 @@ class Sampler {
  public:
   explicit Sampler(const Sampling& s) : s_(s), one_(s.image.dtype == Dtype::u8 ? Element<uint8_t>::one : 1) {}
 
-  void read(Piece p, int64_t channel, const Cells<T>& cells) {
+  void read(const Piece& p, int64_t channel, const Cells<T>& cells) {
     with_plane(s_.image, s_.padding, p.n, channel, [&](const auto& plane, auto zeros) {
       tcae_ops::read<zeros.value>(plane, cells, p.count, taps_);
     });
   }
 
-  void values(Piece p, const Cells<T>& cells, Lane<T>& value) const {
+  void values(const Piece& p, const Cells<T>& cells, Lane<T>& value) const {
     for (int32_t i = 0; i < p.count; ++i) {
       value[i] = bilinear(bilinear_weights(cells.fx[i], cells.fy[i]), taps_[i]);
     }
@@ -117,7 +117,7 @@ class Sampler {
   }
 
   // The derivatives by the folded position.
-  void slopes(Piece p, const Cells<T>& cells, Lane<T>& dx, Lane<T>& dy) const {
+  void slopes(const Piece& p, const Cells<T>& cells, Lane<T>& dx, Lane<T>& dy) const {
     for (int32_t i = 0; i < p.count; ++i) {
       dx[i] = bilinear_dx(cells.fy[i], taps_[i]);
       dy[i] = bilinear_dy(cells.fx[i], taps_[i]);
@@ -127,7 +127,7 @@ class Sampler {
   }
 
  private:
-  void divide(Piece p, Lane<T>& values) const {
+  void divide(const Piece& p, Lane<T>& values) const {
     if (one_ == 1) return;
     for (int32_t i = 0; i < p.count; ++i) values[i] /= one_;
   }

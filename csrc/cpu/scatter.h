@@ -134,7 +134,7 @@ class Reach {
       for (int64_t item = first; item < last; ++item) {
         Range range = {int32_t(h_), -1};
         const int64_t group = item % per_image_;
-        blocks.pieces_of_rows(item / per_image_, begin(group), end(group), [&](Piece p) {
+        blocks.pieces_of_rows(item / per_image_, begin(group), end(group), [&](const Piece& p) {
           field.forward(p, at);
           find_cells(s.padding, at, p.count, blocks.w, int32_t(h_), cells);
           for (int32_t i = 0; i < p.count; ++i) {

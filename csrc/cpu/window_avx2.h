@@ -80,7 +80,7 @@ inline __m256 numbers(const float* from) { return _mm256_loadu_ps(from); }
 
 // The four pixels of half a group's cells as they are stored; outside the image (under zeros) zero.
 template <bool zeros, int32_t stride, class E>
-inline void read_window(const Plane<E>& plane, Window window, int32_t half, const int32_t* left,
+inline void read_window(const Plane<E>& plane, const Window& window, int32_t half, const int32_t* left,
                         const int32_t* right, const int32_t* top, const int32_t* bottom, float* tl,
                         float* tr, float* bl, float* br) {
   static_assert(stride == 1, "");

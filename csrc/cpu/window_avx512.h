@@ -96,7 +96,7 @@ struct RowOfWindow {
 
 // The four pixels of a group's cells as they are stored; outside the image (under zeros) zero.
 template <bool zeros, int32_t stride, class Load, class E>
-inline void read_counted(const Plane<E>& plane, Window window, int32_t count, const int32_t* left,
+inline void read_counted(const Plane<E>& plane, const Window& window, int32_t count, const int32_t* left,
                         const int32_t* right, const int32_t* top, const int32_t* bottom, float* tl,
                         float* tr, float* bl, float* br) {
   const __m512i origin = _mm512_set1_epi32(window.column), step = _mm512_set1_epi32(stride);
@@ -124,7 +124,7 @@ inline void read_counted(const Plane<E>& plane, Window window, int32_t count, co
 }
 
 template <bool zeros, int32_t stride, class E>
-inline void read_window(const Plane<E>& plane, Window window, int32_t, const int32_t* left,
+inline void read_window(const Plane<E>& plane, const Window& window, int32_t, const int32_t* left,
                         const int32_t* right, const int32_t* top, const int32_t* bottom, float* tl,
                         float* tr, float* bl, float* br) {
   const int32_t count = (plane.width - 1 - window.column) * stride + 1;
