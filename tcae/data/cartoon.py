@@ -7,6 +7,7 @@ projection is filled with OpenCV. Lengths are fractions of the picture's width.
 from __future__ import annotations
 
 import csv
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.align import DEFAULT_TEMPLATE
+from tcae.data.durable import write_durably
 from tcae.data.shard_files import Clip, PackInfo, ShardWriter
 
 ACTION_UNITS = ("AU01", "AU02", "AU04", "AU12", "AU26", "AU45")
@@ -61,8 +63,9 @@ def make_cartoons(
                 rows.append([f"{name}/0/{frame}", name, *cells.tolist()])
             shard.finish_video({"source": name, "status": "packed", "frames": frames})
     PackInfo(image_size, DEFAULT_TEMPLATE, {"generator": "cartoons", "seed": seed}).save(directory)
-    with open(directory / "labels.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_durably(directory / "labels.csv", text.getvalue().encode())
 
 
 def _performance(random: np.random.Generator, frames: int) -> tuple[Array, Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -25,6 +26,19 @@ def write_durably(path: Path, content: bytes) -> None:
             temporary.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from error
     _sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def errors_naming(path: Path) -> Iterator[None]:
+    """Errors of a file that is open already know no name; give them one.
+
+    Raises:
+        OSError: The one that came, naming `path`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
 def _sync_directory(path: Path) -> None:

@@ -197,7 +197,7 @@ def _guarded(write: Any) -> Any:
     try:
         return write()
     except OSError as error:
-        raise OutputError(f"{error.filename or 'shard'}: {error.strerror}") from error
+        raise OutputError(f"{error.filename}: {error.strerror}") from error
 
 
 def _size(source: Source) -> int:

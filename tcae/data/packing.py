@@ -80,7 +80,7 @@ def pack_videos(
         except OutputError as error:
             with contextlib.suppress(OSError):  # perhaps there is room for this
                 _write_manifest(out, [*rows.values(), *pool.rows.values()])
-            raise OSError(f"{out}: {error}; what was packed before is safe") from error
+            raise OSError(f"{error}; what was packed before is safe") from error
         except KeyboardInterrupt:
             _write_manifest(out, [*rows.values(), *pool.rows.values()])
             raise

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.align import AlignmentTemplate
-from tcae.data.durable import write_durably
+from tcae.data.durable import errors_naming, write_durably
 from tcae.data.pictures import JPEG_QUALITY, encode_jpeg
 
 FORMAT, VERSION = "tcae-packed-faces", 1
@@ -206,7 +206,8 @@ class ShardWriter:
         """Make all finished videos durable."""
         if not self._changed:
             return
-        os.fsync(self._file.fileno())
+        with errors_naming(self.path):
+            os.fsync(self._file.fileno())
         tables = {
             "clips": [list(clip) for clip in list(self._clips)[: self._complete_clips]],
             "videos": self._videos,
@@ -229,8 +230,9 @@ class ShardWriter:
         # A raw file may write a part and then fail: what was cut off is never referred to, since
         # the next offset is taken from the file's position.
         view = memoryview(blob)
-        while view:
-            view = view[self._file.write(view) :]
+        with errors_naming(self.path):
+            while view:
+                view = view[self._file.write(view) :]
 
     def __enter__(self) -> ShardWriter:
         return self

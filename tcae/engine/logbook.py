@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
-from tcae.data.durable import write_durably
+from tcae.data.durable import errors_naming, write_durably
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Logbook:
         self.folder = folder
         self.path = folder / "metrics.jsonl"
         size = 0 if state is None else int(state["bytes"])
-        with _naming(self.path):
+        with errors_naming(self.path):
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
             if self._file.tell() < size:
                 log.warning("%s: shorter than at the checkpoint, lines are lost", self.path)
@@ -69,9 +69,9 @@ class Logbook:
         """
         finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
         line = json.dumps({"kind": kind, "step": step, **finite}) + "\n"
-        with _naming(self.path):
+        with errors_naming(self.path):
             self._append(line.encode())
-        with _naming(self.folder):
+        with errors_naming(self.folder):
             for name, value in values.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
@@ -81,23 +81,23 @@ class Logbook:
         path.parent.mkdir(parents=True, exist_ok=True)
         encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
         write_durably(path, encoded.tobytes())
-        with _naming(self.folder):
+        with errors_naming(self.folder):
             self._board.add_image(name, picture, step, dataformats="HWC")
         return path
 
     def state_dict(self, step: int) -> dict[str, int]:
         """How far the record reaches; everything up to there is on the disk when this returns."""
-        with _naming(self.path):
+        with errors_naming(self.path):
             os.fsync(self._file.fileno())
-        with _naming(self.folder):
+        with errors_naming(self.folder):
             self._board.flush()
         return {"bytes": self._size, "step": step}
 
     def close(self) -> None:
         """Close the files."""
-        with _naming(self.path):
+        with errors_naming(self.path):
             self._file.close()
-        with _naming(self.folder):
+        with errors_naming(self.folder):
             self._board.close()
 
     def _append(self, line: bytes) -> None:
@@ -117,12 +117,3 @@ class Logbook:
         # After an error (a full disk, say) closing may fail again: the first one tells more.
         with contextlib.suppress(*([OSError] if kind else [])):
             self.close()
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Errors of an open file know no name; give them one."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None

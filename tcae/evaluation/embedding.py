@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -147,7 +148,9 @@ def cached_embeddings(
     # The key goes first and comes last: a kill in between leaves no key, so nothing is trusted.
     key_file.unlink(missing_ok=True)
     for name in EMBEDDINGS:
-        np.save(directory / f"embeddings_{name}.npy", embedded.of(name))
+        content = io.BytesIO()
+        np.save(content, embedded.of(name))
+        write_durably(directory / f"embeddings_{name}.npy", content.getvalue())
     write_durably(key_file, json.dumps({**key, "failures": embedded.failures}).encode())
     return embedded
 

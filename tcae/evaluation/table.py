@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol
 
+from tcae.data.durable import errors_naming
+
 Kind = Literal["text", "int", "time", "real"]
 Row = Sequence[Any]
 
@@ -64,10 +66,8 @@ class TableWriter:
         Raises:
             OSError: The disk is full; it names the table.
         """
-        try:
+        with errors_naming(self._path):
             self._format.write(rows)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror or str(error), str(self._path)) from error
         self.rows += len(rows)
 
     def __enter__(self) -> TableWriter:
@@ -81,7 +81,8 @@ class TableWriter:
     ) -> None:
         try:
             if kind is None:
-                self._format.close()
+                with errors_naming(self._path):
+                    self._format.close()
                 os.replace(self._partial, self._path)
             else:
                 with contextlib.suppress(OSError):

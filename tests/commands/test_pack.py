@@ -432,7 +432,7 @@ def test_a_full_disk(write_video, tmp_path, start, limit):
         _, err = process.communicate(timeout=120)
         assert process.returncode == 2
         (line,) = err.splitlines()
-        assert "what was packed before is safe" in line
+        assert "what was packed before is safe" in line and f"{out}/shards/" in line
         assert ("File too large" if limit == "file size" else "No space left on device") in line
         kept = contents(out)
         assert 12 <= len(kept) < len(whole)

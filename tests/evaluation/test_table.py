@@ -83,15 +83,16 @@ def test_a_table_that_is_not_finished_leaves_the_old_one(tmp_path, ending, stop)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_names_the_table(tmp_path, monkeypatch):
-    def full(rows):
+@pytest.mark.parametrize("when", ["write", "close"])
+def test_a_full_disk_names_the_table(tmp_path, monkeypatch, when):
+    def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with (
         pytest.raises(OSError, match=r"t\.csv") as caught,
         TableWriter(tmp_path / "t.csv", COLUMNS) as table,
     ):
-        monkeypatch.setattr(table._format, "write", full)
+        monkeypatch.setattr(table._format, when, full)
         table.write(ROWS)
     assert caught.value.errno == errno.ENOSPC and list(tmp_path.iterdir()) == []
 
