@@ -40,7 +40,8 @@ def read_frames(
 ) -> Iterator[VideoFrame]:
     """Decode a video.
 
-    Packets that cannot be decoded are skipped, and reported when the rest has been read.
+    What cannot be decoded, or only with parts made up by the decoder, is left out, and reported
+    when the rest has been read.
 
     Args:
         path: The video file.
@@ -117,24 +118,28 @@ class _Decoder:
 
 
 def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoFrame]:
-    start, count, taken = 0.0, 0, 0
+    start, count, taken, corrupt = 0.0, 0, 0, 0
     for frame in decoder:
         time = frame.time if frame.time is not None else count / decoder.rate
         if not count:
             start = time
         # Half a millisecond of slack: time bases such as 1/90000 cannot name 1/fps exactly.
-        if fps is None or time - start >= taken / fps - 5e-4:
+        if frame.is_corrupt:
+            corrupt += 1
+        elif fps is None or time - start >= taken / fps - 5e-4:
             yield VideoFrame(count, time - start, _upright(frame))
             taken = taken + 1 if fps is None else int((time - start + 5e-4) * fps) + 1
         count += 1
-    if not count:
+    if count == corrupt:
         reason = f" ({_reason(decoder.error)})" if decoder.error else ""
         raise VideoError(f"{path}: no frame can be decoded{reason}")
     if decoder.error:
         raise VideoError(
             f"{path}: damaged, {decoder.failed_packets} packets could not be decoded "
-            f"({_reason(decoder.error)}); {count} frames could"
+            f"({_reason(decoder.error)}); {count - corrupt} frames could"
         )
+    if corrupt:
+        raise VideoError(f"{path}: damaged, {corrupt} of {count} frames could not be decoded")
     if count < _ENOUGH * decoder.announced:
         raise VideoError(f"{path}: truncated, has {count} of {decoder.announced} frames")
 

@@ -120,6 +120,22 @@ def test_a_damaged_file_gives_its_good_frames_and_then_the_error(write_video, tm
     assert len(frames) > 20
 
 
+def test_frames_that_the_decoder_made_up_are_left_out(write_video, tmp_path):
+    path = write_video(tmp_path / "a.mkv", frames=60, fps=10, size=(160, 120))
+    whole = [frame.rgb for frame in read_frames(path)]
+    content = bytearray(path.read_bytes())
+    for i in range(20):  # single bytes: the decoder conceals what it cannot read
+        content[len(content) // 4 + i * len(content) // 40] ^= 0x55
+    path.write_bytes(content)
+    frames = []
+    with pytest.raises(VideoError, match=r"a\.mkv: damaged, \d+ of 60 frames"):
+        for frame in read_frames(path):
+            frames.append(frame)
+    assert 20 < len(frames) < 60
+    wrong = [np.abs(f.rgb.astype(int) - whole[f.index]).mean() for f in frames]
+    assert np.median(wrong) == 0
+
+
 def test_fps_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match="fps must be positive"):
         next(read_frames(tmp_path / "a.mp4", 0))
