@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from tcae.engine import command
 from tcae.engine.encoder_file import load_encoder
 from tcae.engine.progress import say
 from tcae.evaluation.embedding import cached_embeddings
-from tcae.evaluation.folds import read_folds
+from tcae.evaluation.folds import read_folds, subject_folds
 from tcae.evaluation.protocol import cross_validate
 from tcae.evaluation.results import text_table, write_results
 
@@ -59,12 +60,9 @@ def probe(options: ProbeOptions) -> int:
     device = command.device_of(options.device)
     encoder = load_encoder(options.encoder, device)
     dataset = PackedDataset(options.data)
-    labels = read_labels(options.labels or options.data / "labels.csv", dataset)
-    folds = (
-        int(options.folds)
-        if options.folds.isdecimal()
-        else read_folds(Path(options.folds), labels.subjects)
-    )
+    table = options.labels or options.data / "labels.csv"
+    labels = read_labels(table, dataset)
+    folds = _folds(options, labels.subjects)
     _prepare(options.out, options.overwrite)
     if dataset.image_size != encoder.image_size:
         say(f"faces of {dataset.image_size} pixels are resized to {encoder.image_size} (area)")
@@ -76,21 +74,40 @@ def probe(options: ProbeOptions) -> int:
         batch_size=options.batch_size,
         workers=options.workers,
     )
-    for line in embedded.failures:
-        log.warning("%s; skipped", line)
-    results = cross_validate(
-        embedded,
-        labels,
-        folds=folds,
-        embedding=options.embedding,
-        seed=options.seed,
-        device=device,
-    )
+    _warn_of_failures(embedded.failures)
+    try:
+        results = cross_validate(
+            embedded,
+            labels,
+            folds=folds,
+            embedding=options.embedding,
+            seed=options.seed,
+            device=device,
+        )
+    except ValueError as error:
+        raise ValueError(f"{table}: {error}") from None
     write_results(options.out, results, dataset)
     say(text_table(results))
     say(f"results, predictions and probe are in {options.out}")
     failed = bool(embedded.failures or dataset.failures)
     return command.SOME_FAILED if failed else command.DONE
+
+
+def _folds(options: ProbeOptions, subjects: Sequence[str]) -> dict[str, int]:
+    """The fold of each subject; what is wrong with them is said before anything is embedded."""
+    if options.folds.isdecimal():
+        return subject_folds(subjects, int(options.folds), options.seed)
+    return read_folds(Path(options.folds), subjects)
+
+
+def _warn_of_failures(failures: Sequence[str]) -> None:
+    """One line for each file with damaged frames, however many they are."""
+    first: dict[str, str] = {}
+    count = Counter(line.partition(":")[0] for line in failures)
+    for line in failures:
+        first.setdefault(line.partition(":")[0], line)
+    for file, line in first.items():
+        log.warning("%s; %d of its labelled frames are skipped", line, count[file])
 
 
 def _prepare(out: Path, overwrite: bool) -> None:
