@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -129,11 +130,15 @@ class TrainConfig:
         check_image_size(self.image_size)
         for name in ("batch_size", "steps", "minutes"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} is {value}, it must be above 0")
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}, it must be above 0 and finite")
         for name in ("workers", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, it must not be negative")
+        if self.batch_size == 1 and self.objective.scale_embeddings:
+            raise ValueError(
+                "batch_size is 1, objective.scale_embeddings needs 2 for a variance over the batch"
+            )
 
 
 def _preset(name: Literal["default", "paper", "official"], **values: Any) -> TrainConfig:

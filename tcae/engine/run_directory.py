@@ -49,6 +49,11 @@ def find_run(config: TrainConfig) -> tuple[Path, dict[str, Any] | None]:
     run = resumed_run(config.resume, config.out)
     if run is None or (config.resume == "auto" and not (run / CONFIG_FILE).exists()):
         return _new_run(config), None
+    if not (run / CONFIG_FILE).exists():
+        raise ValueError(
+            f"--resume {config.resume}: neither a run nor a checkpoint in a run, {run} holds no "
+            f"{CONFIG_FILE}"
+        )
     if config.overwrite:
         raise ValueError("--overwrite: would throw away what --resume is to go on with")
     if config.out is not None and config.out.resolve() != run.resolve():

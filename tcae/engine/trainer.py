@@ -75,7 +75,9 @@ class Trainer:
         self.checkpoints = CheckpointFolder(run / CHECKPOINTS, config.checkpoints.keep)
         self.data_fingerprint = fingerprint(dataset)
         self.step = 0
-        self.total_steps = None if config.minutes else config.steps
+        # A number of steps that ends before they have been timed needs no timing.
+        timed = config.minutes and not (config.steps and config.steps <= _TIMED_STEPS)
+        self.total_steps = None if timed else config.steps
         self.best = math.inf
         self.failures = 0
         self.measures: dict[str, float] = {}

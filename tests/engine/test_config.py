@@ -159,7 +159,7 @@ def test_what_would_break_exactness_is_refused_by_name() -> None:
         validation=dataclasses.replace(config.validation, panel_every=7),
     )  # fmt: skip
     check_resumable(saved, harmless, "run")
-    for name, value in {"steps": 20, "seed": 1, "batch_size": 1, "image_size": 128}.items():
+    for name, value in {"steps": 20, "seed": 1, "batch_size": 3, "image_size": 128}.items():
         with pytest.raises(ValueError, match=f"--{name.replace('_', '-')}: the run has"):
             check_resumable(saved, dataclasses.replace(config, **{name: value}), "run")
     with pytest.raises(ValueError, match=r"--pairs.flip: the run has True \(run\).*with False"):

@@ -216,10 +216,11 @@ def test_minutes_become_steps_and_stay_so(tiny: TrainConfig, tmp_path: Path) -> 
     assert resumed.total_steps == trainer.total_steps
 
 
-def test_steps_limit_minutes(tiny: TrainConfig) -> None:
-    trainer = trainer_of(tiny, steps=21, minutes=5.0)
+@pytest.mark.parametrize("steps", [6, 20, 21])
+def test_steps_limit_minutes(tiny: TrainConfig, steps: int) -> None:
+    trainer = trainer_of(tiny, steps=steps, minutes=0.4)
     trainer.fit()
-    assert trainer.step == 21
+    assert trainer.step == steps
 
 
 def test_timing_leaves_no_trace(
