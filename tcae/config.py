@@ -166,7 +166,11 @@ PRESETS: dict[str, TrainConfig] = {
         image_size=256,
         batch_size=64,
         pairs=PairsConfig(
-            crop_min=200 / 256, crop_max=224 / 256, crop_size_per="epoch", flip=False
+            crop_min=200 / 256,
+            crop_max=224 / 256,
+            crop_size_per="epoch",
+            jitter_validation=True,
+            flip=False,
         ),
     ),
 }

@@ -28,10 +28,11 @@ class PairsConfig:
     """How pairs of frames are drawn and cropped.
 
     The released code's values are: same "track", split "identity", crop_min 0.78125 and crop_max
-    0.875 (200 and 224 of 256 pixels), crop_size_per "epoch", flip False.
+    0.875 (200 and 224 of 256 pixels), crop_size_per "epoch", jitter_validation True, flip False.
 
     Attributes:
-        same: Both frames come from one "track" or from one "video".
+        same: Both frames come from one "track" or from one "video" (of a single person: two people
+            in it would be paired).
         split: Train, validate and test on different persons ("identity": 75/15/10 % of them), or on
             the first 75, next 15 and last 10 % of each track's frames ("time", for few persons).
         split_seed: Deals the identities to the splits; apart from the training seed, so that runs
@@ -40,6 +41,8 @@ class PairsConfig:
         crop_max: Largest side of it. Validation and test take the middle of the two, centred.
         crop_size_per: A new crop side for each "pair", or one for each "epoch" (of as many pairs
             as there are identities). Positions are always drawn for source and target apart.
+        jitter_validation: Crop validation and test pairs at random too, each always in the same
+            way, not in the centre.
         flip: Mirror half of the training pairs (both frames alike).
     """
 
@@ -49,6 +52,7 @@ class PairsConfig:
     crop_min: float = 0.85
     crop_max: float = 0.95
     crop_size_per: Literal["pair", "epoch"] = "pair"
+    jitter_validation: bool = False
     flip: bool = True
 
     @property
@@ -74,7 +78,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
 
     Args:
         dataset: Packed frames.
-        split: "train" (random crops and flips), "val" or "test" (centre crops).
+        split: "train" (random crops and flips), "val" or "test" (centre crops, by default).
         batch_size: Pairs per rank.
         seed: Seed of the run.
         rank: This process's number.
@@ -177,15 +181,16 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         """Both pictures (2, S, S, 3), cropped, resized and perhaps mirrored."""
         config, full = self.config, self.dataset.image_size
         train = self.split == "train"
+        jitter = train or config.jitter_validation
         share = config.centre_crop
-        if train:
+        if jitter:
             source = random if config.crop_size_per == "pair" else self._random(2, epoch)
             share = source.uniform(config.crop_min, config.crop_max)
         side = max(round(share * full), 1)
         mirror = train and config.flip and random.random() < 0.5
         result = np.empty((2, self.image_size, self.image_size, 3), np.uint8)
         for picture, out in zip(pictures, result, strict=True):
-            y, x = random.integers(0, full - side + 1, 2) if train else [(full - side) // 2] * 2
+            y, x = random.integers(0, full - side + 1, 2) if jitter else [(full - side) // 2] * 2
             cropped = resize(picture[y : y + side, x : x + side], self.image_size)
             out[:] = cropped[:, ::-1] if mirror else cropped
         return result

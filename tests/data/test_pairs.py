@@ -186,6 +186,18 @@ def test_validation_crops_are_centred_and_fixed(dataset):
         assert not flipped
 
 
+def test_validation_crops_can_be_random_and_are_fixed_all_the_same(dataset):
+    config = PairsConfig(crop_min=0.6, crop_max=0.8, jitter_validation=True)
+    batch, again = (batches(dataset, "val", batch_size=12, config=config)[3] for _ in range(2))
+    assert same(batch, again)
+    found = [geometry(picture) for picture in [*batch["source"], *batch["target"]]]
+    lefts, tops, sides, flipped = (np.array(values) for values in zip(*found, strict=True))
+    assert 0.6 * SIZE - 1 <= sides.min() < 0.66 * SIZE
+    assert 0.74 * SIZE < sides.max() <= 0.8 * SIZE + 1
+    assert np.ptp(lefts) > 0.15 * SIZE and np.ptp(tops) > 0.15 * SIZE
+    assert not flipped.any()
+
+
 def test_unreadable_frames_are_redrawn(dataset, caplog):
     good = batches(dataset, batch_size=40)[0]
     blob = dataset.path / "shards" / "0000.bin"
