@@ -61,8 +61,9 @@ inline void read_windows(const Plane<E>& plane, const Cells<float>& cells, int32
       continue;
     }
     for (int32_t j = i; j < i + kGroup; j += kLanes) {
-      read_window<zeros, stride>(plane, window, (j - i) / kLanes, &cells.left[j], &cells.right[j], &cells.top[j],
-                                 &cells.bottom[j], &taps.tl[j], &taps.tr[j], &taps.bl[j], &taps.br[j]);
+      read_window<zeros, stride>(plane, window, (j - i) / kLanes, &cells.left[j], &cells.right[j],
+                                 &cells.top[j], &cells.bottom[j], &taps.tl[j], &taps.tr[j], &taps.bl[j],
+                                 &taps.br[j]);
     }
   }
 }

@@ -9,8 +9,8 @@ constexpr bool kGathers = false;
 constexpr int32_t kLanes = kGroup;
 
 template <bool zeros, int32_t stride, class E>
-inline void read_window(const Plane<E>&, const Window&, int32_t, const int32_t*, const int32_t*, const int32_t*,
-                        const int32_t*, float*, float*, float*, float*) {}
+inline void read_window(const Plane<E>&, const Window&, int32_t, const int32_t*, const int32_t*,
+                        const int32_t*, const int32_t*, float*, float*, float*, float*) {}
 
 template <bool zeros>
 inline void read_far(const Plane<float>&, const int32_t*, const int32_t*, const int32_t*, const int32_t*,
