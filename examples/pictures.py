@@ -49,20 +49,15 @@ def save_sheet(path: Path, rows: list[list[tuple[str, Tensor]]], zoom: int = 1) 
     """Writes rows of captioned pictures (1, 3 or 1, H, W) in [0, 1] to an image file.
 
     Raises:
-        ValueError: The file cannot be written.
+        SystemExit: The file cannot be written; the message says so.
     """
-    strips = [np.concatenate([_panel(*it, zoom) for it in row], 1) for row in rows]
-    width = max(strip.shape[1] for strip in strips)
-    blank = [((0, 0), (0, width - strip.shape[1]), (0, 0)) for strip in strips]
-    sheet = np.concatenate(
-        [np.pad(*it, constant_values=255) for it in zip(strips, blank, strict=True)]
-    )
+    sheet = np.concatenate([np.concatenate([_panel(*it, zoom) for it in row], 1) for row in rows])
     try:
         written = cv2.imwrite(str(path), sheet)
     except cv2.error:
         written = False
     if not written:
-        raise ValueError(f"{path} cannot be written; its folder must exist and it must end in .png")
+        raise SystemExit(f"{path} cannot be written; its folder must exist and it must end in .png")
 
 
 def _panel(caption: str, picture: Tensor, zoom: int) -> np.ndarray:
