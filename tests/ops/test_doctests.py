@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,13 @@ def test_every_public_operator_has_an_example():
         "tcae_ops.losses.blend_warp_l1",
         "tcae_ops.backends.backend",
     }
+
+
+def test_examples_of_the_manual():
+    """They build on each other."""
+    text = (ROOT / "docs/operators.md").read_text()
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, names)
+    assert names["loss"].shape == (2,)
+    assert names["animated"].shape == names["warped"].shape == names["image"].shape
