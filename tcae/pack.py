@@ -51,7 +51,9 @@ class PackOptions:
         float, tyro.conf.arg(help="Frames per second taken from video files; pictures are all.")
     ] = 1.0
     image_size: Annotated[int, tyro.conf.arg(help="Side of the packed faces in pixels.")] = 256
-    workers: Annotated[int, tyro.conf.arg(help="Processes; 0: one for each core.")] = 0
+    workers: Annotated[
+        int, tyro.conf.arg(help="Processes that pack. Default: one for each core.")
+    ] = os.cpu_count() or 1
     aligned: Annotated[
         bool,
         tyro.conf.arg(help="The pictures are aligned faces already: only resize them."),
@@ -85,7 +87,7 @@ def pack(options: PackOptions) -> int:
             sources,
             options.out,
             config,
-            workers=options.workers or os.cpu_count() or 1,
+            workers=options.workers,
             landmarks=landmarks,
             report=display.report,
         )
@@ -108,8 +110,8 @@ def _crop_config(options: PackOptions) -> CropConfig:
         raise ValueError(f"--image-size must be from 16 to 2048, not {options.image_size}")
     if not 0 < options.fps < float("inf"):
         raise ValueError(f"--fps must be positive, not {options.fps}")
-    if options.workers < 0:
-        raise ValueError(f"--workers must not be negative, not {options.workers}")
+    if options.workers < 1:
+        raise ValueError(f"--workers must be at least 1, not {options.workers}")
     faces = options.detector
     if options.aligned or options.landmarks:
         faces = "aligned" if options.aligned else "landmarks"

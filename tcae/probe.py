@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from tcae.data.shards import PackedDataset
 from tcae.engine import command
 from tcae.engine.encoder_file import load_encoder
 from tcae.engine.progress import say
-from tcae.evaluation.embedding import cached_embeddings
+from tcae.evaluation.embedding import cached_embeddings, damaged_files
 from tcae.evaluation.folds import read_folds, subject_folds
 from tcae.evaluation.protocol import cross_validate
 from tcae.evaluation.results import text_table, write_results
@@ -74,7 +73,8 @@ def probe(options: ProbeOptions) -> int:
         batch_size=options.batch_size,
         workers=options.workers,
     )
-    _warn_of_failures(embedded.failures)
+    for line in damaged_files(embedded.failures):
+        log.warning("%s", line)
     try:
         results = cross_validate(
             embedded,
@@ -98,16 +98,6 @@ def _folds(options: ProbeOptions, subjects: Sequence[str]) -> dict[str, int]:
     if options.folds.isdecimal():
         return subject_folds(subjects, int(options.folds), options.seed)
     return read_folds(Path(options.folds), subjects)
-
-
-def _warn_of_failures(failures: Sequence[str]) -> None:
-    """One line for each file with damaged frames, however many they are."""
-    first: dict[str, str] = {}
-    count = Counter(line.partition(":")[0] for line in failures)
-    for line in failures:
-        first.setdefault(line.partition(":")[0], line)
-    for file, line in first.items():
-        log.warning("%s; %d of its labelled frames are skipped", line, count[file])
 
 
 def _prepare(out: Path, overwrite: bool) -> None:

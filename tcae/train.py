@@ -25,6 +25,7 @@ from tcae.engine.progress import say
 from tcae.engine.run_directory import PROBE, SUMMARY_FILE, find_run, prepare_run
 from tcae.engine.start import initialise
 from tcae.engine.trainer import Trainer
+from tcae.evaluation.embedding import damaged_files
 from tcae.evaluation.protocol import probe_packed, select
 from tcae.evaluation.results import text_table, write_results
 
@@ -60,11 +61,15 @@ def train(config: TrainConfig) -> int:
 
 
 def _probed(trainer: Trainer) -> bool:
-    """Probe where there are labels; False, after one line, if they cannot be used."""
+    """Probe where there are labels; False, after a line each, if some of them cannot be used."""
     labelled = (trainer.dataset.path / "labels.csv").exists()
     if labelled and trainer.config.pairs.split == "identity":
         try:
-            _write_summary(trainer.run, trainer.summary() | probe_unseen(trainer))
+            figures, failures = probe_unseen(trainer)
+            _write_summary(trainer.run, trainer.summary() | figures)
+            for line in damaged_files(failures):
+                log.warning("%s", line)
+            return not failures
         except ValueError as error:  # the encoder is trained and written whatever the labels are
             log.warning("action units not probed: %s", error)
             return False
@@ -84,11 +89,12 @@ def built_in_data(beside: Path, image_size: int) -> Path:
     return folder
 
 
-def probe_unseen(trainer: Trainer) -> dict[str, float]:
+def probe_unseen(trainer: Trainer) -> tuple[dict[str, float], Sequence[str]]:
     """Probe the encoder for action units on the people it was not trained on.
 
     Returns:
-        The figures that belong into the run's summary; all others are in ``<run>/probe``.
+        The figures that belong into the run's summary (all others are in ``<run>/probe``), and one
+        line for each frame that could not be read.
     """
     dataset, config = trainer.dataset, trainer.config
     labels = read_labels(dataset.path / "labels.csv", dataset)
@@ -105,7 +111,8 @@ def probe_unseen(trainer: Trainer) -> dict[str, float]:
     write_results(trainer.run / PROBE, results, dataset)
     say(text_table(results))
     figures = {"au_f1": results.scores.f1_mean, "au_auc": results.scores.auc_mean}
-    return {name: value for name, value in figures.items() if math.isfinite(value)}
+    finite = {name: value for name, value in figures.items() if math.isfinite(value)}
+    return finite, results.failures
 
 
 def _write_summary(run: Path, summary: Mapping[str, float]) -> None:

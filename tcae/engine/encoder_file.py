@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from tcae.data.durable import write_durably
 from tcae.engine.fields import from_plain, to_plain
 from tcae.models.twin_cycle import Embeddings, ModelConfig, TwinCycle
+from tcae.models.weight_file import digest, read_weights, write_weights
 
 ENCODER_FILE = "encoder.safetensors"
 """Name of the encoder inside a run directory."""
@@ -51,11 +47,7 @@ class FrozenEncoder:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the weights: a probe names with it the encoder that it belongs to."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self._model.encoder.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return digest(self._model.encoder.state_dict())
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Embeddings:
@@ -104,8 +96,7 @@ def save_encoder(
         "template": dict(template),
         "crop": float(crop),
     }
-    weights = {k: v.detach().cpu().contiguous() for k, v in model.encoder.state_dict().items()}
-    write_durably(path, to_safetensors(weights, {"tcae": json.dumps(description)}))
+    write_weights(path, description, model.encoder.state_dict())
 
 
 def load_encoder(run_or_file: Path | str, device: torch.device | str = "cpu") -> FrozenEncoder:
@@ -185,24 +176,8 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path}: damaged or not a safetensors file ({error})") from None
-    try:
-        description = json.loads(metadata["tcae"])
-    except (KeyError, ValueError):
-        raise ValueError(f"{path}: a safetensors file, but not an encoder of tcae") from None
-    _check(description, path)
-    return description, weights
-
-
-def _check(description: Any, path: Path) -> None:
+    description, weights = read_weights(path, _FORMAT)
     kinds = {"version": int, "image_size": int, "model": dict, "template": dict, "crop": float}
-    if not isinstance(description, dict) or description.get("format") != _FORMAT:
-        raise ValueError(f"{path}: a safetensors file, but not an encoder of tcae")
     for field, kind in kinds.items():
         if not isinstance(description.get(field), kind):
             raise ValueError(f"{path}: {field}: need {kind.__name__}, got {description.get(field)}")
@@ -212,3 +187,4 @@ def _check(description: Any, path: Path) -> None:
         raise ValueError(
             f"{path}: version: written by a newer tcae ({description['version']} > {_VERSION})"
         )
+    return description, weights

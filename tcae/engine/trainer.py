@@ -389,7 +389,8 @@ def _deterministic(device: torch.device) -> torch.device:
 
 def fingerprint(dataset: PackedDataset) -> str:
     """A hash of which frames a data set holds, wherever it lies and however it is sharded."""
-    digest = hashlib.sha256(repr((dataset.image_size, dataset.clips)).encode())
+    kind = (dataset.image_size, dataset.template, dataset.clips)
+    digest = hashlib.sha256(repr(kind).encode())
     for name in ("clip", "frame", "crc32"):
         digest.update(dataset.frames[name].tobytes())
     return digest.hexdigest()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -157,6 +158,17 @@ def cached_embeddings(
 
 def _as_is(batch: Any) -> Any:
     return batch  # else the loader turns arrays into tensors
+
+
+def damaged_files(failures: Sequence[str]) -> list[str]:
+    """One line for each file with damaged frames, however many they are."""
+    first: dict[str, str] = {}
+    for line in failures:
+        first.setdefault(line.partition(":")[0], line)
+    count = Counter(line.partition(":")[0] for line in failures)
+    return [
+        f"{line}; {count[file]} of its labelled frames are skipped" for file, line in first.items()
+    ]
 
 
 class _Batches(Dataset[_Batch]):

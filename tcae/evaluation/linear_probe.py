@@ -6,7 +6,6 @@ class-balanced binary cross entropy on labels that may be partly unknown.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,15 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from tcae.data.durable import write_durably
 from tcae.evaluation.metrics import Array
+from tcae.models.weight_file import read_weights, write_weights
 
-_FORMAT = "tcae.probe/1"
+_FORMAT = "tcae-probe"
 
 
 @dataclass(frozen=True)
@@ -195,14 +192,13 @@ def _train(
 
 def save_probe(path: Path, probe: LinearProbe) -> None:
     """Writes a probe to a safetensors file, whole or not at all."""
-    meta = {
+    description = {
         "format": _FORMAT,
-        "names": json.dumps(probe.names),
+        "names": list(probe.names),
         "embedding": probe.embedding,
         "encoder": probe.encoder,
     }
-    tensors = {name: tensor.contiguous() for name, tensor in probe.state_dict().items()}
-    write_durably(path, to_safetensors(tensors, meta))
+    write_weights(path, description, probe.state_dict())
 
 
 def load_probe(path: Path, device: str | torch.device = "cpu") -> LinearProbe:
@@ -214,19 +210,8 @@ def load_probe(path: Path, device: str | torch.device = "cpu") -> LinearProbe:
     file = path / "probe.safetensors" if path.is_dir() else path
     if not file.is_file():
         raise ValueError(f"{file}: no such file; a probe comes from `python -m tcae.probe`")
-    try:
-        with safe_open(file, framework="pt", device=str(device)) as stored:
-            meta = stored.metadata() or {}
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{file}: not a readable safetensors file ({error})") from error
-    if meta.get("format") != _FORMAT:
-        raise ValueError(
-            f"{file}: not a probe of this version: format {meta.get('format')!r} came, "
-            f"{_FORMAT!r} is needed"
-        )
-    names = json.loads(meta["names"])
-    width = tensors["linear.weight"].shape[1]
-    probe = LinearProbe(width, names, meta["embedding"], meta["encoder"])
+    description, tensors = read_weights(file, _FORMAT)
+    names, embedding, encoder = (description[name] for name in ("names", "embedding", "encoder"))
+    probe = LinearProbe(tensors["linear.weight"].shape[1], names, embedding, encoder)
     probe.load_state_dict(tensors)
     return probe.to(device).eval()

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from tcae.engine.encoder_file import FrozenEncoder, encoder_path, load_encoder, save_encoder
 from tcae.models.twin_cycle import ModelConfig, TwinCycle
+from tcae.models.weight_file import write_weights
 
 CONFIG = ModelConfig(base_filters=4, embedding_size=8)
 TEMPLATE = {"name": "t", "points": [[0.25, 0.5]] * 5}
@@ -87,7 +88,19 @@ def test_damaged_and_foreign_files_are_named(run: Path) -> None:
             load_encoder(path)
     for metadata in (None, {"tcae": "no json"}, {"tcae": json.dumps({"format": "other"})}):
         save_file({"w": torch.zeros(1)}, path, metadata)
-        with pytest.raises(ValueError, match="a safetensors file, but not an encoder of tcae"):
+        with pytest.raises(ValueError, match="a safetensors file, but not a tcae-encoder"):
+            load_encoder(path)
+    write_weights(path, {"format": "other"}, {})
+    with pytest.raises(ValueError, match="need a tcae-encoder, got a other"):
+        load_encoder(path)
+
+
+def test_a_flipped_bit_anywhere_is_noticed(run: Path) -> None:
+    path = encoder_path(run)
+    whole = path.read_bytes()
+    for place in range(8, len(whole), 997):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match=r"encoder\.safetensors: "):
             load_encoder(path)
 
 
@@ -101,7 +114,7 @@ def rewrite(path: Path, tensors: dict[str, torch.Tensor], **changes: Any) -> Non
         "crop": 0.9,
         **changes,
     }
-    save_file(tensors, path, {"tcae": json.dumps(description)})
+    write_weights(path, description, tensors)
 
 
 @pytest.mark.parametrize(
