@@ -81,7 +81,9 @@ def _measure(benchmark: Any, case: Case, run: Run, rival: Run) -> float | None:
     run, rival = measuring.synchronised(run), measuring.synchronised(rival)
     times: list[float] = []
     rounds = measuring.rounds(run, rival)
+    elsewhere = measuring.Elsewhere()
     benchmark.pedantic(run, setup=lambda: times.append(measuring.seconds(rival)), rounds=rounds)
+    disturbed = elsewhere.share()
     median = benchmark.stats.stats.median
     moved, copy = problem.bytes, measuring.copy_bandwidth()
     extra = measuring.extra_bytes(run)
@@ -97,6 +99,7 @@ def _measure(benchmark: Any, case: Case, run: Run, rival: Run) -> float | None:
         "extra_bytes": extra,
         "extra_share_of_image": None if extra is None else extra / problem.image.nbytes,
         "largest_error": error,
+        "cores_taken_elsewhere": disturbed,
     }
     return statistics.median(times) / median
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from benchmarks.cases import DEVICE
 from benchmarks.providers import Run
 
 SECONDS = 0.5  # for one measurement
-ROUNDS = (7, 2000)  # fewest and most
+ROUNDS = (5, 2000)  # fewest and most
 _COPIED = 256 * 2**20  # bytes, far more than any cache holds
 _TRIALS = 2
 
@@ -60,6 +61,29 @@ def copy_bandwidth() -> float:
     copy = synchronised(lambda: (sink.copy_(source),))
     copy()
     return 2 * _COPIED / statistics.median(seconds(copy) for _ in range(9))
+
+
+class Elsewhere:
+    """Which share of the cores other processes took since this was made; None if unknown."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def share(self) -> float | None:
+        now = self._now()
+        if now is None or self._start is None:
+            return None
+        elapsed, busy, own = (b - a for a, b in zip(self._start, now, strict=True))
+        return max(busy - own, 0.0) / (elapsed * (os.cpu_count() or 1))
+
+    def _now(self) -> tuple[float, float, float] | None:
+        """Seconds: of the clock, of work by all cores, of this process's own work."""
+        try:
+            user, nice, system = Path("/proc/stat").read_text().split()[1:4]
+        except OSError:
+            return None
+        busy = (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return time.perf_counter(), busy, time.process_time()
 
 
 def extra_bytes(run: Run) -> int | None:

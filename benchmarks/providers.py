@@ -33,7 +33,7 @@ class Unavailable(Exception):
 def providers(case: Case) -> dict[str, Provider]:
     """All providers of a case, by name; the first is our default."""
     found = {OURS: ours(), EAGER: eager}
-    if case.shape == SMALL_IMAGES:
+    if case.shape == SMALL_IMAGES and case.op in MAIN_OPS:
         default = backends.choose(DEVICE, None)
         for name, run in backends.BACKENDS.items():
             if run is not default and backends.why_not(name, DEVICE) is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -51,6 +52,15 @@ def machine(measured: Record) -> str:
     return f"{m['processor']}, {kernels}torch {m['torch']}, copying {m['copy_gb_per_s']:.1f} GB/s"
 
 
+def disturbance(measured: Record) -> str:
+    """How busy the machine was with something else, if that is known and matters."""
+    shares = [b["extra_info"].get("cores_taken_elsewhere") for b in measured["benchmarks"]]
+    known = [share for share in shares if share is not None]
+    if not known or statistics.median(known) < 0.05:
+        return ""
+    return f" Other processes took {statistics.median(known):.0%} of the cores meanwhile."
+
+
 def groups(measured: Record, variants: bool) -> dict[str, Group]:
     """Records of the operators by case: those of several providers, or those of kinds of data."""
     found: dict[str, Group] = {}
@@ -68,7 +78,7 @@ def tables(measured: Record) -> str:
     """All tables, in Markdown."""
     compared = groups(measured, variants=False)
     sections = [
-        f"Measured on {machine(measured)}; medians of rounds in turns.",
+        f"Measured on {machine(measured)}; medians of rounds in turns.{disturbance(measured)}",
         "Times faster than the eager composition:\n\n" + summary(compared),
         f"Each case. Under other names: how many times faster ours is; {LOSES}: slower.\n\n"
         + details(compared),

@@ -34,7 +34,7 @@ def test_training_step(benchmark):
     first, *_ = synchronised(step)()
     assert first.isfinite().all()
     benchmark.group = "training step"
-    benchmark.pedantic(synchronised(step), rounds=7, warmup_rounds=1)
+    benchmark.pedantic(synchronised(step), rounds=5, warmup_rounds=1)
     if benchmark.enabled:
         benchmark.extra_info |= {
             "image_size": IMAGE_SIZE,

@@ -1,5 +1,6 @@
 """The gauges see what is put before them, a wrong baseline is refused, and the benchmarks run."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,21 @@ def test_bytes_copied_per_second_are_counted_read_and_written(measuring, monkeyp
     clock = iter(range(100))  # a call takes a second
     monkeypatch.setattr(measuring.time, "perf_counter", lambda: float(next(clock)))
     assert measuring.copy_bandwidth.__wrapped__() == 2 * 256 * 2**20
+
+
+def test_work_of_other_processes_is_noticed(measuring, monkeypatch):
+    loop = "import time\nend = time.time() + 1\nwhile time.time() < end: pass"
+    elsewhere = measuring.Elsewhere()
+    subprocess.run([sys.executable, "-c", loop], check=True)
+    share = elsewhere.share()
+    if share is None:
+        pytest.skip("only Linux tells what all processes do")
+    assert 0.5 / os.cpu_count() < share < 1.05
+
+    # Own work does not count, whatever else goes on: the clock that counts it runs ahead.
+    elsewhere = measuring.Elsewhere()
+    monkeypatch.setattr(measuring.time, "process_time", lambda: 1e6)
+    assert elsewhere.share() == 0
 
 
 def test_distance_from_the_truth(measuring):

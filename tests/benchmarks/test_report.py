@@ -138,6 +138,16 @@ def test_the_machine_is_described_but_not_named(written):
         assert "somebodys-laptop" not in text
 
 
+def test_a_busy_machine_is_told_of(tmp_path):
+    def header(share):
+        busy = [record("warp", "tcae_ops", 4.0, cores_taken_elsewhere=share)]
+        assert report(tmp_path, MEASURED | {"benchmarks": busy}).returncode == 0
+        return (tmp_path / "out" / "speed.md").read_text().splitlines()[0]
+
+    assert header(0.3).endswith("Other processes took 30% of the cores meanwhile.")
+    assert header(0.01).endswith("medians of rounds in turns.")
+
+
 def test_the_plot_puts_faster_to_the_right_and_marks_losing_cases(written):
     legend, *lines = dots(written[1]).values()
     assert len(legend) == 4
