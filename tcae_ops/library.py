@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -306,21 +307,27 @@ def simd_level(name: str) -> Iterator[None]:
         ValueError: There are no kernels of this name, or this machine cannot run them.
     """
     before = torch.ops.tcae_ops.simd_level()
-    if not torch.ops.tcae_ops.use_simd_level(name):
-        raise ValueError(
-            f"simd_level is {name!r}, but must be one of {', '.join(SIMD_LEVELS)} "
-            "that this machine can run"
-        )
+    _use_simd_level(name, "simd_level")
     try:
         yield
     finally:
         torch.ops.tcae_ops.use_simd_level(before)
 
 
+def _use_simd_level(name: str, origin: str) -> None:
+    if not torch.ops.tcae_ops.use_simd_level(name):
+        raise ValueError(
+            f"{origin} is {name!r}, but must be one of {', '.join(SIMD_LEVELS)} "
+            "that this machine can run"
+        )
+
+
 MOST_FLOWS_CUDA = 16
 CPU = Library("cpu")
 CUDA = Library("cuda", needs=CPU)
 if CPU.problem is None:
+    if os.environ.get("TCAE_OPS_SIMD"):
+        _use_simd_level(os.environ["TCAE_OPS_SIMD"], "TCAE_OPS_SIMD")
     _forward = torch.ops.tcae_ops.forward.default
     _backward = torch.ops.tcae_ops.backward.default
     _registered = _register()

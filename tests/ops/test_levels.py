@@ -1,6 +1,9 @@
 """Every instruction set that the machine has: right at every width, and like the others."""
 
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -110,3 +113,15 @@ def test_a_level_that_is_not_there_is_refused():
     with library.simd_level("portable"):
         assert torch.ops.tcae_ops.simd_level() == "portable"
     assert torch.ops.tcae_ops.simd_level() == before
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [("portable", "portable\n"), ("sse9", "is 'sse9', but")]
+)
+def test_the_environment_forces_a_level(value, said):
+    program = "import torch, tcae_ops; print(torch.ops.tcae_ops.simd_level())"
+    environment = {**os.environ, "TCAE_OPS_SIMD": value}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert said in done.stdout + done.stderr
