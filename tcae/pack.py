@@ -51,9 +51,7 @@ class PackOptions:
         float, tyro.conf.arg(help="Frames per second taken from video files; pictures are all.")
     ] = 1.0
     image_size: Annotated[int, tyro.conf.arg(help="Side of the packed faces in pixels.")] = 256
-    workers: Annotated[
-        int, tyro.conf.arg(help="Processes that pack. Default: one for each core.")
-    ] = os.cpu_count() or 1
+    workers: Annotated[int, tyro.conf.arg(help="Processes that pack.")] = os.cpu_count() or 1
     aligned: Annotated[
         bool,
         tyro.conf.arg(help="The pictures are aligned faces already: only resize them."),
