@@ -16,7 +16,6 @@ import torch
 from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.shard_files import Clip, PackInfo, ShardWriter
 
-
 # A shell that starts the tests in the background has them, and all they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
