@@ -1,5 +1,6 @@
 // Forward pass: a thread samples all channels of one pixel.
 #include "kernels.h"
+#include "launch.h"
 #include "tcae_ops/bilinear.h"
 #include "tcae_ops/blend.h"
 #include "tcae_ops/coordinates.h"
@@ -107,12 +108,7 @@ cudaError_t forward(const Sampling& s, const Outputs& out, cudaStream_t stream) 
   }
   const int64_t pixels = s.image.n * s.image.h * s.image.w;
   const unsigned blocks = unsigned((pixels + kThreads - 1) / kThreads);
-  if (s.wide) {
-    forward_kernel<double><<<blocks, kThreads, 0, stream>>>(a);
-  } else {
-    forward_kernel<float><<<blocks, kThreads, 0, stream>>>(a);
-  }
-  return cudaGetLastError();
+  return launch(s.wide ? forward_kernel<double> : forward_kernel<float>, blocks, kThreads, stream, a);
 }
 
 }  // namespace tcae_ops

@@ -1,0 +1,27 @@
+// How kernels are started: the one place that names CUDA's own syntax for it.
+//
+// Everything else that the .cu files use is in this list, so that a stand-in for <cuda_runtime.h> can
+// compile them with any C++ compiler and run them on a CPU:
+//   __global__, __device__, __shared__ (of fixed size), __launch_bounds__, __restrict__;
+//   threadIdx.x, blockIdx.x, blockDim.x, gridDim.x: grids and blocks have one dimension;
+//   __syncthreads, __shfl_down_sync over whole warps of float and double;
+//   atomicAdd of float, double and unsigned long long; __ldg; the types float4, uint2, uint4, double2;
+//   cudaStream_t, cudaError_t, cudaSuccess, cudaGetErrorString, cudaMemsetAsync, and `launch` below.
+// A stand-in defines `launch` itself, with the same parameters.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#ifdef __CUDACC__
+namespace tcae_ops {
+
+// Enqueues a kernel. Returns the error of the launch, not of the kernel: nothing waits.
+template <class... Parameters, class... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, cudaStream_t stream,
+                   const Arguments&... arguments) {
+  kernel<<<blocks, threads, 0, stream>>>(arguments...);
+  return cudaGetLastError();
+}
+
+}  // namespace tcae_ops
+#endif
