@@ -1,0 +1,119 @@
+"""True motion between two views of one head, pixel by pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tcae.data.synthetic.head import Head
+from tcae.data.synthetic.raster import trace, weights_at
+from tcae.data.synthetic.scene import View
+
+Array = NDArray[np.float32]
+Ids = NDArray[np.int32]
+
+_compiled = njit(cache=True, nogil=True)
+_NEAR = 0.02  # of the depth: how far behind what the source shows a point counts as visible
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Where the target's surface points lie in the source.
+
+    Attributes:
+        flow: (2, H, W) float32, x then y, pixels: the surface point seen at p in the target is at
+            p + flow(p) in the source, so `tcae_ops.warp(source, flow)` resembles the target. Zero
+            beside the head: the background does not move with it.
+        head: (H, W) bool, whether the target shows the head (with neck and hair) there.
+        visible: (H, W) bool, whether the source shows the same point: it lies in the picture,
+            nothing is before it and it faces the camera. False beside the head.
+    """
+
+    flow: Array
+    head: NDArray[np.bool_]
+    visible: NDArray[np.bool_]
+
+
+def exact_flow(head: Head, source: View, target: View, height: int, width: int) -> Flow:
+    """The backward flow from a target view to a source view of the same head.
+
+    Views of the source's pose with the target's expression (and the reverse) give the flows of the
+    action units alone and of the pose alone.
+
+    Args:
+        head: The mesh of both.
+        source: Where colours would be taken from.
+        target: Whose pixels are asked for.
+        height: Rows of both pictures.
+        width: Columns.
+    """
+    seen, _ = trace(target.pixels, target.depth, head.triangles, head.two_sided, height, width, 1)
+    there, inverse = trace(
+        source.pixels, source.depth, head.triangles, head.two_sided, height, width, 1
+    )
+    flow, visible = _follow(
+        seen,
+        there,
+        inverse,
+        head.triangles,
+        head.two_sided,
+        source.pixels,
+        source.depth,
+        target.pixels,
+        target.depth,
+    )
+    return Flow(flow, seen >= 0, visible)
+
+
+@_compiled
+def _follow(
+    seen: Ids,
+    there: Ids,
+    inverse: Array,
+    triangles: Ids,
+    two_sided: NDArray[np.bool_],
+    pixels: Array,
+    depth: Array,
+    target_pixels: Array,
+    target_depth: Array,
+) -> tuple[Array, NDArray[np.bool_]]:
+    height, width = seen.shape
+    flow = np.zeros((2, height, width), np.float32)
+    visible = np.zeros((height, width), np.bool_)
+    for row in range(height):
+        for column in range(width):
+            t = seen[row, column]
+            if t < 0:
+                continue
+            a, b, c = triangles[t]
+            weights = weights_at(target_pixels, target_depth, triangles[t], column, row)
+            # The same point of the triangle, seen by the source: weights over depth.
+            u, v, w = weights[0] / depth[a], weights[1] / depth[b], weights[2] / depth[c]
+            near = u + v + w
+            x = (u * pixels[a, 0] + v * pixels[b, 0] + w * pixels[c, 0]) / near
+            y = (u * pixels[a, 1] + v * pixels[b, 1] + w * pixels[c, 1]) / near
+            flow[0, row, column], flow[1, row, column] = x - column, y - row
+            area = (pixels[b, 0] - pixels[a, 0]) * (pixels[c, 1] - pixels[a, 1])
+            area -= (pixels[b, 1] - pixels[a, 1]) * (pixels[c, 0] - pixels[a, 0])
+            if area < 0 or two_sided[t]:
+                visible[row, column] = _shows(there, inverse, triangles, t, x, y, near)
+    return flow, visible
+
+
+@_compiled
+def _shows(
+    there: Ids, inverse: Array, triangles: Ids, t: int, x: float, y: float, near: float
+) -> bool:
+    """Whether one of the four pixels around (x, y) shows triangle t, or nothing much nearer."""
+    height, width = there.shape
+    if not (x >= 0 and y >= 0 and x <= width - 1 and y <= height - 1):
+        return False
+    column, row = min(int(x), width - 2), min(int(y), height - 2)
+    for i in range(4):
+        r, q = row + i // 2, column + i % 2
+        if there[r, q] == t or (there[r, q] >= 0 and inverse[r, q] <= near * (1 + _NEAR)):
+            return True
+    return False

@@ -1,0 +1,164 @@
+"""The head: a mesh whose shape says who it is and whose displacements say what it does.
+
+Coordinates are those of the person seen from the front: x to the right of the picture (the
+person's left), y up, z towards the viewer. The origin lies between the eyes' centres; one unit is
+the mean distance of the eyes' centres (about 63 mm). `tools/build_head.py` makes the data;
+`LICENSE-head.md` beside them says where they come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float32]
+
+HEAD_FILE = Path(__file__).with_name("head.npz")
+# What a triangle belongs to: `Head.parts` indexes this.
+PARTS = ("skin", "neck", "mouth", "socket", "tongue", "teeth", "lashes", "eye")
+# The action units that `Head.expression` knows, by FACS number.
+UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26, 45)
+RACES = ("african", "asian", "caucasian")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One person.
+
+    Attributes:
+        vertices: (V, 3) float32, the neutral face in head units.
+        male: 0 (female) to 1 (male).
+        age: 0 (young adult) to 1 (old).
+        weight: -1 (thin) to 1 (heavy).
+        race: (3,) shares of `RACES`, sum 1: skin and hair should fit them.
+    """
+
+    vertices: Array
+    male: float
+    age: float
+    weight: float
+    race: Array
+
+
+class Head:
+    """The head model. `Head.load()` returns the one that ships with the package.
+
+    V vertices, T triangles, U texture points. The texture is one square picture for all parts; its
+    points are (s, t): s to the right, t downwards, both in [0, 1].
+
+    Attributes:
+        vertices: (V, 3) float32, the mean head.
+        triangles: (T, 3) int32 vertices.
+        parts: (T,) uint8, index into `PARTS`.
+        uv: (U, 2) float32 texture points.
+        uv_triangles: (T, 3) int32 texture points of the triangles' corners.
+        masks: Name -> (V,) float32 in [0, 1]: `lips`, `eyelids` (their rims), `ears`, `face`,
+            `inside-mouth`, and `trunk`: 0 where a vertex turns with the head, 1 where it stays
+            with the body.
+        landmarks: Name -> vertex: `left_pupil`, `nose_tip`, `left_mouth`, `chin`,
+            `left_outer_eye`, `left_inner_eye`, `left_upper_lid`, `left_lower_lid`,
+            `left_brow_0` (inner end) to `left_brow_3` (outer end), and the same for `right`.
+    """
+
+    def __init__(self, arrays: dict[str, NDArray[np.generic]]) -> None:
+        self._arrays = arrays
+        self.vertices = _restored(arrays, "vertices")
+        self.triangles = arrays["triangles"].astype(np.int32)
+        self.parts = arrays["parts"].astype(np.uint8)
+        self.uv = arrays["uv"].astype(np.float32) / 65535
+        self.uv_triangles = arrays["uv_triangles"].astype(np.int32)
+        self.two_sided = np.isin(self.parts, [PARTS.index("lashes"), PARTS.index("mouth")])
+        values = arrays["masks"].astype(np.float32) / 255
+        self.masks = dict(zip(arrays["mask_names"].tolist(), values, strict=True))
+        self.occlusion = self.masks.get("occlusion", np.ones(len(self.vertices), np.float32))
+        vertices = arrays["landmarks"].astype(int).tolist()
+        self.landmarks = dict(zip(arrays["landmark_names"].tolist(), vertices, strict=True))
+        self._mirror = arrays["mirror"].astype(int)
+        self._units = _restored(arrays, "units").reshape(2 * len(UNITS), -1)
+        self._poles = [self.landmarks["left_pupil"], self.landmarks["right_pupil"]]
+
+    @staticmethod
+    @cache
+    def load() -> Head:
+        """The head that ships with the package (read once)."""
+        with np.load(HEAD_FILE) as file:
+            return Head(dict(file))
+
+    def identity(self, random: np.random.Generator) -> Identity:
+        """Draws a person: sex, age, weight and race first, then some ninety local shapes."""
+        male = float(np.clip(random.choice([0.1, 0.9]) + random.normal(0, 0.15), 0, 1))
+        age = float(random.beta(1.2, 1.8))
+        weight = float(np.clip(random.normal(0, 0.45), -1, 1))
+        race = random.dirichlet([0.35, 0.35, 0.35]).astype(np.float32)
+        kind = np.outer([1 - male, male], [1 - age, age]).ravel().astype(np.float32)
+        shape = self.vertices + np.tensordot(
+            np.outer(kind, race).ravel(), _restored(self._arrays, "macro").reshape(12, -1, 3), 1
+        )
+        ends = np.outer(kind, [max(-weight, 0), max(weight, 0)]).ravel().astype(np.float32)
+        shape += np.tensordot(ends, _restored(self._arrays, "weight").reshape(8, -1, 3), 1)
+        shape += self._local_shapes(random)
+        shape = normalised(shape, self._poles, self.masks["face"], self.vertices)
+        return Identity(shape.astype(np.float32), male, age, weight, race)
+
+    def _local_shapes(self, random: np.random.Generator) -> Array:
+        """Sum of the local targets with random strengths, nearly the same on both sides, (V, 3)."""
+        sided = self._arrays["local_sided"].astype(bool)
+        n = len(sided)
+        common = random.normal(0, 0.3, n)
+        left, right = (common + random.normal(0, 0.05, (2, n)) * sided).clip(-0.8, 0.8)
+        targets = _restored(self._arrays, "local").reshape(2 * n, -1)
+
+        def moves(strengths: NDArray[np.float64]) -> Array:
+            ends = np.stack([np.maximum(-strengths, 0), np.maximum(strengths, 0)], 1)
+            return (ends.ravel().astype(np.float32) @ targets).reshape(-1, 3)
+
+        other = moves(right * sided)[self._mirror] * np.array([-1, 1, 1], np.float32)
+        return np.asarray(moves(left) + other)
+
+    def expression(
+        self, shape: Array, intensities: ArrayLike, gaze: ArrayLike = (0.0, 0.0)
+    ) -> Array:
+        """The face `shape` in action.
+
+        Args:
+            shape: (V, 3) neutral vertices (`Identity.vertices`).
+            intensities: (A, 2) of `UNITS`, left and right side of the person, in [0, 1]. Units of
+                the midline (17, 23, 25, 26) are the mean of both at the middle.
+            gaze: Turn of the eyes in radians, to the right of the picture and down.
+
+        Returns:
+            (V, 3) float32 vertices.
+        """
+        amounts = np.asarray(intensities, np.float32).reshape(-1)
+        if amounts.size != 2 * len(UNITS):
+            raise ValueError(f"intensities: shape ({len(UNITS)}, 2) needed, {amounts.shape} came")
+        return shape + (amounts @ self._units).reshape(-1, 3)
+
+
+def normalised(
+    vertices: NDArray[np.floating],
+    poles: Sequence[int],
+    weights: NDArray[np.floating],
+    like: NDArray[np.floating],
+) -> NDArray[np.floating]:
+    """Vertices moved so that the eyes keep their place, and scaled so that the face keeps its size.
+
+    Args:
+        vertices: (V, 3) of a head.
+        poles: The vertices of the two pupils.
+        weights: (V,) of the face, whose mean distance from the point between the pupils is size.
+        like: (V, 3) of the head that sets place and size.
+    """
+    away = [v - v[list(poles)].mean(0) for v in (vertices, like)]
+    size = [(np.linalg.norm(v, axis=1) * weights).sum() for v in away]
+    return away[0] * (size[1] / size[0]) + like[list(poles)].mean(0)
+
+
+def _restored(arrays: dict[str, NDArray[np.generic]], name: str) -> Array:
+    scale = arrays[f"{name}_scale"].astype(np.float32)[..., None, None]
+    return np.asarray(arrays[name].astype(np.float32) * scale)

@@ -1,0 +1,128 @@
+"""What stands before the camera: pose, camera, light, surface; and where its points are seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcae.data.synthetic.head import Head
+
+Array = NDArray[np.float32]
+
+PIVOT = np.array([0.0, -1.1, -1.2], np.float32)  # top of the neck: the head turns about it
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How the head is held.
+
+    Attributes:
+        yaw: Turn to the right of the picture, radians. It comes first, then pitch, then roll.
+        pitch: Nod, downwards.
+        roll: Tilt, clockwise in the picture.
+        x: Shift of the whole person to the right, head units.
+        y: Shift downwards.
+        scale: Enlargement of the whole person.
+    """
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    x: float = 0.0
+    y: float = 0.0
+    scale: float = 1.0
+
+    def rotation(self) -> Array:
+        """(3, 3) matrix that turns column vectors of the head's coordinates."""
+        angles = [self.yaw, self.pitch, self.roll]
+        (cy, cp, cr), (sy, sp, sr) = (f(angles) for f in (np.cos, np.sin))
+        yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+        pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+        roll = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
+        return np.asarray(roll @ pitch @ yaw, np.float32)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Pinhole camera before the person, and the crop of its picture.
+
+    Attributes:
+        distance: From the camera to the plane z = 0, head units (10 is about 63 cm).
+        crop: (2, 3) affine map from that plane (x right, y down, 1), as projected, to pixels of
+            the crop; whole numbers are pixel centres.
+    """
+
+    distance: float = 12.0
+    crop: Array = field(default_factory=lambda: np.array([[44, 0, 63.5], [0, 44, 56]], np.float32))
+
+
+@dataclass(frozen=True)
+class View:
+    """A posed mesh as a camera sees it.
+
+    Attributes:
+        space: (V, 3) float32 posed vertices: x right, y up, z to the camera.
+        pixels: (V, 2) float32 their pictures in pixels of the crop.
+        depth: (V,) float32 distance from the camera along its axis, head units.
+    """
+
+    space: Array
+    pixels: Array
+    depth: Array
+
+
+@dataclass(frozen=True)
+class Light:
+    """What shines on the head.
+
+    Attributes:
+        ambient: (9, 3) float32, red, green and blue of the first nine real spherical harmonics'
+            polynomials in the normal (1, y, z, x, xy, yz, 3z^2 - 1, xz, x^2 - y^2).
+        directions: (L, 3) float32 unit vectors towards the lamps, in the camera's coordinates.
+        colours: (L, 3) float32 strength of the lamps.
+    """
+
+    ambient: Array
+    directions: Array
+    colours: Array
+
+
+@dataclass(frozen=True)
+class Surface:
+    """How the head is painted.
+
+    Attributes:
+        texture: (S, S, 4) uint8: red, green, blue (as displayed, gamma 2) and gloss.
+        wrinkles: (S, S, W) int8 shade in 1/127: what wrinkle pattern w adds to the brightness at
+            full strength (negative: dark).
+    """
+
+    texture: NDArray[np.uint8]
+    wrinkles: NDArray[np.int8]
+
+
+def look(head: Head, vertices: Array, pose: Pose, camera: Camera) -> View:
+    """Where a posed head is seen.
+
+    The neck bends: vertices of the mask `trunk` stay with the body.
+
+    Args:
+        head: Whose masks say what is trunk.
+        vertices: (V, 3) of `Head.expression`.
+        pose: How it is held.
+        camera: Who looks.
+    """
+    still = vertices - PIVOT
+    turned = still @ pose.rotation().T
+    space = turned + head.masks["trunk"][:, None] * (still - turned) + PIVOT
+    space = space * np.float32(pose.scale) + np.array([pose.x, -pose.y, 0], np.float32)
+    depth = np.float32(camera.distance) - space[:, 2]
+    plane = (
+        space[:, :2]
+        * np.array([1, -1], np.float32)
+        * (np.float32(camera.distance) / depth)[:, None]
+    )
+    pixels = plane @ camera.crop[:, :2].T + camera.crop[:, 2]
+    return View(space.astype(np.float32), pixels.astype(np.float32), depth.astype(np.float32))
