@@ -103,28 +103,29 @@ def run(
     """All four operators by the compiled library; see ``tcae_ops.reference.run``."""
     # A program that is being traced sees one operator; torch looks inside it later.
     execute = torch.ops.tcae_ops.run.default if torch.compiler.is_compiling() else _run
-    results: Sequence[Tensor] = execute(image, flows, logits, target, units, padding, return_warped)
+    inputs = (image, *flows, *logits, *target)
+    results: Sequence[Tensor] = execute(
+        inputs, len(flows), len(logits), units, padding, return_warped
+    )
     return results
 
 
 def _run(
-    image: Tensor,
-    flows: Sequence[Tensor],
-    logits: Sequence[Tensor],
-    target: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    flows: int,
+    logits: int,
     units: str,
     padding: str,
     return_warped: bool,
 ) -> Sequence[Tensor]:
     if torch.is_grad_enabled():
-        inputs = (image, *flows, *logits, *target)
-        if any(t.requires_grad for t in inputs):
-            options = units, padding, return_warped
-            differentiable: Sequence[Tensor] = _Pass.apply(
-                len(flows), len(logits), options, *inputs
-            )
-            return differentiable
-    results: Tensors = _forward(image, flows, logits, target, units, padding, return_warped)
+        for t in inputs:
+            if t.requires_grad:
+                differentiable: Sequence[Tensor] = _Pass.apply(
+                    flows, logits, units, padding, return_warped, *inputs
+                )
+                return differentiable
+    results: Tensors = _forward(inputs, flows, logits, units, padding, return_warped)
     return results
 
 
@@ -133,79 +134,75 @@ class _Pass(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, flows: int, logits: int, options: tuple[str, str, bool], *inputs: Tensor
+        ctx: Any,
+        flows: int,
+        logits: int,
+        units: str,
+        padding: str,
+        return_warped: bool,
+        *inputs: Tensor,
     ) -> tuple[Tensor, ...]:
-        ctx.flows, ctx.logits, ctx.options = flows, logits, options
+        ctx.options = flows, logits, units, padding
         ctx.save_for_backward(*inputs)
         ctx.set_materialize_grads(False)
-        return tuple(_forward(*_split(inputs, flows, logits), *options))
+        return tuple(_forward(inputs, flows, logits, units, padding, return_warped))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs = ctx.saved_tensors
-        arguments = _split(inputs, ctx.flows, ctx.logits)
-        losses = len(arguments[-1])
-        grad_loss = [g for g in grads[:losses] if g is not None]
-        grad_warped = [g for g in grads[losses:] if g is not None]
-        needs = [i for i, need in enumerate(ctx.needs_input_grad[3:]) if need]
-        if losses and not grad_loss:  # nothing depends on the target
+        flows, logits, units, padding = ctx.options
+        has_target = len(inputs) > 1 + flows + logits
+        by_loss = has_target and grads[0] is not None
+        upstream = [g for g in grads if g is not None]
+        needs = [i for i, need in enumerate(ctx.needs_input_grad[5:]) if need]
+        if has_target and not by_loss:  # nothing depends on the target
             needs = [i for i in needs if i < len(inputs) - 1]
         by_input: list[Tensor | None] = [None] * len(inputs)
-        if needs and (grad_loss or grad_warped):
+        if needs and upstream:
             # A backward pass that is to be differentiated itself goes through the definition.
             differentiate = _redefine if torch.is_grad_enabled() else _backward
-            units, padding, _ = ctx.options
-            results = differentiate(grad_loss, grad_warped, *arguments, units, padding, needs)
+            results = differentiate(
+                upstream, by_loss, inputs, flows, logits, units, padding, needs
+            )
             for i, result in zip(needs, results, strict=True):
                 by_input[i] = result
-        return None, None, None, *by_input
-
-
-def _split(
-    inputs: Sequence[Tensor], flows: int, logits: int
-) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
-    """Image, flows, logits and target out of one list."""
-    end = 1 + flows + logits
-    return inputs[0], inputs[1 : 1 + flows], inputs[1 + flows : end], inputs[end:]
+        return None, None, None, None, None, *by_input
 
 
 def _redefine(
-    grad_loss: Tensors,
-    grad_warped: Tensors,
-    image: Tensor,
-    flows: Sequence[Tensor],
-    logits: Sequence[Tensor],
-    target: Sequence[Tensor],
+    upstream: Tensors,
+    by_loss: bool,
+    inputs: Sequence[Tensor],
+    flows: int,
+    logits: int,
     units: str,
     padding: str,
     needs: list[int],
 ) -> Sequence[Tensor]:
     """The backward pass by the definition, so that it can be differentiated again."""
     # Aliases: one tensor may be given for several inputs, and each has a gradient of its own.
-    inputs = [t.view_as(t) for t in (image, *flows, *logits, *target)]
-    arguments = _split(inputs, len(flows), len(logits))
-    outputs = reference.run(*arguments, units, padding, bool(grad_warped))
+    inputs = [t.view_as(t) for t in inputs]
+    fields, target = inputs[1 : 1 + flows + logits], inputs[1 + flows + logits :]
+    return_warped = len(upstream) > by_loss
+    outputs = reference.run(
+        inputs[0], fields[:flows], fields[flows:], target, units, padding, return_warped
+    )
     return torch.autograd.grad(
-        outputs if grad_loss else outputs[-1:],
+        outputs if by_loss else outputs[-1:],
         [inputs[i] for i in needs],
-        [*grad_loss, *grad_warped],
+        upstream,
         create_graph=True,
         materialize_grads=True,
     )
 
 
 def _forward_fake(
-    image: Tensor,
-    flows: Tensors,
-    logits: Tensors,
-    target: Tensors,
-    units: str,
-    padding: str,
-    return_warped: bool,
+    inputs: Tensors, flows: int, logits: int, units: str, padding: str, return_warped: bool
 ) -> Tensors:
-    precision = reference.working_dtype(image, *flows, *logits, *target)
+    image = inputs[0]
+    precision = reference.working_dtype(*inputs)
     results = []
-    if target:
+    if len(inputs) > 1 + flows + logits:
         results.append(image.new_empty((image.shape[0],), dtype=precision))
     if return_warped:
         results.append(_empty_image(image, reference.warped_dtype(image, precision)))
@@ -213,22 +210,19 @@ def _forward_fake(
 
 
 def _backward_fake(
-    grad_loss: Tensors,
-    grad_warped: Tensors,
-    image: Tensor,
-    flows: Tensors,
-    logits: Tensors,
-    target: Tensors,
+    upstream: Tensors,
+    by_loss: bool,
+    inputs: Tensors,
+    flows: int,
+    logits: int,
     units: str,
     padding: str,
     needs: list[int],
 ) -> Tensors:
-    inputs = [image, *flows, *logits, *target]
-    images = {0, 1 + len(flows) + len(logits)}
     return [
-        _empty_image(inputs[i], inputs[i].dtype)
-        if i in images
-        else torch.empty_like(inputs[i], memory_format=torch.contiguous_format)
+        torch.empty_like(inputs[i], memory_format=torch.contiguous_format)
+        if 1 <= i <= flows + logits
+        else _empty_image(inputs[i], inputs[i].dtype)
         for i in needs
     ]
 
@@ -243,7 +237,8 @@ def _named(blend: bool, loss: bool, return_warped: bool) -> Callable[..., Any]:
     def op(image: Tensor, *rest: Any, units: str = "pixels", padding: str = "border") -> Any:
         flows, logits = rest[:2] if blend else ([rest[0]], [])
         target = [rest[-1]] if loss else []
-        results = _run(image, flows, logits, target, units, padding, return_warped)
+        inputs = [image, *flows, *logits, *target]
+        results = _run(inputs, len(flows), len(logits), units, padding, return_warped)
         return tuple(results) if len(results) > 1 else results[0]
 
     return op

@@ -13,17 +13,17 @@ Threads threads() {
   return {run, int64_t(torch::stable::get_num_threads())};
 }
 
-Tensors forward_cpu(Tensor image, Tensors flows, Tensors logits, Tensors target, std::string units,
-                    std::string padding, bool return_warped) {
-  return forward_pass(image, flows, logits, target, units, padding, return_warped,
+Tensors forward_cpu(Tensors inputs, int64_t flows, int64_t logits, std::string units, std::string padding,
+                    bool return_warped) {
+  return forward_pass(inputs, flows, logits, units, padding, return_warped,
                       [](const Sampling& s, const Outputs& out, const Tensor&) {
                         kernels().forward(s, out, threads());
                       });
 }
 
-Tensors backward_cpu(Tensors grad_loss, Tensors grad_warped, Tensor image, Tensors flows, Tensors logits,
-                     Tensors target, std::string units, std::string padding, std::vector<int64_t> needs) {
-  return backward_pass(grad_loss, grad_warped, image, flows, logits, target, units, padding, needs,
+Tensors backward_cpu(Tensors upstream, bool by_loss, Tensors inputs, int64_t flows, int64_t logits,
+                     std::string units, std::string padding, std::vector<int64_t> needs) {
+  return backward_pass(upstream, by_loss, inputs, flows, logits, units, padding, needs,
                        [](const Sampling& s, const Gradients& g, const Tensor&) {
                          kernels().backward(s, g, threads());
                        });

@@ -22,11 +22,11 @@ cudaStream_t current_stream(int32_t device) {
   return static_cast<cudaStream_t>(stream);
 }
 
-Tensors forward_cuda(Tensor image, Tensors flows, Tensors logits, Tensors target, std::string units,
-                     std::string padding, bool return_warped) {
-  STD_TORCH_CHECK(target.empty(), "the CUDA library has no loss");
-  STD_TORCH_CHECK(int64_t(flows.size()) <= kMostFlows, "the CUDA library blends at most ", kMostFlows, " flows");
-  return forward_pass(image, flows, logits, target, units, padding, return_warped,
+Tensors forward_cuda(Tensors inputs, int64_t flows, int64_t logits, std::string units, std::string padding,
+                     bool return_warped) {
+  STD_TORCH_CHECK(int64_t(inputs.size()) == 1 + flows + logits, "the CUDA library has no loss");
+  STD_TORCH_CHECK(flows <= kMostFlows, "the CUDA library blends at most ", kMostFlows, " flows");
+  return forward_pass(inputs, flows, logits, units, padding, return_warped,
                       [](const Sampling& s, const Outputs& out, const Tensor& image) {
                         const int32_t device = image.get_device_index();
                         const torch::stable::accelerator::DeviceGuard guard(device);

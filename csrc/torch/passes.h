@@ -7,14 +7,15 @@ namespace tcae_ops {
 
 // `run` is the device's kernel: void(const Sampling&, const Outputs&, const Tensor& image).
 template <class Run>
-Tensors forward_pass(const Tensor& image, const Tensors& flows, const Tensors& logits,
-                     const Tensors& target, const std::string& units, const std::string& padding,
-                     bool return_warped, Run&& run) {
-  const Arguments a(image, flows, logits, target, units, padding);
+Tensors forward_pass(const Tensors& inputs, int64_t flows, int64_t logits, const std::string& units,
+                     const std::string& padding, bool return_warped, Run&& run) {
+  const Arguments a(inputs, flows, logits, units, padding);
   const Sampling& s = a.sampling;
+  const Tensor& image = inputs[0];
   Outputs out;
   Tensors results;
-  if (!target.empty()) {
+  results.reserve(2);
+  if (a.has_target) {
     results.push_back(allocate(image, a.working(), {s.image.n}, {1}));
     out.loss = {results.back().data_ptr(), a.working(), s.image.n, 1, 1, 1, 1, 1, 1, 1};
   }
@@ -28,50 +29,41 @@ Tensors forward_pass(const Tensor& image, const Tensors& flows, const Tensors& l
 
 // `run` is the device's kernel: void(const Sampling&, const Gradients&, const Tensor& image).
 template <class Run>
-Tensors backward_pass(const Tensors& grad_loss, const Tensors& grad_warped, const Tensor& image,
-                      const Tensors& flows, const Tensors& logits, const Tensors& target,
-                      const std::string& units, const std::string& padding,
+Tensors backward_pass(const Tensors& upstream, bool by_loss, const Tensors& inputs, int64_t flows,
+                      int64_t logits, const std::string& units, const std::string& padding,
                       const std::vector<int64_t>& needs, Run&& run) {
-  const Arguments a(image, flows, logits, target, units, padding);
+  const Arguments a(inputs, flows, logits, units, padding);
   const Sampling& s = a.sampling;
+  const bool by_warped = upstream.size() > size_t(by_loss);
   Gradients g;
-  if (!grad_warped.empty()) {
-    g.warped = view_of(grad_warped[0], "the gradient of the warped image");
-    check_size(g.warped, "the gradient of the warped image", s.image.n, s.image.c, s.image.h, s.image.w);
-  }
-  if (!grad_loss.empty()) {
-    const Tensor& t = grad_loss[0];
-    STD_TORCH_CHECK(!target.empty() && t.dim() == 1 && t.size(0) == s.image.n &&
-                        dtype_of(t, "the gradient of the loss") == a.working(),
+  STD_TORCH_CHECK(!by_loss || (a.has_target && !upstream.empty()), "there must be a loss to have its gradient");
+  if (by_loss) {
+    const Tensor& t = upstream[0];
+    STD_TORCH_CHECK(t.dim() == 1 && t.size(0) == s.image.n && dtype_of(t, "the gradient of the loss") == a.working(),
                     "the gradient of the loss must have the loss's shape and type");
     g.loss = {t.data_ptr(), a.working(), s.image.n, 1, 1, 1, t.stride(0), 1, 1, 1};
   }
-  const int64_t count = s.count, with_logits = int64_t(a.logits.size());
-  std::vector<View> by_flow(a.flows.size()), by_logit(a.flows.size());
-  g.flows = by_flow.data();
-  g.logits = by_logit.data();
-  Tensors results;
-  for (const int64_t input : needs) {
-    const int64_t last = count + with_logits + int64_t(target.size());
-    STD_TORCH_CHECK(input >= 0 && input <= last, "needs holds ", input, ", but inputs end at ", last);
-    const bool is_flow = input >= 1 && input <= count;
-    const bool is_logit = input > count && input <= count + with_logits;
-    const Tensor& like = input == 0 ? image
-                         : is_flow  ? flows[size_t(input - 1)]
-                         : is_logit ? logits[size_t(input - 1 - count)]
-                                    : target[0];
-    const Dtype dtype = dtype_of(like, "input");
-    STD_TORCH_CHECK(dtype != Dtype::u8, "a uint8 image has no gradient");
-    const bool is_image = !is_flow && !is_logit;
-    results.push_back(is_image ? allocate_image(like, input == 0 ? s.image : s.target, dtype)
-                               : allocate_contiguous(like, dtype));
-    View& to = input == 0 ? g.image
-               : is_flow  ? by_flow[size_t(input - 1)]
-               : is_logit ? by_logit[size_t(input - 1 - count)]
-                          : g.target;
-    to = is_logit ? logit_of(results.back()) : view_of(results.back(), "gradient");
+  if (by_warped) {
+    g.warped = view_of(upstream[size_t(by_loss)], "the gradient of the warped image");
+    check_size(g.warped, "the gradient of the warped image", s.image.n, s.image.c, s.image.h, s.image.w);
   }
-  if (s.image.n > 0) run(s, g, image);
+  std::vector<View> by_field(size_t(2 * flows));  // flows, then logits
+  g.flows = by_field.data();
+  g.logits = by_field.data() + flows;
+  Tensors results;
+  results.reserve(needs.size());
+  for (const int64_t i : needs) {
+    STD_TORCH_CHECK(i >= 0 && i < int64_t(inputs.size()), "needs holds ", i, ", but there are ",
+                    inputs.size(), " inputs");
+    const Tensor& like = inputs[size_t(i)];
+    const bool is_field = i >= 1 && i <= flows + logits;
+    const View& of = i == 0 ? s.image : is_field ? a.fields[size_t(i - 1)] : s.target;
+    STD_TORCH_CHECK(of.dtype != Dtype::u8, "a uint8 image must have no gradient");
+    results.push_back(is_field ? allocate_contiguous(like, of.dtype) : allocate_image(like, of, of.dtype));
+    View& to = i == 0 ? g.image : is_field ? by_field[size_t(i - 1)] : g.target;
+    to = is_field ? field_of(results.back(), "gradient") : view_of(results.back(), "gradient");
+  }
+  if (s.image.n > 0) run(s, g, inputs[0]);
   return results;
 }
 

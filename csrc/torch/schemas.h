@@ -1,15 +1,17 @@
-// The two operators behind all public ones. Lists hold what is optional: no logits means one flow
-// taken as it is, no target means no loss. `forward` returns the loss if there is a target, then the
-// warped image if it is asked for. `backward` takes the gradients of these and returns those of the
-// inputs numbered in `needs`, counted through image, flows, logits and target.
+// The two operators behind all public ones. `inputs` are the image, the flows, the logits and the target:
+// `flows` and `logits` count them; no logits means one flow taken as it is, no target means no loss.
+// `forward` returns the loss if there is a target, then the warped image if it is asked for. `backward`
+// takes the gradients of those results that something depends on (`by_loss`: the loss is the first of
+// them) and returns those of the inputs numbered in `needs`. One list of all inputs: every further
+// argument costs each call time, a list most of all.
 #pragma once
 
-#define TCAE_OPS_FORWARD                                                                        \
-  "forward(Tensor image, Tensor[] flows, Tensor[] logits, Tensor[] target, str units, str padding, " \
-  "bool return_warped) -> Tensor[]"
-#define TCAE_OPS_BACKWARD                                                                       \
-  "backward(Tensor[] grad_loss, Tensor[] grad_warped, Tensor image, Tensor[] flows, Tensor[] logits, " \
-  "Tensor[] target, str units, str padding, int[] needs) -> Tensor[]"
+#define TCAE_OPS_FORWARD                                                                      \
+  "forward(Tensor[] inputs, int flows, int logits, str units, str padding, bool return_warped) " \
+  "-> Tensor[]"
+#define TCAE_OPS_BACKWARD                                                                \
+  "backward(Tensor[] upstream, bool by_loss, Tensor[] inputs, int flows, int logits, str units, " \
+  "str padding, int[] needs) -> Tensor[]"
 // The instruction set of the CPU kernels: its name, and a switch for tests, false if there is none of
 // this name here.
 #define TCAE_OPS_LEVEL_NAME "simd_level() -> str"

@@ -44,13 +44,13 @@ inline View view_of(const Tensor& tensor, const char* name) {
           size[3],           stride[0],              stride[1], stride[2], stride[3]};
 }
 
-// (n, 1, h, w), or (n, h, w).
-inline View logit_of(const Tensor& tensor) {
-  if (tensor.dim() != 3) return view_of(tensor, "logit");
+// A flow or a logit; a logit may lack the axis of its one channel.
+inline View field_of(const Tensor& tensor, const char* name) {
+  if (tensor.dim() != 3) return view_of(tensor, name);
   const auto size = tensor.sizes();
   const auto stride = tensor.strides();
-  return {tensor.data_ptr(), dtype_of(tensor, "logit"), size[0], 1,         size[1],
-          size[2],           stride[0],                 0,       stride[1], stride[2]};
+  return {tensor.data_ptr(), dtype_of(tensor, name), size[0],   1,        size[1],
+          size[2],           stride[0],              0,         stride[1], stride[2]};
 }
 
 inline void check_size(const View& v, const char* name, int64_t n, int64_t c, int64_t h, int64_t w) {
@@ -61,10 +61,11 @@ inline void check_size(const View& v, const char* name, int64_t n, int64_t c, in
 // The arguments that every pass has, checked, and the views that describe them to the kernels.
 struct Arguments {
   Sampling sampling;
-  std::vector<View> flows, logits;
+  std::vector<View> fields;  // the flows, then the logits
+  bool has_target;
 
-  Arguments(const Tensor& image, const Tensors& flow, const Tensors& logit, const Tensors& target,
-            const std::string& units, const std::string& padding);
+  Arguments(const Tensors& inputs, int64_t flows, int64_t logits, const std::string& units,
+            const std::string& padding);
   Arguments(const Arguments&) = delete;
 
   Dtype working() const { return sampling.wide ? Dtype::f64 : Dtype::f32; }
@@ -78,42 +79,43 @@ inline Padding padding_of(const std::string& name) {
   return Padding::reflection;
 }
 
-inline Arguments::Arguments(const Tensor& image, const Tensors& flow, const Tensors& logit,
-                            const Tensors& target, const std::string& units, const std::string& padding) {
+inline Arguments::Arguments(const Tensors& inputs, int64_t flows, int64_t logits, const std::string& units,
+                            const std::string& padding) {
   STD_TORCH_CHECK(units == "pixels" || units == "normalized",
                   "units must be pixels or normalized, but is ", units);
-  STD_TORCH_CHECK(!flow.empty() && (logit.size() == flow.size() || (logit.empty() && flow.size() == 1)),
+  STD_TORCH_CHECK(flows >= 1 && flows < int64_t(inputs.size()) && (logits == flows || (logits == 0 && flows == 1)),
                   "there must be a logit for each flow, or one flow alone");
-  STD_TORCH_CHECK(target.size() <= 1, "there can be one target at most");
+  const int64_t rest = int64_t(inputs.size()) - 1 - flows - logits;
+  STD_TORCH_CHECK(rest == 0 || rest == 1, "inputs must be an image, ", flows, " flows, ", logits,
+                  " logits and at most one target");
   Sampling& s = sampling;
-  s.image = view_of(image, "image");
+  s.image = view_of(inputs[0], "image");
   const int64_t n = s.image.n, c = s.image.c, h = s.image.h, w = s.image.w;
   STD_TORCH_CHECK(c > 0 && h > 0 && w > 0, "image must have C, H and W of at least 1");
   const int64_t limit = std::numeric_limits<int32_t>::max();
   STD_TORCH_CHECK((h - 1) * s.image.stride_h + (w - 1) * s.image.stride_w < limit && h * w < limit,
                   "a plane of the image must span less than 2^31 elements");
-  bool wide = s.image.dtype == Dtype::f64;
-  for (const Tensor& t : flow) flows.push_back(view_of(t, "flow"));
-  for (const Tensor& t : logit) logits.push_back(logit_of(t));
-  for (const View& v : flows) check_size(v, "flow", n, 2, h, w);
-  for (const View& v : logits) check_size(v, "logit", n, 1, h, w);
-  for (const auto& views : {flows, logits}) {
-    for (const View& v : views) {
-      STD_TORCH_CHECK(v.dtype != Dtype::u8, "flows and logits must be of a float type");
-      wide = wide || v.dtype == Dtype::f64;
-    }
+  s.wide = s.image.dtype == Dtype::f64;
+  fields.reserve(size_t(flows + logits));
+  for (int64_t i = 0; i < flows + logits; ++i) {
+    const char* const name = i < flows ? "flow" : "logit";
+    const View v = i < flows ? view_of(inputs[size_t(1 + i)], name) : field_of(inputs[size_t(1 + i)], name);
+    check_size(v, name, n, i < flows ? 2 : 1, h, w);
+    STD_TORCH_CHECK(v.dtype != Dtype::u8, "flows and logits must be of a float type");
+    s.wide = s.wide || v.dtype == Dtype::f64;
+    fields.push_back(v);
   }
-  if (!target.empty()) {
-    s.target = view_of(target[0], "target");
+  has_target = rest == 1;
+  if (has_target) {
+    s.target = view_of(inputs.back(), "target");
     check_size(s.target, "target", n, c, h, w);
-    wide = wide || s.target.dtype == Dtype::f64;
+    s.wide = s.wide || s.target.dtype == Dtype::f64;
   }
-  s.flows = flows.data();
-  s.logits = logits.empty() ? nullptr : logits.data();
-  s.count = int64_t(flows.size());
+  s.flows = fields.data();
+  s.logits = logits > 0 ? fields.data() + flows : nullptr;
+  s.count = flows;
   s.padding = padding_of(padding);
   s.normalized = units == "normalized";
-  s.wide = wide;
 }
 
 // An uninitialised tensor on the device of another.

@@ -24,7 +24,7 @@ def test_registered_operators_keep_their_promises(problem):
     opcheck(ops.blend_warp.default, (i, [f1, f2], [l1, l2]))
     opcheck(ops.blend_warp_l1.default, (i, [f1, f2], [l1, l2], t))
     opcheck(ops.blend_warp_l1.warped, (i, [f1, f2], [l1, l2], t), units)
-    opcheck(ops.run.default, (i, [f1, f2], [l1, l2], [t], "pixels", "reflection", True))
+    opcheck(ops.run.default, ([i, f1, f2, l1, l2, t], 2, 2, "pixels", "reflection", True))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.bfloat16, torch.float64])
@@ -33,11 +33,12 @@ def test_kernels_keep_their_promises(problem, dtype, last):
     image, flows, logits, target = problem((2, 3, 6, 8), image=dtype)
     if last:
         image = image.contiguous(memory_format=torch.channels_last)
-    options = "pixels", "border"
-    opcheck(torch.ops.tcae_ops.forward.default, (image, flows, logits, [target], *options, True))
+    inputs = [image, *flows, *logits, target]
+    options = 2, 2, "pixels", "border"
+    opcheck(torch.ops.tcae_ops.forward.default, (inputs, *options, True))
     loss, warped = tcae_ops.blend_warp_l1(image, flows, logits, target, return_warped=True)
     needs = list(range(int(not dtype.is_floating_point), 5 + int(dtype.is_floating_point)))
-    arguments = [loss], [warped], image, flows, logits, [target], *options, needs
+    arguments = [loss, warped], True, inputs, *options, needs
     opcheck(torch.ops.tcae_ops.backward.default, arguments)
 
 
@@ -125,29 +126,33 @@ def test_inference_mode(problem):
 def test_kernels_refuse_what_they_cannot_read():
     image, flow = torch.rand(1, 2, 4, 5), torch.rand(1, 2, 4, 5)
     forward = torch.ops.tcae_ops.forward.default
+    pixels = "pixels", "border"
+    spread = [t[:, :, :1, :1].expand(1, 2, 50000, 50000) for t in (image, flow)]
     bad = [
-        (image[0], [flow], [], [], "pixels", "border"),
-        (image, [flow[:, :, 1:]], [], [], "pixels", "border"),
-        (image, [flow], [flow], [], "pixels", "border"),
-        (image, [flow, flow], [], [], "pixels", "border"),
-        (image, [], [], [], "pixels", "border"),
-        (image, [flow.long()], [], [], "pixels", "border"),
-        (image.int(), [flow], [], [], "pixels", "border"),
-        (image, [flow], [], [image[..., 1:]], "pixels", "border"),
-        (image, [flow], [], [], "metres", "border"),
-        (image, [flow], [], [], "pixels", "wrap"),
-        (image[..., :0], [flow[..., :0]], [], [], "pixels", "border"),
-        (
-            image[:, :, :1, :1].expand(1, 2, 50000, 50000),
-            [flow[:, :, :1, :1].expand(1, 2, 50000, 50000)],
-            [],
-            [],
-            "pixels",
-            "border",
-        ),
+        ([image[0], flow], 1, 0, *pixels),
+        ([image, flow[:, :, 1:]], 1, 0, *pixels),
+        ([image, flow, flow], 1, 1, *pixels),
+        ([image, flow, flow], 2, 0, *pixels),
+        ([image], 0, 0, *pixels),
+        ([image], 1, 0, *pixels),
+        ([image, flow], 2**62, 2**62, *pixels),
+        ([image, flow, image, image], 1, 0, *pixels),
+        ([image, flow.long()], 1, 0, *pixels),
+        ([image.int(), flow], 1, 0, *pixels),
+        ([image, flow, image[..., 1:]], 1, 0, *pixels),
+        ([image, flow], 1, 0, "metres", "border"),
+        ([image, flow], 1, 0, "pixels", "wrap"),
+        ([image[..., :0], flow[..., :0]], 1, 0, *pixels),
+        (spread, 1, 0, *pixels),
     ]
     for arguments in bad:
         with pytest.raises(RuntimeError, match=r"must|2\^31"):
             forward(*arguments, True)
-    with pytest.raises(RuntimeError, match="needs holds 7"):
-        torch.ops.tcae_ops.backward([], [image], image, [flow], [], [], "pixels", "border", [7])
+    backward = torch.ops.tcae_ops.backward.default
+    for upstream, by_loss, needs, said in [
+        ([image], False, [2], "needs holds 2, but there are 2 inputs"),
+        ([image], True, [1], "there must be a loss"),
+        ([image[0]], False, [1], "the gradient of the warped image must have 4 dimensions"),
+    ]:
+        with pytest.raises(RuntimeError, match=said):
+            backward(upstream, by_loss, [image, flow], 1, 0, *pixels, needs)
