@@ -161,9 +161,7 @@ class _Pass(torch.autograd.Function):
         if needs and upstream:
             # A backward pass that is to be differentiated itself goes through the definition.
             differentiate = _redefine if torch.is_grad_enabled() else _backward
-            results = differentiate(
-                upstream, by_loss, inputs, flows, logits, units, padding, needs
-            )
+            results = differentiate(upstream, by_loss, inputs, flows, logits, units, padding, needs)
             for i, result in zip(needs, results, strict=True):
                 by_input[i] = result
         return None, None, None, None, None, *by_input

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-import tcae_ops
 from tcae_ops import backends
+from tcae_ops.selftest import agreement, cases
 
 
 def fold(position, size, padding):
@@ -89,156 +89,19 @@ def truth():
     return loops
 
 
-def _layout(tensor, layout):
-    if layout == "channels_last":
-        return tensor.contiguous(memory_format=torch.channels_last)
-    if layout == "sliced":
-        n, c, h, w = tensor.shape
-        whole = torch.full((n + 1, c + 1, h + 2, w + 3), math.nan).to(tensor.dtype)
-        whole[1:, :c, 1:-1, 2:-1] = tensor
-        return whole[1:, :c, 1:-1, 2:-1]
-    if layout == "stepped":
-        return tensor.repeat_interleave(2, 2).repeat_interleave(3, 3)[:, :, ::2, 1::3]
-    if layout == "expanded":
-        return tensor[:1].expand_as(tensor)
-    if layout == "constant":
-        return tensor[:1, :1, :1, :1].expand_as(tensor)
-    if layout == "transposed":
-        return tensor.transpose(2, 3).contiguous().transpose(2, 3)
-    return tensor.contiguous()
-
-
 @pytest.fixture
 def lay_out():
-    """Puts a tensor (N, C, H, W) into memory some way.
-
-    "expanded" repeats its first sample, "constant" its first number.
-    """
-    return _layout
-
-
-def _problem(
-    shape=(2, 3, 5, 7), count=2, image=torch.float32, flow=torch.float32, reach=3.0, seed=0
-):
-    """Random image, flows, logits (of both accepted shapes) and target."""
-    generator = torch.Generator().manual_seed(seed)
-    n, _, h, w = shape
-
-    def picture():
-        values = torch.rand(shape, generator=generator, dtype=torch.float64)
-        return values.to(image) if image.is_floating_point else (values * 256).to(image)
-
-    def field(channels):
-        return torch.randn(n, channels, h, w, generator=generator, dtype=torch.float64)
-
-    flows = [(reach * field(2)).to(flow) for _ in range(count)]
-    logits = [field(1).to(flow) if k % 2 else field(1)[:, 0].to(flow) for k in range(count)]
-    return picture(), flows, logits, picture()
+    """Puts a tensor (N, C, H, W) into memory some way."""
+    return cases.lay_out
 
 
 @pytest.fixture
 def problem():
     """Makes inputs of all operators."""
-    return _problem
-
-
-def _gradients(inputs, count, upstream, options):
-    """Loss, warped image, and the gradients of all inputs that can have one (None: no part)."""
-    inputs = [t.detach().requires_grad_(t.dtype.is_floating_point) for t in inputs]
-    image, *fields, target = inputs
-    if count:
-        outputs = tcae_ops.blend_warp_l1(
-            image, fields[:count], fields[count:], target, return_warped=True, **options
-        )
-    else:
-        outputs = tcae_ops.warp_l1(image, fields[0], target, return_warped=True, **options)
-    wanted = [t for t in inputs if t.requires_grad]
-    upstream = [u.to(out.dtype) for u, out in zip(upstream, outputs, strict=True)]
-    gradients = iter(torch.autograd.grad(outputs, wanted, upstream))
-    return *outputs, [next(gradients) if t.requires_grad else None for t in inputs]
-
-
-def _positions(inputs, count, units):
-    """Where each pixel samples, in fp64: (N, 2, H, W)."""
-    n, _, h, w = inputs[0].shape
-    flow = inputs[1].double()
-    if count:
-        logits = torch.stack([t.double().reshape(n, 1, h, w) for t in inputs[1 + count : -1]])
-        flows = torch.stack([t.double() for t in inputs[1 : 1 + count]])
-        flow = (logits.softmax(0) * flows).sum(0)
-    x, y = torch.meshgrid(torch.arange(w), torch.arange(h), indexing="xy")
-    scale = torch.tensor([w - 1, h - 1]) / 2 if units == "normalized" else torch.ones(2)
-    return torch.stack([x, y]) + flow * scale.double()[:, None, None]
-
-
-def _differ(got, expected, tolerance):
-    """Where two tensors differ by more; NaN only equals NaN."""
-    got, expected = got.detach().double(), expected.detach().double()
-    near = (got - expected).abs() <= tolerance
-    return ~(near | (got == expected) | (got.isnan() & expected.isnan()))
-
-
-def _size(*tensors):
-    """The largest number."""
-    return max(
-        (float(t.detach().nan_to_num(0, 0, 0).abs().max()) for t in tensors if t.numel()),
-        default=0.0,
-    )
-
-
-def _agree(inputs, count, upstream, options, backend):
-    """Asserts that values and all gradients are those of the definition in fp64.
-
-    ``inputs`` are image, flows, logits and target, ``upstream`` the gradients of loss and warped
-    image. Derivatives jump where a position crosses the centre of a pixel and where warped and
-    target are equal. Positions are rounded, so in a narrow band around these kinks the gradients
-    may be those of either side; everywhere else they must agree closely.
-
-    Returns the share of numbers in the gradients that are those of the other side.
-    """
-    loss, warped, gradients = _gradients(inputs, count, upstream, {**options, "backend": backend})
-    wide = [t.double() if t.dtype.is_floating_point else t for t in inputs]
-    upstream = [upstream[0], upstream[1].to(warped.dtype)]
-    truth = _gradients(wide, count, upstream, {**options, "backend": "reference"})
-    working = torch.float64 if torch.float64 in [t.dtype for t in inputs] else torch.float32
-    image, target = inputs[0], inputs[-1]
-    assert loss.dtype == working
-    assert warped.dtype == (image.dtype if image.dtype.is_floating_point else working)
-
-    positions = _positions(inputs, count, options["units"])
-    h, w = image.shape[2:]
-    reach = h + w
-    if count or options["padding"] == "reflection":  # far displacements cancel, or are folded
-        pixels = (h + w) / 2 if options["units"] == "normalized" else 1.0
-        reach += pixels * _size(*inputs[1 : 1 + max(count, 1)])
-    rounding = 2 * torch.finfo(working).eps * (1 + reach)  # of positions
-    assert not _differ(loss, truth[0], rounding * _size(*truth[:2])).any()
-    tolerance = rounding + torch.finfo(warped.dtype).eps
-    assert not _differ(warped, truth[1], tolerance * _size(truth[1])).any()
-
-    distance = (positions - positions.round()).abs().amin(1, keepdim=True)
-    goal = target.double() / (1 if target.dtype.is_floating_point else 255)
-    tie = (truth[1] - goal).abs() < 2 * rounding
-    kink = (distance < 2 * rounding) | tie.any(1, keepdim=True)
-    flipped = []
-    for i, (got, expected, t) in enumerate(zip(gradients, truth[2], inputs, strict=True)):
-        if got is None:
-            continue
-        assert got.shape == t.shape
-        assert got.dtype == t.dtype
-        tolerance = 2 * rounding + torch.finfo(t.dtype).eps
-        wrong = _differ(got, expected, tolerance * (_size(expected) + _size(upstream[1])))
-        if i == 0:
-            assert wrong.sum() <= 4 * tie.sum()  # each sample adds to four pixels
-        else:
-            excused = tie if i == len(inputs) - 1 else kink
-            assert not ((wrong[:, None] if t.dim() == 3 else wrong) & ~excused).any()
-        flipped.append(wrong.flatten())
-    flipped = torch.cat(flipped)
-    return float(flipped.double().mean()) if flipped.numel() else 0.0
+    return cases.random_inputs
 
 
 @pytest.fixture
 def agree():
     """The comparison of values and gradients with the definition in fp64."""
-    return _agree
+    return agreement.agree

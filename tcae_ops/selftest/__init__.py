@@ -1,0 +1,1 @@
+"""Whether the operators work on this machine, and how fast: ``python -m tcae_ops.selftest``."""

@@ -1,0 +1,204 @@
+"""Whether a backend computes what the definition does: values and all gradients.
+
+Derivatives jump where a position crosses the centre of a pixel and where warped image and target
+are equal. Positions are rounded, so in a narrow band around these kinks the gradients may be those
+of either side; everywhere else they must agree closely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+import tcae_ops
+
+
+class Disagreement(AssertionError):
+    """A result that is not the definition's."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a pass forward and backward gives."""
+
+    loss: Tensor
+    warped: Tensor
+    gradients: list[Tensor | None]  # of image, flows, logits and target; None for uint8
+
+
+def agree(
+    inputs: Sequence[Tensor],
+    count: int,
+    upstream: Sequence[Tensor],
+    options: dict[str, str],
+    backend: str,
+) -> float:
+    """Compares a backend with the definition in fp64 on the CPU.
+
+    Args:
+        inputs: Image, flows, logits and target.
+        count: How many flows are blended; 0: one flow, taken as it is.
+        upstream: The gradients of loss (N,) and warped image (N, C, H, W).
+        options: ``units`` and ``padding``.
+        backend: What is compared.
+
+    Returns:
+        The share of numbers in the gradients that are those of a kink's other side.
+
+    Raises:
+        Disagreement: Something differs; its text says what and by how much.
+    """
+    got = differentiate(inputs, count, upstream, {**options, "backend": backend})
+    wide = [t.double() if t.dtype.is_floating_point else t for t in _on_cpu(inputs)]
+    by_warped = upstream[1].to(got.warped.dtype)  # as rounded as it was
+    upstream = _on_cpu([upstream[0], by_warped])
+    truth = differentiate(wide, count, upstream, {**options, "backend": "reference"})
+    rounding = _rounding_of_positions(inputs, count, options)
+    _check_values(got, truth, inputs, rounding)
+    return _check_gradients(got, truth, wide, inputs, count, upstream, options, rounding)
+
+
+def differentiate(
+    inputs: Sequence[Tensor], count: int, upstream: Sequence[Tensor], options: dict[str, str]
+) -> Results:
+    """Loss, warped image, and the gradients of all inputs that can have one.
+
+    Args:
+        inputs: As for `agree`.
+        count: As for `agree`.
+        upstream: As for `agree`.
+        options: ``units``, ``padding`` and ``backend``.
+    """
+    inputs = [t.detach().requires_grad_(t.dtype.is_floating_point) for t in inputs]
+    loss, warped = apply(inputs, count, options)
+    wanted = [t for t in inputs if t.requires_grad]
+    by_loss, by_warped = upstream[0].to(loss.dtype), upstream[1].to(warped.dtype)
+    gradients = iter(torch.autograd.grad([loss, warped], wanted, [by_loss, by_warped]))
+    return Results(loss, warped, [next(gradients) if t.requires_grad else None for t in inputs])
+
+
+def apply(inputs: Sequence[Tensor], count: int, options: dict[str, str]) -> tuple[Tensor, Tensor]:
+    """Loss and warped image of image, flows, logits and target."""
+    image, *fields, target = inputs
+    if count:
+        return tcae_ops.blend_warp_l1(
+            image, fields[:count], fields[count:], target, return_warped=True, **options
+        )
+    return tcae_ops.warp_l1(image, fields[0], target, return_warped=True, **options)
+
+
+def _check_values(got: Results, truth: Results, inputs: Sequence[Tensor], rounding: float) -> None:
+    working = _working(inputs)
+    image = inputs[0]
+    dtype = image.dtype if image.dtype.is_floating_point else working
+    if (got.loss.dtype, got.warped.dtype) != (working, dtype):
+        raise Disagreement(
+            f"loss and warped image are {got.loss.dtype} and {got.warped.dtype}, "
+            f"not {working} and {dtype}"
+        )
+    _require("loss", _differ(got.loss, truth.loss, rounding * _size(truth.loss, truth.warped)))
+    tolerance = (rounding + torch.finfo(dtype).eps) * _size(truth.warped)
+    _require("warped image", _differ(got.warped, truth.warped, tolerance))
+
+
+def _check_gradients(
+    got: Results,
+    truth: Results,
+    wide: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    count: int,
+    upstream: Sequence[Tensor],
+    options: dict[str, str],
+    rounding: float,
+) -> float:
+    positions = _positions(wide, count, options["units"])
+    distance = (positions - positions.round()).abs().amin(1, keepdim=True)
+    goal = wide[-1].double() / (1 if wide[-1].dtype.is_floating_point else 255)
+    tie = (truth.warped - goal).abs() < 2 * rounding
+    kink = (distance < 2 * rounding) | tie.any(1, keepdim=True)
+    flipped = []
+    last = len(inputs) - 1
+    pairs = zip(got.gradients, truth.gradients, inputs, strict=True)
+    for i, (gradient, expected, t) in enumerate(pairs):
+        if gradient is None or expected is None:
+            continue
+        name = _name(i, last, count)
+        if (gradient.shape, gradient.dtype) != (t.shape, t.dtype):
+            raise Disagreement(f"{name} is {gradient.dtype} {tuple(gradient.shape)}")
+        tolerance = 2 * rounding + torch.finfo(t.dtype).eps
+        wrong = _differ(gradient, expected, tolerance * (_size(expected) + _size(upstream[1])))
+        if i == 0:  # each sample adds to four pixels
+            excused = 4 * int(tie.sum())
+            _require(name, wrong if int(wrong.sum()) > excused else wrong & False)
+        else:
+            near = tie if i == last else kink
+            _require(name, (wrong[:, None] if t.dim() == 3 else wrong) & ~near)
+        flipped.append(wrong.flatten())
+    share = torch.cat(flipped) if flipped else torch.zeros(0)
+    return float(share.double().mean()) if share.numel() else 0.0
+
+
+def _name(i: int, last: int, count: int) -> str:
+    if i in (0, last):
+        return f"gradient of the {'target' if i else 'image'}"
+    flows = max(count, 1)
+    return f"gradient of flows[{i - 1}]" if i <= flows else f"gradient of logits[{i - 1 - flows}]"
+
+
+def _require(name: str, wrong: Tensor) -> None:
+    if wrong.any():
+        raise Disagreement(
+            f"{name}: {int(wrong.sum())} of {wrong.numel()} numbers are wrong, "
+            f"the first at {tuple(wrong.nonzero()[0].tolist())}"
+        )
+
+
+def _working(inputs: Sequence[Tensor]) -> torch.dtype:
+    return torch.float64 if torch.float64 in [t.dtype for t in inputs] else torch.float32
+
+
+def _rounding_of_positions(inputs: Sequence[Tensor], count: int, options: dict[str, str]) -> float:
+    """How far off a position may be, in pixels."""
+    h, w = inputs[0].shape[2:]
+    reach = float(h + w)
+    if count or options["padding"] == "reflection":  # far displacements cancel, or are folded
+        pixels = (h + w) / 2 if options["units"] == "normalized" else 1.0
+        reach += pixels * _size(*inputs[1 : 1 + max(count, 1)])
+    return 2 * torch.finfo(_working(inputs)).eps * (1 + reach)
+
+
+def _positions(inputs: Sequence[Tensor], count: int, units: str) -> Tensor:
+    """Where each pixel samples, in fp64 on the CPU: (N, 2, H, W)."""
+    n, _, h, w = inputs[0].shape
+    flow = inputs[1].double()
+    if count:
+        logits = torch.stack([t.double().reshape(n, 1, h, w) for t in inputs[1 + count : -1]])
+        flows = torch.stack([t.double() for t in inputs[1 : 1 + count]])
+        flow = (logits.softmax(0) * flows).sum(0)
+    cpu = torch.device("cpu")
+    x, y = torch.meshgrid(torch.arange(w, device=cpu), torch.arange(h, device=cpu), indexing="xy")
+    size = (w - 1, h - 1) if units == "normalized" else (2, 2)
+    scale = torch.tensor(size, dtype=torch.float64, device=cpu) / 2
+    return torch.stack([x, y]) + flow * scale[:, None, None]
+
+
+def _differ(got: Tensor, expected: Tensor, tolerance: float) -> Tensor:
+    """Where two tensors differ by more; NaN only equals NaN. On the CPU."""
+    got, expected = (t.detach().cpu().double() for t in (got, expected))
+    near = (got - expected).abs() <= tolerance
+    return ~(near | (got == expected) | (got.isnan() & expected.isnan()))
+
+
+def _size(*tensors: Tensor) -> float:
+    """The largest number."""
+    return max(
+        (float(t.detach().nan_to_num(0, 0, 0).abs().max()) for t in tensors if t.numel()),
+        default=0.0,
+    )
+
+
+def _on_cpu(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [t.detach().cpu() for t in tensors]

@@ -1,0 +1,157 @@
+"""What the operators are tried on: the table of cases, and inputs made up for them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+IMAGES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
+LAYOUTS = [
+    "contiguous",
+    "channels_last",
+    "sliced",
+    "stepped",
+    "transposed",
+    "expanded",
+    "constant",
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything but the image's type and the layout in memory."""
+
+    shape: tuple[int, int, int, int]
+    count: int = 2  # flows to blend; 0: one flow, taken as it is
+    units: str = "pixels"
+    padding: str = "border"
+    reach: float = 3.0  # of the displacements, a standard deviation
+    flow: torch.dtype = torch.float32
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Of the operators."""
+        return {"units": self.units, "padding": self.padding}
+
+
+CASES = {
+    "twin": Case((2, 3, 19, 33), units="normalized", reach=0.2),
+    "warp": Case((2, 3, 17, 31), count=0),
+    "warp in fractions": Case((2, 3, 17, 31), count=0, units="normalized", reach=0.2),
+    "zeros": Case((2, 3, 17, 31), padding="zeros", reach=5.0),
+    "reflection": Case((2, 3, 17, 31), padding="reflection", reach=5.0),
+    "rough": Case((1, 3, 32, 70), reach=20.0),
+    "far outside": Case((1, 2, 9, 12), reach=1e3),
+    "far outside, zeros": Case((1, 2, 9, 12), padding="zeros", reach=1e3),
+    "mirrored many times": Case((1, 2, 9, 12), padding="reflection", reach=60.0),
+    "fp16 flows": Case((2, 3, 17, 31), flow=torch.float16),
+    "bf16 flows": Case((2, 3, 17, 31), units="normalized", reach=0.2, flow=torch.bfloat16),
+    "fp64 flows": Case((2, 3, 17, 31), padding="reflection", flow=torch.float64),
+    "one blended": Case((1, 3, 6, 40), count=1),
+    "many blended": Case((1, 2, 13, 15), count=10, reach=6.0),
+    "wide": Case((1, 2, 3, 531), padding="reflection"),
+    "tall": Case((1, 2, 531, 3), padding="zeros"),
+    "deep": Case((2, 17, 6, 9)),
+    "one pixel": Case((2, 3, 1, 1), padding="reflection"),
+    "one row": Case((2, 3, 1, 37), units="normalized", padding="zeros", reach=0.5),
+    "one column": Case((2, 3, 21, 1), count=0),
+    "still": Case((2, 3, 8, 20), reach=0.0),
+    "nobody": Case((0, 3, 8, 20)),
+    "nowhere": Case((2, 3, 9, 20), count=0, reach=math.nan),
+    "nowhere in one pixel": Case((1, 2, 1, 1), count=0, padding="reflection", reach=math.nan),
+    "nowhere, zeros": Case((1, 2, 5, 1), count=0, padding="zeros", reach=math.nan),
+    "infinitely far": Case((2, 3, 9, 20), count=0, reach=math.inf),
+    "infinitely far, zeros": Case((1, 2, 5, 18), count=0, padding="zeros", reach=math.inf),
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What all operators take, and the gradients of their results."""
+
+    image: Tensor
+    flows: list[Tensor]
+    logits: list[Tensor]  # none: one flow, taken as it is
+    target: Tensor
+    upstream: list[Tensor]  # of the loss (N,) and of the warped image (N, C, H, W)
+
+    @property
+    def all(self) -> list[Tensor]:
+        """What can have a gradient."""
+        return [self.image, *self.flows, *self.logits, self.target]
+
+
+def make_inputs(case: Case, dtype: torch.dtype, layout: str, device: torch.device) -> Inputs:
+    """Random inputs of a case, always the same, in a layout of `LAYOUTS`."""
+    count = max(case.count, 1)
+    image, flows, logits, target = random_inputs(case.shape, count, dtype, case.flow, case.reach)
+    # A decoder's output, of which flow and logit are views.
+    parts = [
+        torch.cat([f, k.reshape(f[:, :1].shape)], 1) for f, k in zip(flows, logits, strict=True)
+    ]
+    parts = [lay_out(part.to(device), layout) for part in parts]
+    flows = [part[:, :2] for part in parts]
+    logits = [part[:, 2] if k % 2 else part[:, 2:] for k, part in enumerate(parts)]
+    generator = torch.Generator().manual_seed(1)
+    # Both weigh the same in the gradients, though the loss is a mean.
+    by_loss = torch.randn(case.shape[0], generator=generator, device="cpu") * image[:1].numel()
+    by_warped = torch.randn(case.shape, generator=generator, device="cpu")
+    return Inputs(
+        lay_out(image.to(device), layout),
+        flows,
+        logits[: case.count],
+        lay_out(target.to(device), layout),
+        [by_loss.to(device), lay_out(by_warped.to(device), layout)],
+    )
+
+
+def random_inputs(
+    shape: tuple[int, int, int, int] = (2, 3, 5, 7),
+    count: int = 2,
+    image: torch.dtype = torch.float32,
+    flow: torch.dtype = torch.float32,
+    reach: float = 3.0,
+    seed: int = 0,
+) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
+    """Image, flows, logits (of both accepted shapes) and target, on the CPU."""
+    generator = torch.Generator().manual_seed(seed)
+    n, _, h, w = shape
+
+    def picture() -> Tensor:
+        values = torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu")
+        return values.to(image) if image.is_floating_point else (values * 256).to(image)
+
+    def field(channels: int) -> Tensor:
+        size = n, channels, h, w
+        return torch.randn(size, generator=generator, dtype=torch.float64, device="cpu")
+
+    flows = [(reach * field(2)).to(flow) for _ in range(count)]
+    logits = [field(1).to(flow) if k % 2 else field(1)[:, 0].to(flow) for k in range(count)]
+    return picture(), flows, logits, picture()
+
+
+def lay_out(tensor: Tensor, layout: str) -> Tensor:
+    """Puts a tensor (N, C, H, W) into memory some way.
+
+    "expanded" repeats its first sample, "constant" its first number.
+    """
+    if layout == "channels_last":
+        return tensor.contiguous(memory_format=torch.channels_last)
+    if layout == "sliced":
+        n, c, h, w = tensor.shape
+        whole = torch.full((n + 1, c + 1, h + 2, w + 3), math.nan, device=tensor.device)
+        whole = whole.to(tensor.dtype)
+        whole[1:, :c, 1:-1, 2:-1] = tensor
+        return whole[1:, :c, 1:-1, 2:-1]
+    if layout == "stepped":
+        return tensor.repeat_interleave(2, 2).repeat_interleave(3, 3)[:, :, ::2, 1::3]
+    if layout == "expanded":
+        return tensor[:1].expand_as(tensor)
+    if layout == "constant":
+        return tensor[:1, :1, :1, :1].expand_as(tensor)
+    if layout == "transposed":
+        return tensor.transpose(2, 3).contiguous().transpose(2, 3)
+    return tensor.contiguous()
