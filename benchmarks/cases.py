@@ -1,175 +1,25 @@
-"""What is measured: an operator, a pass over it, a shape, a kind of flow, a kind of data."""
+"""What is measured: the operators, forward and backward, on some shapes and kinds of flows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from tcae_ops.traffic import backward_bytes, forward_bytes
+from tcae_ops.selftest.workloads import CONTIGUOUS, LARGE, Workload
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-LARGE = (16, 3, 256, 256)
 SMALL_IMAGES = (64, 3, 64, 64)
 SHAPES = [LARGE, SMALL_IMAGES, (1, 3, 1080, 1920), (1, 3, 32, 32)]
 
-FORWARD = "forward"
-FLOW_GRADIENTS = "forward+backward"  # to flows and logits
-ALL_GRADIENTS = "forward+backward+image"  # to the image too
 
-# Variants of the data; the first is what all others are compared with.
-CONTIGUOUS = "fp32"
-VARIANTS = {
-    "fp32-channels-last": "image and target channels-last",
-    "bf16": "image and target bf16",
-    "fp16": "image and target fp16",
-    "uint8": "image and target uint8",
-    "views": "flows and logits: channels of a decoder's contiguous output",
-    "views-channels-last": "flows and logits: channels of a decoder's channels-last output",
-}
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "uint8": torch.uint8}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One group of measurements: everything but who does it."""
-
-    op: str
-    span: str
-    shape: tuple[int, int, int, int]
-    flow: str = "smooth"
-    data: str = CONTIGUOUS
-
-    @property
-    def size(self) -> str:
-        return "x".join(map(str, self.shape))
-
-    def __str__(self) -> str:
-        data = "" if self.data == CONTIGUOUS else f" {self.data}"
-        return f"{self.op} {self.span} {self.size} {self.flow}{data}"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Inputs of an operator; flows are in normalised units."""
-
-    image: Tensor
-    flows: tuple[Tensor, ...]
-    logits: tuple[Tensor, ...]
-    target: Tensor | None
-    upstream: Tensor  # the gradient of the result
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        target = [] if self.target is None else [self.target]
-        return [self.image, *self.flows, *self.logits, *target]
-
-    @property
-    def needs(self) -> list[Tensor]:
-        """What gradients go to."""
-        return [t for t in self.inputs if t.requires_grad]
-
-    @property
-    def bytes(self) -> int:
-        """What must move, forward and backward."""
-        arguments = self.image, self.flows, self.logits, self.target
-        return forward_bytes(*arguments) + backward_bytes(*arguments)
-
-    def first(self, count: int) -> Problem:
-        """The first samples alone, with gradients to the same inputs."""
-
-        def cut(t: Tensor) -> Tensor:
-            return t.detach()[:count].clone().requires_grad_(t.requires_grad)
-
-        return Problem(
-            cut(self.image),
-            tuple(map(cut, self.flows)),
-            tuple(map(cut, self.logits)),
-            None if self.target is None else cut(self.target),
-            cut(self.upstream),
-        )
-
-
-def cases(op: str, spans: tuple[str, ...]) -> list[Case]:
+def cases(op: str, spans: tuple[str, ...]) -> list[Workload]:
     """Smooth flows on every shape, rough ones on the large one."""
-    found = [Case(op, span, shape) for shape in SHAPES for span in spans]
-    return found + [Case(op, span, LARGE, "rough") for span in spans]
+    found = [Workload(op, span, shape) for shape in SHAPES for span in spans]
+    return found + [Workload(op, span, LARGE, "rough") for span in spans]
 
 
-def plain(case: Case) -> Case:
+def plain(case: Workload) -> Workload:
     """The case with contiguous fp32 data."""
     return replace(case, data=CONTIGUOUS)
-
-
-def make_problem(case: Case) -> Problem:
-    """Random inputs of a case, always the same."""
-    generator = torch.Generator().manual_seed(0)
-    n = case.shape[0]
-    blends, compares = case.op.startswith("blend"), case.op.endswith("_l1")
-    image, target = (_lay_out(_picture(case.shape, generator), case.data) for _ in range(2))
-    fields = [_field(case, generator) for _ in range(2 if blends else 1)]
-    flows, logits = zip(*(_views(field, case.data) for field in fields), strict=True)
-    if case.span != FORWARD:
-        for t in (*flows, *logits):
-            t.requires_grad_()
-        image.requires_grad_(case.span == ALL_GRADIENTS)
-    dtype = image.dtype if image.dtype.is_floating_point else torch.float32
-    by_warped = torch.randn(case.shape, generator=generator).to(DEVICE, dtype)
-    return Problem(
-        image,
-        flows,
-        logits if blends else (),
-        target if compares else None,
-        torch.full((n,), 1 / n, device=DEVICE) if compares else by_warped,
-    )
-
-
-def _field(case: Case, generator: torch.Generator) -> Tensor:
-    """A flow and a logit: (N, 3, H, W)."""
-    n, _, h, w = case.shape
-    flow = _FLOWS[case.flow](n, h, w, generator)
-    return torch.cat([flow, torch.randn(n, 1, h, w, generator=generator)], 1).to(DEVICE)
-
-
-def _picture(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Structures some pixels wide, and noise."""
-    n, c, h, w = shape
-    coarse = torch.rand(n, c, h // 8, w // 8, generator=generator)
-    noise = 0.05 * torch.rand(shape, generator=generator)
-    return (0.95 * F.interpolate(coarse, (h, w), mode="bilinear") + noise).to(DEVICE)
-
-
-def _smooth(n: int, h: int, w: int, generator: torch.Generator) -> Tensor:
-    """A few pixels long, varying over tens of pixels: as of a face that moves."""
-    coarse = torch.randn(n, 2, h // 32 + 1, w // 32 + 1, generator=generator)
-    return _normalised(3 * F.interpolate(coarse, (h, w), mode="bicubic"), h, w)
-
-
-def _rough(n: int, h: int, w: int, generator: torch.Generator) -> Tensor:
-    """Every pixel for itself, up to 20 pixels along each axis."""
-    return _normalised(40 * torch.rand(n, 2, h, w, generator=generator) - 20, h, w)
-
-
-_FLOWS = {"smooth": _smooth, "rough": _rough}
-
-
-def _normalised(flow: Tensor, h: int, w: int) -> Tensor:
-    return flow * torch.tensor([2 / (w - 1), 2 / (h - 1)])[:, None, None]
-
-
-def _views(field: Tensor, data: str) -> tuple[Tensor, Tensor]:
-    """Flow (N, 2, H, W) and logit (N, 1, H, W) of a field of three channels."""
-    if data == "views-channels-last":
-        field = field.contiguous(memory_format=torch.channels_last)
-    flow, logit = field[:, :2], field[:, 2:]
-    return (flow, logit) if data.startswith("views") else (flow.contiguous(), logit.contiguous())
-
-
-def _lay_out(image: Tensor, data: str) -> Tensor:
-    if data == "fp32-channels-last":
-        return image.contiguous(memory_format=torch.channels_last)
-    dtype = _DTYPES.get(data, torch.float32)
-    return image.to(dtype) if dtype.is_floating_point else (image * 255).round().to(dtype)

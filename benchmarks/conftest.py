@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from benchmarks import measuring
-from benchmarks.cases import DEVICE, Case, Problem, make_problem, plain
-from benchmarks.providers import EAGER, OURS, Run, Unavailable, eager, ours, providers, simd_level
+from benchmarks.cases import DEVICE, plain
+from benchmarks.providers import EAGER, OURS, providers, simd_level
+from tcae_ops.selftest.providers import Run, Unavailable, eager, ours
+from tcae_ops.selftest.workloads import Problem, Workload, make_problem
 
 # A wrong composition is off by about 1. Right ones differ too: derivatives jump at pixel borders
 # and where a difference changes its sign, and fp32 positions in normalised units are off by 1e-4
@@ -41,10 +43,10 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 
 @pytest.fixture
-def against_eager(benchmark: Any) -> Callable[[Case, str], None]:
+def against_eager(benchmark: Any) -> Callable[[Workload, str], None]:
     """Measures a provider in turns with the eager composition."""
 
-    def measure(case: Case, name: str) -> None:
+    def measure(case: Workload, name: str) -> None:
         problem, _ = _posed(case)
         try:
             run = providers(case)[name](case, problem)
@@ -58,18 +60,18 @@ def against_eager(benchmark: Any) -> Callable[[Case, str], None]:
 
 
 @pytest.fixture
-def against_fp32(benchmark: Any) -> Callable[[Case], None]:
+def against_fp32(benchmark: Any) -> Callable[[Workload], None]:
     """Measures our operator on some kind of data in turns with contiguous fp32."""
 
-    def measure(case: Case) -> None:
-        run, rival = (ours()(c, make_problem(c)) for c in (case, plain(case)))
+    def measure(case: Workload) -> None:
+        run, rival = (ours()(c, make_problem(c, DEVICE)) for c in (case, plain(case)))
         benchmark.extra_info["speed_over_fp32"] = _measure(benchmark, case, run, rival)
         benchmark.extra_info["provider"] = OURS
 
     return measure
 
 
-def _measure(benchmark: Any, case: Case, run: Run, rival: Run) -> float | None:
+def _measure(benchmark: Any, case: Workload, run: Run, rival: Run) -> float | None:
     """Checks a run, times it in turns with a rival; returns how many times faster it is."""
     problem, truth = _posed(case)
     benchmark.group = str(case)
@@ -105,7 +107,7 @@ def _measure(benchmark: Any, case: Case, run: Run, rival: Run) -> float | None:
 
 
 @functools.lru_cache(maxsize=1)
-def _posed(case: Case) -> tuple[Problem, list[Tensor]]:
+def _posed(case: Workload) -> tuple[Problem, list[Tensor]]:
     """A problem, and what the definition makes of its first samples."""
-    problem = make_problem(case)
+    problem = make_problem(case, DEVICE)
     return problem, list(ours("reference")(case, problem.first(2))())

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import DEVICE
-from benchmarks.providers import Run
+from tcae_ops.selftest.providers import Run
 
 SECONDS = 0.5  # for one measurement
 ROUNDS = (5, 2000)  # fewest and most

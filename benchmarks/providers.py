@@ -1,36 +1,37 @@
 """Who does it: our operators and what one would use instead.
 
-A provider turns a problem into a function that computes the result and the gradients of
-everything in `Problem.needs`. What can be prepared once for many calls, is: identity grids, the
-sampling grid of a bare `F.grid_sample`, the maps and interleaved pixels of `cv2.remap`.
+What can be prepared once for many calls, is: identity grids, the sampling grid of a bare
+`F.grid_sample`, the maps and interleaved pixels of `cv2.remap`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-import tcae_ops
-from benchmarks.cases import DEVICE, FORWARD, LARGE, SMALL_IMAGES, Case, Problem
+from benchmarks.cases import DEVICE, SMALL_IMAGES
 from tcae_ops import backends, library
-
-Run = Callable[[], Sequence[Any]]
-Provider = Callable[[Case, Problem], Run]
+from tcae_ops.selftest.providers import (
+    Provider,
+    Run,
+    Unavailable,
+    compiled,
+    differentiated,
+    eager,
+    identity_grid,
+    ours,
+)
+from tcae_ops.selftest.workloads import FORWARD, LARGE, Problem, Workload
 
 OURS = "tcae_ops"
 EAGER = "eager"
 MAIN_OPS = ("warp", "blend_warp_l1")  # those that take long are measured on these alone
 
 
-class Unavailable(Exception):
-    """A provider that cannot run here, and why."""
-
-
-def providers(case: Case) -> dict[str, Provider]:
+def providers(case: Workload) -> dict[str, Provider]:
     """All providers of a case, by name; the first is our default."""
     found = {OURS: ours(), EAGER: eager}
     if case.shape == SMALL_IMAGES and case.op in MAIN_OPS:
@@ -51,24 +52,10 @@ def providers(case: Case) -> dict[str, Provider]:
     return found
 
 
-def ours(backend: str | None = None) -> Provider:
-    """Our operator, by a backend or by the one that is chosen without an override."""
-
-    def provider(case: Case, problem: Problem) -> Run:
-        op = getattr(tcae_ops, case.op)
-        blends = case.op.startswith("blend")
-        arguments = [problem.image, problem.flows if blends else problem.flows[0]]
-        arguments += [problem.logits] if blends else []
-        arguments += [] if problem.target is None else [problem.target]
-        return _differentiated(problem, lambda: op(*arguments, units="normalized", backend=backend))
-
-    return provider
-
-
 def at_level(level: str) -> Provider:
     """Our operator by the CPU kernels of one instruction set."""
 
-    def provider(case: Case, problem: Problem) -> Run:
+    def provider(case: Workload, problem: Problem) -> Run:
         run = ours()(case, problem)
 
         def switched() -> Sequence[Any]:
@@ -90,51 +77,19 @@ def simd_level() -> str | None:
     return torch.ops.tcae_ops.simd_level() if usable else None
 
 
-def eager(case: Case, problem: Problem) -> Run:
-    """The composition of torch's operators."""
-    return _composition(problem, compose)
-
-
-def compiled(case: Case, problem: Problem) -> Run:
-    """`torch.compile` of the same composition."""
-    run = _composition(problem, torch.compile(compose, fullgraph=True, dynamic=False))
-    torch.compiler.reset()
-    try:
-        run()
-    except Exception as error:  # torch names no common base of what can go wrong here
-        raise Unavailable(f"torch.compile failed: {str(error).strip().splitlines()[0]}") from error
-    return run
-
-
-def compose(
-    identity: Tensor,
-    image: Tensor,
-    flows: Sequence[Tensor],
-    logits: Sequence[Tensor],
-    target: Tensor | None,
-) -> Tensor:
-    """Blend, warp and L1 by torch's own operators. The softmax of two is a sigmoid, and faster."""
-    flow = flows[0]
-    if logits:
-        flow = torch.lerp(flows[1], flows[0], torch.sigmoid(logits[0] - logits[1]))
-    grid = (identity + flow).movedim(1, -1)
-    warped = F.grid_sample(image, grid, padding_mode="border", align_corners=True)
-    return warped if target is None else (warped - target).abs().mean((1, 2, 3))
-
-
-def grid_sample(case: Case, problem: Problem) -> Run:
+def grid_sample(case: Workload, problem: Problem) -> Run:
     """`F.grid_sample` alone, from a grid that is there already."""
-    identity = _identity(problem.image)
+    identity = identity_grid(problem.image)
     grid = (identity + problem.flows[0].detach()).movedim(1, -1).contiguous()
     grid.requires_grad_(problem.flows[0].requires_grad)
     bare = Problem(problem.image, (grid,), (), None, problem.upstream)
-    return _differentiated(
+    return differentiated(
         bare,
         lambda: F.grid_sample(bare.image, grid, padding_mode="border", align_corners=True),
     )
 
 
-def cv2_remap(case: Case, problem: Problem) -> Run:
+def cv2_remap(case: Workload, problem: Problem) -> Run:
     """OpenCV's `remap`, image by image, channels interleaved as it likes them; forward only."""
     import cv2
     import numpy as np
@@ -143,7 +98,7 @@ def cv2_remap(case: Case, problem: Problem) -> Run:
     n, _, h, w = problem.image.shape
     images = problem.image.movedim(1, -1).contiguous().numpy()
     pixels = torch.tensor([(w - 1) / 2, (h - 1) / 2])[:, None, None]
-    maps = ((_identity(problem.image) + 1 + problem.flows[0]) * pixels).contiguous().numpy()
+    maps = ((identity_grid(problem.image) + 1 + problem.flows[0]) * pixels).contiguous().numpy()
 
     def run() -> Sequence[Any]:
         out = np.empty_like(images)
@@ -159,31 +114,3 @@ def cv2_remap(case: Case, problem: Problem) -> Run:
         return (out,)
 
     return run
-
-
-def _composition(problem: Problem, function: Callable[..., Tensor]) -> Run:
-    identity = _identity(problem.image)
-    p = problem
-    return _differentiated(
-        problem, lambda: function(identity, p.image, p.flows, p.logits, p.target)
-    )
-
-
-def _differentiated(problem: Problem, function: Callable[[], Tensor]) -> Run:
-    needs, upstream = problem.needs, problem.upstream
-    if not needs:
-        return lambda: (function(),)
-
-    def run() -> Sequence[Tensor]:
-        result = function()
-        return result, *torch.autograd.grad(result, needs, upstream)
-
-    return run
-
-
-def _identity(image: Tensor) -> Tensor:
-    """Where every pixel is, in normalised units: (1, 2, H, W)."""
-    h, w = image.shape[2:]
-    x = torch.linspace(-1, 1, w, device=image.device)
-    y = torch.linspace(-1, 1, h, device=image.device)
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"))[None]

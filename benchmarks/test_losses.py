@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.cases import FLOW_GRADIENTS, FORWARD, LARGE, VARIANTS, Case, cases
+from benchmarks.cases import cases
 from benchmarks.providers import providers
+from tcae_ops.selftest.workloads import FLOW_GRADIENTS, FORWARD, LARGE, VARIANTS, Workload
 
 SPANS = (FORWARD, FLOW_GRADIENTS)
 CASES = cases("warp_l1", SPANS) + cases("blend_warp_l1", SPANS)
-KINDS = [Case("blend_warp_l1", span, LARGE, data=kind) for span in SPANS for kind in VARIANTS]
+KINDS = [Workload("blend_warp_l1", span, LARGE, data=kind) for span in SPANS for kind in VARIANTS]
 
 
 @pytest.mark.parametrize(

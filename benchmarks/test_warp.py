@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.cases import ALL_GRADIENTS, FLOW_GRADIENTS, FORWARD, LARGE, VARIANTS, Case, cases
+from benchmarks.cases import cases
 from benchmarks.providers import providers
+from tcae_ops.selftest.workloads import (
+    ALL_GRADIENTS,
+    FLOW_GRADIENTS,
+    FORWARD,
+    LARGE,
+    VARIANTS,
+    Workload,
+)
 
 CASES = cases("warp", (FORWARD, FLOW_GRADIENTS, ALL_GRADIENTS))
 CASES += cases("blend_warp", (FORWARD, FLOW_GRADIENTS))
 KINDS = [
-    Case("warp", span, LARGE, data=kind)
+    Workload("warp", span, LARGE, data=kind)
     for span in (FORWARD, ALL_GRADIENTS)
     for kind in VARIANTS
     if (span, kind) != (ALL_GRADIENTS, "uint8")  # bytes have no gradient

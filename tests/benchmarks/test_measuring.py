@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tcae_ops.selftest.providers import eager, ours
+from tcae_ops.selftest.workloads import ALL_GRADIENTS, Workload, make_problem
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -63,12 +66,10 @@ def test_distance_from_the_truth(measuring):
 
 
 def test_a_wrong_baseline_is_told_from_a_right_one(measuring):
-    from benchmarks.cases import ALL_GRADIENTS, Case, make_problem
     from benchmarks.conftest import RELATIVE_ERROR
-    from benchmarks.providers import eager, ours
 
-    case = Case("blend_warp_l1", ALL_GRADIENTS, (2, 3, 64, 64))
-    problem = make_problem(case)
+    case = Workload("blend_warp_l1", ALL_GRADIENTS, (2, 3, 64, 64))
+    problem = make_problem(case, torch.device("cpu"))
     truth = ours("reference")(case, problem)()
     _, right = measuring.compare(eager(case, problem)(), truth)
     assert max(right) < RELATIVE_ERROR / 5

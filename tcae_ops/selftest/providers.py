@@ -1,0 +1,97 @@
+"""What one would use instead: the composition of torch's operators, eager and compiled.
+
+A provider turns a problem into a function that computes the result and the gradients of
+everything in `Problem.needs`. What can be prepared once for many calls, is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import tcae_ops
+from tcae_ops.selftest.workloads import Problem, Workload
+
+Run = Callable[[], Sequence[Any]]
+Provider = Callable[[Workload, Problem], Run]
+
+
+class Unavailable(Exception):
+    """A provider that cannot run here, and why."""
+
+
+def ours(backend: str | None = None) -> Provider:
+    """Our operator, by a backend or by the one that is chosen without an override."""
+
+    def provider(workload: Workload, problem: Problem) -> Run:
+        op = getattr(tcae_ops, workload.op)
+        blends = workload.op.startswith("blend")
+        arguments = [problem.image, problem.flows if blends else problem.flows[0]]
+        arguments += [problem.logits] if blends else []
+        arguments += [] if problem.target is None else [problem.target]
+        return differentiated(problem, lambda: op(*arguments, units="normalized", backend=backend))
+
+    return provider
+
+
+def eager(workload: Workload, problem: Problem) -> Run:
+    """The composition of torch's operators."""
+    return _composition(problem, compose)
+
+
+def compiled(workload: Workload, problem: Problem) -> Run:
+    """`torch.compile` of the same composition."""
+    run = _composition(problem, torch.compile(compose, fullgraph=True, dynamic=False))
+    torch.compiler.reset()
+    try:
+        run()
+    except Exception as error:  # torch names no common base of what can go wrong here
+        raise Unavailable(f"torch.compile failed: {str(error).strip().splitlines()[0]}") from error
+    return run
+
+
+def compose(
+    identity: Tensor,
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    target: Tensor | None,
+) -> Tensor:
+    """Blend, warp and L1 by torch's own operators. The softmax of two is a sigmoid, and faster."""
+    flow = flows[0]
+    if logits:
+        flow = torch.lerp(flows[1], flows[0], torch.sigmoid(logits[0] - logits[1]))
+    grid = (identity + flow).movedim(1, -1)
+    warped = F.grid_sample(image, grid, padding_mode="border", align_corners=True)
+    return warped if target is None else (warped - target).abs().mean((1, 2, 3))
+
+
+def _composition(problem: Problem, function: Callable[..., Tensor]) -> Run:
+    identity = identity_grid(problem.image)
+    p = problem
+    return differentiated(problem, lambda: function(identity, p.image, p.flows, p.logits, p.target))
+
+
+def differentiated(problem: Problem, function: Callable[[], Tensor]) -> Run:
+    """The function, followed by the gradients of everything in `Problem.needs`."""
+    needs, upstream = problem.needs, problem.upstream
+    if not needs:
+        return lambda: (function(),)
+
+    def run() -> Sequence[Tensor]:
+        result = function()
+        return result, *torch.autograd.grad(result, needs, upstream)
+
+    return run
+
+
+def identity_grid(image: Tensor) -> Tensor:
+    """Where every pixel is, in normalised units: (1, 2, H, W)."""
+    h, w = image.shape[2:]
+    x = torch.linspace(-1, 1, w, device=image.device)
+    y = torch.linspace(-1, 1, h, device=image.device)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"))[None]
