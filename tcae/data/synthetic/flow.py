@@ -88,8 +88,8 @@ def _follow(
             t = seen[row, column]
             if t < 0:
                 continue
-            a, b, c = triangles[t]
-            weights = weights_at(target_pixels, target_depth, triangles[t], column, row)
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            weights = weights_at(target_pixels, target_depth, a, b, c, column, row)
             # The same point of the triangle, seen by the source: weights over depth.
             u, v, w = weights[0] / depth[a], weights[1] / depth[b], weights[2] / depth[c]
             near = u + v + w

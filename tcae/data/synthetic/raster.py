@@ -47,7 +47,7 @@ def trace(
     shift = np.float32(0.5 * (samples - 1))
     zoom = np.float32(samples)
     for t in range(triangles.shape[0]):
-        a, b, c = triangles[t]
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         ax, ay = pixels[a, 0] * zoom + shift, pixels[a, 1] * zoom + shift
         bx, by = pixels[b, 0] * zoom + shift, pixels[b, 1] * zoom + shift
         cx, cy = pixels[c, 0] * zoom + shift, pixels[c, 1] * zoom + shift
@@ -74,13 +74,12 @@ def trace(
 
 @_compiled
 def weights_at(
-    pixels: Array, depth: Array, corners: Ids, x: float, y: float
+    pixels: Array, depth: Array, a: int, b: int, c: int, x: float, y: float
 ) -> tuple[float, float, float]:
-    """Barycentric weights of the surface point of a triangle that is seen at (x, y).
+    """Weights of a triangle's corners a, b, c at the surface point that is seen at (x, y).
 
     They are weights in space (perspective divided out), not in the picture.
     """
-    a, b, c = corners
     ax, ay, bx, by = pixels[a, 0], pixels[a, 1], pixels[b, 0], pixels[b, 1]
     cx, cy = pixels[c, 0], pixels[c, 1]
     u = ((cx - bx) * (y - by) - (cy - by) * (x - bx)) / depth[a]
@@ -94,18 +93,18 @@ def weights_at(
 def vertex_normals(space: Array, triangles: Ids) -> Array:
     """(V, 3) unit normals, each the mean of its triangles' by area."""
     normals = np.zeros_like(space)
-    for t in range(triangles.shape[0]):
-        a, b, c = triangles[t]
-        px, py, pz = space[b] - space[a]
-        qx, qy, qz = space[c] - space[a]
+    for t in range(len(triangles)):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        px, py, pz = space[b, 0] - space[a, 0], space[b, 1] - space[a, 1], space[b, 2] - space[a, 2]
+        qx, qy, qz = space[c, 0] - space[a, 0], space[c, 1] - space[a, 1], space[c, 2] - space[a, 2]
         nx, ny, nz = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
-        for v in triangles[t]:
+        for k in range(3):
+            v = triangles[t, k]
             normals[v, 0] += nx
             normals[v, 1] += ny
             normals[v, 2] += nz
     for v in range(len(normals)):
-        x, y, z = normals[v]
-        length = np.sqrt(x * x + y * y + z * z)
-        if length > 0:
-            normals[v] /= length
+        x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
+        length = np.sqrt(x * x + y * y + z * z) + np.float32(1e-12)
+        normals[v, 0], normals[v, 1], normals[v, 2] = x / length, y / length, z / length
     return normals
