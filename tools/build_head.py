@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcae.data.synthetic.hair import CENTRE, ray_directions
 from tcae.data.synthetic.head import HEAD_FILE, PARTS, UNITS, normalised
 from tcae.data.synthetic.raster import trace, vertex_normals
 
@@ -357,6 +358,7 @@ def build(source: Source) -> dict[str, NDArray[Any]]:
         "local_names": np.array(names),
         "local_spread": np.array(spread, np.float32),
         "local_sided": np.array([name.startswith("l-") for name in names]),
+        "scalp_radii": _radii(shape.mean, cut, masks).astype(np.float16),
         "lid_pairs": _lid_pairs(cut, units, masks).astype(np.uint16),
         "lip_pairs": _lip_pairs(cut, units, masks).astype(np.uint16),
     }
@@ -485,6 +487,37 @@ def _openness(vertices: Array, cut: Cut, directions: int = 200, size: int = 900)
     teeth = cut.triangles[np.array(cut.parts) == PARTS.index("teeth")]
     openness[teeth] = np.sqrt(openness[teeth])  # enamel shines out of the dark
     return np.asarray((openness + openness[cut.mirror]) / 2)
+
+
+def _radii(vertices: Array, cut: Cut, masks: dict[str, Array]) -> Array:
+    """(2, columns, elevations) how far the skin is from the scalp's centre, without, with ears."""
+    parts = np.isin(cut.parts, [PARTS.index("skin"), PARTS.index("neck")])
+    bare = parts & (masks["ears"][cut.triangles].max(1) < 0.1)
+    found = [_cast(vertices[cut.triangles[kept]]) for kept in (bare, parts)]
+    found[0] = np.minimum(found[0], found[1])
+    return np.stack(found)
+
+
+def _cast(corners: Array) -> Array:
+    """Farthest hit of every ray on the triangles (T, 3, 3); filled in along the column if none."""
+    rays = ray_directions()
+    a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    radii = np.zeros(rays.shape[:2])
+    for column, directions in enumerate(rays):
+        for row, d in enumerate(directions):
+            p = np.cross(d, ac)
+            det = (ab * p).sum(1)
+            det = np.where(np.abs(det) < 1e-12, 1e-12, det)
+            away = CENTRE - a
+            u = (away * p).sum(1) / det
+            q = np.cross(away, ab)
+            v, t = (q * d).sum(1) / det, (q * ac).sum(1) / det
+            hit = (u >= -1e-6) & (v >= -1e-6) & (u + v <= 1 + 1e-6) & (t > 0)
+            radii[column, row] = t[hit].max() if hit.any() else np.nan
+        gap = np.isnan(radii[column])
+        rows = np.arange(len(gap))
+        radii[column, gap] = np.interp(rows[gap], rows[~gap], radii[column, ~gap])
+    return radii
 
 
 def _landmarks(cut: Cut, masks: dict[str, Array]) -> dict[str, int]:

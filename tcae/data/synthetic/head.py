@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tcae.data.synthetic.hair import NO_HAIR, HairStyle, Scalp, shell_mesh
+
 Array = NDArray[np.float32]
+Ids = NDArray[np.int32]
 
 HEAD_FILE = Path(__file__).with_name("head.npz")
 # What a triangle belongs to: `Head.parts` indexes this.
-PARTS = ("skin", "neck", "mouth", "socket", "tongue", "teeth", "lashes", "eye")
+PARTS = ("skin", "neck", "mouth", "socket", "tongue", "teeth", "lashes", "eye", "hair")
 # The action units that `Head.expression` knows, by FACS number.
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26, 45)
 _RIM = float(np.cos(np.deg2rad(96)))  # where along its axis the eyeball is cut off, in radii
@@ -68,22 +71,26 @@ class Head:
 
     def __init__(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         self._arrays = arrays
-        self.vertices = _restored(arrays, "vertices")
-        self.triangles = arrays["triangles"].astype(np.int32)
-        self.parts = arrays["parts"].astype(np.uint8)
-        self.uv: Array = arrays["uv"].astype(np.float32) * np.float32(1 / 65535)
-        self.uv_triangles = arrays["uv_triangles"].astype(np.int32)
-        self.two_sided = np.isin(self.parts, [PARTS.index("lashes"), PARTS.index("mouth")])
+        self._flesh = _restored(arrays, "vertices")
+        hair, hair_uv = shell_mesh()
+        uv: Array = arrays["uv"].astype(np.float32) * np.float32(1 / 65535)
+        self.vertices = np.concatenate([self._flesh, np.tile(NO_HAIR, (len(hair_uv), 1))])
+        self.triangles = _joined(arrays["triangles"], hair, len(self._flesh))
+        self.parts = _joined(arrays["parts"], np.full(len(hair), PARTS.index("hair"))).astype("u1")
+        self.uv = np.concatenate([uv, hair_uv])
+        self.uv_triangles = _joined(arrays["uv_triangles"], hair, len(uv))
+        self.two_sided = np.isin(self.parts, [PARTS.index(n) for n in ("lashes", "mouth", "hair")])
         values = arrays["masks"].astype(np.float32) / 255
+        values = np.pad(values, [(0, 0), (0, len(hair_uv))])
         self.masks = dict(zip(arrays["mask_names"].tolist(), values, strict=True))
-        self.occlusion = self.masks.get("occlusion", np.ones(len(self.vertices), np.float32))
+        self.occlusion = self.masks.pop("occlusion")
+        self.occlusion[len(self._flesh) :] = 1
         vertices = arrays["landmarks"].astype(int).tolist()
         self.landmarks = dict(zip(arrays["landmark_names"].tolist(), vertices, strict=True))
         self._mirror = arrays["mirror"].astype(int)
         self._units = _restored(arrays, "units").reshape(2 * len(UNITS), -1)
-        self._lid_pairs = arrays["lid_pairs"].astype(int)
         self._lip_pairs = arrays["lip_pairs"].astype(int)
-        self._eyes = [_Eye(self, side) for side in range(2)]
+        self._eyes = [_Eye(self, side, arrays["lid_pairs"].astype(int)) for side in range(2)]
         self._poles = [self.landmarks["left_pupil"], self.landmarks["right_pupil"]]
 
     @staticmethod
@@ -100,14 +107,37 @@ class Head:
         weight = float(np.clip(random.normal(0, 0.45), -1, 1))
         race = random.dirichlet([0.35, 0.35, 0.35]).astype(np.float32)
         kind = np.outer([1 - male, male], [1 - age, age]).ravel().astype(np.float32)
-        shape = self.vertices + np.tensordot(
-            np.outer(kind, race).ravel(), _restored(self._arrays, "macro").reshape(12, -1, 3), 1
-        )
+        mix = np.outer(kind, race).ravel()
+        shape = self._flesh + np.tensordot(mix, self._targets("macro", 12), 1)
         ends = np.outer(kind, [max(-weight, 0), max(weight, 0)]).ravel().astype(np.float32)
-        shape += np.tensordot(ends, _restored(self._arrays, "weight").reshape(8, -1, 3), 1)
+        shape += np.tensordot(ends, self._targets("weight", 8), 1)
         shape += self._local_shapes(random)
-        shape = normalised(shape, self._poles, self.masks["face"], self.vertices)
-        return Identity(self._mouth_shut(shape.astype(np.float32)), male, age, weight, race)
+        face = self.masks["face"][: len(shape)]
+        shape = normalised(shape, self._poles, face, self._flesh).astype(np.float32)
+        vertices = self.vertices.copy()
+        vertices[: len(shape)] = self._mouth_shut(shape)
+        return Identity(vertices, male, age, weight, race)
+
+    def with_hair(self, shape: Array, style: HairStyle, random: np.random.Generator) -> Array:
+        """The neutral face `shape` (V, 3), which has no hair yet, with hair grown on it.
+
+        Args:
+            shape: `Identity.vertices`.
+            style: Form of the hair.
+            random: Decides its unevenness.
+        """
+        grown = shape.copy()
+        grown[len(self._flesh) :] = self._scalp.grow(shape[: len(self._flesh)], style, random)
+        return grown
+
+    @cached_property
+    def _scalp(self) -> Scalp:
+        skin = np.unique(self.triangles[self.parts == PARTS.index("skin")])
+        skin = skin[self.masks["ears"][skin] < 0.1]
+        return Scalp(self._flesh, skin, self._arrays["scalp_radii"].astype(np.float32))
+
+    def _targets(self, name: str, count: int) -> Array:
+        return _restored(self._arrays, name).reshape(count, -1, 3)
 
     def _mouth_shut(self, shape: Array) -> Array:
         """Lips that touch, by as much (or little) of AU 25 as their gap asks for."""
@@ -123,7 +153,7 @@ class Head:
         n = len(sided)
         common = random.normal(0, self._arrays["local_spread"].astype(np.float64))
         left, right = (common + random.normal(0, 0.04, (2, n)) * sided).clip(-0.7, 0.7)
-        targets = _restored(self._arrays, "local").reshape(2 * n, -1)
+        targets = self._targets("local", 2 * n).reshape(2 * n, -1)
 
         def moves(strengths: NDArray[np.float64]) -> Array:
             ends = np.stack([np.maximum(-strengths, 0), np.maximum(strengths, 0)], 1)
@@ -151,9 +181,11 @@ class Head:
             raise ValueError(f"intensities: shape ({len(UNITS)}, 2) needed, {amounts.shape} came")
         blinks = amounts[-2:].copy()
         amounts[-2:] = 0
-        face = shape + (amounts @ self._units).reshape(-1, 3)
+        face = shape.copy()
+        flesh = face[: len(self._flesh)]
+        flesh += (amounts @ self._units).reshape(-1, 3)
         for eye, blink in zip(self._eyes, blinks, strict=True):
-            eye.move(face, float(blink), np.asarray(gaze, np.float64))
+            eye.move(flesh, float(blink), np.asarray(gaze, np.float64))
         return face
 
 
@@ -163,12 +195,12 @@ class _Eye:
     Args:
         head: The mesh.
         side: 0 left, 1 right.
+        lid_pairs: (2, n, 2) vertices of the upper and lower lid that meet in a blink.
     """
 
-    def __init__(self, head: Head, side: int) -> None:
-        self._upper, self._lower = head._lid_pairs[side].T
+    def __init__(self, head: Head, side: int, lid_pairs: NDArray[np.int64]) -> None:
+        self._upper, self._lower = lid_pairs[side].T
         self._blink = head._units[2 * UNITS.index(45) + side].reshape(-1, 3)
-        self._pole = head.landmarks[("left_pupil", "right_pupil")[side]]
         balls = np.unique(head.triangles[head.parts == PARTS.index("eye")])
         self._ball = balls[len(balls) // 2 * side :][: len(balls) // 2]
         flesh = np.isin(head.parts, [PARTS.index("skin"), PARTS.index("socket")])
@@ -186,11 +218,7 @@ class _Eye:
             face += self._blink * np.float32(lowered * np.clip(gap / rate, 0, 1.6).max())
         centre, radius = self._sphere(face)
         (cy, cp), (sy, sp) = np.cos(gaze), np.sin(gaze)
-        turn = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ [
-            [cy, 0, sy],
-            [0, 1, 0],
-            [-sy, 0, cy],
-        ]
+        turn = np.array([[cy, 0, sy], [sp * sy, cp, -sp * cy], [-cp * sy, sp, cp * cy]])
         face[self._ball] = (face[self._ball] - centre) @ turn.T + centre
         away = face[self._lids] - centre
         distance = np.linalg.norm(away, axis=1, keepdims=True)
@@ -220,6 +248,10 @@ def normalised(
     away = [v - v[list(poles)].mean(0) for v in (vertices, like)]
     size = [(np.linalg.norm(v, axis=1) * weights).sum() for v in away]
     return away[0] * (size[1] / size[0]) + like[list(poles)].mean(0)
+
+
+def _joined(first: NDArray[np.generic], second: NDArray[np.integer], shift: int = 0) -> Ids:
+    return np.concatenate([first.astype(np.int32), second.astype(np.int32) + np.int32(shift)])
 
 
 def _restored(arrays: dict[str, NDArray[np.generic]], name: str) -> Array:

@@ -192,10 +192,11 @@ def _glance(point: Array, gloss: float, halves: Array, colours: Array, colour: A
             m8 = mirror * mirror
             m8 = m8 * m8
             m8 = m8 * m8
-            m64 = m8 * m8
-            m64 = m64 * m64
-            m64 = m64 * m64
-            spot = gloss * (m8 + gloss * (4 * m64 - m8))
+            m128 = m8 * m8
+            m128 = m128 * m128
+            m128 = m128 * m128
+            m128 = m128 * m128
+            spot = gloss * (m8 + gloss * (2 * m128 - m8))
             spot *= _DIRECT_DARK + (1 - _DIRECT_DARK) * point[6]
             for k in range(3):
                 colour[k] += spot * colours[i, k]
