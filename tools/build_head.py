@@ -343,7 +343,8 @@ def build(source: Source) -> dict[str, NDArray[Any]]:
     units = np.stack([_unit_sides(source, cut, number) for number in UNITS])
     parted = units[UNITS.index(25)].sum(0) + 0.3 * units[UNITS.index(26)].sum(0)
     masks["occlusion"] = _openness(shape.mean + parted, cut)
-    landmarks = _landmarks(cut, masks)
+    lip_pairs = _lip_pairs(cut, units, masks)
+    landmarks = _landmarks(cut, masks, lip_pairs)
     names, spread, local = _local_targets(source, cut)
     arrays: dict[str, NDArray[Any]] = {
         "triangles": cut.triangles.astype(np.uint16),
@@ -360,7 +361,7 @@ def build(source: Source) -> dict[str, NDArray[Any]]:
         "local_sided": np.array([name.startswith("l-") for name in names]),
         "scalp_radii": _radii(shape.mean, cut, masks).astype(np.float16),
         "lid_pairs": _lid_pairs(cut, units, masks).astype(np.uint16),
-        "lip_pairs": _lip_pairs(cut, units, masks).astype(np.uint16),
+        "lip_pairs": lip_pairs.astype(np.uint16),
     }
     for name, values, levels in (
         ("vertices", shape.mean, 32767),
@@ -495,6 +496,10 @@ def _radii(vertices: Array, cut: Cut, masks: dict[str, Array]) -> Array:
     bare = parts & (masks["ears"][cut.triangles].max(1) < 0.1)
     found = [_cast(vertices[cut.triangles[kept]]) for kept in (bare, parts)]
     found[0] = np.minimum(found[0], found[1])
+    # Hair that falls over an ear clears all of it, also what lies between two rays.
+    around = found[1][:-1]
+    found[1][:-1] = np.max([np.roll(around, step, 0) for step in (-2, -1, 0, 1, 2)], axis=0)
+    found[1][-1] = found[1][0]
     return np.stack(found)
 
 
@@ -520,7 +525,7 @@ def _cast(corners: Array) -> Array:
     return radii
 
 
-def _landmarks(cut: Cut, masks: dict[str, Array]) -> dict[str, int]:
+def _landmarks(cut: Cut, masks: dict[str, Array], lip_pairs: Indices) -> dict[str, int]:
     """Vertices with a name."""
     x, y, z = cut.vertices.T
     lips, lids = masks["lips"] > 0.5, masks["eyelids"] > 0.3
@@ -536,6 +541,8 @@ def _landmarks(cut: Cut, masks: dict[str, Array]) -> dict[str, int]:
         "left_mouth": best(x, lips),
         "right_mouth": best(-x, lips),
         "chin": best(-y, front & (np.abs(x) < 0.02)),
+        "upper_lip": int(lip_pairs[len(lip_pairs) // 2, 0]),
+        "lower_lip": int(lip_pairs[len(lip_pairs) // 2, 1]),
     }
     for side, sign in (("left", 1), ("right", -1)):
         lid = lids & (sign * x > 0)

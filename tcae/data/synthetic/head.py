@@ -64,7 +64,8 @@ class Head:
         masks: Name -> (V,) float32 in [0, 1]: `lips`, `eyelids` (their rims), `ears`, `face`,
             `inside-mouth`, and `trunk`: 0 where a vertex turns with the head, 1 where it stays
             with the body.
-        landmarks: Name -> vertex: `left_pupil`, `nose_tip`, `left_mouth`, `chin`,
+        landmarks: Name -> vertex: `nose_tip`, `chin`, `upper_lip` and `lower_lip` (where they touch), `left_pupil`,
+            `left_mouth` (its corner),
             `left_outer_eye`, `left_inner_eye`, `left_upper_lid`, `left_lower_lid`,
             `left_brow_0` (inner end) to `left_brow_3` (outer end), and the same for `right`.
     """
@@ -88,7 +89,7 @@ class Head:
         vertices = arrays["landmarks"].astype(int).tolist()
         self.landmarks = dict(zip(arrays["landmark_names"].tolist(), vertices, strict=True))
         self._mirror = arrays["mirror"].astype(int)
-        self._units = _restored(arrays, "units").reshape(2 * len(UNITS), -1)
+        self._units = self._targets("units", 2 * len(UNITS))
         self._lip_pairs = arrays["lip_pairs"].astype(int)
         self._eyes = [_Eye(self, side, arrays["lid_pairs"].astype(int)) for side in range(2)]
         self._poles = [self.landmarks["left_pupil"], self.landmarks["right_pupil"]]
@@ -108,9 +109,9 @@ class Head:
         race = random.dirichlet([0.35, 0.35, 0.35]).astype(np.float32)
         kind = np.outer([1 - male, male], [1 - age, age]).ravel().astype(np.float32)
         mix = np.outer(kind, race).ravel()
-        shape = self._flesh + np.tensordot(mix, self._targets("macro", 12), 1)
+        shape = self._flesh + _mixed(mix, self._targets("macro", 12))
         ends = np.outer(kind, [max(-weight, 0), max(weight, 0)]).ravel().astype(np.float32)
-        shape += np.tensordot(ends, self._targets("weight", 8), 1)
+        shape += _mixed(ends, self._targets("weight", 8))
         shape += self._local_shapes(random)
         face = self.masks["face"][: len(shape)]
         shape = normalised(shape, self._poles, face, self._flesh).astype(np.float32)
@@ -141,7 +142,7 @@ class Head:
 
     def _mouth_shut(self, shape: Array) -> Array:
         """Lips that touch, by as much (or little) of AU 25 as their gap asks for."""
-        part = self._units[2 * UNITS.index(25) :][:2].sum(0).reshape(-1, 3)
+        part = self._units[2 * UNITS.index(25) :][:2].sum(0)
         upper, lower = self._lip_pairs.T
         gap = shape[upper, 1] - shape[lower, 1]
         rate = part[upper, 1] - part[lower, 1]
@@ -153,11 +154,11 @@ class Head:
         n = len(sided)
         common = random.normal(0, self._arrays["local_spread"].astype(np.float64))
         left, right = (common + random.normal(0, 0.04, (2, n)) * sided).clip(-0.7, 0.7)
-        targets = self._targets("local", 2 * n).reshape(2 * n, -1)
+        targets = self._targets("local", 2 * n)
 
         def moves(strengths: NDArray[np.float64]) -> Array:
             ends = np.stack([np.maximum(-strengths, 0), np.maximum(strengths, 0)], 1)
-            return (ends.ravel().astype(np.float32) @ targets).reshape(-1, 3)
+            return _mixed(ends.ravel(), targets)
 
         other = moves(right * sided)[self._mirror] * np.array([-1, 1, 1], np.float32)
         return np.asarray(moves(left) + other)
@@ -183,7 +184,7 @@ class Head:
         amounts[-2:] = 0
         face = shape.copy()
         flesh = face[: len(self._flesh)]
-        flesh += (amounts @ self._units).reshape(-1, 3)
+        flesh += _mixed(amounts, self._units)
         for eye, blink in zip(self._eyes, blinks, strict=True):
             eye.move(flesh, float(blink), np.asarray(gaze, np.float64))
         return face
@@ -200,7 +201,7 @@ class _Eye:
 
     def __init__(self, head: Head, side: int, lid_pairs: NDArray[np.int64]) -> None:
         self._upper, self._lower = lid_pairs[side].T
-        self._blink = head._units[2 * UNITS.index(45) + side].reshape(-1, 3)
+        self._blink = head._units[2 * UNITS.index(45) + side]
         balls = np.unique(head.triangles[head.parts == PARTS.index("eye")])
         self._ball = balls[len(balls) // 2 * side :][: len(balls) // 2]
         flesh = np.isin(head.parts, [PARTS.index("skin"), PARTS.index("socket")])
@@ -219,7 +220,7 @@ class _Eye:
         centre, radius = self._sphere(face)
         (cy, cp), (sy, sp) = np.cos(gaze), np.sin(gaze)
         turn = np.array([[cy, 0, sy], [sp * sy, cp, -sp * cy], [-cp * sy, sp, cp * cy]])
-        face[self._ball] = (face[self._ball] - centre) @ turn.T + centre
+        face[self._ball] = np.einsum("vj,ij->vi", face[self._ball] - centre, turn) + centre
         away = face[self._lids] - centre
         distance = np.linalg.norm(away, axis=1, keepdims=True)
         face[self._lids] = centre + away * np.maximum(1, 1.04 * radius / distance)
@@ -248,6 +249,14 @@ def normalised(
     away = [v - v[list(poles)].mean(0) for v in (vertices, like)]
     size = [(np.linalg.norm(v, axis=1) * weights).sum() for v in away]
     return away[0] * (size[1] / size[0]) + like[list(poles)].mean(0)
+
+
+def _mixed(amounts: NDArray[np.floating], targets: Array) -> Array:
+    """Weighted sum of targets (n, V, 3), in an order of additions that no library chooses."""
+    total = np.zeros(targets.shape[1:], np.float32)
+    for i in np.flatnonzero(amounts):
+        total += np.float32(amounts[i]) * targets[i]
+    return total
 
 
 def _joined(first: NDArray[np.generic], second: NDArray[np.integer], shift: int = 0) -> Ids:

@@ -115,7 +115,7 @@ def look(head: Head, vertices: Array, pose: Pose, camera: Camera) -> View:
         camera: Who looks.
     """
     still = vertices - PIVOT
-    turned = still @ pose.rotation().T
+    turned = np.einsum("vj,ij->vi", still, pose.rotation())
     space = turned + head.masks["trunk"][:, None] * (still - turned) + PIVOT
     space = space * np.float32(pose.scale) + np.array([pose.x, -pose.y, 0], np.float32)
     depth = np.float32(camera.distance) - space[:, 2]
@@ -124,5 +124,5 @@ def look(head: Head, vertices: Array, pose: Pose, camera: Camera) -> View:
         * np.array([1, -1], np.float32)
         * (np.float32(camera.distance) / depth)[:, None]
     )
-    pixels = plane @ camera.crop[:, :2].T + camera.crop[:, 2]
+    pixels = np.einsum("vj,ij->vi", plane, camera.crop[:, :2]) + camera.crop[:, 2]
     return View(space.astype(np.float32), pixels.astype(np.float32), depth.astype(np.float32))
