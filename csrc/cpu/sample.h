@@ -106,6 +106,8 @@ class Sampler {
 
   void read(const Piece& p, int64_t channel, const Cells<T>& cells) {
     with_plane(s_.image, s_.padding, p.n, channel, [&](const auto& plane, auto zeros) {
+      const int64_t soon = cells.bottom[p.count / 2] + 3;  // a row of the image that the next piece reads
+      prefetch<false>(plane.data + soon * plane.stride_h + p.x * plane.stride_w, plane.stride_w, p.count);
       tcae_ops::read<zeros.value>(plane, cells, p.count, taps_);
     });
   }
