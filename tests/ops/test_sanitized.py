@@ -39,6 +39,17 @@ tcae_ops.warp(image, flow, backend="cpp")
 print("was not stopped")
 """
 
+# Reads numbers from an odd address: undefined, although every processor here does it.
+SKEWED = """
+import torch, tcae_ops
+image, flow = torch.rand(1, 1, 4, 5), torch.zeros(1, 2, 4, 5)
+assert torch.equal(tcae_ops.warp(image, flow, backend="cpp"), image)
+skewed = torch.frombuffer(bytearray(image.nbytes + 1), dtype=torch.float32, offset=1).view(1, 1, 4, 5)
+print("is skewed", flush=True)
+tcae_ops.warp(skewed, flow, backend="cpp")
+print("was not stopped")
+"""
+
 
 def run(*arguments, check=True, **options):
     return subprocess.run(arguments, check=check, capture_output=True, text=True, **options)
@@ -147,6 +158,14 @@ def test_sanitizers_stop_what_strays(sanitized):
     assert Path(library) == folder / "tcae_ops/libtcae_ops_cpu.so"
     assert rest == ["strays"]
     assert "AddressSanitizer: heap-buffer-overflow" in done.stderr
+    assert done.returncode != 0
+
+
+def test_sanitizers_stop_what_is_undefined(sanitized):
+    folder, environment = sanitized
+    done = watched(folder, {**environment, "TCAE_OPS_SIMD": "portable"}, "-c", SKEWED)
+    assert done.stdout == "is skewed\n"
+    assert re.search(r"runtime error: (load of|reference binding to) misaligned address", done.stderr)
     assert done.returncode != 0
 
 
