@@ -43,12 +43,12 @@ UNIT_TARGETS: dict[int, list[tuple[str, float]]] = {
     9: [("noseSneerL", 1.8)],
     10: [("mouthUpperUpL", 1.0)],
     12: [("mouthSmileL", 1.0)],
-    14: [("mouthDimpleL", 1.0)],
+    14: [("mouthDimpleL", 1.2), ("mouthFrownL", 0.35)],  # the former alone looks like a smile
     15: [("mouthFrownL", 1.0)],
     17: [("mouthShrugLower", 1.0), ("mouthShrugUpper", 1.0)],
     20: [("mouthStretchL", 1.0)],
     23: [("mouthRollUpper", 0.5), ("mouthRollLower", 0.5), ("mouthPucker", 0.25)],
-    24: [("mouthPressL", 1.0)],
+    24: [("mouthPressL", 0.7), ("mouthRollUpper", 0.4), ("mouthRollLower", 0.4)],
     25: [("unit/mouth-parling", 1.0)],
     26: [("jawOpen", 0.55)],  # all of it would be AU 27
     45: [("eyeBlinkL", 1.0)],
@@ -535,26 +535,25 @@ def _landmarks(cut: Cut, masks: dict[str, Array], lip_pairs: Indices) -> dict[st
 
     front = (np.array(masks["face"]) > 0.5) & (z > -0.5)
     found = {
-        "left_pupil": cut.pole[0],
-        "right_pupil": cut.pole[1],
         "nose_tip": best(z, front & (np.abs(x) < 0.02)),
-        "left_mouth": best(x, lips),
-        "right_mouth": best(-x, lips),
-        "chin": best(-y, front & (np.abs(x) < 0.02)),
+        "chin": best(0.7 * z - y, front & (np.abs(x) < 0.02)),
         "upper_lip": int(lip_pairs[len(lip_pairs) // 2, 0]),
         "lower_lip": int(lip_pairs[len(lip_pairs) // 2, 1]),
     }
-    for side, sign in (("left", 1), ("right", -1)):
-        lid = lids & (sign * x > 0)
-        found[f"{side}_outer_eye"] = best(sign * x, lid)
-        found[f"{side}_inner_eye"] = best(-sign * x, lid)
-        middle = lid & (np.abs(sign * x - 0.5) < 0.08)
-        found[f"{side}_upper_lid"] = best(y, middle)
-        found[f"{side}_lower_lid"] = best(-y, middle)
-        for i, (bx, by) in enumerate(((0.2, 0.27), (0.4, 0.34), (0.6, 0.37), (0.8, 0.28))):
-            off = np.hypot(sign * x - bx, y - by)
-            found[f"{side}_brow_{i}"] = best(-off, front)
-    return found
+    lid = lids & (x > 0)
+    middle = lid & (np.abs(x - 0.5) < 0.08)
+    left = {
+        "pupil": cut.pole[0],
+        "mouth": best(x + 0.5 * z, lips),
+        "outer_eye": best(x, lid),
+        "inner_eye": best(-x, lid),
+        "upper_lid": best(y, middle),
+        "lower_lid": best(-y, middle),
+    }
+    for i, (bx, by) in enumerate(((0.2, 0.27), (0.4, 0.34), (0.6, 0.37), (0.8, 0.28))):
+        left[f"brow_{i}"] = best(-np.hypot(x - bx, y - by), front)
+    found |= {f"left_{name}": vertex for name, vertex in left.items()}
+    return found | {f"right_{name}": int(cut.mirror[vertex]) for name, vertex in left.items()}
 
 
 def _lid_pairs(cut: Cut, units: Array, masks: dict[str, Array]) -> Indices:
