@@ -2,7 +2,7 @@
 
 Coordinates are those of the person seen from the front: x to the right of the picture (the
 person's left), y up, z towards the viewer. The origin lies between the eyes' centres; one unit is
-the mean distance of the eyes' centres (about 63 mm). `tools/build_head.py` makes the data;
+the mean distance of the eyes' centres (about 63 mm). `tools/build_head` makes the data;
 `LICENSE-head.md` beside them says where they come from.
 """
 

@@ -98,9 +98,7 @@ def test_flow_of_a_turn_is_the_projected_turn(pose):
     points = np.flatnonzero(front)
     seen, moved = truth(shape[points], pose, CAMERA), truth(shape[points], Pose(), CAMERA)
     inside = ((seen > 2) & (seen < SIZE - 3)).all(1)
-    _, inverse = trace(
-        target.pixels, target.depth, HEAD.triangles, HEAD.two_sided, SIZE, SIZE, 1
-    )
+    _, inverse = trace(target.pixels, target.depth, HEAD.triangles, HEAD.two_sided, SIZE, SIZE, 1)
     column, row = np.floor(seen[inside]).astype(int).T
     around = [1 / np.maximum(inverse[row + i, column + j], 1e-6) for i in (0, 1) for j in (0, 1)]
     facing = np.abs(around - target.depth[points[inside]]).max(0) < 0.05
