@@ -3,8 +3,8 @@
 Environment:
     TCAE_OPS_CUDA: AUTO (default) builds the CUDA library if nvcc is found and goes on without it if
         that fails; ON makes a failure an error; OFF does not try.
-    TCAE_OPS_CUDA_ARCHITECTURES: CMake's list of architectures, by default "80-real;90": code for
-        8.x and 9.0, and PTX for what comes later.
+    TCAE_OPS_CUDA_ARCHITECTURES: CMake's list of architectures. By default all of ARCHITECTURES that
+        nvcc knows, and PTX of the last one for what comes later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from build_backend import torch_to_compile_against, torch_version
 
 ROOT = Path(__file__).resolve().parent
-DEFAULT_ARCHITECTURES = "80-real;90"
+ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120]
 
 
 class build_libraries(build_ext):
@@ -59,8 +59,8 @@ class build_libraries(build_ext):
             if choice == "ON":
                 raise SystemExit("TCAE_OPS_CUDA=ON, but nvcc is not on PATH nor under CUDA_HOME")
             return {"skipped": "nvcc was not found"}
-        architectures = os.environ.get("TCAE_OPS_CUDA_ARCHITECTURES", DEFAULT_ARCHITECTURES)
         try:
+            architectures = os.environ.get("TCAE_OPS_CUDA_ARCHITECTURES") or _architectures(nvcc)
             self.cmake(
                 "cuda", package, CMAKE_CUDA_COMPILER=nvcc, CMAKE_CUDA_ARCHITECTURES=architectures
             )
@@ -99,6 +99,14 @@ class any_python_wheel(bdist_wheel):
 def _nvcc_of_cuda_home() -> str | None:
     home = os.environ.get("CUDA_HOME") or "/usr/local/cuda"
     return shutil.which("nvcc", path=str(Path(home) / "bin"))
+
+
+def _architectures(nvcc: str) -> str:
+    listing = subprocess.run(
+        [nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    known = [it for it in ARCHITECTURES if f"compute_{it}" in listing]
+    return ";".join([f"{it}-real" for it in known[:-1]] + [str(it) for it in known[-1:]])
 
 
 setup(

@@ -8,7 +8,7 @@ from typing import Literal, overload
 from torch import Tensor
 
 from tcae_ops.backends import choose
-from tcae_ops.checks import check
+from tcae_ops.checks import check_blend, check_flow, check_image, check_options, check_target
 
 
 @overload
@@ -70,7 +70,10 @@ def warp_l1(
         >>> warp_l1(image, flow, image)
         tensor([0., 0.])
     """
-    check(image, (flow,), None, (target,), units, padding)
+    check_options(units, padding)
+    check_image(image)
+    check_flow(flow, image)
+    check_target(target, image)
     run = choose(image.device, backend)
     results = run(image, (flow,), (), (target,), units, padding, return_warped)
     return (results[0], results[1]) if return_warped else results[0]
@@ -137,7 +140,10 @@ def blend_warp_l1(
         >>> blend_warp_l1(image, list(flows), list(logits), target).shape
         torch.Size([1])
     """
-    check(image, flows, logits, (target,), units, padding)
+    check_options(units, padding)
+    check_image(image)
+    check_blend(flows, logits, image)
+    check_target(target, image)
     run = choose(image.device, backend)
     results = run(image, flows, logits, (target,), units, padding, return_warped)
     return (results[0], results[1]) if return_warped else results[0]

@@ -2,7 +2,7 @@
 //
 // Everything else that the .cu files use is in this list, so that a stand-in for <cuda_runtime.h> can
 // compile them with any C++ compiler and run them on a CPU:
-//   __global__, __device__, __shared__ (of fixed size), __launch_bounds__, __restrict__;
+//   __global__, __device__, __forceinline__, __shared__ (of fixed size), __launch_bounds__, __restrict__;
 //   threadIdx.x, blockIdx.x, blockDim.x, gridDim.x: grids and blocks have one dimension;
 //   __syncthreads, __shfl_down_sync over whole warps of float and double;
 //   atomicAdd of float, double and unsigned long long; __ldg; the types float4, uint2, uint4, double2;

@@ -22,20 +22,51 @@ cudaStream_t current_stream(int32_t device) {
   return static_cast<cudaStream_t>(stream);
 }
 
+// Runs a pass on torch's current stream of the image's device. The scratch memory is torch's, too: it
+// may be given away as soon as the work is enqueued, since whoever gets it next runs on this stream
+// later.
+template <class Pass>
+void enqueue(const Tensor& image, int64_t scratch_size, Pass&& pass) {
+  const int32_t device = image.get_device_index();
+  const torch::stable::accelerator::DeviceGuard guard(device);
+  Tensors scratch;
+  if (scratch_size > 0) scratch.push_back(allocate(image, Dtype::u8, {scratch_size}, {1}));
+  const cudaError_t error = pass(scratch.empty() ? nullptr : scratch[0].data_ptr(), current_stream(device));
+  STD_TORCH_CHECK(error == cudaSuccess, "tcae_ops: ", cudaGetErrorString(error));
+}
+
+void check_count(int64_t flows) {
+  STD_TORCH_CHECK(flows <= kMostFlows, "the CUDA library blends at most ", kMostFlows, " flows");
+}
+
 Tensors forward_cuda(Tensors inputs, int64_t flows, int64_t logits, std::string units, std::string padding,
                      bool return_warped) {
-  STD_TORCH_CHECK(int64_t(inputs.size()) == 1 + flows + logits, "the CUDA library has no loss");
-  STD_TORCH_CHECK(flows <= kMostFlows, "the CUDA library blends at most ", kMostFlows, " flows");
+  check_count(flows);
   return forward_pass(inputs, flows, logits, units, padding, return_warped,
                       [](const Sampling& s, const Outputs& out, const Tensor& image) {
-                        const int32_t device = image.get_device_index();
-                        const torch::stable::accelerator::DeviceGuard guard(device);
-                        const cudaError_t error = forward(s, out, current_stream(device));
-                        STD_TORCH_CHECK(error == cudaSuccess, "tcae_ops: ", cudaGetErrorString(error));
+                        enqueue(image, forward_scratch(s, out), [&](void* scratch, cudaStream_t stream) {
+                          return forward(s, out, scratch, stream);
+                        });
                       });
 }
 
-STABLE_TORCH_LIBRARY_IMPL(tcae_ops, CUDA, m) { m.impl("forward", TORCH_BOX(&forward_cuda)); }
+template <bool deterministic>
+Tensors backward_cuda(Tensors upstream, bool by_loss, Tensors inputs, int64_t flows, int64_t logits,
+                      std::string units, std::string padding, std::vector<int64_t> needs) {
+  check_count(flows);
+  return backward_pass(upstream, by_loss, inputs, flows, logits, units, padding, needs,
+                       [](const Sampling& s, const Gradients& g, const Tensor& image) {
+                         enqueue(image, backward_scratch(s, g, deterministic), [&](void* scratch, cudaStream_t stream) {
+                           return backward(s, g, deterministic, scratch, stream);
+                         });
+                       });
+}
+
+STABLE_TORCH_LIBRARY_IMPL(tcae_ops, CUDA, m) {
+  m.impl("forward", TORCH_BOX(&forward_cuda));
+  m.impl("backward", TORCH_BOX(&backward_cuda<false>));
+  m.impl("backward_deterministic", TORCH_BOX(&backward_cuda<true>));
+}
 
 }  // namespace
 }  // namespace tcae_ops

@@ -9,12 +9,12 @@
 #define TCAE_OPS_FORWARD                                                                      \
   "forward(Tensor[] inputs, int flows, int logits, str units, str padding, bool return_warped) " \
   "-> Tensor[]"
-#define TCAE_OPS_BACKWARD                                                                \
-  "backward(Tensor[] upstream, bool by_loss, Tensor[] inputs, int flows, int logits, str units, " \
-  "str padding, int[] needs) -> Tensor[]"
-// `forward` of one image by one flow, on a CPU. Without lists: small images are warped in the time that
-// lists take to come in and out.
-#define TCAE_OPS_WARP_FORWARD "warp_forward(Tensor image, Tensor flow, str units, str padding) -> Tensor"
+#define TCAE_OPS_BACKWARD_ARGUMENTS                                                          \
+  "(Tensor[] upstream, bool by_loss, Tensor[] inputs, int flows, int logits, str units, str padding, " \
+  "int[] needs) -> Tensor[]"
+#define TCAE_OPS_BACKWARD "backward" TCAE_OPS_BACKWARD_ARGUMENTS
+// The same bits every time. On a CPU that is always so.
+#define TCAE_OPS_BACKWARD_DETERMINISTIC "backward_deterministic" TCAE_OPS_BACKWARD_ARGUMENTS
 // The instruction set of the CPU kernels: its name, and a switch for tests, false if there is none of
 // this name here.
 #define TCAE_OPS_LEVEL_NAME "simd_level() -> str"

@@ -29,22 +29,39 @@ TCAE_HD uint32_t bits_of(float value) {
 TCAE_HD float widen(BFloat16 x) { return float_from_bits(uint32_t(x.bits) << 16); }
 
 TCAE_HD float widen(Half x) {
+#ifdef __CUDA_ARCH__
+  float value;  // GPUs have instructions for these conversions
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(x.bits));
+  return value;
+#else
   const uint32_t sign = uint32_t(x.bits & 0x8000u) << 16;
   const uint32_t magnitude = uint32_t(x.bits & 0x7fffu) << 13;
   // Re-biases the exponent by a multiplication, which normalises subnormals as well.
   const float scaled = float_from_bits(magnitude) * float_from_bits(0x77800000u);  // 2^112
   const uint32_t special = magnitude | 0x7f800000u;                                // inf and NaN
   return float_from_bits(sign | (magnitude >= 0x0f800000u ? special : bits_of(scaled)));
+#endif
 }
 
 // Rounds to nearest, ties to even.
 TCAE_HD BFloat16 narrow_bfloat16(float value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  BFloat16 result;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result.bits) : "f"(value));
+  return result;
+#else
   const uint32_t bits = bits_of(value);
   const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   return {uint16_t(value != value ? 0x7fc0u : rounded)};
+#endif
 }
 
 TCAE_HD Half narrow_half(float value) {
+#ifdef __CUDA_ARCH__
+  Half result;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result.bits) : "f"(value));
+  return result;
+#else
   const uint32_t bits = bits_of(value);
   const uint32_t sign = (bits >> 16) & 0x8000u;
   const uint32_t magnitude = bits & 0x7fffffffu;
@@ -55,6 +72,7 @@ TCAE_HD Half narrow_half(float value) {
   const uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
   const uint32_t overflow = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
   return {uint16_t(sign | (magnitude >= 0x477ff000u ? overflow : finite))};
+#endif
 }
 
 // Element<E>::load reads a number as it is stored; what an image shows is that divided by `one`.

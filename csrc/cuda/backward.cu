@@ -1,0 +1,177 @@
+// Backward pass: gradients of flows, logits and target pixel by pixel, and that of the image.
+#include "image_gradient.h"
+#include "kernels.h"
+#include "launch.h"
+
+namespace tcae_ops {
+namespace {
+
+struct Arguments {
+  Grid grid;
+  Source source;
+  Fields fields;
+  FieldViews by_fields;
+  bool moves;  // whether any gradient of flows or logits is wanted
+  Strided by_warped, target, by_target;
+  const void* by_loss;  // of the working type, or null
+  int64_t by_loss_stride;
+  int64_t count;  // of the numbers that a loss is the mean of
+  ImageSums by_image;
+};
+static_assert(sizeof(Arguments) <= 4096, "what every CUDA takes as arguments of a kernel");
+
+// One channel of a group: the gradients by the samples, by the target and by the positions.
+template <class T>
+__device__ __forceinline__ Group<T> backward_channel(const Arguments& a, const Site& s, const Spots<T>& spots,
+                                                     int32_t c, T step, Vectors<T>& by) {
+  const Source& source = a.source;
+  const bool has_loss = a.by_loss != nullptr;
+  Group<T, Four<T>> pixels = {};
+  if (a.moves || has_loss) pixels = read_cells(source, spots, s.n, c);
+  Group<T> by_samples = {}, target = {};
+  if (a.by_warped.exists()) by_samples = load_image<T>(a.by_warped, c, s);
+  if (has_loss) target = load_image<T>(a.target, c, s);
+#pragma unroll
+  for (int i = 0; i < kPixels<T>; ++i) {
+    const Cell2<T> cell = cell_of(source, spots, i);
+    if (has_loss) {
+      const T value = sample(source, cell, pixels[i]);
+      const T sign = T(value > target[i]) - T(value < target[i]);
+      by_samples[i] += sign * step;
+      target[i] = -sign * step;
+    }
+    by.x[i] += by_samples[i] * bilinear_dx(cell.row.fraction, pixels[i]);
+    by.y[i] += by_samples[i] * bilinear_dy(cell.column.fraction, pixels[i]);
+  }
+  if (a.by_target.exists()) store_image(target, a.by_target, c, s);
+  return by_samples;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(const Arguments a) {
+  const Source& source = a.source;
+  const Site s = a.grid.site<T>(source.h, source.w);
+  if (s.count <= 0) return;
+  const Spots<T> spots = find_spots<T>(source, a.fields, s);
+  Vectors<T> by = {};
+  const T step = a.by_loss != nullptr ? static_cast<const T*>(a.by_loss)[int64_t(s.n) * a.by_loss_stride] / T(a.count) : T(0);
+#pragma unroll 1
+  for (int32_t c = 0; c < source.channels; ++c) {
+    const Group<T> by_samples = backward_channel<T>(a, s, spots, c, step, by);
+    if (!a.by_image.exists()) continue;
+    const int64_t plane = int64_t(s.n) * a.by_image.stride_n + c * a.by_image.stride_c;
+    const double scale = a.by_image.wholes != nullptr ? a.by_image.scales[s.n] : 0;
+#pragma unroll
+    for (int i = 0; i < kPixels<T>; ++i) {
+      if (i < s.count) scatter(source, a.by_image, plane, cell_of(source, spots, i), by_samples[i], scale);
+    }
+  }
+  if (!a.moves) return;
+  const T unit_x = unit<T>(a.fields, source.w), unit_y = unit<T>(a.fields, source.h);
+#pragma unroll
+  for (int i = 0; i < kPixels<T>; ++i) {
+    const T slope_x = spots.slope_x(i), slope_y = spots.slope_y(i);
+    by.x[i] = slope_x == 0 ? T(0) : shown(source, by.x[i]) * slope_x * unit_x;
+    by.y[i] = slope_y == 0 ? T(0) : shown(source, by.y[i]) * slope_y * unit_y;
+  }
+  const bool wide = a.fields.views.wide && a.by_fields.wide;
+  with_fields<T>(a.fields, wide, s, [&](auto f) { displacement_backward_as<decltype(f)>(a.fields, a.by_fields, s, by); });
+}
+
+// The parts of the scratch memory, by their offsets in bytes.
+struct Layout {
+  int64_t scales = 0, largest = 0, wholes = 0, sums = 0, end = 0;
+  int64_t numbers;
+  bool apart;  // the sums have another type than the result
+
+  template <class T>
+  static Layout of(const Sampling& s, const Gradients& g, bool deterministic) {
+    Layout at;
+    at.numbers = s.image.n * s.image.c * s.image.h * s.image.w;
+    at.apart = g.image.dtype != (sizeof(T) == 8 ? Dtype::f64 : Dtype::f32);
+    if (!g.image.exists()) return at;
+    if (deterministic) {
+      at.largest = at.scales + 8 * s.image.n;
+      at.wholes = at.largest + (g.warped.exists() ? 8 * s.image.n * Grid::of<T>(s.image).blocks : 0);
+      at.sums = at.wholes + 8 * at.numbers;
+    }
+    at.end = at.sums + (at.apart ? int64_t(sizeof(T)) * at.numbers : 0);
+    return at;
+  }
+};
+
+// Sets the sums to zero and, for sums of whole numbers, finds their scales.
+template <class T>
+cudaError_t prepare_image(const Sampling& s, const Gradients& g, bool deterministic, char* scratch,
+                          cudaStream_t stream, Arguments& a) {
+  const Layout at = Layout::of<T>(s, g, deterministic);
+  ImageSums& to = a.by_image;
+  to = {at.apart ? scratch + at.sums : g.image.data, nullptr, nullptr, g.image.stride_n, g.image.stride_c,
+        int32_t(g.image.stride_h), int32_t(g.image.stride_w)};
+  cudaError_t error = cudaMemsetAsync(to.sums, 0, size_t(at.numbers) * sizeof(T), stream);
+  if (error != cudaSuccess || !deterministic) return error;
+  double* const scales = reinterpret_cast<double*>(scratch + at.scales);
+  double* const largest = reinterpret_cast<double*>(scratch + at.largest);
+  to.scales = scales;
+  to.wholes = reinterpret_cast<Whole*>(scratch + at.wholes);
+  error = cudaMemsetAsync(to.wholes, 0, size_t(at.numbers) * sizeof(Whole), stream);
+  const unsigned images = unsigned(s.image.n);
+  if (error == cudaSuccess && g.warped.exists()) {
+    error = launch(largest_kernel<T>, images * unsigned(a.grid.blocks), kThreads, stream, a.grid, a.by_warped,
+                   a.source.channels, a.source.h, a.source.w, largest);
+  }
+  if (error != cudaSuccess) return error;
+  int32_t room = 61;  // bits for the gradient by one sample, if every sample is added to one pixel
+  for (int64_t pixels = 1; pixels < s.image.h * s.image.w; pixels *= 2) --room;
+  return launch(scale_kernel<T>, images, kThreads, stream, largest, g.warped.exists() ? a.grid.blocks : 0,
+                static_cast<const T*>(a.by_loss), a.by_loss_stride, a.count, room, scales);
+}
+
+template <class T>
+cudaError_t finish_image(const Sampling& s, const Gradients& g, cudaStream_t stream, const ImageSums& from) {
+  const int64_t per_image = s.image.c * s.image.h * s.image.w;
+  const int32_t blocks = int32_t((per_image + kThreads - 1) / kThreads);
+  return with_float<T>(g.image.dtype, [&](auto e) {
+    using E = decltype(e);
+    return launch(finish_kernel<T, E>, unsigned(s.image.n) * unsigned(blocks), kThreads, stream, from, per_image,
+                  blocks, static_cast<E*>(g.image.data));
+  });
+}
+
+template <class T>
+Arguments arguments(const Sampling& s, const Gradients& g) {
+  Arguments a = {Grid::of<T>(s.image), Source::of<T>(s), Fields::of<T>(s),
+                 FieldViews::of<T>(g.flows, g.logits, s.count, s.flows[0].dtype)};
+  for (int64_t k = 0; k < s.count; ++k) a.moves = a.moves || g.flows[k].exists() || g.logits[k].exists();
+  if (g.warped.exists()) a.by_warped = strided<T>(g.warped);
+  if (g.target.exists()) a.by_target = strided<T>(g.target);
+  if (g.loss.exists()) a.target = strided<T>(s.target);
+  a.by_loss = g.loss.data;
+  a.by_loss_stride = g.loss.stride_n;
+  a.count = s.image.c * s.image.h * s.image.w;
+  return a;
+}
+
+template <class T>
+cudaError_t run(const Sampling& s, const Gradients& g, bool deterministic, char* scratch, cudaStream_t stream) {
+  Arguments a = arguments<T>(s, g);
+  cudaError_t error = cudaSuccess;
+  if (g.image.exists()) error = prepare_image<T>(s, g, deterministic, scratch, stream, a);
+  if (error != cudaSuccess) return error;
+  error = launch(backward_kernel<T>, unsigned(s.image.n) * unsigned(a.grid.blocks), kThreads, stream, a);
+  const bool finished = !g.image.exists() || (!deterministic && a.by_image.sums == g.image.data);
+  return error != cudaSuccess || finished ? error : finish_image<T>(s, g, stream, a.by_image);
+}
+
+}  // namespace
+
+int64_t backward_scratch(const Sampling& s, const Gradients& g, bool deterministic) {
+  return (s.wide ? Layout::of<double>(s, g, deterministic) : Layout::of<float>(s, g, deterministic)).end;
+}
+
+cudaError_t backward(const Sampling& s, const Gradients& g, bool deterministic, void* scratch, cudaStream_t stream) {
+  char* const bytes = static_cast<char*>(scratch);
+  return s.wide ? run<double>(s, g, deterministic, bytes, stream) : run<float>(s, g, deterministic, bytes, stream);
+}
+
+}  // namespace tcae_ops

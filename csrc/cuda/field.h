@@ -1,0 +1,163 @@
+// From flows and logits of any type to positions in pixels, and back.
+#pragma once
+
+#include <type_traits>
+
+#include "kernels.h"
+#include "tcae_ops/blend.h"
+#include "tensors.h"
+
+namespace tcae_ops {
+
+template <class T>
+struct Vectors {
+  Group<T> x, y;
+};
+
+// The fields of a call, or where their gradients go; absent ones are not wanted.
+struct FieldViews {
+  Strided flows[kMostFlows], logits[kMostFlows];
+  bool wide;  // all that exist are of the first flow's type, and groups of them one access
+
+  template <class T>
+  static FieldViews of(const View* flows, const View* logits, int64_t count, Dtype dtype) {
+    FieldViews to = {};
+    to.wide = true;
+    const auto take = [&](const View* from, Strided* views) {
+      for (int64_t k = 0; from != nullptr && k < count; ++k) {
+        if (!from[k].exists()) continue;
+        views[k] = strided<T>(from[k]);
+        to.wide = to.wide && views[k].wide && views[k].dtype == dtype;
+      }
+    };
+    take(flows, to.flows);
+    take(logits, to.logits);
+    return to;
+  }
+};
+
+struct Fields {
+  FieldViews views;
+  int32_t count;
+  bool blended;     // else there is one flow alone
+  bool normalized;  // displacements in half image sizes
+
+  template <class T>
+  static Fields of(const Sampling& s) {
+    return {FieldViews::of<T>(s.flows, s.logits, s.count, s.flows[0].dtype), int32_t(s.count), s.logits != nullptr, s.normalized};
+  }
+};
+
+// Of the softmax: the maximum of the logits, and what its exponential weighs.
+template <class T>
+struct Softmax {
+  Group<T> top, share;
+};
+
+struct Any {};  // stands for the type of fields that have not all one type, or are not wide
+
+template <class F, class T>
+__device__ __forceinline__ Group<T> load_field(const Strided& v, int64_t c, const Site& s) {
+  if constexpr (std::is_same_v<F, Any>) {
+    return with_float<T>(v.dtype, [&](auto e) { return load_each<decltype(e), T>(v, c, s); });
+  } else {
+    return load_wide<F, T>(v, c, s);
+  }
+}
+
+template <class F, class T>
+__device__ __forceinline__ void store_field(const Group<T>& from, const Strided& v, int64_t c, const Site& s) {
+  if constexpr (std::is_same_v<F, Any>) {
+    with_float<T>(v.dtype, [&](auto e) { store_each<decltype(e)>(from, v, c, s); });
+  } else {
+    store_wide<F>(from, v, c, s);
+  }
+}
+
+// Calls body with what stands for the type of the fields. They are told apart once, not at every access,
+// so that accesses need not wait for each other.
+template <class T, class Body>
+__device__ __forceinline__ auto with_fields(const Fields& f, bool wide, const Site& s, Body&& body) {
+  const Dtype dtype = f.views.flows[0].dtype;
+  if (wide && s.count == kPixels<T>) {
+    if constexpr (sizeof(T) == 8) {
+      if (dtype == Dtype::f64) return body(double());
+    } else {
+      return with_float<T>(dtype, static_cast<Body&&>(body));
+    }
+  }
+  return body(Any());
+}
+
+// The blended displacement. Logits first for their maximum, then together with the flows.
+template <class F, class T>
+__device__ __forceinline__ Vectors<T> displacement_as(const Fields& f, const Site& s, Softmax<T>& softmax) {
+  if (!f.blended) return {load_field<F, T>(f.views.flows[0], 0, s), load_field<F, T>(f.views.flows[0], 1, s)};
+  softmax.top = load_field<F, T>(f.views.logits[0], 0, s);
+#pragma unroll 1
+  for (int32_t k = 1; k < f.count; ++k) {
+    const Group<T> logit = load_field<F, T>(f.views.logits[k], 0, s);
+#pragma unroll
+    for (int i = 0; i < kPixels<T>; ++i) softmax.top[i] = logit[i] > softmax.top[i] ? logit[i] : softmax.top[i];
+  }
+  Vectors<T> sum = {};
+  Group<T> total = {};
+#pragma unroll 1
+  for (int32_t k = 0; k < f.count; ++k) {
+    const Group<T> logit = load_field<F, T>(f.views.logits[k], 0, s);
+    const Group<T> x = load_field<F, T>(f.views.flows[k], 0, s), y = load_field<F, T>(f.views.flows[k], 1, s);
+#pragma unroll
+    for (int i = 0; i < kPixels<T>; ++i) {
+      const T e = exp_nonpositive(logit[i] - softmax.top[i]);
+      total[i] += e;
+      sum.x[i] += e * x[i];
+      sum.y[i] += e * y[i];
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kPixels<T>; ++i) {
+    softmax.share[i] = 1 / total[i];
+    sum.x[i] *= softmax.share[i];
+    sum.y[i] *= softmax.share[i];
+  }
+  return sum;
+}
+
+// From the gradient by the displacement to those of flows and logits, where they are wanted.
+template <class F, class T>
+__device__ __forceinline__ void displacement_backward_as(const Fields& f, const FieldViews& g, const Site& s,
+                                                         const Vectors<T>& by) {
+  if (!f.blended) {
+    store_field<F>(by.x, g.flows[0], 0, s);
+    store_field<F>(by.y, g.flows[0], 1, s);
+    return;
+  }
+  Softmax<T> softmax;
+  const Vectors<T> mean = displacement_as<F>(f, s, softmax);
+#pragma unroll 1
+  for (int32_t k = 0; k < f.count; ++k) {
+    if (!g.flows[k].exists() && !g.logits[k].exists()) continue;
+    Group<T> logit = load_field<F, T>(f.views.logits[k], 0, s);
+    Group<T> x = load_field<F, T>(f.views.flows[k], 0, s), y = load_field<F, T>(f.views.flows[k], 1, s);
+#pragma unroll
+    for (int i = 0; i < kPixels<T>; ++i) {
+      const T weight = exp_nonpositive(logit[i] - softmax.top[i]) * softmax.share[i];
+      logit[i] = weight * ((x[i] - mean.x[i]) * by.x[i] + (y[i] - mean.y[i]) * by.y[i]);
+      x[i] = weight * by.x[i];
+      y[i] = weight * by.y[i];
+    }
+    if (g.flows[k].exists()) {
+      store_field<F>(x, g.flows[k], 0, s);
+      store_field<F>(y, g.flows[k], 1, s);
+    }
+    if (g.logits[k].exists()) store_field<F>(logit, g.logits[k], 0, s);
+  }
+}
+
+// Half an image's size in the units of the displacement, less one pixel: what 1 stands for.
+template <class T>
+__device__ __forceinline__ T unit(const Fields& f, int32_t size) {
+  return f.normalized ? T(size - 1) / 2 : T(1);
+}
+
+}  // namespace tcae_ops

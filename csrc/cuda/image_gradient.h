@@ -1,0 +1,102 @@
+// The gradient of the image: every pixel of the output adds to the four pixels it was sampled from.
+//
+// Sums are kept in the working type and added to by atomics, in whatever order threads come. Where the
+// result must not depend on that order, what is added are whole numbers: contributions as multiples of
+// a power of two, chosen for each image such that no sum can overflow. That keeps 61 bits less the
+// logarithm of the number of pixels, counted from the largest gradient that comes in. Infinite and NaN
+// contributions have no such number; they are added to the sums as they are, which gives the same in
+// any order.
+#pragma once
+
+#include "reduce.h"
+#include "sample.h"
+
+namespace tcae_ops {
+
+using Whole = unsigned long long;  // two's complement: the atomic that exists
+
+struct ImageSums {
+  void* sums = nullptr;  // of the working type, in the order of the result's elements
+  Whole* wholes = nullptr;  // the same in multiples of 1 / scale; null if any order will do
+  const double* scales = nullptr;  // of each image
+  int64_t stride_n = 0, stride_c = 0;
+  int32_t stride_h = 0, stride_w = 0;
+
+  TCAE_HD bool exists() const { return sums != nullptr; }
+};
+
+template <class T>
+__device__ __forceinline__ void add(const ImageSums& to, int64_t at, T value, double scale) {
+  if (value == 0) return;
+  if (to.wholes != nullptr && value - value == 0) {
+    atomicAdd(to.wholes + at, Whole(llrint(double(value) * scale)));
+  } else {
+    atomicAdd(static_cast<T*>(to.sums) + at, value);
+  }
+}
+
+// Adds the gradient by one sample to the pixels of its cell. A NaN position belongs to none.
+template <class T>
+__device__ __forceinline__ void scatter(const Source& source, const ImageSums& to, int64_t plane,
+                                        const Cell2<T>& cell, T gradient, double scale) {
+  if (cell.column.fraction != cell.column.fraction) return;
+  const Four<T> weights = bilinear_weights(cell.column.fraction, cell.row.fraction);
+  const auto put = [&](int32_t row, int32_t column, T weight) {
+    if (!is_inside(source, row, column)) return;
+    add(to, plane + (row * to.stride_h + column * to.stride_w), weight * gradient, scale);
+  };
+  put(cell.row.first, cell.column.first, weights.tl);
+  put(cell.row.first, cell.column.second, weights.tr);
+  put(cell.row.second, cell.column.first, weights.bl);
+  put(cell.row.second, cell.column.second, weights.br);
+}
+
+struct Largest {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const { return a > b ? a : b; }
+};
+
+// The largest finite gradient by the warped image that each block meets.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    largest_kernel(Grid grid, Strided by_warped, int32_t channels, int32_t h, int32_t w, double* largest) {
+  const Site s = grid.site<T>(h, w);
+  T most = 0;
+  for (int32_t c = 0; c < (s.count > 0 ? channels : 0); ++c) {
+    const Group<T> g = load_image<T>(by_warped, c, s);
+#pragma unroll
+    for (int i = 0; i < kPixels<T>; ++i) most = g[i] - g[i] == 0 ? Largest()(most, T(fabs(g[i]))) : most;
+  }
+  const double of_block = reduce(most, Largest());
+  if (threadIdx.x == 0) largest[blockIdx.x] = of_block;
+}
+
+// The scale of each image: a block for each. `blocks` is 0 if there is no gradient by the warped image.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    scale_kernel(const double* largest, int32_t blocks, const T* by_loss, int64_t stride, int64_t count,
+                 int32_t room, double* scales) {
+  double bound = reduce_partials(largest + int64_t(blockIdx.x) * blocks, blocks, Largest());
+  if (threadIdx.x != 0) return;
+  const double step = by_loss == nullptr ? 0 : fabs(double(by_loss[blockIdx.x * stride])) / double(count);
+  bound += step - step == 0 ? step : 0;
+  int exponent = 0;
+  frexp(bound, &exponent);
+  const int power = room - exponent;
+  scales[blockIdx.x] = ldexp(1.0, power < 1000 ? power : 1000);
+}
+
+// Sums to the result's type. A block stays in one image.
+template <class T, class E>
+__global__ void __launch_bounds__(kThreads)
+    finish_kernel(ImageSums from, int64_t per_image, int32_t blocks, E* to) {
+  const int64_t n = blockIdx.x / blocks;
+  const int64_t i = int64_t(blockIdx.x % blocks) * kThreads + threadIdx.x;
+  if (i >= per_image) return;
+  const int64_t at = n * per_image + i;
+  T sum = static_cast<const T*>(from.sums)[at];
+  if (from.wholes != nullptr) sum += T(double((long long)(from.wholes[at])) / from.scales[n]);
+  to[at] = Element<E>::store(sum);
+}
+
+}  // namespace tcae_ops

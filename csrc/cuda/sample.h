@@ -1,0 +1,133 @@
+// Which pixels of the image a position is sampled from.
+#pragma once
+
+#include "field.h"
+#include "tcae_ops/bilinear.h"
+#include "tcae_ops/coordinates.h"
+
+namespace tcae_ops {
+
+// The image of a call and how it goes on outside.
+struct Source {
+  Strided image;
+  int32_t channels, h, w;
+  int32_t below, right;  // the pixel that follows the last one of a column, of a row
+  Padding padding;
+
+  template <class T>
+  static Source of(const Sampling& s) {
+    const int32_t h = int32_t(s.image.h), w = int32_t(s.image.w);
+    const auto next = [&](int32_t size) {
+      if (s.padding == Padding::border) return size - 1;
+      if (s.padding == Padding::zeros) return size;
+      return size > 1 ? size - 2 : 0;
+    };
+    return {strided<T>(s.image), int32_t(s.image.c), h, w, next(h), next(w), s.padding};
+  }
+};
+
+template <class T>
+__device__ __forceinline__ Folded<T> fold(Padding padding, T position, int32_t size) {
+  switch (padding) {
+    case Padding::border: return fold<Padding::border>(position, size);
+    case Padding::zeros: return fold<Padding::zeros>(position, size);
+    default: return fold<Padding::reflection>(position, size);
+  }
+}
+
+// Where a group samples the image: positions inside it, both NaN if one is, and their derivatives by
+// the positions as they were, which are -1, 0 or 1.
+template <class T>
+struct Spots {
+  Vectors<T> position;
+  uint32_t slopes = 0;  // of x and y by turns, plus 1, two bits each
+
+  __device__ __forceinline__ T slope_x(int i) const { return T(int32_t(slopes >> (4 * i) & 3u) - 1); }
+  __device__ __forceinline__ T slope_y(int i) const { return T(int32_t(slopes >> (4 * i + 2) & 3u) - 1); }
+};
+
+template <class T>
+__device__ __forceinline__ Spots<T> find_spots(const Source& source, const Fields& fields, const Site& s) {
+  const Vectors<T> by = with_fields<T>(fields, fields.views.wide, s, [&](auto f) {
+    Softmax<T> softmax;
+    return displacement_as<decltype(f)>(fields, s, softmax);
+  });
+  const T unit_x = unit<T>(fields, source.w), unit_y = unit<T>(fields, source.h);
+  Spots<T> spots;
+#pragma unroll
+  for (int i = 0; i < kPixels<T>; ++i) {
+    const Folded<T> x = fold(source.padding, T(s.x + i) + by.x[i] * unit_x, source.w);
+    const Folded<T> y = fold(source.padding, T(s.y) + by.y[i] * unit_y, source.h);
+    const T sum = x.position + y.position;  // finite unless one is NaN
+    const bool known = sum == sum;
+    spots.position.x[i] = known ? x.position : sum;
+    spots.position.y[i] = known ? y.position : sum;
+    const uint32_t slope_x = known ? uint32_t(int32_t(x.slope) + 1) : 2u;
+    const uint32_t slope_y = known ? uint32_t(int32_t(y.slope) + 1) : 2u;
+    spots.slopes |= (slope_x | slope_y << 2) << (4 * i);
+  }
+  return spots;
+}
+
+template <class T>
+struct Cell2 {
+  Cell<T> column, row;
+};
+
+template <class T>
+__device__ __forceinline__ Cell2<T> cell_of(const Source& source, const Spots<T>& spots, int i) {
+  // That of zeros is the plain one: the pixel after the last is just the next number.
+  Cell2<T> it = {cell<Padding::zeros>(spots.position.x[i], source.w),
+                 cell<Padding::zeros>(spots.position.y[i], source.h)};
+  if (it.column.first == source.w - 1) it.column.second = source.right;
+  if (it.row.first == source.h - 1) it.row.second = source.below;
+  return it;
+}
+
+__device__ __forceinline__ bool is_inside(const Source& source, int32_t row, int32_t column) {
+  return uint32_t(row) < uint32_t(source.h) && uint32_t(column) < uint32_t(source.w);
+}
+
+// Reads through the cache for what no kernel writes.
+template <class E>
+__device__ __forceinline__ E read_only(const E* from) {
+  return __ldg(from);
+}
+__device__ __forceinline__ Half read_only(const Half* from) { return {__ldg(&from->bits)}; }
+__device__ __forceinline__ BFloat16 read_only(const BFloat16* from) { return {__ldg(&from->bits)}; }
+
+// The four pixels of each cell of a group as they are stored; 0 outside.
+template <class T>
+__device__ __forceinline__ Group<T, Four<T>> read_cells(const Source& source, const Spots<T>& spots, int64_t n,
+                                                        int64_t c) {
+  return with_image<T>(source.image.dtype, [&](auto e) {
+    using E = decltype(e);
+    const E* const plane = static_cast<const E*>(source.image.data) + source.image.plane(n, c);
+    const int32_t stride_h = int32_t(source.image.stride_h), stride_w = int32_t(source.image.stride_w);
+    const auto pixel = [&](int32_t row, int32_t column) {
+      const E* const from = plane + (row * stride_h + column * stride_w);
+      return is_inside(source, row, column) ? Element<E>::template load<T>(read_only(from)) : T(0);
+    };
+    Group<T, Four<T>> to;
+#pragma unroll
+    for (int i = 0; i < kPixels<T>; ++i) {
+      const Cell2<T> it = cell_of(source, spots, i);
+      to[i] = {pixel(it.row.first, it.column.first), pixel(it.row.first, it.column.second),
+               pixel(it.row.second, it.column.first), pixel(it.row.second, it.column.second)};
+    }
+    return to;
+  });
+}
+
+// From stored numbers to what the image shows.
+template <class T>
+__device__ __forceinline__ T shown(const Source& source, T stored) {
+  return source.image.dtype == Dtype::u8 ? shown_by_bytes(stored) : stored;
+}
+
+template <class T>
+__device__ __forceinline__ T sample(const Source& source, const Cell2<T>& cell, const Four<T>& pixels) {
+  return shown(source, bilinear(bilinear_weights(cell.column.fraction, cell.row.fraction), pixels));
+}
+
+}  // namespace tcae_ops
