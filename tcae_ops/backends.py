@@ -25,6 +25,7 @@ BACKENDS: dict[str, Run] = {
     "reference": reference.run,
 }
 _override = os.environ.get("TCAE_OPS_BACKEND") or None
+_fastest: dict[str, Run] = {}  # by the type of device, once it is known
 
 
 @contextmanager
@@ -60,7 +61,11 @@ def choose(device: torch.device, requested: str | None) -> Run:
     """
     name = requested or _override
     if name is None:
-        return next(run for name, run in BACKENDS.items() if why_not(name, device) is None)
+        run = _fastest.get(device.type)
+        if run is None:
+            run = next(run for name, run in BACKENDS.items() if why_not(name, device) is None)
+            _fastest[device.type] = run
+        return run
     _check_name(name, "TCAE_OPS_BACKEND" if name is not requested else "backend")
     reason = why_not(name, device)
     if reason is not None:

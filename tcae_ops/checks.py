@@ -13,14 +13,82 @@ FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 IMAGE_DTYPES = (torch.uint8, *FLOAT_DTYPES)
 
 
-def check_options(units: str, padding: str) -> None:
+def check(
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor] | None,
+    target: Sequence[Tensor],
+    units: str,
+    padding: str,
+) -> None:
+    """Refuses arguments of an operator that do not fit.
+
+    Args:
+        image: As for the operators.
+        flows: One flow, or as many as logits.
+        logits: None for an operator that does not blend.
+        target: One tensor, or none.
+        units: As for the operators.
+        padding: As for the operators.
+
+    Raises:
+        TypeError: An argument is no tensor, or of a wrong type.
+        ValueError: A shape, device or option that does not fit.
+    """
+    # Every call pays for its checks, and most are right: one quick look at all, then the reasons.
+    if _fit(image, flows, logits, target, units, padding):
+        return
+    _check_options(units, padding)
+    _check_image(image)
+    if logits is None:
+        _check_flow(flows[0], image, "flow")
+    else:
+        _check_blend(flows, logits, image)
+    for t in target:
+        _check_target(t, image)
+
+
+def _fit(
+    image: Tensor,
+    flows: Sequence[Tensor],
+    logits: Sequence[Tensor] | None,
+    target: Sequence[Tensor],
+    units: str,
+    padding: str,
+) -> bool:
+    """Whether all is right beyond doubt."""
+    if units not in UNITS or padding not in PADDINGS or not isinstance(image, Tensor):
+        return False
+    shape, device = image.shape, image.device
+    if len(shape) != 4 or image.dtype not in IMAGE_DTYPES:
+        return False
+    n, c, h, w = shape
+    fitting = c > 0 and h > 0 and w > 0
+    if logits is not None:
+        if not isinstance(flows, (list, tuple)) or not isinstance(logits, (list, tuple)):
+            return False
+        fitting = fitting and 0 < len(flows) == len(logits)
+        for t in logits:
+            fitting = fitting and isinstance(t, Tensor) and t.device == device
+            fitting = fitting and t.dtype in FLOAT_DTYPES
+            fitting = fitting and (t.shape == (n, 1, h, w) or t.shape == (n, h, w))
+    for t in flows:
+        fitting = fitting and isinstance(t, Tensor) and t.device == device
+        fitting = fitting and t.dtype in FLOAT_DTYPES and t.shape == (n, 2, h, w)
+    for t in target:
+        fitting = fitting and isinstance(t, Tensor) and t.device == device
+        fitting = fitting and t.dtype in IMAGE_DTYPES and t.shape == shape
+    return fitting
+
+
+def _check_options(units: str, padding: str) -> None:
     """Refuses options that do not exist."""
     for name, value, known in (("units", units, UNITS), ("padding", padding, PADDINGS)):
         if value not in known:
             raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
 
 
-def check_image(image: Tensor) -> None:
+def _check_image(image: Tensor) -> None:
     """Refuses what is no batch of images."""
     _check_tensor("image", image, IMAGE_DTYPES)
     if image.dim() != 4 or 0 in image.shape[1:]:
@@ -29,7 +97,7 @@ def check_image(image: Tensor) -> None:
         )
 
 
-def check_flow(flow: Tensor, image: Tensor, name: str = "flow") -> None:
+def _check_flow(flow: Tensor, image: Tensor, name: str) -> None:
     """Refuses a flow that does not fit the image."""
     _check_tensor(name, flow, FLOAT_DTYPES)
     n, _, h, w = image.shape
@@ -37,14 +105,14 @@ def check_flow(flow: Tensor, image: Tensor, name: str = "flow") -> None:
     _check_device(name, flow, image)
 
 
-def check_target(target: Tensor, image: Tensor) -> None:
+def _check_target(target: Tensor, image: Tensor) -> None:
     """Refuses a target that does not fit the image."""
     _check_tensor("target", target, IMAGE_DTYPES)
     _check_shape("target", target, [tuple(image.shape)], "the image's shape")
     _check_device("target", target, image)
 
 
-def check_blend(flows: Sequence[Tensor], logits: Sequence[Tensor], image: Tensor) -> None:
+def _check_blend(flows: Sequence[Tensor], logits: Sequence[Tensor], image: Tensor) -> None:
     """Refuses flows and logits that do not fit the image or one another."""
     for name, tensors in (("flows", flows), ("logits", logits)):
         if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
@@ -59,7 +127,7 @@ def check_blend(flows: Sequence[Tensor], logits: Sequence[Tensor], image: Tensor
         )
     n, _, h, w = image.shape
     for k, (flow, logit) in enumerate(zip(flows, logits, strict=True)):
-        check_flow(flow, image, f"flows[{k}]")
+        _check_flow(flow, image, f"flows[{k}]")
         name = f"logits[{k}]"
         _check_tensor(name, logit, FLOAT_DTYPES)
         _check_shape(name, logit, [(n, h, w), (n, 1, h, w)], "(N, H, W) or (N, 1, H, W)")

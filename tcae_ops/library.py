@@ -1,7 +1,7 @@
 """The compiled operators: loading them, and making them differentiable and traceable.
 
 Two operators stand behind all public ones, ``torch.ops.tcae_ops.forward`` and ``backward``; what
-they take is said in csrc/torch/schemas.h. The public operators are registered with torch too, as
+they take is said in csrc/torch/schemas.h. ``warp_forward`` is a short way to the first. The public operators are registered with torch too, as
 ``torch.ops.tcae_ops.warp`` and so on, for programs that are traced, exported or scripted by name.
 """
 
@@ -125,6 +125,20 @@ def _run(
                     flows, logits, units, padding, return_warped, *inputs
                 )
                 return differentiable
+    return _compute(inputs, flows, logits, units, padding, return_warped)
+
+
+def _compute(
+    inputs: Sequence[Tensor],
+    flows: int,
+    logits: int,
+    units: str,
+    padding: str,
+    return_warped: bool,
+) -> Sequence[Tensor]:
+    """The results without their derivatives."""
+    if len(inputs) == 2 and return_warped and inputs[0].is_cpu:
+        return (_warp_forward(inputs[0], inputs[1], units, padding),)
     results: Tensors = _forward(inputs, flows, logits, units, padding, return_warped)
     return results
 
@@ -145,7 +159,7 @@ class _Pass(torch.autograd.Function):
         ctx.options = flows, logits, units, padding
         ctx.save_for_backward(*inputs)
         ctx.set_materialize_grads(False)
-        return tuple(_forward(inputs, flows, logits, units, padding, return_warped))
+        return tuple(_compute(inputs, flows, logits, units, padding, return_warped))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -212,6 +226,10 @@ def _forward_fake(
     return results
 
 
+def _warp_forward_fake(image: Tensor, flow: Tensor, units: str, padding: str) -> Tensor:
+    return _forward_fake([image, flow], 1, 0, units, padding, True)[0]
+
+
 def _backward_fake(
     upstream: Tensors,
     by_loss: bool,
@@ -251,6 +269,7 @@ def _register() -> torch.library.Library:
     """Tells torch what it needs beside the kernels: shapes, and the differentiable operators."""
     library = torch.library.Library("tcae_ops", "FRAGMENT")
     torch.library.register_fake("tcae_ops::forward", _forward_fake)
+    torch.library.register_fake("tcae_ops::warp_forward", _warp_forward_fake)
     torch.library.register_fake("tcae_ops::backward", _backward_fake)
     torch.library.register_fake("tcae_ops::backward_deterministic", _backward_fake)
     arguments = str(torch.ops.tcae_ops.forward.default._schema).partition("(")[2]
@@ -326,6 +345,7 @@ if CPU.problem is None:
     if os.environ.get("TCAE_OPS_SIMD"):
         _use_simd_level(os.environ["TCAE_OPS_SIMD"], "TCAE_OPS_SIMD")
     _forward = torch.ops.tcae_ops.forward.default
+    _warp_forward = torch.ops.tcae_ops.warp_forward.default
     _backward = torch.ops.tcae_ops.backward.default
     _backward_deterministic = torch.ops.tcae_ops.backward_deterministic.default
     _registered = _register()

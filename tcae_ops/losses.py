@@ -8,7 +8,7 @@ from typing import Literal, overload
 from torch import Tensor
 
 from tcae_ops.backends import choose
-from tcae_ops.checks import check_blend, check_flow, check_image, check_options, check_target
+from tcae_ops.checks import check
 
 
 @overload
@@ -70,10 +70,7 @@ def warp_l1(
         >>> warp_l1(image, flow, image)
         tensor([0., 0.])
     """
-    check_options(units, padding)
-    check_image(image)
-    check_flow(flow, image)
-    check_target(target, image)
+    check(image, (flow,), None, (target,), units, padding)
     run = choose(image.device, backend)
     results = run(image, (flow,), (), (target,), units, padding, return_warped)
     return (results[0], results[1]) if return_warped else results[0]
@@ -140,10 +137,7 @@ def blend_warp_l1(
         >>> blend_warp_l1(image, list(flows), list(logits), target).shape
         torch.Size([1])
     """
-    check_options(units, padding)
-    check_image(image)
-    check_blend(flows, logits, image)
-    check_target(target, image)
+    check(image, flows, logits, (target,), units, padding)
     run = choose(image.device, backend)
     results = run(image, flows, logits, (target,), units, padding, return_warped)
     return (results[0], results[1]) if return_warped else results[0]

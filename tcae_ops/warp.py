@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from tcae_ops.backends import choose
-from tcae_ops.checks import check_blend, check_flow, check_image, check_options
+from tcae_ops.checks import check
 
 
 def warp(
@@ -50,9 +50,7 @@ def warp(
         >>> warp(image, flow)
         tensor([[[[0.5000, 1.5000, 2.5000, 3.0000]]]])
     """
-    check_options(units, padding)
-    check_image(image)
-    check_flow(flow, image)
+    check(image, (flow,), None, (), units, padding)
     run = choose(image.device, backend)
     return run(image, (flow,), (), (), units, padding, True)[0]
 
@@ -94,8 +92,6 @@ def blend_warp(
         >>> torch.allclose(half, warp(image, flow / 2), atol=1e-6)
         True
     """
-    check_options(units, padding)
-    check_image(image)
-    check_blend(flows, logits, image)
+    check(image, flows, logits, (), units, padding)
     run = choose(image.device, backend)
     return run(image, flows, logits, (), units, padding, True)[0]

@@ -1,4 +1,6 @@
 // The operators' schemas and their CPU kernels, registered with torch.
+#include <utility>
+
 #include "../cpu/kernels.h"
 #include "passes.h"
 #include "schemas.h"
@@ -21,6 +23,10 @@ Tensors forward_cpu(Tensors inputs, int64_t flows, int64_t logits, std::string u
                       });
 }
 
+Tensor warp_forward_cpu(Tensor image, Tensor flow, std::string units, std::string padding) {
+  return forward_cpu({std::move(image), std::move(flow)}, 1, 0, units, padding, true)[0];
+}
+
 Tensors backward_cpu(Tensors upstream, bool by_loss, Tensors inputs, int64_t flows, int64_t logits,
                      std::string units, std::string padding, std::vector<int64_t> needs) {
   return backward_pass(upstream, by_loss, inputs, flows, logits, units, padding, needs,
@@ -35,6 +41,7 @@ bool use_level(std::string level) { return use_kernels(level.c_str()); }
 
 STABLE_TORCH_LIBRARY(tcae_ops, m) {
   m.def(TCAE_OPS_FORWARD);
+  m.def(TCAE_OPS_WARP_FORWARD);
   m.def(TCAE_OPS_BACKWARD);
   m.def(TCAE_OPS_BACKWARD_DETERMINISTIC);
   m.def(TCAE_OPS_LEVEL_NAME);
@@ -43,6 +50,7 @@ STABLE_TORCH_LIBRARY(tcae_ops, m) {
 
 STABLE_TORCH_LIBRARY_IMPL(tcae_ops, CPU, m) {
   m.impl("forward", TORCH_BOX(&forward_cpu));
+  m.impl("warp_forward", TORCH_BOX(&warp_forward_cpu));
   m.impl("backward", TORCH_BOX(&backward_cpu));
   m.impl("backward_deterministic", TORCH_BOX(&backward_cpu));
 }

@@ -15,6 +15,9 @@
 #define TCAE_OPS_BACKWARD "backward" TCAE_OPS_BACKWARD_ARGUMENTS
 // The same bits every time. On a CPU that is always so.
 #define TCAE_OPS_BACKWARD_DETERMINISTIC "backward_deterministic" TCAE_OPS_BACKWARD_ARGUMENTS
+// `forward` of one image by one flow, on a CPU. Without lists: small images are warped in the time that
+// lists take to come in and out.
+#define TCAE_OPS_WARP_FORWARD "warp_forward(Tensor image, Tensor flow, str units, str padding) -> Tensor"
 // The instruction set of the CPU kernels: its name, and a switch for tests, false if there is none of
 // this name here.
 #define TCAE_OPS_LEVEL_NAME "simd_level() -> str"

@@ -90,28 +90,26 @@ def _follow(
                 continue
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             weights = weights_at(target_pixels, target_depth, a, b, c, column, row)
-            # The same point of the triangle, seen by the source: weights over depth.
-            u, v, w = weights[0] / depth[a], weights[1] / depth[b], weights[2] / depth[c]
-            near = u + v + w
-            x = (u * pixels[a, 0] + v * pixels[b, 0] + w * pixels[c, 0]) / near
-            y = (u * pixels[a, 1] + v * pixels[b, 1] + w * pixels[c, 1]) / near
+            # The same point of the triangle in the source's picture: weights times depth.
+            u, v, w = weights[0] * depth[a], weights[1] * depth[b], weights[2] * depth[c]
+            far = u + v + w
+            x = (u * pixels[a, 0] + v * pixels[b, 0] + w * pixels[c, 0]) / far
+            y = (u * pixels[a, 1] + v * pixels[b, 1] + w * pixels[c, 1]) / far
             flow[0, row, column], flow[1, row, column] = x - column, y - row
             area = (pixels[b, 0] - pixels[a, 0]) * (pixels[c, 1] - pixels[a, 1])
             area -= (pixels[b, 1] - pixels[a, 1]) * (pixels[c, 0] - pixels[a, 0])
             if area < 0 or two_sided[t]:
-                visible[row, column] = _shows(there, inverse, triangles, t, x, y, near)
+                visible[row, column] = _shows(there, inverse, t, x, y, 1 / far)
     return flow, visible
 
 
 @_compiled
-def _shows(
-    there: Ids, inverse: Array, triangles: Ids, t: int, x: float, y: float, near: float
-) -> bool:
+def _shows(there: Ids, inverse: Array, t: int, x: float, y: float, near: float) -> bool:
     """Whether one of the four pixels around (x, y) shows triangle t, or nothing much nearer."""
     height, width = there.shape
-    if not (x >= 0 and y >= 0 and x <= width - 1 and y <= height - 1):
+    if not (x > -0.5 and y > -0.5 and x < width - 0.5 and y < height - 0.5):
         return False
-    column, row = min(int(x), width - 2), min(int(y), height - 2)
+    column, row = min(max(int(x), 0), width - 2), min(max(int(y), 0), height - 2)
     for i in range(4):
         r, q = row + i // 2, column + i % 2
         if there[r, q] == t or (there[r, q] >= 0 and inverse[r, q] <= near * (1 + _NEAR)):

@@ -2,7 +2,7 @@
 
 Coordinates are those of the person seen from the front: x to the right of the picture (the
 person's left), y up, z towards the viewer. The origin lies between the eyes' centres; one unit is
-the mean distance of the eyes' centres (about 63 mm). `tools/build_head.py` makes the data;
+the mean distance of the eyes' centres (about 63 mm). `tools/build_head` makes the data;
 `LICENSE-head.md` beside them says where they come from.
 """
 
@@ -64,10 +64,12 @@ class Head:
         masks: Name -> (V,) float32 in [0, 1]: `lips`, `eyelids` (their rims), `ears`, `face`,
             `inside-mouth`, and `trunk`: 0 where a vertex turns with the head, 1 where it stays
             with the body.
-        landmarks: Name -> vertex: `nose_tip`, `chin`, `upper_lip` and `lower_lip` (where they touch), `left_pupil`,
-            `left_mouth` (its corner),
-            `left_outer_eye`, `left_inner_eye`, `left_upper_lid`, `left_lower_lid`,
-            `left_brow_0` (inner end) to `left_brow_3` (outer end), and the same for `right`.
+        landmarks: Name -> vertex: `nose_tip`, `chin`, `upper_lip` and `lower_lip` (where they
+            touch); on the left `left_pupil`, `left_outer_eye`, `left_inner_eye`, `left_upper_lid`,
+            `left_lower_lid`, `left_mouth` (its corner), `left_brow_0` (inner end) to `left_brow_3`
+            (outer end); and the same on the right.
+        occlusion: (V,) float32 in [0, 1]: share of the light from all around that gets there.
+        two_sided: (T,) bool, whether a triangle is seen from behind too.
     """
 
     def __init__(self, arrays: dict[str, NDArray[np.generic]]) -> None:
@@ -117,7 +119,8 @@ class Head:
         shape = normalised(shape, self._poles, face, self._flesh).astype(np.float32)
         vertices = self.vertices.copy()
         vertices[: len(shape)] = self._mouth_shut(shape)
-        return Identity(vertices, male, age, weight, race)
+        rested = self.expression(vertices, np.zeros((len(UNITS), 2)))  # lids outside the eyeballs
+        return Identity(rested, male, age, weight, race)
 
     def with_hair(self, shape: Array, style: HairStyle, random: np.random.Generator) -> Array:
         """The neutral face `shape` (V, 3), which has no hair yet, with hair grown on it.

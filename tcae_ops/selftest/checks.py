@@ -1,0 +1,210 @@
+"""What is checked of every backend that can run here."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from tcae_ops.selftest.agreement import Disagreement, agree, apply, differentiate
+from tcae_ops.selftest.cases import CASES, IMAGES, LAYOUTS, Case, Inputs, make_inputs
+from tcae_ops.selftest.places import Place
+
+Check = Callable[[Place], str]
+
+# Many blocks and bands, and displacements that lead many samples to the same pixels.
+CROWDED = Case((2, 3, 90, 110), reach=30.0)
+_LATE = 10**8  # clock ticks of a GPU, some 50 ms
+
+
+class Unable(Exception):
+    """A check that cannot be made here, and why."""
+
+
+def values_and_gradients(place: Place) -> str:
+    """Every case with every type of image."""
+    return _agree(place, [(name, dtype, "contiguous") for name in CASES for dtype in IMAGES])
+
+
+def layouts(place: Place) -> str:
+    """Some cases with every type of image, in memory in every way."""
+    names = ("twin", "warp", "zeros", "many blended")
+    rest = [layout for layout in LAYOUTS if layout != "contiguous"]
+    return _agree(place, [(n, dtype, layout) for n in names for dtype in IMAGES for layout in rest])
+
+
+def determinism(place: Place) -> str:
+    """The same bits again; of the image's gradient on a GPU only if torch is told to be so."""
+    inputs = make_inputs(CROWDED, torch.float32, "contiguous", place.device)
+    runs = []
+    with _deterministic():
+        for threads in (1, 2, 3) if place.backend == "cpp" else 3 * (torch.get_num_threads(),):
+            with _threads(threads):
+                runs.append(_results(inputs, place))
+    _require_same_bits(runs, "under torch.use_deterministic_algorithms")
+    but_image = [_results(inputs, place, but_image=place.device.type == "cuda") for _ in range(5)]
+    _require_same_bits(but_image, "as torch is by default")
+    return f"{len(runs) + len(but_image)} runs"
+
+
+def stream_order(place: Place) -> str:
+    """The operators run on torch's current stream: after what comes before, before what follows."""
+    inputs = make_inputs(CROWDED, torch.float32, "contiguous", place.device)
+    expected = _results(inputs, place)
+    late = _map(inputs, lambda t: torch.full_like(t, torch.nan))
+    for busy_on_side in (True, False):
+        side = torch.cuda.Stream()
+        torch.cuda.synchronize()
+        with torch.cuda.stream(side if busy_on_side else torch.cuda.current_stream()):
+            torch.cuda._sleep(_LATE)
+        with torch.cuda.stream(side):
+            for to, by in zip(_tensors(late), _tensors(inputs), strict=True):
+                to.copy_(by)
+            got = [t.clone() for t in _results(late, place)]
+            for t in _tensors(late):
+                t.fill_(torch.nan)
+        torch.cuda.synchronize()
+        _require_close(got, expected, f"busy stream {'before' if busy_on_side else 'beside'} it")
+    return "producers and consumers on a side stream"
+
+
+def graph_capture(place: Place) -> str:
+    """A CUDA graph of a pass forward and backward, replayed on other numbers."""
+    inputs = make_inputs(CROWDED, torch.float32, "contiguous", place.device)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # what is prepared once must not be captured
+        _results(inputs, place)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = _results(inputs, place)
+    for scale in (0.5, 0.25):
+        for t in _tensors(inputs):
+            t.mul_(scale)
+        graph.replay()
+        torch.cuda.synchronize()
+        _require_close(captured, _results(inputs, place), "replayed")
+    return "captured once, replayed twice"
+
+
+def compilation(place: Place) -> str:
+    """`torch.compile` into one graph gives what eager execution gives."""
+    if place.backend == "reference":
+        raise Unable("these are plain torch operators")
+    _require_compiler(place.device)
+    inputs = make_inputs(CASES["twin"], torch.float32, "contiguous", place.device)
+    options = {**CASES["twin"].options, "backend": place.backend}
+    torch.compiler.reset()
+
+    def program(*tensors: Tensor) -> Tensor:
+        loss, warped = apply(tensors, len(inputs.logits), options)
+        return loss.sum() + warped.mean()
+
+    results = []
+    for run in (program, torch.compile(program, fullgraph=True)):
+        own = [t.detach().clone().requires_grad_() for t in inputs.all]
+        value = run(*own)
+        results.append([value.detach(), *torch.autograd.grad(value, own)])
+    _require_close(results[1], results[0], "compiled")
+    return "fullgraph, forward and backward"
+
+
+ON_ANY_DEVICE: dict[str, Check] = {
+    "values and gradients": values_and_gradients,
+    "layouts": layouts,
+    "determinism": determinism,
+    "torch.compile": compilation,
+}
+ON_GPUS: dict[str, Check] = {"stream order": stream_order, "graph capture": graph_capture}
+SLOW = ("torch.compile",)
+
+
+def of(place: Place) -> dict[str, Check]:
+    """The checks of a place, by name."""
+    return {**ON_ANY_DEVICE, **(ON_GPUS if place.device.type == "cuda" else {})}
+
+
+def _agree(place: Place, combinations: Sequence[tuple[str, torch.dtype, str]]) -> str:
+    failures = []
+    for name, dtype, layout in combinations:
+        case = CASES[name]
+        inputs = make_inputs(case, dtype, layout, place.device)
+        try:
+            agree(inputs.all, case.count, inputs.upstream, case.options, place.backend)
+        except Disagreement as error:
+            failures.append(f"{name}, {dtype}, {layout}: {error}")
+    if failures:
+        raise Disagreement(f"{len(failures)} of {len(combinations)} cases: {failures[0]}")
+    return f"{len(combinations)} cases"
+
+
+def _results(inputs: Inputs, place: Place, *, but_image: bool = False) -> list[Tensor]:
+    """Loss, warped image and gradients; without that of the image if so asked."""
+    options = {**CROWDED.options, "backend": place.backend}
+    found = differentiate(inputs.all, len(inputs.logits), inputs.upstream, options)
+    gradients = [g for g in found.gradients if g is not None]
+    return [found.loss.detach(), found.warped.detach(), *gradients[int(but_image) :]]
+
+
+def _tensors(inputs: Inputs) -> list[Tensor]:
+    return [*inputs.all, *inputs.upstream]
+
+
+def _map(inputs: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
+    def each(tensors: Iterable[Tensor]) -> list[Tensor]:
+        return [function(t) for t in tensors]
+
+    image, target = function(inputs.image), function(inputs.target)
+    return Inputs(image, each(inputs.flows), each(inputs.logits), target, each(inputs.upstream))
+
+
+def _require_same_bits(runs: Sequence[Sequence[Tensor]], how: str) -> None:
+    for other in runs[1:]:
+        for i, (a, b) in enumerate(zip(runs[0], other, strict=True)):
+            if not torch.equal(a, b):
+                raise Disagreement(f"result {i} has other bits when run again, {how}")
+
+
+def _require_close(got: Sequence[Tensor], expected: Sequence[Tensor], how: str) -> None:
+    """The image's gradient may be summed in another order; wrong memory is off by far more."""
+    for i, (a, b) in enumerate(zip(got, expected, strict=True)):
+        slack = 1e-4 * float(b.abs().max())
+        if not torch.allclose(a, b, rtol=0, atol=slack):
+            raise Disagreement(f"result {i} is wrong, {how}")
+
+
+def _require_compiler(device: torch.device) -> None:
+    """Tells what keeps torch from compiling anything from what is our fault."""
+    try:
+        torch.compile(lambda x: torch.sin(x) + 1, fullgraph=True)(torch.ones(8, device=device))
+    except Exception as error:  # torch names no common base of what can go wrong here
+        raise Unable(f"torch cannot compile here: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,48 @@
+"""Where operators can be run here: every usable backend on every device that it is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from tcae_ops import backends
+
+CPU = torch.device("cpu")
+GPU = torch.device("cuda")
+NO_GPU = "there is no CUDA device"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A backend, and the device that it is to run on."""
+
+    backend: str
+    device: torch.device
+
+    def __str__(self) -> str:
+        return f"{self.backend} on {self.device.type}"
+
+
+def devices() -> list[torch.device]:
+    """The CPU, and the GPU if there is one."""
+    return [CPU, GPU] if torch.cuda.is_available() else [CPU]
+
+
+def usable() -> list[Place]:
+    """All places there are."""
+    found = [Place(name, device) for device in devices() for name in backends.BACKENDS]
+    return [place for place in found if why_not(place) is None]
+
+
+def unusable() -> dict[str, str]:
+    """Backends that can run nowhere here, and why."""
+    usable_ones = {place.backend for place in usable()}
+    missing = [name for name in backends.BACKENDS if name not in usable_ones]
+    return {name: why_not(Place(name, CPU if name == "cpp" else GPU)) or "" for name in missing}
+
+
+def why_not(place: Place) -> str | None:
+    """Why a backend cannot be run on a device here; None if it can."""
+    reason = backends.why_not(place.backend, place.device)
+    return reason or (None if place.device in devices() else NO_GPU)

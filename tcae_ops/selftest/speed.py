@@ -1,0 +1,138 @@
+"""How fast the operators are here: against eager and compiled torch, and against copying memory.
+
+On a GPU events are the clock. They see what the GPU does and not how long launching it takes: a
+wait before each round lets the host get ahead.
+"""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tcae_ops.selftest.checks import first_line
+from tcae_ops.selftest.places import devices, usable
+from tcae_ops.selftest.providers import Provider, Run, compiled, eager, ours
+from tcae_ops.selftest.workloads import (
+    ALL_GRADIENTS,
+    FLOW_GRADIENTS,
+    FORWARD,
+    LARGE,
+    Workload,
+    make_problem,
+)
+
+SPANS = {"warp": (FORWARD, ALL_GRADIENTS), "blend_warp_l1": (FORWARD, FLOW_GRADIENTS)}
+EAGER, COMPILED = "eager", "torch.compile"
+COMPILED_OP = "blend_warp_l1"  # compiling takes long
+_SECONDS = 0.25  # for one clock of one run
+_ROUNDS = (3, 30)  # fewest and most
+_FLUSHED = 256 * 2**20  # bytes, more than any cache holds
+_AHEAD = 2 * 10**6  # clock ticks of a GPU, some 1 ms
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Medians in seconds."""
+
+    cold: float  # with nothing of the inputs in the caches
+    warm: float  # right after the same was done
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One row of the table."""
+
+    workload: Workload
+    provider: str
+    bytes: int  # that must move
+    timing: Timing | None
+    problem: str = ""  # why there is no timing
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is of one of our backends."""
+        return self.provider not in (EAGER, COMPILED)
+
+    def __str__(self) -> str:
+        times = f"not measured: {self.problem}"
+        if self.timing is not None:
+            times = f"{1e3 * self.timing.cold:.3g} ms cold, {1e3 * self.timing.warm:.3g} ms warm"
+        return f"{self.provider:<18} {self.workload}: {times}"
+
+
+def measure_all() -> Iterator[Measurement]:
+    """Operators by every backend on the GPU if there is one, else on the CPU, and the baselines."""
+    device = devices()[-1]
+    ours_here = [place for place in usable() if place.device == device]
+    for op, spans in SPANS.items():
+        for span in spans:
+            workload = Workload(op, span, LARGE)
+            for place in ours_here:
+                if place.backend != "reference":
+                    yield _measure(workload, str(place), ours(place.backend), device)
+            yield _measure(workload, EAGER, eager, device)
+            if op == COMPILED_OP:
+                yield _measure(workload, COMPILED, compiled, device)
+
+
+def _measure(
+    workload: Workload, name: str, provider: Provider, device: torch.device
+) -> Measurement:
+    problem = make_problem(workload, device)
+    try:
+        timing = time_run(provider(workload, problem), device)
+    except Exception as error:  # torch names no common base; the report is to tell of it
+        return Measurement(workload, name, problem.bytes, None, first_line(error))
+    return Measurement(workload, name, problem.bytes, timing)
+
+
+def time_run(run: Run, device: torch.device) -> Timing:
+    """Times a run, with cold and with warm caches."""
+    clock = gpu_seconds if device.type == "cuda" else cpu_seconds
+    run()  # what is prepared once: kernels compiled, memory found
+    flushed = torch.empty(_FLUSHED, dtype=torch.uint8, device=device)
+    return Timing(
+        statistics.median(clock(run, flushed.zero_)),
+        statistics.median(clock(run, lambda: None)),
+    )
+
+
+def cpu_seconds(run: Run, prepare: Callable[[], Any]) -> list[float]:
+    """Each of several runs, after a preparation that is not timed."""
+    times: list[float] = []
+    while len(times) < _ROUNDS[0] or (sum(times) < _SECONDS and len(times) < _ROUNDS[1]):
+        prepare()
+        start = time.perf_counter()
+        results = run()
+        times.append(time.perf_counter() - start)
+        del results
+    return times
+
+
+def gpu_seconds(run: Run, prepare: Callable[[], Any]) -> list[float]:
+    """The same by events in the current stream."""
+    rounds = []
+    for _ in range(_ROUNDS[1]):
+        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        prepare()
+        torch.cuda._sleep(_AHEAD)
+        start.record()
+        run()
+        stop.record()
+        rounds.append((start, stop))
+    torch.cuda.synchronize()
+    return [start.elapsed_time(stop) / 1e3 for start, stop in rounds]
+
+
+@functools.cache
+def copy_bandwidth(device: torch.device) -> float:
+    """Bytes per second that `Tensor.copy_` reads and writes, measured once."""
+    source = torch.ones(_FLUSHED // 4, device=device)
+    sink = torch.zeros_like(source)
+    return 2 * _FLUSHED / time_run(lambda: (sink.copy_(source),), device).cold
