@@ -1,8 +1,9 @@
 """The compiled operators: loading them, and making them differentiable and traceable.
 
 Two operators stand behind all public ones, ``torch.ops.tcae_ops.forward`` and ``backward``; what
-they take is said in csrc/torch/schemas.h. ``warp_forward`` is a short way to the first. The public operators are registered with torch too, as
-``torch.ops.tcae_ops.warp`` and so on, for programs that are traced, exported or scripted by name.
+they take is said in csrc/torch/schemas.h. ``warp_forward`` is a short way to the first. The public
+operators are registered with torch too, as ``torch.ops.tcae_ops.warp`` and so on, for programs that
+are traced, exported or scripted by name.
 """
 
 from __future__ import annotations
@@ -121,9 +122,9 @@ def _run(
     if torch.is_grad_enabled():
         for t in inputs:
             if t.requires_grad:
-                differentiable: Sequence[Tensor] = _Pass.apply(
-                    flows, logits, units, padding, return_warped, *inputs
-                )
+                options = flows, logits, units, padding
+                apply = _Pass.apply if torch._C._are_functorch_transforms_active() else _apply
+                differentiable: Sequence[Tensor] = apply(options, return_warped, *inputs)
                 return differentiable
     return _compute(inputs, flows, logits, units, padding, return_warped)
 
@@ -148,30 +149,26 @@ class _Pass(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        flows: int,
-        logits: int,
-        units: str,
-        padding: str,
-        return_warped: bool,
-        *inputs: Tensor,
+        ctx: Any, options: tuple[int, int, str, str], return_warped: bool, *inputs: Tensor
     ) -> tuple[Tensor, ...]:
-        ctx.options = flows, logits, units, padding
+        ctx.options = options
         ctx.save_for_backward(*inputs)
         ctx.set_materialize_grads(False)
-        return tuple(_compute(inputs, flows, logits, units, padding, return_warped))
+        return tuple(_compute(inputs, *options, return_warped))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs = ctx.saved_tensors
         flows, logits, units, padding = ctx.options
-        has_target = len(inputs) > 1 + flows + logits
+        end = len(inputs)
+        has_target = end > 1 + flows + logits
         by_loss = has_target and grads[0] is not None
+        if has_target and not by_loss:
+            end -= 1  # nothing depends on the target
         upstream = [g for g in grads if g is not None]
-        needs = [i for i, need in enumerate(ctx.needs_input_grad[5:]) if need]
-        if has_target and not by_loss:  # nothing depends on the target
-            needs = [i for i in needs if i < len(inputs) - 1]
-        by_input: list[Tensor | None] = [None] * len(inputs)
+        needed = ctx.needs_input_grad
+        needs = [i for i in range(end) if needed[2 + i]]
+        by_input: list[Tensor | None] = [None] * (2 + len(inputs))
         if needs and upstream:
             # A backward pass that is to be differentiated itself goes through the definition.
             if torch.is_grad_enabled():
@@ -182,8 +179,12 @@ class _Pass(torch.autograd.Function):
                 differentiate = _backward
             results = differentiate(upstream, by_loss, inputs, flows, logits, units, padding, needs)
             for i, result in zip(needs, results, strict=True):
-                by_input[i] = result
-        return None, None, None, None, None, *by_input
+                by_input[2 + i] = result
+        return tuple(by_input)
+
+
+# `apply` without what torch.func alone needs: that takes as long as the warp of a small image.
+_apply = super(torch.autograd.Function, _Pass).apply
 
 
 def _redefine(
