@@ -12,9 +12,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from host import build
+from host.kernels import KernelsOnHost
 
 from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.shard_files import Clip, PackInfo, ShardWriter
+
+ROOT = Path(__file__).parents[1]
 
 # A shell that starts the tests in the background has them, and all they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,6 +31,30 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def kernels_on_host(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], KernelsOnHost]]:
+    """Function that gives the CUDA kernels, on the CPU, as a flavour of host.build watches them."""
+    reason = build.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    logs = tmp_path_factory.mktemp("kernels_on_host")
+    cache = getattr(request.config, "cache", None)
+    folder = Path(cache.mkdir("kernels_on_host")) if cache is not None else logs
+    started: dict[str, KernelsOnHost] = {}
+
+    def start(flavour: str) -> KernelsOnHost:
+        if flavour not in started:
+            module = build.build(ROOT, flavour, folder)
+            started[flavour] = KernelsOnHost(module, flavour, logs / flavour)
+        return started[flavour]
+
+    yield start
+    for kernels in started.values():
+        kernels.close()
 
 
 # Wheels that ship real clips of talking faces, and the clips in them.

@@ -66,9 +66,15 @@ def loops(image, flows, logits, target, units, padding):
     return (warped - goal).abs().mean((1, 2, 3)), warped
 
 
-@pytest.fixture(params=["cpp", "reference"])
-def backend(request):
-    """The name of each backend that runs on CPU tensors."""
+@pytest.fixture(params=["cpp", "reference", "cuda_on_host"])
+def backend(request, monkeypatch):
+    """The name of each backend that runs on CPU tensors.
+
+    The last one is that of the C++ kernels as well, in whose place the CUDA kernels run.
+    """
+    if request.param == "cuda_on_host":
+        request.getfixturevalue("kernels_on_host")("memory").install(monkeypatch)
+        return "cpp"
     reason = backends.why_not(request.param, torch.device("cpu"))
     if reason is not None:
         pytest.skip(f"backend {request.param}: {reason}")

@@ -52,8 +52,9 @@ def test_gradcheck(backend, problem, padding, units):
         return loss, warped, tcae_ops.warp(image, fields[0], **options)
 
     inputs = leaves([image, target, *flows, *logits])
-    assert gradcheck(run, inputs)
-    assert gradgradcheck(run, inputs)
+    # On a GPU atomics add in any order: the last bits differ.
+    assert gradcheck(run, inputs, nondet_tol=1e-12)
+    assert gradgradcheck(run, inputs, nondet_tol=1e-12)
 
 
 def test_outputs_that_nothing_depends_on(backend, problem):
@@ -128,6 +129,7 @@ def test_sign_of_zero_is_zero(backend):
     assert not target.grad.any()
 
 
+@pytest.mark.parametrize("backend", ["cpp", "reference"], indirect=True)
 def test_one_tensor_given_twice(backend, problem):
     image, flows, logits, _ = problem(image=torch.float64, flow=torch.float64)
 

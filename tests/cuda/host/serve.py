@@ -1,0 +1,77 @@
+"""Runs the kernels in a process of their own, without torch, where sanitizers may end it.
+
+    python serve.py MODULE
+
+reads pickled requests from standard input and writes pickled answers to standard output. Arrays are
+described by tuples (type, shape, strides in elements, address modulo 16, content). One without
+content is to be filled, and the answer holds what it was filled with.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import sys
+
+import numpy as np
+
+
+def span(memory):
+    """The number of elements from the first to the last."""
+    return 1 + sum((size - 1) * stride for size, stride in zip(memory[1], memory[2], strict=True))
+
+
+def make_array(memory):
+    """An array in memory that ends where it ends. Without content it is full of NaN."""
+    dtype, shape, strides, lead, content = memory
+    size = np.dtype(dtype).itemsize
+    whole = np.full(lead + span(memory) * size, 255, np.uint8)
+    if content is not None:
+        whole[lead:] = np.frombuffer(content, np.uint8)
+    strides = [stride * size for stride in strides]
+    return np.lib.stride_tricks.as_strided(whole[lead:].view(dtype), shape, strides)
+
+
+def perform(module, request):
+    """Calls the kernels; the contents of all arrays that had none, in the order they came in."""
+    filled = []
+
+    def convert(value):
+        if isinstance(value, list):
+            return [convert(item) for item in value]
+        if not isinstance(value, tuple):
+            return value
+        array = make_array(value)
+        if value[-1] is None:
+            filled.append(np.lib.stride_tricks.as_strided(array, [span(value)], [array.itemsize]))
+        return array
+
+    module.set_seed(request["seed"])
+    inputs = {name: convert(v) for name, v in request["inputs"].items()}
+    arguments = {name: convert(v) for name, v in request["arguments"].items()}
+    getattr(module, request["call"])(module.Inputs(**inputs), **arguments)
+    return [array.tobytes() for array in filled]
+
+
+def main(path):
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what prints does not answer
+    spec = importlib.util.spec_from_file_location("kernels_on_host", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    while True:
+        try:
+            request = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            answer = perform(module, request), None
+        except RuntimeError as error:
+            answer = None, str(error)
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

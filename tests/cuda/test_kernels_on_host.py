@@ -1,0 +1,100 @@
+"""The CUDA kernels on a CPU, beside the case table of tests/ops that runs them under sanitizers."""
+
+import itertools
+
+import pytest
+import torch
+
+import tcae_ops
+from tcae_ops.selftest.agreement import agree
+from tcae_ops.selftest.cases import CASES, make_inputs, random_inputs
+
+CPU = torch.device("cpu")
+# Each way through the kernels: working types, types that are summed apart, whole groups of pixels.
+WAYS = [
+    (torch.uint8, "channels_last"),
+    (torch.bfloat16, "sliced"),
+    (torch.float32, "contiguous"),
+    (torch.float64, "expanded"),
+]
+
+
+@pytest.fixture
+def use(kernels_on_host, monkeypatch):
+    """Has backend "cpp" run the CUDA kernels of a flavour."""
+    return lambda flavour: kernels_on_host(flavour).install(monkeypatch)
+
+
+@pytest.fixture
+def deterministic():
+    before = torch.are_deterministic_algorithms_enabled()
+    yield torch.use_deterministic_algorithms
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.mark.parametrize("is_deterministic", [False, True])
+@pytest.mark.parametrize(("dtype", "layout"), WAYS, ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_no_races(use, deterministic, name, dtype, layout, is_deterministic):
+    use("races")
+    deterministic(is_deterministic)
+    case = CASES[name]
+    inputs = make_inputs(case, dtype, layout, CPU)
+    agree(inputs.all, case.count, inputs.upstream, case.options, "cpp")
+
+
+def objective(inputs, count):
+    loss, warped = tcae_ops.blend_warp_l1(
+        inputs[0],
+        inputs[1 : 1 + count],
+        inputs[1 + count : -1],
+        inputs[-1],
+        return_warped=True,
+        backend="cpp",
+    )
+    weight = torch.linspace(-1, 1, warped.numel(), dtype=warped.dtype).reshape(warped.shape)
+    return loss.sum() * warped[:1].numel() + (warped * weight).sum()
+
+
+def gradients(inputs, needs, count=2):
+    own = [t.detach().requires_grad_(need) for t, need in zip(inputs, needs, strict=True)]
+    return torch.autograd.grad(objective(own, count), [t for t in own if t.requires_grad])
+
+
+def test_any_combination_of_gradients(use):
+    use("memory")
+    image, flows, logits, target = random_inputs(
+        (2, 3, 9, 20), image=torch.float64, flow=torch.float64
+    )
+    inputs = [image, *flows, *logits, target]
+    every = gradients(inputs, [True] * len(inputs))
+    for needs in itertools.product([False, True], repeat=len(inputs)):
+        if not any(needs):
+            continue
+        expected = [g for g, need in zip(every, needs, strict=True) if need]
+        for a, b in zip(gradients(inputs, needs), expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_deterministic_gradients_are_the_same_bits_in_every_order(use, deterministic, dtype):
+    use("plain")
+    image, flows, logits, target = random_inputs((1, 3, 24, 24), image=dtype, reach=30.0)
+    inputs = [image, *flows, *logits, target]
+    seen = {}
+    for is_deterministic in (False, True):
+        deterministic(is_deterministic)
+        results = [gradients(inputs, [True] * len(inputs)) for _ in range(8)]
+        seen[is_deterministic] = [
+            len({g.numpy().tobytes() for g in by_input}) for by_input in zip(*results, strict=True)
+        ]
+    assert seen[True] == [1] * len(inputs)
+    assert seen[False][1:] == [1] * (len(inputs) - 1)
+    assert seen[False][0] > 1 or dtype == torch.float16  # which rounds the differences away
+
+
+def test_loss_is_the_same_bits_in_every_order(use):
+    use("plain")
+    image, flows, logits, target = random_inputs((2, 3, 40, 70))
+    losses = [tcae_ops.blend_warp_l1(image, flows, logits, target, backend="cpp") for _ in range(8)]
+    assert all(torch.equal(loss, losses[0]) for loss in losses)
