@@ -93,10 +93,16 @@ def _positions(flow: Tensor, units: str) -> tuple[Tensor, Tensor]:
     h, w = flow.shape[2:]
     dx, dy = flow.unbind(1)
     if units == "normalized":
-        dx, dy = dx * ((w - 1) / 2), dy * ((h - 1) / 2)
+        dx, dy = _in_pixels(dx, w), _in_pixels(dy, h)
     x = torch.arange(w, device=flow.device, dtype=flow.dtype)
     y = torch.arange(h, device=flow.device, dtype=flow.dtype)
     return x + dx, y[:, None] + dy
+
+
+def _in_pixels(displacement: Tensor, size: int) -> Tensor:
+    """From half image sizes; on an axis of one pixel these are 0, but infinity stays far outside."""
+    scaled = displacement * ((size - 1) / 2)
+    return torch.where(scaled.isnan(), displacement, scaled)
 
 
 def _sample(image: Tensor, x: Tensor, y: Tensor, padding: str) -> Tensor:

@@ -29,8 +29,8 @@ class Field {
       blend(p);
     }
     for (int32_t i = 0; i < p.count; ++i) {
-      at.x[i] = T(p.x + i) + dx_[i] * scale_x_;
-      at.y[i] = T(p.y) + dy_[i] * scale_y_;
+      at.x[i] = T(p.x + i) + in_pixels(dx_[i], scale_x_);
+      at.y[i] = T(p.y) + in_pixels(dy_[i], scale_y_);
     }
   }
 

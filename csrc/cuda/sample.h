@@ -56,8 +56,8 @@ __device__ __forceinline__ Spots<T> find_spots(const Source& source, const Field
   Spots<T> spots;
 #pragma unroll
   for (int i = 0; i < kPixels<T>; ++i) {
-    const Folded<T> x = fold(source.padding, T(s.x + i) + by.x[i] * unit_x, source.w);
-    const Folded<T> y = fold(source.padding, T(s.y) + by.y[i] * unit_y, source.h);
+    const Folded<T> x = fold(source.padding, T(s.x + i) + in_pixels(by.x[i], unit_x), source.w);
+    const Folded<T> y = fold(source.padding, T(s.y) + in_pixels(by.y[i], unit_y), source.h);
     const T sum = x.position + y.position;  // finite unless one is NaN
     const bool known = sum == sum;
     spots.position.x[i] = known ? x.position : sum;

@@ -41,6 +41,11 @@ def sample(plane, x, y, padding):
     return value
 
 
+def times(displacement, unit):
+    """An infinite displacement is infinite in every unit, even in one of no length."""
+    return displacement if math.isinf(displacement) else displacement * unit
+
+
 def loops(image, flows, logits, target, units, padding):
     """Loss (N,) and warped image in fp64, pixel by pixel."""
     n, c, h, w = image.shape
@@ -62,7 +67,7 @@ def loops(image, flows, logits, target, units, padding):
         )
         for k in range(c):
             plane = pixels[b, k].tolist()
-            warped[b, k, y, x] = sample(plane, x + dx * scale[0], y + dy * scale[1], padding)
+            warped[b, k, y, x] = sample(plane, x + times(dx, scale[0]), y + times(dy, scale[1]), padding)
     return (warped - goal).abs().mean((1, 2, 3)), warped
 
 

@@ -96,6 +96,26 @@ def test_nan_and_infinite_displacements(backend, truth, padding, channel):
     assert loss.isnan().all()
 
 
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("shape", [(1, 2, 1, 9), (1, 2, 9, 1), (1, 2, 1, 1)])
+def test_infinite_displacements_along_an_axis_of_one_pixel(backend, truth, padding, shape):
+    """In normalised units, where a finite displacement along such an axis moves nothing."""
+    image = torch.rand(shape)
+    flow = torch.zeros(1, 2, *shape[2:])
+    flow[0, 0].view(-1)[0], flow[0, 1].view(-1)[-1] = math.inf, -math.inf
+    flow[0, :, shape[2] // 2, shape[3] // 2] += 1e30 * torch.tensor([shape[3] == 1, shape[2] == 1])
+    image.requires_grad_(), flow.requires_grad_()
+    options = {"units": "normalized", "padding": padding}
+    warped = tcae_ops.warp(image, flow, **options, backend=backend)
+    _, expected = truth(image.detach(), [flow.detach()], [], image.detach(), **options)
+    torch.testing.assert_close(warped.detach().double(), expected, rtol=0, atol=1e-6)
+    by_image, by_flow = torch.autograd.grad(warped.sum(), (image, flow))
+    assert not by_flow[flow.isinf()].any()
+    far = flow.isinf().any(1).sum().item()
+    kept = image.numel() - 2 * far * (padding == "zeros")
+    assert math.isclose(by_image.sum().item(), kept, rel_tol=1e-6)
+
+
 def test_a_logit_of_minus_infinity_switches_a_flow_off(backend, problem):
     image, flows, logits, _ = problem()
     logits[0] = torch.full_like(logits[0], -math.inf)

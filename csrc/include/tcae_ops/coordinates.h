@@ -11,6 +11,14 @@ enum class Padding : int32_t { border, zeros, reflection };
 
 TCAE_OPS_LEVEL_BEGIN
 
+// A displacement in pixels, given in units of some pixels. On an axis of one pixel the normalised unit is
+// 0 pixels; an infinite displacement is infinite there too, and 0 * inf would not be.
+template <class T>
+TCAE_HD T in_pixels(T displacement, T unit) {
+  const T scaled = displacement * unit;
+  return scaled == scaled ? scaled : displacement;
+}
+
 // A position inside the image (under zeros: or next to it), and its derivative by the original one.
 template <class T>
 struct Folded {
