@@ -100,7 +100,7 @@ def _positions(flow: Tensor, units: str) -> tuple[Tensor, Tensor]:
 
 
 def _in_pixels(displacement: Tensor, size: int) -> Tensor:
-    """From half image sizes; on an axis of one pixel these are 0, but infinity stays far outside."""
+    """From half image sizes. Of an axis of one pixel that is 0, but infinity stays far outside."""
     scaled = displacement * ((size - 1) / 2)
     return torch.where(scaled.isnan(), displacement, scaled)
 

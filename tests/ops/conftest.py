@@ -67,7 +67,9 @@ def loops(image, flows, logits, target, units, padding):
         )
         for k in range(c):
             plane = pixels[b, k].tolist()
-            warped[b, k, y, x] = sample(plane, x + times(dx, scale[0]), y + times(dy, scale[1]), padding)
+            warped[b, k, y, x] = sample(
+                plane, x + times(dx, scale[0]), y + times(dy, scale[1]), padding
+            )
     return (warped - goal).abs().mean((1, 2, 3)), warped
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import tcae_ops
+from tcae_ops import library
 from tcae_ops.selftest.cases import CASES, IMAGES, LAYOUTS, make_inputs
 
 
@@ -14,6 +15,23 @@ def test_values_and_gradients(backend, agree, name, dtype, layout):
     case = CASES[name]
     inputs = make_inputs(case, dtype, layout, torch.get_default_device())
     agree(inputs.all, case.count, inputs.upstream, case.options, backend)
+
+
+@pytest.mark.parametrize("dtype", IMAGES, ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_every_other_instruction_set(cpp, agree, name, dtype):
+    """The one in use is that of the backend `cpp` above."""
+    case = CASES[name]
+    before = torch.ops.tcae_ops.simd_level()
+    for level in library.SIMD_LEVELS:
+        try:
+            if level == before or not torch.ops.tcae_ops.use_simd_level(level):
+                continue
+            for layout in LAYOUTS:
+                inputs = make_inputs(case, dtype, layout, torch.device("cpu"))
+                agree(inputs.all, case.count, inputs.upstream, case.options, "cpp")
+        finally:
+            torch.ops.tcae_ops.use_simd_level(before)
 
 
 def same_bits(a, b):

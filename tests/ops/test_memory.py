@@ -141,6 +141,12 @@ def far_apart(tensor, axis):
     return whole.as_strided(tensor.shape, strides).copy_(tensor)
 
 
+def test_rows_further_apart_than_32_bits_are_refused(problem):
+    image, flows, _, _ = problem((1, 1, 2, 20), image=torch.uint8)
+    with pytest.raises(RuntimeError, match=r"a plane of the image must span less than 2\^31"):
+        tcae_ops.warp(far_apart(image, 2), flows[0], backend="cpp")
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_planes_further_apart_than_32_bits(problem, axis):
     image, flows, logits, target = problem((2, 2, 5, 20), image=torch.uint8)
