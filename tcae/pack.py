@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
 import tyro
-from tqdm import tqdm
 
 from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.crops import CropConfig, read_landmarks
@@ -23,10 +20,7 @@ from tcae.data.pack_worker import VideoRow
 from tcae.data.packing import MANIFEST, pack_videos, remove_pack
 from tcae.data.sources import find_sources
 from tcae.engine import command
-
-log = logging.getLogger("tcae.pack")  # not __name__, which is __main__ here
-
-_LINE_SECONDS = 10.0
+from tcae.engine.pack_display import PackDisplay
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ def pack(options: PackOptions) -> int:
     sources = find_sources(options.source)
     if options.overwrite:
         remove_pack(options.out)
-    with _Display(len(sources)) as display:
+    with PackDisplay(len(sources), "tcae.pack") as display:
         rows = pack_videos(
             sources,
             options.out,
@@ -132,45 +126,6 @@ def _summary(rows: list[VideoRow]) -> dict[str, float]:
         "faces": sum(row.faces for row in rows),
         "tracks": sum(row.tracks for row in rows),
     }
-
-
-class _Display:
-    """Progress on stderr: a bar on a terminal, else a line now and then; troubles at once."""
-
-    def __init__(self, videos: int) -> None:
-        self._videos, self._done, self._frames = videos, 0, 0
-        self._started = self._told = time.monotonic()
-        self._bar = tqdm(total=videos, unit="video", disable=not sys.stderr.isatty())
-
-    def report(self, row: VideoRow | None, frames: int) -> None:
-        """See `tcae.data.packing.Report`."""
-        self._frames += frames
-        if row is not None:
-            self._done += 1
-            self._bar.update()
-            if row.reason:
-                log.warning("%s: %s", row.path, row.reason)
-            elif row.faces == row.tracks:
-                log.warning("%s: no track of two frames, so it gives no pairs", row.path)
-        speed = self._frames / max(time.monotonic() - self._started, 1e-9)
-        self._bar.set_postfix_str(f"{speed:.0f} frames/s")
-        if self._bar.disable and time.monotonic() - self._told > _LINE_SECONDS:
-            self._told = time.monotonic()
-            print(
-                f"tcae.pack: {self._done} of {self._videos} videos, {speed:.0f} frames/s",
-                file=sys.stderr,
-            )
-
-    def __enter__(self) -> _Display:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,38 @@ class CropConfig:
     template: AlignmentTemplate
     fps: float | None
     faces: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What else must be equal for packing to go on."""
+        return {"fps": self.fps, "faces": self.faces}
+
+    def open(self) -> Cropper:
+        """Cuts out faces in this way.
+
+        Raises:
+            ValueError: The detector is unknown or not installed.
+        """
+        return Cropper(self)
+
+
+class FrameMaker(Protocol):
+    """Describes how the frames of a packed set are made; workers get a copy."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures in pixels."""
+
+    @property
+    def template(self) -> AlignmentTemplate:
+        """Where the five points of a face lie in them."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What else must be equal for packing to go on (any JSON)."""
+
+    def open(self) -> Callable[[Source, Landmarks | None], Iterator[CroppedFrame]]:
+        """Function that makes the frames of a source, in the process that calls this."""
 
 
 Landmarks = dict[int, list[tuple[str, Face]]]

@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 
-from tcae.data.crops import Crop, CropConfig, Cropper, Landmarks
+from tcae.data.crops import Crop, FrameMaker, Landmarks
 from tcae.data.shard_files import Clip, ShardWriter
 from tcae.data.sources import Source
 from tcae.data.video import VideoError
@@ -68,14 +68,14 @@ class _Stop(Exception):
     """The worker was told to end, or its parent is gone."""
 
 
-def work(pipe: Connection, out: Path, name: str, config: CropConfig) -> None:
+def work(pipe: Connection, out: Path, name: str, config: FrameMaker) -> None:
     """Main function of a worker process, which ignores Ctrl-C: the parent says when to stop.
 
     Args:
         pipe: Brings (source, landmarks) tasks and a final None; takes messages.
         out: The packed data set.
         name: Prefix of this worker's shards; no other worker may ever have it.
-        config: How faces are found and cut out.
+        config: How frames are made.
     """
     cv2.setNumThreads(1)
     with open(out / "dataset.json", "rb") as lock:
@@ -93,9 +93,9 @@ def work(pipe: Connection, out: Path, name: str, config: CropConfig) -> None:
 
 
 class _Worker:
-    def __init__(self, pipe: Connection, out: Path, name: str, config: CropConfig) -> None:
+    def __init__(self, pipe: Connection, out: Path, name: str, config: FrameMaker) -> None:
         self._pipe, self._out, self._name, self._config = pipe, out, name, config
-        self._cropper = Cropper(config)
+        self._cropper = config.open()
         self._writer: ShardWriter | None = None
         self._shards = 0
         self._flushed = time.monotonic()

@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tcae.data.crops import CropConfig, Landmarks
+from tcae.data.crops import FrameMaker, Landmarks
 from tcae.data.durable import write_durably
 from tcae.data.pack_worker import Message, OutputError, VideoRow, work
 from tcae.data.shard_files import PackInfo, ShardError, index_files, read_index
@@ -39,7 +39,7 @@ Report = Callable[[VideoRow | None, int], None]
 def pack_videos(
     sources: list[Source],
     out: Path,
-    config: CropConfig,
+    config: FrameMaker,
     *,
     workers: int,
     landmarks: dict[str, Landmarks] | None = None,
@@ -50,7 +50,7 @@ def pack_videos(
     Args:
         sources: The videos.
         out: Directory of the packed data set.
-        config: How faces are found and cut out; an existing set must have the same.
+        config: How their frames are made; an existing set must have the same.
         workers: Number of processes.
         landmarks: For each source's key its faces, if they are given.
         report: See `Report`.
@@ -120,8 +120,8 @@ def remove_pack(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _check_settings(out: Path, config: CropConfig) -> None:
-    info = PackInfo(config.image_size, config.template, {"fps": config.fps, "faces": config.faces})
+def _check_settings(out: Path, config: FrameMaker) -> None:
+    info = PackInfo(config.image_size, config.template, config.settings)
     if not (out / "dataset.json").exists():
         _refuse_foreign(out)
         info.save(out)
@@ -217,7 +217,7 @@ class _Pool:
     """Deals videos to worker processes and replaces those that die."""
 
     def __init__(
-        self, out: Path, config: CropConfig, landmarks: dict[str, Landmarks], report: Report
+        self, out: Path, config: FrameMaker, landmarks: dict[str, Landmarks], report: Report
     ) -> None:
         self.rows: dict[str, VideoRow] = {}
         self._out, self._config, self._landmarks, self._report = out, config, landmarks, report

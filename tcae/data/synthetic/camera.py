@@ -1,0 +1,162 @@
+"""What the camera and the face alignment make of a scene."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tcae.data.align import AlignmentTemplate, similarity
+from tcae.data.pictures import decode_image
+from tcae.data.synthetic.motion import check_range, smooth_noise
+
+Array = NDArray[np.float64]
+Picture = NDArray[np.uint8]
+
+_JITTER_SECONDS = 0.3
+_NOISE_PICTURES = 4
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """How faces are cut out, and how good the pictures are.
+
+    Each strength is the largest that a video has; every video draws its own below it.
+
+    Attributes:
+        upright: Turn faces upright as the alignment of real videos does; otherwise heads keep
+            their roll.
+        jitter_shift: Standard deviation of the crop's place, as a share of its side.
+        jitter_scale: Standard deviation of its scale.
+        jitter_roll: Standard deviation of its rotation in degrees.
+        blur: Standard deviation of the blur in pixels of a 128 pixel picture.
+        coarse: Share of the resolution that is lost, as in faces that were small in their video.
+        noise: Standard deviation of the noise in grey levels.
+        exposure: Change of brightness and of contrast, as a share.
+        tint: Change of each colour channel, as a share.
+        compression: JPEG qualities from 95 down to this are used; 100 turns compression off.
+    """
+
+    upright: bool = True
+    jitter_shift: float = 0.012
+    jitter_scale: float = 0.02
+    jitter_roll: float = 2.5
+    blur: float = 0.8
+    coarse: float = 0.5
+    noise: float = 6.0
+    exposure: float = 0.3
+    tint: float = 0.1
+    compression: int = 40
+
+    def __post_init__(self) -> None:
+        for name in ("jitter_shift", "jitter_scale", "coarse", "exposure", "tint"):
+            check_range(f"camera.{name}", getattr(self, name), 0, 0.9)
+        check_range("camera.jitter_roll", self.jitter_roll, 0, 180)
+        check_range("camera.blur", self.blur, 0, 20)
+        check_range("camera.noise", self.noise, 0, 100)
+        check_range("camera.compression", self.compression, 1, 100)
+
+
+def crop_jitter(random: np.random.Generator, times: Array, config: CameraConfig) -> Array:
+    """How far a detector's points are off: half of it for the whole video, half of it trembling.
+
+    Args:
+        random: The video's.
+        times: (T,) seconds from the start.
+        config: How much.
+
+    Returns:
+        (T, 4) shift x, y (shares of the crop's side), logarithm of scale, rotation in radians.
+    """
+    lasting, trembling = random.spawn(2)
+    error = lasting.standard_normal(4) + smooth_noise(trembling, times, _JITTER_SECONDS, 4)
+    spread = [config.jitter_shift, config.jitter_shift, config.jitter_scale,
+              np.radians(config.jitter_roll)]  # fmt: skip
+    return np.asarray(error / np.sqrt(2) * spread)
+
+
+def crop_matrix(points: Array, jitter: Array, template: AlignmentTemplate, upright: bool) -> Array:
+    """Similarity that cuts the face out.
+
+    Args:
+        points: (5, 2) points of the face, in any unit.
+        jitter: (4,) of `crop_jitter`.
+        template: Where the points should lie.
+        upright: Whether the face is turned upright too.
+
+    Returns:
+        (2, 3) matrix from the points' unit to shares of the crop's side.
+    """
+    target = np.asarray(template.points)
+    a, b = similarity(points, target)[0, :2]
+    turn = (a - 1j * b) if upright else abs(a - 1j * b)
+    turn *= np.exp(jitter[2] + 1j * jitter[3])
+    z, w = (points @ [1, 1j]).mean(), (target @ [1, 1j]).mean()
+    shift = w + jitter[0] + 1j * jitter[1] - turn * z
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+
+class Sensor:
+    """What the camera of one video does to its pictures.
+
+    Args:
+        random: Decides which camera it is.
+        size: Side of the pictures in pixels.
+        config: How good cameras are.
+    """
+
+    def __init__(self, random: np.random.Generator, size: int, config: CameraConfig) -> None:
+        self._sigma = config.blur * size / 128 * random.random()
+        self._coarse = max(round(size * (1 - config.coarse * random.random() ** 2)), 8)
+        self._noise = config.noise * random.random()
+        self._quality = round(95 - random.random() * (95 - config.compression))
+        self._compressed = config.compression < 100
+        gain, contrast = 1 + config.exposure * random.uniform(-1, 1, 2)
+        tint = 1 + config.tint * random.uniform(-1, 1, 3)
+        levels = np.arange(256)[:, None] / 255
+        levels = (levels ** (1 / gain) - 0.5) * contrast + 0.5
+        self._levels = (np.clip(levels * tint, 0, 1) * 255).round().astype(np.uint8)[None]
+
+    def take(self, scene: Picture, random: np.random.Generator) -> Picture:
+        """The picture that the camera delivers.
+
+        Args:
+            scene: (S, S, 3) what is before it.
+            random: The frame's.
+
+        Returns:
+            (S, S, 3).
+        """
+        size = len(scene)
+        rgb = cv2.LUT(scene, self._levels)
+        if self._coarse < size:
+            small = cv2.resize(rgb, (self._coarse, self._coarse), interpolation=cv2.INTER_AREA)
+            rgb = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
+        if self._sigma > 0.2:
+            rgb = cv2.GaussianBlur(rgb, (0, 0), self._sigma)
+        if self._noise > 0:
+            tile = _noise(size)[random.integers(_NOISE_PICTURES)]
+            tile = np.roll(tile, random.integers(size, size=2), (0, 1))
+            share = self._noise / _NOISE_LEVELS
+            rgb = cv2.addWeighted(rgb, 1, tile, share, -128 * share)
+        return self._compress(rgb) if self._compressed else rgb  # type: ignore[return-value]
+
+    def _compress(self, rgb: NDArray[np.generic]) -> Picture:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, self._quality]
+        decoded = decode_image(cv2.imencode(".jpg", rgb[..., ::-1], quality)[1].tobytes())
+        assert decoded is not None
+        return decoded
+
+
+_NOISE_LEVELS = 32.0
+
+
+@cache
+def _noise(size: int) -> Picture:
+    """(_NOISE_PICTURES, size, size, 3) Gaussian noise around 128."""
+    random = np.random.default_rng(0)
+    values = 128 + _NOISE_LEVELS * random.standard_normal((_NOISE_PICTURES, size, size, 3))
+    return np.clip(values.round(), 0, 255).astype(np.uint8)

@@ -1,0 +1,138 @@
+"""How a talking head moves: smooth random processes, evaluated at any times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_BEAT_HERTZ = np.array([1.1, 1.7, 0.8])  # of shaking, nodding and tilting while one speaks
+_FIXATION_SECONDS = 0.8
+_MOST_GAZE = 25.0  # degrees
+_MOST = 3.0  # standard deviations; a talking head does not turn its back
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """How far and how fast heads turn.
+
+    Attributes:
+        yaw: Standard deviation in degrees over all videos; positive turns the nose to the
+            picture's right.
+        pitch: The same; positive lowers the nose.
+        roll: The same, before the crop turns the face upright; positive is clockwise in the
+            picture.
+        view: Share of the variance that is constant in a video: where the camera stands.
+        beats: Share of the variance that is nodding and shaking at the rhythm of speech.
+        pace: Seconds within which a head changes its attitude.
+        gaze: Standard deviation of where the eyes look, in degrees.
+        sway: Standard deviation of the head's place in the room, as a share of the crop's side; it
+            moves the background behind an aligned face.
+    """
+
+    yaw: float = 13.0
+    pitch: float = 7.0
+    roll: float = 5.0
+    view: float = 0.25
+    beats: float = 0.1
+    pace: float = 0.8
+    gaze: float = 8.0
+    sway: float = 0.08
+
+    def __post_init__(self) -> None:
+        for name in ("yaw", "pitch", "roll", "gaze", "sway"):
+            check_range(f"motion.{name}", getattr(self, name), 0, 90)
+        for name in ("view", "beats"):
+            check_range(f"motion.{name}", getattr(self, name), 0, 1)
+        check_range("motion.view + motion.beats", self.view + self.beats, 0, 1)
+        check_range("motion.pace", self.pace, 0.05, 60)
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuse an option outside its range.
+
+    Raises:
+        ValueError: It is outside, or not a number.
+    """
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be from {low:g} to {high:g}, not {value}")
+
+
+def smooth_noise(random: np.random.Generator, times: Array, seconds: float, count: int) -> Array:
+    """Independent stationary Gaussian processes with mean 0 and variance 1.
+
+    Their correlation over a time d is about exp(-d^2 / (4 seconds^2)). They are a sum of bumps at
+    fixed moments, so that later times do not change the values at earlier ones.
+
+    Args:
+        random: Source of the bumps' heights.
+        times: (T,) seconds from the start, none negative.
+        seconds: Width of a bump.
+        count: Number of processes.
+
+    Returns:
+        (T, count).
+    """
+    spacing = seconds / 2
+    reach = 8  # bumps: four widths
+    first = np.floor(times / spacing).astype(int)
+    heights = random.standard_normal((int(first.max(initial=0)) + 2 * reach + 1, count))
+    near = first[:, None] + np.arange(2 * reach + 1)
+    bumps = np.exp(-(((near - reach) * spacing - times[:, None]) ** 2) / (2 * seconds**2))
+    bumps /= np.sqrt((bumps**2).sum(1, keepdims=True))
+    return np.einsum("tk,tkc->tc", bumps, heights[near])
+
+
+def head_motion(random: np.random.Generator, times: Array, config: MotionConfig) -> Array:
+    """Attitude of one head through a video.
+
+    Args:
+        random: The video's.
+        times: (T,) seconds from the start.
+        config: How heads move.
+
+    Returns:
+        (T, 3) yaw, pitch and roll in degrees; each is Gaussian (up to three standard deviations),
+        with the variance that the options give.
+    """
+    view, slow, beat = random.spawn(3)
+    posture = smooth_noise(slow, times, config.pace, 3)
+    rhythm = smooth_noise(beat, times, config.pace, 6)
+    phase = 2 * np.pi * times[:, None] * _BEAT_HERTZ
+    beats = rhythm[:, :3] * np.cos(phase) + rhythm[:, 3:] * np.sin(phase)
+    attitude = (
+        np.sqrt(config.view) * view.standard_normal(3)
+        + np.sqrt(1 - config.view - config.beats) * posture
+        + np.sqrt(config.beats) * beats
+    )
+    spread = np.array([config.yaw, config.pitch, config.roll])
+    return np.asarray(spread * np.clip(attitude, -_MOST, _MOST))
+
+
+def room_motion(random: np.random.Generator, times: Array, config: MotionConfig) -> Array:
+    """Where the head is in the room through a video: (T, 2), shares of the crop's side."""
+    return config.sway * smooth_noise(random, times, 2 * config.pace, 2)
+
+
+def gaze(random: np.random.Generator, times: Array, attitude: Array, config: MotionConfig) -> Array:
+    """Where the eyes look: they jump from place to place, half of the time at the camera.
+
+    Args:
+        random: The video's.
+        times: (T,) seconds from the start.
+        attitude: (T, 3) of `head_motion`; eyes that look at the camera turn against the head.
+        config: How eyes move.
+
+    Returns:
+        (T, 2) radians relative to the head, to the right of the picture and down.
+    """
+    ends = np.cumsum(0.15 + random.exponential(_FIXATION_SECONDS, int(8 * times.max()) + 8))
+    places = random.standard_normal((len(ends), 2)) * [1, 0.5] * config.gaze
+    at_camera = random.random(len(ends)) < 0.5
+    now = np.minimum(np.searchsorted(ends, times), len(ends) - 1)
+    counter = -np.clip(attitude[:, :2], -_MOST_GAZE, _MOST_GAZE) * (config.gaze > 0)
+    degrees = np.where(at_camera[now, None], counter, places[now])
+    return np.asarray(np.radians(np.clip(degrees, -_MOST_GAZE, _MOST_GAZE)))

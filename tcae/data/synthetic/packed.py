@@ -1,0 +1,252 @@
+"""The world as a packed data set, with label tables and contact sheets."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate
+from tcae.data.crops import Crop, CroppedFrame, Landmarks
+from tcae.data.durable import write_durably
+from tcae.data.faces import Face
+from tcae.data.pack_worker import VideoRow
+from tcae.data.packing import Report, pack_videos
+from tcae.data.shard_files import PackInfo
+from tcae.data.sources import Source
+from tcae.data.synthetic.expression import ACTION_UNITS
+from tcae.data.synthetic.world import Video, World, identity_name
+
+log = logging.getLogger(__name__)
+
+LABELS, TRUTH, SHEETS = "labels.csv", "truth.csv", "sheets"
+PRESENT, ABSENT = 0.2, 0.05  # intensities from which a unit is labelled 1, below which 0
+_GENERATOR = "tcae.synthesize 1"  # the number grows when equal options give other pictures
+_SHEET_ROWS, _SHEET_COLUMNS = 8, 12
+
+
+@dataclass(frozen=True)
+class RenderedVideo(Source):
+    """A video of the world, to be packed."""
+
+    numbers: tuple[int, int] = (0, 0)
+
+    def size(self) -> int:
+        """Nothing has to be told apart: the settings say all."""
+        return 0
+
+
+@dataclass(frozen=True)
+class WorldFrames:
+    """Makes the frames of a packed set (`tcae.data.crops.FrameMaker`).
+
+    Attributes:
+        world: What to render.
+    """
+
+    world: World
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures in pixels."""
+        return self.world.image_size
+
+    @property
+    def template(self) -> AlignmentTemplate:
+        """Where the five points of a face lie in them."""
+        return DEFAULT_TEMPLATE
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All options of the world."""
+        return {"generator": _GENERATOR} | settings_of(self.world)
+
+    def open(self) -> Callable[[Source, Landmarks | None], Iterator[CroppedFrame]]:
+        """Function that renders a video."""
+        return self._frames
+
+    def _frames(self, source: Source, _: Landmarks | None = None) -> Iterator[CroppedFrame]:
+        assert isinstance(source, RenderedVideo)
+        video = self.world.video(*source.numbers)
+        for frame, time in enumerate(video.times.tolist()):
+            state = video.state(frame)
+            points = video.points(state)
+            face = Face(np.concatenate([points.min(0), points.max(0)]), points, 1.0)
+            crop = Crop("0", frame, time, face, video.picture(state, frame))
+            yield CroppedFrame(frame, time, [crop])
+
+
+def synthesize(
+    world: World, out: Path, workers: int, report: Report = lambda row, frames: None
+) -> list[VideoRow]:
+    """Render a world into a packed data set, or go on with it.
+
+    Args:
+        world: What to render.
+        out: Directory of the packed data set.
+        workers: Number of processes; the pictures do not depend on it.
+        report: Told about progress, see `tcae.data.packing.Report`.
+
+    Returns:
+        What became of the videos.
+
+    Raises:
+        ValueError: `out` holds something else, or another world, or is being written to.
+        OSError: The disk is full; all that was made durable before is safe.
+    """
+    sources = [_source(i, k) for i in range(world.identities) for k in range(world.videos)]
+    rows = pack_videos(sources, out, WorldFrames(world), workers=workers, report=report)
+    _write_sheets(world, out / SHEETS)
+    _write_tables(world, out)
+    return rows
+
+
+def default_world(
+    cache: Path, world: World, workers: int, report: Report = lambda row, frames: None
+) -> Path:
+    """The packed data set of a world, made if it is not in the cache yet (or not in full).
+
+    Args:
+        cache: Directory of packed worlds.
+        world: Which.
+        workers: Number of processes that make it.
+        report: See `synthesize`.
+
+    Returns:
+        The data set's directory.
+    """
+    text = json.dumps(WorldFrames(world).settings, sort_keys=True)
+    name = f"world-{world.image_size}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    if not (cache / name / LABELS).exists():  # which is written last
+        synthesize(world, cache / name, workers, report)
+    return cache / name
+
+
+def world_of(directory: Path) -> World:
+    """The world that a packed data set was rendered from.
+
+    Raises:
+        ValueError: It was not rendered, or by another version.
+    """
+    settings = PackInfo.load(directory).settings
+    if settings.get("generator") != _GENERATOR:
+        raise ValueError(
+            f"{directory}: was made by {settings.get('generator', 'tcae.pack')!r}, not by "
+            f"{_GENERATOR!r}"
+        )
+    options = {name: value for name, value in settings.items() if name != "generator"}
+    try:
+        return _restored(World(), "", options)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{directory}: not the options of a world: {error}") from error
+
+
+def settings_of(options: Any, prefix: str = "") -> dict[str, Any]:
+    """All options with dotted names."""
+    items = options.items() if isinstance(options, Mapping) else (
+        (field.name, getattr(options, field.name)) for field in dataclasses.fields(options)
+    )  # fmt: skip
+    flat: dict[str, Any] = {}
+    for name, value in items:
+        nested = isinstance(value, Mapping) or dataclasses.is_dataclass(value)
+        flat |= settings_of(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+    return flat
+
+
+def _restored(like: Any, prefix: str, flat: Mapping[str, Any]) -> Any:
+    """The options that `settings_of` gave these names."""
+    if isinstance(like, Mapping):
+        return {name: flat[prefix + name] for name in like}
+    if not dataclasses.is_dataclass(like):
+        return flat[prefix.removesuffix(".")]
+    values = {
+        field.name: _restored(getattr(like, field.name), f"{prefix}{field.name}.", flat)
+        for field in dataclasses.fields(like)
+    }
+    return type(like)(**values)  # type: ignore[operator]
+
+
+def _source(identity: int, video: int) -> RenderedVideo:
+    name = identity_name(identity)
+    key = f"{name}/{video}"
+    return RenderedVideo(Path(key), key, name, key, "", False, (identity, video))
+
+
+def _write_tables(world: World, out: Path) -> None:
+    """`labels.csv` for the probe, `truth.csv` with intensities and pose."""
+    labels = [["frame", "subject", *ACTION_UNITS]]
+    truth = [["frame", "subject", *(f"{unit}_r" for unit in ACTION_UNITS), "yaw", "pitch", "roll"]]
+    for identity in range(world.identities):
+        for number in range(world.videos):
+            video = world.video(identity, number)
+            source = _source(identity, number)
+            for frame in range(len(video)):
+                state = video.state(frame)
+                name = [f"{source.video}/0/{frame}", source.identity]
+                strength = state.intensities.mean(1)
+                labels.append(name + _cells(strength))
+                truth.append(name + [f"{v:.4f}" for v in (*strength, *state.pose)])
+    _write_csv(out / TRUTH, truth)
+    _write_csv(out / LABELS, labels)
+
+
+def _cells(strength: NDArray[np.floating]) -> list[str]:
+    cells = np.where(strength >= PRESENT, "1", "9")
+    cells[strength < ABSENT] = "0"
+    return [str(cell) for cell in cells]
+
+
+def _write_csv(path: Path, rows: Iterable[Iterable[str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_durably(path, text.getvalue().encode())
+
+
+def _write_sheets(world: World, folder: Path) -> None:
+    """Pictures to look at: people, moments of videos, and one action unit after the other."""
+    folder.mkdir(exist_ok=True)
+    people = range(min(world.identities, _SHEET_ROWS))
+    shown = np.unique(np.linspace(0, world.frames - 1, _SHEET_COLUMNS).astype(int))
+    videos = [world.video(i, k) for i in people for k in range(min(world.videos, 2))]
+    moments = [[video.picture(video.state(f), f) for f in shown] for video in videos]
+    count = min(world.identities, _SHEET_ROWS * _SHEET_COLUMNS)
+    faces = [world.video(i, 0) for i in range(count)]
+    middle = world.frames // 2
+    portraits = [video.picture(video.state(middle), middle) for video in faces]
+    columns = [portraits[k : k + _SHEET_COLUMNS] for k in range(0, count, _SHEET_COLUMNS)]
+    _write_sheet(folder / "people.png", columns)
+    _write_sheet(folder / "moments.png", moments)
+    _write_sheet(folder / "units.png", [_unit_row(video) for video in videos[:: world.videos]])
+
+
+def _unit_row(video: Video) -> list[NDArray[np.uint8]]:
+    """The neutral face, then each action unit at full intensity."""
+    neutral = video.neutral()
+    row = [video.scene(neutral)]
+    for number, unit in enumerate(ACTION_UNITS):
+        intensities = np.zeros_like(neutral.intensities)
+        intensities[number] = 1
+        rgb = video.scene(neutral._replace(intensities=intensities))
+        scale = len(rgb) / 320
+        cv2.putText(rgb, unit, (2, int(30 * scale)), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 0))
+        row.append(rgb)
+    return row
+
+
+def _write_sheet(path: Path, rows: list[list[NDArray[np.uint8]]]) -> None:
+    width = max(map(len, rows))
+    blank = np.zeros_like(rows[0][0])
+    lines = [np.hstack(row + [blank] * (width - len(row))) for row in rows]
+    sheet = cv2.cvtColor(np.vstack(lines), cv2.COLOR_RGB2BGR)
+    write_durably(path, cv2.imencode(".png", sheet)[1].tobytes())

@@ -1,0 +1,133 @@
+"""Where a video is taken: the light, and a room out of focus behind the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tcae.data.synthetic.motion import check_range
+from tcae.data.synthetic.scene import Light
+
+Array = NDArray[np.float64]
+Picture = NDArray[np.uint8]
+
+_WIDTH = 2.0  # of the painted room, in sides of the crop
+
+
+@dataclass(frozen=True)
+class SettingConfig:
+    """How different the places are in which videos are taken.
+
+    Attributes:
+        lamps: Strength of lamps against light from all around: 0 is a cloudy sky, 1 a dark room.
+        side: How far lamps stand from the camera, at most, in degrees.
+        tint: How coloured the light is.
+        clutter: Contrast of the background; 0 is a plain wall.
+    """
+
+    lamps: float = 0.8
+    side: float = 75.0
+    tint: float = 0.2
+    clutter: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range("setting.lamps", self.lamps, 0, 1)
+        check_range("setting.side", self.side, 0, 180)
+        check_range("setting.tint", self.tint, 0, 1)
+        check_range("setting.clutter", self.clutter, 0, 3)
+
+
+def light(random: np.random.Generator, config: SettingConfig) -> Light:
+    """The light of one video: from all around, uneven, and one to three lamps."""
+    warm = np.array([1.0, 0.0, -1.0])
+    share = config.lamps * random.uniform(0.25, 1)
+    ambient = np.zeros((9, 3))
+    ambient[0] = (1 - share) * (1 + config.tint * random.uniform(-0.6, 0.6) * warm)
+    uneven = random.normal(0, [[0.2], [0.12], [0.15]], (3, 1)) + [[0.12], [0.0], [0.0]]
+    ambient[1:4] = ambient[0] * (uneven + config.tint * random.normal(0, 0.1, (3, 3)))
+    ambient[4:] = ambient[0] * random.normal(0, 0.04, (5, 1))
+    count = int(random.integers(1, 4))
+    strength = share * random.dirichlet([2.0] + [0.7] * (count - 1))
+    away = np.radians(config.side) * np.sqrt(random.random(count))
+    round_ = np.radians(random.uniform(-30, 210, count))  # from above rather than from below
+    directions = np.stack(
+        [np.sin(away) * np.cos(round_), np.sin(away) * np.sin(round_), np.cos(away)], 1
+    )
+    colours = 1 + config.tint * (
+        random.uniform(-1, 1, (count, 1)) * warm + random.normal(0, 0.2, (count, 3))
+    )
+    return Light(
+        ambient.astype(np.float32),
+        directions.astype(np.float32),
+        (1.15 * strength[:, None] * np.clip(colours, 0.2, 2)).astype(np.float32),
+    )
+
+
+class Background:
+    """A painted room, larger than what one crop shows.
+
+    Args:
+        random: Decides what is in it.
+        size: Side of the crops in pixels.
+        config: How different rooms are.
+    """
+
+    def __init__(self, random: np.random.Generator, size: int, config: SettingConfig) -> None:
+        self._size, self._side = size, round(_WIDTH * size)
+        self._clutter = config.clutter
+        self._room = self._paint(random)
+
+    def cut(self, matrix: Array) -> Picture:
+        """What a crop shows of it.
+
+        Args:
+            matrix: (2, 3) from the room (shares of a crop's side; the crop of a face that does
+                not move shows 0 to 1) to shares of the crop's side.
+
+        Returns:
+            (size, size, 3).
+        """
+        # Pixel p of the room is at (p + 0.5) / size - margin, pixel q of the crop at (q + 0.5) / size.
+        margin = (_WIDTH - 1) / 2
+        turned = matrix[:, :2]
+        shift = turned @ np.full(2, 0.5 - margin * self._size) + matrix[:, 2] * self._size - 0.5
+        return cv2.warpAffine(  # type: ignore[return-value]
+            self._room, np.c_[turned, shift], (self._size, self._size),
+            flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101,
+        )  # fmt: skip
+
+    def _paint(self, random: np.random.Generator) -> Picture:
+        """Wall, things before it, depth of field."""
+        side = self._side
+        base = random.uniform(25, 225) + random.normal(0, 18, 3)
+        room = np.tile(base.astype(np.float32), (side, side, 1))
+        for cells, strength in ((2, 35), (5, 22), (11, 12), (40, 6)):
+            strength = strength * self._clutter * random.random()
+            grey = random.normal(0, strength, (cells, cells, 1))
+            noise = grey + random.normal(0, 0.35 * strength, (cells, cells, 3))
+            room += cv2.resize(
+                noise.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC
+            )
+        for _ in range(int(random.integers(0, 14))):
+            self._thing(room, random, base)
+        blur = side / 128 * random.uniform(0.3, 5)
+        room = cv2.GaussianBlur(np.clip(room, 0, 255).astype(np.uint8), (0, 0), blur)
+        return room  # type: ignore[return-value]
+
+    def _thing(self, room: NDArray[np.float32], random: np.random.Generator, base: Array) -> None:
+        """A box, a disc or a bar of any colour."""
+        change = self._clutter * (random.normal(0, 55) + random.normal(0, 25, 3))
+        colour = np.clip(base + change, 0, 255).tolist()
+        place, extent = random.uniform(0, self._side, 2), random.uniform(0.04, 0.35, 2) * self._side
+        kind = random.random()
+        if kind < 0.5:
+            corners = np.array([place - extent / 2, place + extent / 2]).round().astype(int)
+            cv2.rectangle(room, corners[0].tolist(), corners[1].tolist(), colour, -1)
+        elif kind < 0.8:
+            cv2.circle(room, place.astype(int).tolist(), int(extent[0] / 3), colour, -1)
+        else:
+            end = random.uniform(0, self._side, 2).astype(int).tolist()
+            cv2.line(room, place.astype(int).tolist(), end, colour, 1 + int(extent[0] / 8))

@@ -1,0 +1,270 @@
+"""A world of rendered talking heads: every person, video and frame from the seed alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcae.data.align import DEFAULT_TEMPLATE
+from tcae.data.synthetic.appearance import AppearanceConfig, Look
+from tcae.data.synthetic.camera import CameraConfig, Sensor, crop_jitter, crop_matrix
+from tcae.data.synthetic.expression import ExpressionConfig, habits, perform
+from tcae.data.synthetic.flow import Flow, exact_flow
+from tcae.data.synthetic.head import Head
+from tcae.data.synthetic.motion import MotionConfig, check_range, gaze, head_motion, room_motion
+from tcae.data.synthetic.render import render
+from tcae.data.synthetic.scene import Camera, Light, Pose, Surface, View, look
+from tcae.data.synthetic.setting import Background, SettingConfig, light
+from tcae.data.synthetic.wrinkles import strengths, wrinkle_maps
+
+Array = NDArray[np.float64]
+Picture = NDArray[np.uint8]
+
+# What a stream of random numbers decides; part of its seed.
+_PERSON, _VIDEO, _FRAME = range(3)
+
+
+@dataclass(frozen=True)
+class World:
+    """All that decides what the world looks like. The defaults are the world of `tcae.train`.
+
+    Attributes:
+        identities: Number of people.
+        videos: Videos of each; no two are alike in light, room, clothes and camera.
+        frames: Frames of each video.
+        fps: Frames per second.
+        image_size: Side of the pictures in pixels.
+        seed: Same seed and options, same pictures.
+        expression: What faces do.
+        motion: How heads move.
+        appearance: How people look.
+        setting: Where videos are taken.
+        camera: How faces are cut out and how good the pictures are.
+    """
+
+    identities: int = 200
+    videos: int = 2
+    frames: int = 20
+    fps: float = 5.0
+    image_size: int = 128
+    seed: int = 0
+    expression: ExpressionConfig = field(default_factory=ExpressionConfig)
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+    setting: SettingConfig = field(default_factory=SettingConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
+
+    def __post_init__(self) -> None:
+        for name, most in (("identities", 10**6), ("videos", 10**4), ("frames", 10**6)):
+            check_range(name, getattr(self, name), 1, most)
+        check_range("fps", self.fps, 0.01, 1000)
+        check_range("image_size", self.image_size, 16, 1024)
+        check_range("seed", self.seed, 0, 2**63)
+
+    def person(self, identity: int) -> Person:
+        """One of the people, 0 to `identities` - 1 (or beyond: they exist, but are not packed)."""
+        return _person(self.seed, identity, self.image_size, self.appearance)
+
+    def video(self, identity: int, video: int) -> Video:
+        """A video of one of the people."""
+        return Video(self, identity, video)
+
+
+class Person:
+    """One person: face, look and habits."""
+
+    def __init__(
+        self, random: np.random.Generator, image_size: int, config: AppearanceConfig
+    ) -> None:
+        face, painted, tends = random.spawn(3)
+        self.head = Head.load()
+        self.face = self.head.identity(face)
+        self.habit = habits(tends)
+        self._painted, self._config = painted, config
+        self._texels = 512 if image_size <= 160 else 1024
+
+    @cached_property
+    def look(self) -> Look:
+        """What the person looks like; painted when it is first needed."""
+        return Look(self._painted, self.face, self._texels, self._config)
+
+
+class State(NamedTuple):
+    """What a person does at one moment, and how the crop shows it.
+
+    Attributes:
+        intensities: (18, 2) of the action units, left and right side of the person, in [0, 1].
+        gaze: (2,) radians to the right of the picture and down.
+        attitude: (3,) yaw, pitch and roll of the head in degrees, before the crop turns it.
+        crop: (2, 3) from the plane of the camera to shares of the crop's side.
+        place: (2,) of the head in the room, shares of the crop's side.
+    """
+
+    intensities: Array
+    gaze: Array
+    attitude: Array
+    crop: Array
+    place: Array
+
+    def acting_as(self, other: State) -> State:
+        """This pose with the facial action of `other`."""
+        return self._replace(intensities=other.intensities, gaze=other.gaze)
+
+    @property
+    def pose(self) -> Array:
+        """(3,) yaw, pitch and roll in degrees as the crop shows them."""
+        turn = np.degrees(np.arctan2(self.crop[1, 0], self.crop[0, 0]))
+        return self.attitude + np.array([0, 0, turn])
+
+
+class Video:
+    """One video of one person.
+
+    Args:
+        world: Where.
+        identity: Who.
+        video: Which of the person's videos.
+    """
+
+    def __init__(self, world: World, identity: int, video: int) -> None:
+        self.world, self._key = world, (identity, video)
+        self.person = world.person(identity)
+        self._random = dict(
+            zip(
+                ("act", "turn", "look", "sway", "jitter", "light", "room", "sensor", "clothes"),
+                _random(world.seed, _VIDEO, identity, video).spawn(9),
+                strict=True,
+            )
+        )
+        random, config = self._random, world
+        self.times = np.arange(world.frames) / world.fps
+        self._intensities = perform(random["act"], self.times, self.person.habit, config.expression)
+        self._attitude = head_motion(random["turn"], self.times, config.motion)
+        self._gaze = gaze(random["look"], self.times, self._attitude, config.motion)
+        self._place = room_motion(random["sway"], self.times, config.motion)
+        self._jitter = crop_jitter(random["jitter"], self.times, config.camera)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def state(self, frame: int) -> State:
+        """What happens in a frame."""
+        act, look_at, attitude = (
+            self._intensities[frame], self._gaze[frame], self._attitude[frame]
+        )  # fmt: skip
+        crop = self._crop(act, look_at, attitude, self._jitter[frame])
+        return State(act, look_at, attitude, crop, self._place[frame])
+
+    def neutral(self) -> State:
+        """The face at rest, seen from the front."""
+        nothing = np.zeros_like(self._intensities[0])
+        return State(nothing, np.zeros(2), np.zeros(3), self._still, np.zeros(2))
+
+    def scene(self, state: State) -> Picture:
+        """What is before the camera: (S, S, 3) uint8, without the camera's faults."""
+        depth = 0.5 + 0.8 * self.person.face.age
+        return render(
+            self.person.head,
+            self.view(state),
+            self._surface,
+            self._light,
+            self._background.cut(self._behind(state)),
+            strengths(state.intensities, depth),
+        )
+
+    def picture(self, state: State, frame: int) -> Picture:
+        """The picture of a state: (S, S, 3) uint8, with the camera's faults in a frame."""
+        return self._sensor.take(
+            self.scene(state), _random(self.world.seed, _FRAME, *self._key, frame)
+        )
+
+    def view(self, state: State) -> View:
+        """The mesh as the crop shows it."""
+        size = self.world.image_size
+        crop = state.crop * size
+        crop[:, 2] -= 0.5
+        person = self.person
+        shape = person.head.expression(person.look.vertices, state.intensities, state.gaze)
+        return look(person.head, shape, _pose(state.attitude), Camera(crop=crop.astype(np.float32)))
+
+    def flow(self, source: State, target: State) -> Flow:
+        """Exact backward flow from one state to another, in pixels."""
+        size = self.world.image_size
+        views = self.view(source), self.view(target)
+        return exact_flow(self.person.head, *views, size, size)
+
+    def points(self, state: State) -> Array:
+        """(5, 2) alignment points in pixels of the crop, as `tcae.data.align.POINT_NAMES`."""
+        return _points(self.person.head, self.view(state).pixels)
+
+    def _crop(self, act: Array, look_at: Array, attitude: Array, jitter: Array) -> Array:
+        person = self.person
+        shape = person.head.expression(person.face.vertices, act, look_at)
+        view = look(person.head, shape, _pose(attitude), _PLANE)
+        points = _points(person.head, view.pixels)
+        return crop_matrix(points, jitter, DEFAULT_TEMPLATE, self.world.camera.upright)
+
+    def _behind(self, state: State) -> Array:
+        """(2, 3) from the room to the crop, both in shares of the crop's side."""
+        still = np.vstack([self._still, [0, 0, 1]])
+        moved = state.crop @ np.linalg.inv(still)
+        moved[:, 2] -= moved[:, :2] @ state.place
+        return np.asarray(moved)
+
+    @cached_property
+    def _still(self) -> Array:
+        """The crop of the neutral face seen from the front."""
+        nothing = np.zeros_like(self._intensities[0])
+        return self._crop(nothing, np.zeros(2), np.zeros(3), np.zeros(4))
+
+    @cached_property
+    def _surface(self) -> Surface:
+        texture = self.person.look.dressed(self._random["clothes"])
+        return Surface(texture, wrinkle_maps(len(texture)))
+
+    @cached_property
+    def _light(self) -> Light:
+        return light(self._random["light"], self.world.setting)
+
+    @cached_property
+    def _background(self) -> Background:
+        return Background(self._random["room"], self.world.image_size, self.world.setting)
+
+    @cached_property
+    def _sensor(self) -> Sensor:
+        return Sensor(self._random["sensor"], self.world.image_size, self.world.camera)
+
+
+def identity_name(identity: int) -> str:
+    """What packed sets call a person."""
+    return f"p{identity:06d}"
+
+
+_PLANE = Camera(crop=np.array([[1, 0, 0], [0, 1, 0]], np.float32))
+
+
+def _pose(attitude: Array) -> Pose:
+    yaw, pitch, roll = np.radians(attitude).tolist()
+    return Pose(yaw, pitch, roll)
+
+
+def _points(head: Head, pixels: NDArray[np.floating]) -> Array:
+    """The five points that face detectors give, from all vertices' places in a picture."""
+    at = {name: pixels[vertex].astype(np.float64) for name, vertex in head.landmarks.items()}
+    eyes = [(at[f"{side}_outer_eye"] + at[f"{side}_inner_eye"]) / 2 for side in ("right", "left")]
+    return np.array([*eyes, at["nose_tip"], at["right_mouth"], at["left_mouth"]])
+
+
+@lru_cache(maxsize=4)
+def _person(seed: int, identity: int, image_size: int, config: AppearanceConfig) -> Person:
+    return Person(_random(seed, _PERSON, identity), image_size, config)
+
+
+def _random(*stream: int) -> np.random.Generator:
+    """Random numbers for one thing in a world."""
+    return np.random.default_rng(stream)
