@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tcae.data.synthetic.head import PARTS, Head
+from tcae.data.synthetic.head import Head
 
 Field = NDArray[np.float32]
 
 FLESH = 0.7  # share of the plane's height, from the top, that holds skin, neck and mouth
-_AXIS = -0.9  # z of the vertical axis around which azimuths are measured
+AXIS = -0.9  # z of the vertical axis around which azimuths are measured
 
 
 class Atlas:
@@ -73,7 +73,7 @@ def _rasterised(head: Head, size: int) -> tuple[NDArray[np.int32], Field, NDArra
 
 def azimuth(place: Field) -> Field:
     """Angle from the front around the head's vertical axis: 0 at the nose, pi at the back."""
-    return np.asarray(np.abs(np.arctan2(place[..., 0], place[..., 2] - _AXIS)))
+    return np.asarray(np.abs(np.arctan2(place[..., 0], place[..., 2] - AXIS)))
 
 
 def ramp(values: ArrayLike, low: float, high: float) -> Field:

@@ -47,8 +47,8 @@ class CameraConfig:
     blur: float = 0.8
     coarse: float = 0.5
     noise: float = 6.0
-    exposure: float = 0.3
-    tint: float = 0.1
+    exposure: float = 0.25
+    tint: float = 0.06
     compression: int = 40
 
     def __post_init__(self) -> None:
@@ -144,7 +144,7 @@ class Sensor:
             rgb = cv2.addWeighted(rgb, 1, tile, share, -128 * share)
         return self._compress(rgb) if self._compressed else rgb  # type: ignore[return-value]
 
-    def _compress(self, rgb: NDArray[np.generic]) -> Picture:
+    def _compress(self, rgb: NDArray[np.integer | np.floating]) -> Picture:
         quality = [cv2.IMWRITE_JPEG_QUALITY, self._quality]
         decoded = decode_image(cv2.imencode(".jpg", rgb[..., ::-1], quality)[1].tobytes())
         assert decoded is not None

@@ -105,7 +105,9 @@ def synthesize(
         ValueError: `out` holds something else, or another world, or is being written to.
         OSError: The disk is full; all that was made durable before is safe.
     """
-    sources = [_source(i, k) for i in range(world.identities) for k in range(world.videos)]
+    sources: list[Source] = [
+        _source(i, k) for i in range(world.identities) for k in range(world.videos)
+    ]
     rows = pack_videos(sources, out, WorldFrames(world), workers=workers, report=report)
     _write_sheets(world, out / SHEETS)
     _write_tables(world, out)
@@ -168,13 +170,13 @@ def _restored(like: Any, prefix: str, flat: Mapping[str, Any]) -> Any:
     """The options that `settings_of` gave these names."""
     if isinstance(like, Mapping):
         return {name: flat[prefix + name] for name in like}
-    if not dataclasses.is_dataclass(like):
+    if not dataclasses.is_dataclass(like) or isinstance(like, type):
         return flat[prefix.removesuffix(".")]
     values = {
         field.name: _restored(getattr(like, field.name), f"{prefix}{field.name}.", flat)
         for field in dataclasses.fields(like)
     }
-    return type(like)(**values)  # type: ignore[operator]
+    return dataclasses.replace(like, **values)
 
 
 def _source(identity: int, video: int) -> RenderedVideo:

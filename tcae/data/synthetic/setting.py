@@ -30,7 +30,7 @@ class SettingConfig:
 
     lamps: float = 0.8
     side: float = 75.0
-    tint: float = 0.2
+    tint: float = 0.15
     clutter: float = 1.0
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ def light(random: np.random.Generator, config: SettingConfig) -> Light:
     share = config.lamps * random.uniform(0.25, 1)
     ambient = np.zeros((9, 3))
     ambient[0] = (1 - share) * (1 + config.tint * random.uniform(-0.6, 0.6) * warm)
-    uneven = random.normal(0, [[0.2], [0.12], [0.15]], (3, 1)) + [[0.12], [0.0], [0.0]]
+    uneven = random.normal([[0.12], [0.0], [0.0]], [[0.2], [0.12], [0.15]])
     ambient[1:4] = ambient[0] * (uneven + config.tint * random.normal(0, 0.1, (3, 3)))
     ambient[4:] = ambient[0] * random.normal(0, 0.04, (5, 1))
     count = int(random.integers(1, 4))
@@ -62,8 +62,24 @@ def light(random: np.random.Generator, config: SettingConfig) -> Light:
     return Light(
         ambient.astype(np.float32),
         directions.astype(np.float32),
-        (1.15 * strength[:, None] * np.clip(colours, 0.2, 2)).astype(np.float32),
+        (strength[:, None] * np.clip(colours, 0.2, 2)).astype(np.float32),
     )
+
+
+def draw_body(picture: Picture, shoulders: NDArray[np.floating], colour: Array) -> None:
+    """Paint, in place, the part of the body that the head's mesh lacks.
+
+    Args:
+        picture: (S, S, 3).
+        shoulders: (n, 2) outline of the shoulders in pixels, from one end to the other.
+        colour: (3,) of the clothes.
+    """
+    ends = shoulders[[0, -1]] + 1.5 * (shoulders[[0, -1]] - shoulders[[1, -2]])
+    bottom = np.array([ends[1], ends[0]])
+    bottom[:, 1] += 4 * len(picture)
+    outline = np.concatenate([ends[:1], shoulders, ends[1:], bottom])
+    fixed = np.round(outline * 16).astype(np.int32)
+    cv2.fillPoly(picture, [fixed], np.clip(colour, 0, 255).tolist(), cv2.LINE_AA, 4)
 
 
 class Background:
@@ -90,7 +106,7 @@ class Background:
         Returns:
             (size, size, 3).
         """
-        # Pixel p of the room is at (p + 0.5) / size - margin, pixel q of the crop at (q + 0.5) / size.
+        # Pixel p of the room is at (p + 0.5) / size - margin, pixel q of the crop (q + 0.5) / size.
         margin = (_WIDTH - 1) / 2
         turned = matrix[:, :2]
         shift = turned @ np.full(2, 0.5 - margin * self._size) + matrix[:, 2] * self._size - 0.5
@@ -102,26 +118,28 @@ class Background:
     def _paint(self, random: np.random.Generator) -> Picture:
         """Wall, things before it, depth of field."""
         side = self._side
-        base = random.uniform(25, 225) + random.normal(0, 18, 3)
+        base = random.uniform(25, 225) + random.normal(0, 10, 3)
         room = np.tile(base.astype(np.float32), (side, side, 1))
         for cells, strength in ((2, 35), (5, 22), (11, 12), (40, 6)):
-            strength = strength * self._clutter * random.random()
-            grey = random.normal(0, strength, (cells, cells, 1))
-            noise = grey + random.normal(0, 0.35 * strength, (cells, cells, 3))
+            spread = strength * self._clutter * random.random()
+            grey = random.normal(0, spread, (cells, cells, 1))
+            noise = grey + random.normal(0, 0.25 * spread, (cells, cells, 3))
             room += cv2.resize(
                 noise.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC
             )
         for _ in range(int(random.integers(0, 14))):
             self._thing(room, random, base)
         blur = side / 128 * random.uniform(0.3, 5)
-        room = cv2.GaussianBlur(np.clip(room, 0, 255).astype(np.uint8), (0, 0), blur)
-        return room  # type: ignore[return-value]
+        return cv2.GaussianBlur(  # type: ignore[return-value]
+            np.clip(room, 0, 255).astype(np.uint8), (0, 0), blur
+        )
 
     def _thing(self, room: NDArray[np.float32], random: np.random.Generator, base: Array) -> None:
         """A box, a disc or a bar of any colour."""
-        change = self._clutter * (random.normal(0, 55) + random.normal(0, 25, 3))
+        change = self._clutter * (random.normal(0, 55) + random.normal(0, 16, 3))
         colour = np.clip(base + change, 0, 255).tolist()
-        place, extent = random.uniform(0, self._side, 2), random.uniform(0.04, 0.35, 2) * self._side
+        place = random.uniform(0, self._side, 2)
+        extent = random.uniform(0.04, 0.35, 2) * self._side
         kind = random.random()
         if kind < 0.5:
             corners = np.array([place - extent / 2, place + extent / 2]).round().astype(int)

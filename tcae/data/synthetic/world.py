@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from tcae.data.synthetic.head import Head
 from tcae.data.synthetic.motion import MotionConfig, check_range, gaze, head_motion, room_motion
 from tcae.data.synthetic.render import render
 from tcae.data.synthetic.scene import Camera, Light, Pose, Surface, View, look
-from tcae.data.synthetic.setting import Background, SettingConfig, light
+from tcae.data.synthetic.setting import Background, SettingConfig, draw_body, light
 from tcae.data.synthetic.wrinkles import strengths, wrinkle_maps
 
 Array = NDArray[np.float64]
@@ -167,13 +166,14 @@ class Video:
 
     def scene(self, state: State) -> Picture:
         """What is before the camera: (S, S, 3) uint8, without the camera's faults."""
+        view = self.view(state)
         depth = 0.5 + 0.8 * self.person.face.age
         return render(
             self.person.head,
-            self.view(state),
+            view,
             self._surface,
             self._light,
-            self._background.cut(self._behind(state)),
+            self._behind_head(state, view),
             strengths(state.intensities, depth),
         )
 
@@ -209,12 +209,15 @@ class Video:
         points = _points(person.head, view.pixels)
         return crop_matrix(points, jitter, DEFAULT_TEMPLATE, self.world.camera.upright)
 
-    def _behind(self, state: State) -> Array:
-        """(2, 3) from the room to the crop, both in shares of the crop's side."""
+    def _behind_head(self, state: State, view: View) -> Picture:
+        """The room as the crop shows it, and the part of the body that the mesh lacks."""
         still = np.vstack([self._still, [0, 0, 1]])
         moved = state.crop @ np.linalg.inv(still)
         moved[:, 2] -= moved[:, :2] @ state.place
-        return np.asarray(moved)
+        picture = self._background.cut(moved)
+        brightness = self._light.ambient[0] + 0.5 * self._light.colours.sum(0)
+        draw_body(picture, view.pixels[_shoulders()], self._cloth * np.sqrt(brightness))
+        return picture
 
     @cached_property
     def _still(self) -> Array:
@@ -224,7 +227,7 @@ class Video:
 
     @cached_property
     def _surface(self) -> Surface:
-        texture = self.person.look.dressed(self._random["clothes"])
+        texture, self._cloth = self.person.look.dressed(self._random["clothes"])
         return Surface(texture, wrinkle_maps(len(texture)))
 
     @cached_property
@@ -238,6 +241,19 @@ class Video:
     @cached_property
     def _sensor(self) -> Sensor:
         return Sensor(self._random["sensor"], self.world.image_size, self.world.camera)
+
+
+_SHOULDERS = np.array(  # the outline of the mesh's lower end, in head units
+    [[-2.39, -2.71, -1.83], [-1.84, -2.5, -2.1], [-0.8, -2.42, -2.45],
+     [0.8, -2.42, -2.45], [1.84, -2.5, -2.1], [2.39, -2.71, -1.83]]
+)  # fmt: skip
+
+
+@cache
+def _shoulders() -> NDArray[np.intp]:
+    """The vertices nearest to `_SHOULDERS`."""
+    away = np.linalg.norm(Head.load().vertices[:, None] - _SHOULDERS, axis=2)
+    return np.asarray(away.argmin(0))
 
 
 def identity_name(identity: int) -> str:

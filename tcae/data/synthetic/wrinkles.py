@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tcae.data.synthetic.atlas import Atlas, Field, ramp
 from tcae.data.synthetic.head import PARTS, UNITS
+
+Array = NDArray[np.float64]
 
 # Pattern -> how much of it each unit (FACS number) brings at full intensity.
 PATTERNS = {
@@ -52,13 +54,13 @@ def wrinkle_maps(size: int) -> NDArray[np.int8]:
     x, y, z = np.abs(atlas.place[..., 0]), atlas.place[..., 1], atlas.place[..., 2]
     skin = (atlas.part == PARTS.index("skin")) * ramp(z, -0.8, -0.5)
 
-    def furrow(distance: Field, width: float) -> Field:
+    def furrow(distance: ArrayLike, width: float) -> Array:
         """A dark line with bright banks, `distance` from its middle."""
-        t = distance / width
+        t = np.asarray(distance, np.float64) / width
         return np.asarray(np.exp(-0.5 * t * t) - 0.35 * np.exp(-0.5 * (np.abs(t) - 2.2) ** 2))
 
-    def waves(phase: Field) -> Field:
-        return np.asarray(np.clip(1.6 * np.sin(phase) - 0.6, -0.5, 1))
+    def waves(phase: ArrayLike) -> Array:
+        return np.asarray(np.clip(1.6 * np.sin(np.asarray(phase)) - 0.6, -0.5, 1))
 
     bend = y - 0.1 * np.cos(x * 3.0)
     fan = np.arctan2(y + 0.02, x - 0.62)  # around the outer corner of the eye
