@@ -15,9 +15,9 @@ Array = NDArray[np.float64]
 STYLES = ("bald", "cropped", "short", "medium", "long")
 # Ranges of the length, and of the thickness at the top and at the sides, in head units.
 _FORM = {
-    "short": ((0.0, 0.1), (0.08, 0.3), (0.04, 0.14)),
-    "medium": ((0.3, 0.9), (0.12, 0.35), (0.1, 0.25)),
-    "long": ((1.2, 2.2), (0.12, 0.3), (0.1, 0.25)),
+    "short": ((0.0, 0.0), (0.08, 0.3), (0.04, 0.14)),
+    "medium": ((0.2, 0.8), (0.12, 0.35), (0.1, 0.25)),
+    "long": ((0.9, 1.5), (0.12, 0.3), (0.1, 0.25)),
 }
 _TURNS = np.linspace(0, np.pi, 64)  # azimuths
 
