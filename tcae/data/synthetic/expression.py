@@ -46,7 +46,7 @@ _TOGETHER = {
     (23, 25): -0.4, (23, 26): -0.3, (24, 25): -0.75, (24, 26): -0.6, (25, 26): 0.85,
 }  # fmt: skip
 
-_SPEECH_SECONDS = 0.07
+_SPEECH_SECONDS = 0.05
 _SPEAKING_SECONDS = 1.5
 # How much speech, rather than feeling, moves each unit (share of the variance while speaking).
 _SPEECH_SHARE = {"AU10": 0.2, "AU17": 0.4, "AU20": 0.3, "AU23": 0.5, "AU24": 0.5, "AU25": 0.8,
