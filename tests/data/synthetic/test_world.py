@@ -77,7 +77,7 @@ def test_faces_lie_on_the_template():
         video = SMALL.video(identity, 0)
         away = video.points(video.neutral()) - DEFAULT_TEMPLATE.pixels(64)
         assert np.abs(away.mean(0)).max() < 1e-4  # a similarity fit leaves no common shift
-            assert np.abs(away).max() < 5
+        assert np.abs(away).max() < 5
 
 
 UPPER, LOWER = (1, 2, 4, 5, 7, 45), (10, 12, 14, 15, 17, 20, 23, 24, 25, 26)
