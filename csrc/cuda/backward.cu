@@ -52,11 +52,12 @@ __global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(const Argum
   const Source& source = a.source;
   const Site s = a.grid.site<T>(source.h, source.w);
   if (s.count <= 0) return;
-  const Spots<T> spots = find_spots<T>(source, a.fields, s);
+  Spots<T> spots = find_spots<T>(source, a.fields, s);
   Vectors<T> by = {};
   const T step = a.by_loss != nullptr ? static_cast<const T*>(a.by_loss)[int64_t(s.n) * a.by_loss_stride] / T(a.count) : T(0);
 #pragma unroll 1
   for (int32_t c = 0; c < source.channels; ++c) {
+    forget_cells(spots);
     const Group<T> by_samples = backward_channel<T>(a, s, spots, c, step, by);
     if (!a.by_image.exists()) continue;
     const int64_t plane = int64_t(s.n) * a.by_image.stride_n + c * a.by_image.stride_c;

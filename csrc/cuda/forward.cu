@@ -17,10 +17,11 @@ struct Arguments {
 
 template <class T>
 __device__ __forceinline__ T forward_group(const Arguments& a, const Site& s) {
-  const Spots<T> spots = find_spots<T>(a.source, a.fields, s);
+  Spots<T> spots = find_spots<T>(a.source, a.fields, s);
   T distance = 0;
 #pragma unroll 1
   for (int32_t c = 0; c < a.source.channels; ++c) {
+    forget_cells(spots);
     const Group<T, Four<T>> pixels = read_cells(a.source, spots, s.n, c);
     Group<T> samples;
 #pragma unroll

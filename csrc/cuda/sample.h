@@ -69,6 +69,22 @@ __device__ __forceinline__ Spots<T> find_spots(const Source& source, const Field
   return spots;
 }
 
+// Keeps the cells out of the registers between channels: the compiler must take it that positions have
+// changed. To find the cells again is cheap, and leaves room for more threads.
+template <class T>
+__device__ __forceinline__ void forget_cells(Spots<T>& spots) {
+#ifdef __CUDA_ARCH__
+#pragma unroll
+  for (int i = 0; i < kPixels<T>; ++i) {
+    if constexpr (sizeof(T) == 8) {
+      asm volatile("" : "+d"(spots.position.x[i]), "+d"(spots.position.y[i]));
+    } else {
+      asm volatile("" : "+f"(spots.position.x[i]), "+f"(spots.position.y[i]));
+    }
+  }
+#endif
+}
+
 template <class T>
 struct Cell2 {
   Cell<T> column, row;

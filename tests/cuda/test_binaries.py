@@ -1,0 +1,250 @@
+"""The CUDA library as nvcc makes it: what it holds for every architecture, and what kernels need."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+import tcae_ops
+from tcae_ops import library
+
+ROOT = Path(__file__).parents[2]
+FLOATS = ["float", "double"]
+KERNELS = {
+    *(f"{name}_kernel<{t}>" for name in ("forward", "backward") for t in FLOATS),
+    *(f"{name}_kernel<{t}>" for name in ("loss", "largest", "scale") for t in FLOATS),
+    *(f"finish_kernel<{t}, {e}>" for t in FLOATS for e in ("Half", "BFloat16", "float")),
+    "finish_kernel<double, double>",
+}
+BLOCK = 256  # threads, in every launch
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What one multiprocessor of an architecture holds (CUDA's programming guide)."""
+
+    threads: int
+    shared: int  # bytes
+    registers: int = 65536
+
+
+PROCESSORS = {
+    "sm_75": Processor(1024, 64 << 10),
+    "sm_80": Processor(2048, 164 << 10),
+    "sm_86": Processor(1536, 100 << 10),
+    "sm_89": Processor(1536, 100 << 10),
+    "sm_90": Processor(2048, 228 << 10),
+    "sm_100": Processor(2048, 228 << 10),
+    "sm_120": Processor(1536, 100 << 10),
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What ptxas gave a kernel: registers of a thread, bytes of its stack, bytes of a block."""
+
+    registers: int
+    stack: int
+    shared: int
+
+    def occupancy(self, processor: Processor) -> float:
+        """The share of a processor's threads that it can hold at a time."""
+        of_warp = -(-self.registers * 32 // 256) * 256  # registers are dealt out in 256s
+        blocks = [
+            processor.registers // (of_warp * BLOCK // 32),
+            processor.threads // BLOCK,
+            processor.shared // (self.shared + 1024),  # what the system takes of each block
+        ]
+        return min(blocks) * BLOCK / processor.threads
+
+
+def run(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="session")
+def nvcc():
+    path = os.environ.get("CUDACXX") or shutil.which("nvcc")
+    if path is None:
+        pytest.skip("nvcc was not found")
+    missing = set(PROCESSORS) - set(run(path, "--list-gpu-arch").replace("compute", "sm").split())
+    if missing:
+        pytest.skip(f"nvcc does not know {', '.join(sorted(missing))}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def cuobjdump(nvcc):
+    """Reads binaries. It comes with CUDA's toolkit or with Triton."""
+    directories = [str(Path(nvcc).resolve().parent), os.environ.get("PATH", "")]
+    triton = importlib.util.find_spec("triton")
+    if triton is not None:
+        directories.append(str(Path(triton.origin).parent / "backends/nvidia/bin"))
+    path = shutil.which("cuobjdump", path=os.pathsep.join(directories))
+    if path is None:
+        pytest.skip("there is no cuobjdump; `pip install triton` brings one")
+    return path
+
+
+@pytest.fixture(scope="session")
+def built(nvcc, tmp_path_factory):
+    """The library for all architectures: the one in use, if it is that."""
+    names = library.CUDA.build.get("cuda", {}).get("architectures", "").split(";")
+    if {f"sm_{name.partition('-')[0]}" for name in names} == set(PROCESSORS):
+        return library.CUDA.path
+    build = tmp_path_factory.mktemp("cuda")
+    wanted = [name.removeprefix("sm_") + "-real" for name in PROCESSORS]
+    wanted[-1] = wanted[-1].removesuffix("-real")
+    options = {
+        "TCAE_OPS_DEVICE": "cuda",
+        "TCAE_OPS_TORCH": Path(torch.__file__).parent,
+        "CMAKE_CUDA_COMPILER": nvcc,
+        "CMAKE_CUDA_ARCHITECTURES": ";".join(wanted),
+    }
+    run("cmake", "-S", ROOT, "-B", build, *(f"-D{k}={v}" for k, v in options.items()))
+    run("cmake", "--build", build, "--parallel")
+    return build / "libtcae_ops_cuda.so"
+
+
+def demangled(name):
+    """The kernel of a symbol, without namespaces and arguments."""
+    text = run("c++filt", name).strip().partition(" ")[2]
+    text = text.replace("(anonymous namespace)::", "")
+    return re.sub(r"\w+::", "", text.partition("(")[0])
+
+
+def resources(cuobjdump, binary):
+    """Of every kernel, by architecture."""
+    found, kernels, names = {}, None, {}
+    for line in run(cuobjdump, "-res-usage", binary).splitlines():
+        words = line.split()
+        if line.startswith("arch = "):
+            kernels = found.setdefault(words[2], {})
+        elif words[:1] == ["Function"]:
+            symbol = words[1].rstrip(":")
+            names.setdefault(symbol, demangled(symbol))
+        elif "REG:" in line:
+            has = dict(re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", line))
+            stack = int(has["STACK"]) + int(has["LOCAL"])
+            kernels[names[symbol]] = Resources(int(has["REG"]), stack, int(has["SHARED"]))
+    return found
+
+
+@pytest.fixture(scope="session")
+def usage(cuobjdump, built):
+    return resources(cuobjdump, built)
+
+
+def test_every_kernel_is_there_for_every_architecture(usage):
+    assert set(usage) == set(PROCESSORS)
+    assert {name: set(kernels) for name, kernels in usage.items()} == dict.fromkeys(usage, KERNELS)
+
+
+def test_there_is_ptx_for_what_comes_later(cuobjdump, built):
+    assert re.search(r"sm_120\.ptx", run(cuobjdump, "-lptx", built))
+
+
+@pytest.mark.parametrize("architecture", PROCESSORS)
+def test_kernels_live_in_registers_and_half_of_all_threads_fit(usage, architecture):
+    for name, it in usage[architecture].items():
+        assert it.stack == 0, f"{name} uses {it.stack} bytes of local memory"
+        share = it.occupancy(PROCESSORS[architecture])
+        assert share >= 0.5, f"{name} with {it.registers} registers fills {share:.0%}"
+
+
+def test_kernels_that_spill_are_seen(nvcc, cuobjdump, tmp_path):
+    source = tmp_path / "csrc"
+    shutil.copytree(ROOT / "csrc", source)
+    tensors = source / "cuda/tensors.h"
+    text = tensors.read_text()
+    tensors.write_text(re.sub(r"kBlocks = \d", "kBlocks = 8", text))
+    assert tensors.read_text() != text
+    flags = ["-std=c++17", "--expt-relaxed-constexpr", "-fmad=false", "-arch=sm_90"]
+    binary = tmp_path / "forward.o"
+    run(nvcc, *flags, f"-I{source}/include", "-c", source / "cuda/forward.cu", "-o", binary)
+    kernels = resources(cuobjdump, binary)["sm_90"]
+    assert kernels["forward_kernel<float>"].registers == 32
+    assert kernels["forward_kernel<float>"].stack > 0
+
+
+@pytest.mark.parametrize(
+    ("registers", "shared", "share"), [(32, 0, 1), (64, 0, 0.5), (65, 0, 0.375), (32, 60000, 0.375)]
+)
+def test_occupancy(registers, shared, share):
+    # From CUDA's occupancy calculator, for 9.0 and blocks of 256.
+    assert Resources(registers, 0, shared).occupancy(PROCESSORS["sm_90"]) == share
+
+
+@pytest.fixture(scope="session")
+def instructions(cuobjdump, built):
+    """The names of all instructions of every kernel, by architecture."""
+    found, names, architecture, lines = {}, {}, None, None
+    for line in run(cuobjdump, "-sass", built).splitlines():
+        if "arch = " in line:
+            architecture = line.split()[2]
+        elif "Function : " in line:
+            symbol = line.split()[2]
+            names.setdefault(symbol, demangled(symbol))
+            lines = found.setdefault(architecture, {}).setdefault(names[symbol], [])
+        else:
+            match = re.match(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]+)", line)
+            if match:
+                lines.append(match[1])
+    return found
+
+
+@pytest.mark.parametrize("architecture", PROCESSORS)
+def test_memory_is_accessed_as_it_should_be(instructions, architecture):
+    kernels = instructions[architecture]
+    assert set(kernels) == KERNELS
+    for name, all_of in kernels.items():
+        assert not [it for it in all_of if it.startswith(("LDL", "STL"))], name
+    for name in ("forward_kernel<float>", "backward_kernel<float>"):
+        has = set(kernels[name])
+        # Two fp32 numbers at a time, and the image through the read-only path.
+        assert {"LDG.E.64", "STG.E.64"} <= {re.sub(r"\.SYS$", "", it) for it in has}
+        assert {it.split(".")[2] for it in has if ".CONSTANT" in it} >= {"U8", "U16", "CONSTANT"}
+    for name in ("backward_kernel<float>", "backward_kernel<double>"):
+        added = [it for it in kernels[name] if it.startswith(("RED", "ATOM"))]
+        kinds = {"F32" if "F32" in it else "F64" if "F64" in it else "64" for it in added}
+        assert kinds == {"64", "F32" if "float" in name else "F64"}  # 64: whole numbers
+        assert all(it.startswith("RED") for it in added)  # nobody waits for the old value
+    for name in KERNELS - {"backward_kernel<float>", "backward_kernel<double>"}:
+        assert not [it for it in kernels[name] if it.startswith(("RED.", "ATOM"))], name
+
+
+def test_library_brings_what_it_needs_of_cuda(built):
+    needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", built))
+    assert not [name for name in needed if "cuda" in name or "nv" in name]
+
+
+LOAD = """
+import sys, torch, tcae_ops
+torch.ops.load_library(sys.argv[1])
+for name in ("forward", "backward", "backward_deterministic"):
+    print(torch._C._dispatch_has_kernel_for_dispatch_key(f"tcae_ops::{name}", "CUDA"))
+image = torch.rand(1, 1, 3, 3)
+print(torch.equal(tcae_ops.warp(image, torch.zeros(1, 2, 3, 3)), image))
+"""
+
+
+def test_library_loads_without_a_gpu(built):
+    if library.CPU.problem is not None or library.CUDA.problem is None:
+        pytest.skip("for a machine that has the library for CPUs, and no CUDA")
+    assert run(sys.executable, "-c", LOAD, built).split() == ["True"] * 4
+
+
+def test_without_cuda_the_backend_says_so():
+    if library.CUDA.problem is None:
+        pytest.skip("CUDA is there")
+    image = torch.zeros(1, 1, 3, 3)
+    with pytest.raises(ValueError, match="backend 'cuda' cannot run: it is for cuda tensors"):
+        tcae_ops.warp(image, torch.zeros(1, 2, 3, 3), backend="cuda")
+    assert re.search("without CUDA|not built|no library", library.CUDA.problem)
