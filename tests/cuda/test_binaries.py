@@ -1,4 +1,4 @@
-"""The CUDA library as nvcc makes it: what it holds for every architecture, and what kernels need."""
+"""The CUDA library as nvcc makes it: what it holds for each architecture, and what kernels need."""
 
 import importlib.util
 import os
