@@ -74,8 +74,8 @@ def everything(arguments, padding, backend="cpp"):
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_right_at_every_width(level, padding, rough, layout):
     for shape in SHAPES:
-        # Rounding a position to fp32 moves it by up to 2e-5 at a width of 300, and the gradients by
-        # more than any error of the arithmetic. Where nothing is rounded, fp64 gives the same cells.
+        # Rounding a position to fp32 moves it by up to 2e-5 at a width of 300, and gradients by far
+        # more than errors of arithmetic do. Where nothing is rounded, fp64 finds the same cells.
         arguments = exact(inputs(shape, torch.float32, layout, rough))
         got = everything(arguments, padding)
         truth = everything([t.double() for t in arguments], padding, "reference")

@@ -21,10 +21,7 @@ from tcae_ops.version import VERSION
 ROOT = Path(__file__).parents[2]
 # The case table, without what differs in nothing that matters here.
 TESTS = [ROOT / "tests/ops/test_cases.py", "-k"]
-TESTS += [
-    "not reference and not on_host and not .float16 and not float64 "
-    "and (contiguous or last or sliced)"
-]
+TESTS += ["not reference and not .float16 and not float64 and (contiguous or last or sliced)"]
 LEVELS = ["avx512", "avx2", "portable"]
 VECTORS = LEVELS[:-1]  # sanitizers see all of what is portable
 pytestmark = pytest.mark.usefixtures("cpp")
@@ -47,7 +44,8 @@ SKEWED = """
 import torch, tcae_ops
 image, flow = torch.rand(1, 1, 4, 5), torch.zeros(1, 2, 4, 5)
 assert torch.equal(tcae_ops.warp(image, flow, backend="cpp"), image)
-skewed = torch.frombuffer(bytearray(image.nbytes + 1), dtype=torch.float32, offset=1).view(1, 1, 4, 5)
+memory = bytearray(image.nbytes + 1)
+skewed = torch.frombuffer(memory, dtype=torch.float32, offset=1).view(1, 1, 4, 5)
 print("is skewed", flush=True)
 tcae_ops.warp(skewed, flow, backend="cpp")
 print("was not stopped")
@@ -168,9 +166,7 @@ def test_sanitizers_stop_what_is_undefined(sanitized):
     folder, environment = sanitized
     done = watched(folder, {**environment, "TCAE_OPS_SIMD": "portable"}, "-c", SKEWED)
     assert done.stdout == "is skewed\n"
-    assert re.search(
-        r"runtime error: (load of|reference binding to) misaligned address", done.stderr
-    )
+    assert re.search(r"runtime error: .* misaligned address", done.stderr)
     assert done.returncode != 0
 
 
