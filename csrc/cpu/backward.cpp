@@ -40,12 +40,13 @@ class PieceGradients {
 
  private:
   void channel(const Piece& p, int64_t c, Lane<T>& by_warped) {
-    if (moves_ || upstream_.needs_samples()) sampler_.read(p, c, cells_);
-    if (upstream_.needs_samples()) sampler_.values(p, cells_, samples_);
+    const bool reads = moves_ || upstream_.needs_samples();
+    if (reads && c % kTogether == 0) sampler_.read(p, c, cells_);
+    if (upstream_.needs_samples()) sampler_.values(p, c, cells_, samples_);
     upstream_.load(p, c, samples_, by_warped, by_target_);
     if (by_target_is_wanted_) store(by_target_, g_.target, c, p);
     if (!moves_) return;
-    sampler_.slopes(p, cells_, dx_, dy_);
+    sampler_.slopes(p, c, cells_, dx_, dy_);
     for (int32_t i = 0; i < p.count; ++i) {
       at_.x[i] += by_warped[i] * dx_[i];
       at_.y[i] += by_warped[i] * dy_[i];

@@ -12,6 +12,8 @@ struct Cells {
   Lane<T> fx, fy;            // weights of right and bottom; both NaN at a NaN position
   Lane<T> slope_x, slope_y;  // derivatives of the folded position
   Window windows[kPiece / kGroup];
+
+  Corners corners(int32_t i) const { return {&left[i], &right[i], &top[i], &bottom[i]}; }
 };
 
 template <Padding padding, class T>
@@ -41,8 +43,7 @@ inline void find_cells(const Positions<T>& at, int32_t count, int32_t width, int
     to.fy[i] = to.fy[count - 1];
   }
   for (int32_t i = 0; i < count; i += kGroup) {
-    to.windows[i / kGroup] =
-        find_window<padding>(&to.left[i], &to.right[i], &to.top[i], &to.bottom[i], width, height, T());
+    to.windows[i / kGroup] = find_window<padding>(to.corners(i), width, height, T());
   }
 }
 

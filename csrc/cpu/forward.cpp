@@ -23,8 +23,8 @@ void run(const Sampling& s, const Outputs& out, const Threads& threads) {
         field.forward(p, at);
         find_cells(s.padding, at, p.count, blocks.w, int32_t(s.image.h), cells);
         for (int64_t c = 0; c < s.image.c; ++c) {
-          sampler.read(p, c, cells);
-          sampler.values(p, cells, samples);
+          if (c % kTogether == 0) sampler.read(p, c, cells);
+          sampler.values(p, c, cells, samples);
           if (out.warped.exists()) store(samples, out.warped, c, p);
           if (!out.loss.exists()) continue;
           load_image(s.target, c, p, target);

@@ -1,8 +1,9 @@
-// The sample stage: reads the pixels of each cell of a piece, one channel at a time.
+// The sample stage: reads the pixels of each cell of a piece, a few channels at a time.
 #pragma once
 
+#include <type_traits>
+
 #include "cells.h"
-#include "tcae_ops/bilinear.h"
 
 TCAE_OPS_LEVEL_BEGIN
 
@@ -11,119 +12,124 @@ struct Flag {
   static constexpr bool value = flag;
 };
 
-// The pixels of the cells of a piece.
-template <class T>
-struct Taps {
-  Lane<T> tl, tr, bl, br;
-
-  TCAE_HD Four<T> operator[](int32_t i) const { return {tl[i], tr[i], bl[i], br[i]}; }
-};
-
 // Single reads. Under zeros pixels outside are 0 and never read.
 template <bool zeros, class E, class T>
-inline void read_one_by_one(const Plane<E>& plane, const Cells<T>& cells, int32_t begin, int32_t end,
-                            Taps<T>& taps) {
-  const auto at = [&](int32_t row, int32_t column) {
-    const bool inside = !zeros || (uint32_t(row) < uint32_t(plane.height) &&
-                                   uint32_t(column) < uint32_t(plane.width));
-    return inside ? Element<E>::template load<T>(plane.data[row * plane.stride_h + column * plane.stride_w])
-                  : T(0);
-  };
-  for (int32_t i = begin; i < end; ++i) {
-    taps.tl[i] = at(cells.top[i], cells.left[i]);
-    taps.tr[i] = at(cells.top[i], cells.right[i]);
-    taps.bl[i] = at(cells.bottom[i], cells.left[i]);
-    taps.br[i] = at(cells.bottom[i], cells.right[i]);
+inline void read_one_by_one(const Planes<E>& planes, const Cells<T>& cells, int32_t begin, int32_t end,
+                            Taps<T>* taps) {
+  for (int32_t c = 0; c < planes.channels; ++c) {
+    const E* const data = planes.data + c * planes.stride_c;
+    const auto at = [&](int32_t row, int32_t column) {
+      const bool inside = !zeros || (uint32_t(row) < uint32_t(planes.height) &&
+                                     uint32_t(column) < uint32_t(planes.width));
+      return inside ? Element<E>::template load<T>(data[row * planes.stride_h + column * planes.stride_w])
+                    : T(0);
+    };
+    for (int32_t i = begin; i < end; ++i) {
+      taps[c].tl[i] = at(cells.top[i], cells.left[i]);
+      taps[c].tr[i] = at(cells.top[i], cells.right[i]);
+      taps[c].bl[i] = at(cells.bottom[i], cells.left[i]);
+      taps[c].br[i] = at(cells.bottom[i], cells.right[i]);
+    }
   }
 }
 
-// A group that fits no window.
 template <bool zeros, class E>
-inline void read_group(const Plane<E>& plane, const Cells<float>& cells, int32_t i, Taps<float>& taps) {
-  read_one_by_one<zeros>(plane, cells, i, i + kGroup, taps);
-}
-
-template <bool zeros>
-inline void read_group(const Plane<float>& plane, const Cells<float>& cells, int32_t i, Taps<float>& taps) {
-  if constexpr (!kGathers) return read_one_by_one<zeros>(plane, cells, i, i + kGroup, taps);
-  for (int32_t j = i; j < i + kGroup; j += kLanes) {
-    read_far<zeros>(plane, &cells.left[j], &cells.right[j], &cells.top[j], &cells.bottom[j], &taps.tl[j],
-                    &taps.tr[j], &taps.bl[j], &taps.br[j]);
+inline void read_window(const Planes<E>& planes, const Window& window, int32_t half, const Corners& corners,
+                        int32_t i, Taps<float>* taps) {
+  switch (planes.channels) {
+    case 1: return read_window<zeros, 1>(planes, window, half, corners, i, taps);
+    case 2: return read_window<zeros, 2>(planes, window, half, corners, i, taps);
+    case 3: return read_window<zeros, 3>(planes, window, half, corners, i, taps);
+    default: return read_window<zeros, kTogether>(planes, window, half, corners, i, taps);
   }
 }
 
-template <bool zeros, int32_t stride, class E>
-inline void read_windows(const Plane<E>& plane, const Cells<float>& cells, int32_t count, Taps<float>& taps) {
-  for (int32_t i = 0; i < count; i += kGroup) {
-    const Window& window = cells.windows[i / kGroup];
-    if (window.rows < 0) {
-      read_group<zeros>(plane, cells, i, taps);
+template <bool zeros, class E>
+inline void read_group(const Planes<E>& planes, const Cells<float>& cells, int32_t begin, Taps<float>* taps) {
+  const bool in_row = planes.stride_w == 1, in_pixel = planes.stride_c == 1;
+  const Window& window = cells.windows[begin / kGroup];
+  for (int32_t i = begin; i < begin + kGroup; i += kLanes) {
+    if (kWindows && in_row && window.rows >= 0) {
+      read_window<zeros>(planes, window, (i - begin) / kLanes, cells.corners(i), i, taps);
       continue;
     }
-    for (int32_t j = i; j < i + kGroup; j += kLanes) {
-      read_window<zeros, stride>(plane, window, (j - i) / kLanes, &cells.left[j], &cells.right[j],
-                                 &cells.top[j], &cells.bottom[j], &taps.tl[j], &taps.tr[j], &taps.bl[j],
-                                 &taps.br[j]);
+    if constexpr (kPairs && std::is_same_v<E, float>) {
+      if (in_row && planes.width > 1) {
+        read_pairs<zeros>(planes, cells.corners(i), i, taps);
+        continue;
+      }
     }
+    if (kPixels && in_pixel) {
+      read_pixels<zeros>(planes, cells.corners(i), i, taps);
+      continue;
+    }
+    read_one_by_one<zeros>(planes, cells, i, i + kLanes, taps);
   }
 }
 
 template <bool zeros, class E, class T>
-inline void read(const Plane<E>& plane, const Cells<T>& cells, int32_t count, Taps<T>& taps) {
-  if constexpr (kWindows && sizeof(T) == 4 && sizeof(E) <= 4) {
-    if (plane.stride_w == 1) return read_windows<zeros, 1>(plane, cells, count, taps);
-    if constexpr (kAlternating) {  // alternating in memory
-      switch (plane.stride_w) {
-        case 3: return read_windows<zeros, 3>(plane, cells, count, taps);
-        case 4: return read_windows<zeros, 4>(plane, cells, count, taps);
-      }
-    }
+inline void read(const Planes<E>& planes, const Cells<T>& cells, int32_t count, Taps<T>* taps) {
+  if constexpr (sizeof(T) == 4 && sizeof(E) <= 4) {
+    for (int32_t i = 0; i < count; i += kGroup) read_group<zeros>(planes, cells, i, taps);
+  } else {
+    read_one_by_one<zeros>(planes, cells, 0, count, taps);
   }
-  read_one_by_one<zeros>(plane, cells, 0, count, taps);
 }
 
-// Calls f with the image's plane and whether padding is zeros.
+// Calls f with `channels` planes of an image from `first` on, and whether padding is zeros.
 template <class F>
-inline void with_plane(const View& image, Padding padding, int64_t n, int64_t c, F&& f) {
+inline void with_planes(const View& image, Padding padding, int64_t n, int64_t first, int32_t channels, F&& f) {
   with_image(image.dtype, [&](auto e) {
     using E = decltype(e);
-    const Plane<E> plane = {static_cast<const E*>(image.data) + image.plane(n, c),
-                            int32_t(image.stride_h), int32_t(image.stride_w), int32_t(image.w),
-                            int32_t(image.h)};
+    const Planes<E> planes = {static_cast<const E*>(image.data) + image.plane(n, first),
+                              channels,
+                              image.stride_c,
+                              int32_t(image.stride_h),
+                              int32_t(image.stride_w),
+                              int32_t(image.w),
+                              int32_t(image.h)};
     if (padding == Padding::zeros) {
-      f(plane, Flag<true>());
+      f(planes, Flag<true>());
     } else {
-      f(plane, Flag<false>());
+      f(planes, Flag<false>());
     }
   });
 }
 
-// One channel of a piece: the pixels of its cells, and what follows from them.
+// Some channels of a piece: the pixels of its cells, and what follows from them.
 template <class T>
 class Sampler {
  public:
   explicit Sampler(const Sampling& s) : s_(s), one_(s.image.dtype == Dtype::u8 ? Element<uint8_t>::one : 1) {}
 
-  void read(const Piece& p, int64_t channel, const Cells<T>& cells) {
-    with_plane(s_.image, s_.padding, p.n, channel, [&](const auto& plane, auto zeros) {
+  // Reads up to kTogether channels from `first` on.
+  void read(const Piece& p, int64_t first, const Cells<T>& cells) {
+    const int64_t left = s_.image.c - first;
+    const int32_t channels = left < kTogether ? int32_t(left) : kTogether;
+    with_planes(s_.image, s_.padding, p.n, first, channels, [&](const auto& planes, auto zeros) {
       const int64_t soon = cells.bottom[p.count / 2] + 3;  // a row of the image that the next piece reads
-      prefetch<false>(plane.data + soon * plane.stride_h + p.x * plane.stride_w, plane.stride_w, p.count);
-      tcae_ops::read<zeros.value>(plane, cells, p.count, taps_);
+      const auto* const from = planes.data + soon * planes.stride_h + p.x * planes.stride_w;
+      const int32_t runs = planes.stride_c == 1 ? 1 : channels;
+      for (int32_t c = 0; c < runs; ++c) prefetch<false>(from + c * planes.stride_c, planes.stride_w, p.count);
+      tcae_ops::read<zeros.value>(planes, cells, p.count, taps_);
     });
   }
 
-  void values(const Piece& p, const Cells<T>& cells, Lane<T>& value) const {
+  // Of the channels last read, number `channel`.
+  void values(const Piece& p, int64_t channel, const Cells<T>& cells, Lane<T>& value) const {
+    const Taps<T>& taps = taps_[channel % kTogether];
     for (int32_t i = 0; i < p.count; ++i) {
-      value[i] = bilinear(bilinear_weights(cells.fx[i], cells.fy[i]), taps_[i]);
+      value[i] = bilinear(bilinear_weights(cells.fx[i], cells.fy[i]), taps[i]);
     }
     divide(p, value);
   }
 
   // The derivatives by the folded position.
-  void slopes(const Piece& p, const Cells<T>& cells, Lane<T>& dx, Lane<T>& dy) const {
+  void slopes(const Piece& p, int64_t channel, const Cells<T>& cells, Lane<T>& dx, Lane<T>& dy) const {
+    const Taps<T>& taps = taps_[channel % kTogether];
     for (int32_t i = 0; i < p.count; ++i) {
-      dx[i] = bilinear_dx(cells.fy[i], taps_[i]);
-      dy[i] = bilinear_dy(cells.fx[i], taps_[i]);
+      dx[i] = bilinear_dx(cells.fy[i], taps[i]);
+      dy[i] = bilinear_dy(cells.fx[i], taps[i]);
     }
     divide(p, dx);
     divide(p, dy);
@@ -137,7 +143,7 @@ class Sampler {
 
   const Sampling& s_;
   const T one_;
-  Taps<T> taps_;
+  Taps<T> taps_[kTogether];
 };
 
 TCAE_OPS_LEVEL_END

@@ -18,10 +18,6 @@ struct Band {
   int32_t begin, end;
 };
 
-// Channels that are added together: sums into neighbouring pixels wait for one another, those of
-// different channels do not.
-constexpr int64_t kTogether = 4;
-
 // Where the pixels of a piece go, and with what weights.
 template <class T>
 class Scatter {

@@ -4,16 +4,36 @@
 #pragma once
 
 #include "rows.h"
+#include "tcae_ops/bilinear.h"
 #include "tcae_ops/coordinates.h"
 
 TCAE_OPS_LEVEL_BEGIN
 
-// One channel of one image.
+// Channels that are read, and added to, together: what is found out about a group serves all of them,
+// and sums into neighbouring pixels wait for one another, those of different channels do not.
+constexpr int32_t kTogether = 4;
+
+// Some channels of one image.
 template <class E>
-struct Plane {
+struct Planes {
   const E* data;
+  int32_t channels;
+  int64_t stride_c;
   int32_t stride_h, stride_w;
   int32_t width, height;
+};
+
+// The pixels of the cells of a piece.
+template <class T>
+struct Taps {
+  Lane<T> tl, tr, bl, br;
+
+  TCAE_HD Four<T> operator[](int32_t i) const { return {tl[i], tr[i], bl[i], br[i]}; }
+};
+
+// Columns and rows of the cells of a vector.
+struct Corners {
+  const int32_t *left, *right, *top, *bottom;
 };
 
 // The columns from `column` on of `rows` rows from `row` on hold every pixel of a group that lies in
@@ -23,8 +43,7 @@ struct Window {
 };
 
 template <Padding padding, class T>
-inline Window find_window(const int32_t*, const int32_t*, const int32_t*, const int32_t*, int32_t, int32_t,
-                          T) {
+inline Window find_window(const Corners&, int32_t, int32_t, T) {
   return {0, 0, -1};
 }
 

@@ -8,8 +8,8 @@
 TCAE_OPS_LEVEL_BEGIN
 
 constexpr bool kWindows = true;
-constexpr bool kAlternating = false;  // windows of channels-last images
-constexpr bool kGathers = false;  // on many machines slower than single reads
+constexpr bool kPairs = false;
+constexpr bool kPixels = false;
 constexpr int32_t kLanes = 8;
 constexpr int32_t kColumns = 16;
 constexpr int32_t kMostRows = 8;  // beyond, single reads are faster
@@ -31,15 +31,14 @@ inline int32_t first_column(int32_t column, int32_t half, int32_t width) {
 }
 
 template <Padding padding>
-inline Window find_window(const int32_t* left, const int32_t* right, const int32_t* top,
-                          const int32_t* bottom, int32_t width, int32_t height, float) {
+inline Window find_window(const Corners& at, int32_t width, int32_t height, float) {
   if (width < kColumns) return {0, 0, -1};
-  const int32_t column = (left[0] + right[kGroup - 1] - kShift) / 2 - kColumns / 2 + 1;
+  const int32_t column = (at.left[0] + at.right[kGroup - 1] - kShift) / 2 - kColumns / 2 + 1;
   __m256i fits = _mm256_set1_epi32(-1);
-  __m256i low = integers(top), high = low;
+  __m256i low = integers(at.top), high = low;
   for (int32_t half = 0; half < 2; ++half) {
     const int32_t from = first_column(column, half, width);
-    for (const int32_t* columns : {left, right}) {
+    for (const int32_t* columns : {at.left, at.right}) {
       const __m256i x = integers(columns + half * kLanes);
       __m256i here = between(x, from, from + kColumns);
       if (padding == Padding::zeros) {
@@ -47,7 +46,7 @@ inline Window find_window(const int32_t* left, const int32_t* right, const int32
       }
       fits = _mm256_and_si256(fits, here);
     }
-    for (const int32_t* rows : {top, bottom}) {
+    for (const int32_t* rows : {at.top, at.bottom}) {
       const __m256i y = integers(rows + half * kLanes);
       low = _mm256_min_epi32(low, y);
       high = _mm256_max_epi32(high, y);
@@ -79,43 +78,46 @@ inline __m256 numbers(const E* from) {
 inline __m256 numbers(const float* from) { return _mm256_loadu_ps(from); }
 
 // The four pixels of half a group's cells as they are stored; outside the image (under zeros) zero.
-template <bool zeros, int32_t stride, class E>
-inline void read_window(const Plane<E>& plane, const Window& window, int32_t half, const int32_t* left,
-                        const int32_t* right, const int32_t* top, const int32_t* bottom, float* tl,
-                        float* tr, float* bl, float* br) {
-  static_assert(stride == 1, "");
-  const int32_t column = first_column(window.column, half, plane.width);
+template <bool zeros, int32_t channels, class E>
+inline void read_window(const Planes<E>& planes, const Window& window, int32_t half, const Corners& at,
+                        int32_t i, Taps<float>* taps) {
+  const int32_t column = first_column(window.column, half, planes.width);
   const __m256i origin = _mm256_set1_epi32(column), limit = _mm256_set1_epi32(kLanes - 1);
-  const __m256i l = integers(left), r = integers(right), t = integers(top), b = integers(bottom);
+  const __m256i l = integers(at.left), r = integers(at.right);
+  const __m256i t = integers(at.top), b = integers(at.bottom);
   const __m256i index_l = _mm256_sub_epi32(l, origin), index_r = _mm256_sub_epi32(r, origin);
   const __m256 far_l = _mm256_castsi256_ps(_mm256_cmpgt_epi32(index_l, limit));
   const __m256 far_r = _mm256_castsi256_ps(_mm256_cmpgt_epi32(index_r, limit));
-  const __m256i counts_l = zeros ? between(l, 0, plane.width) : _mm256_set1_epi32(-1);
-  const __m256i counts_r = zeros ? between(r, 0, plane.width) : _mm256_set1_epi32(-1);
-  __m256 at_tl = _mm256_setzero_ps(), at_tr = at_tl, at_bl = at_tl, at_br = at_tl;
-  const E* from = plane.data + window.row * plane.stride_h + column;
-  for (int32_t y = window.row; y < window.row + window.rows; ++y, from += plane.stride_h) {
-    const __m256 near = numbers(from), far = numbers(from + kLanes);
-    const __m256 at_l = _mm256_blendv_ps(_mm256_permutevar8x32_ps(near, index_l),
-                                         _mm256_permutevar8x32_ps(far, index_l), far_l);
-    const __m256 at_r = _mm256_blendv_ps(_mm256_permutevar8x32_ps(near, index_r),
-                                         _mm256_permutevar8x32_ps(far, index_r), far_r);
-    const __m256i is_top = _mm256_cmpeq_epi32(t, _mm256_set1_epi32(y));
-    const __m256i is_bottom = _mm256_cmpeq_epi32(b, _mm256_set1_epi32(y));
-    const auto where = [](__m256i a, __m256i c) { return _mm256_castsi256_ps(_mm256_and_si256(a, c)); };
-    at_tl = _mm256_blendv_ps(at_tl, at_l, where(is_top, counts_l));
-    at_tr = _mm256_blendv_ps(at_tr, at_r, where(is_top, counts_r));
-    at_bl = _mm256_blendv_ps(at_bl, at_l, where(is_bottom, counts_l));
-    at_br = _mm256_blendv_ps(at_br, at_r, where(is_bottom, counts_r));
+  const __m256i counts_l = zeros ? between(l, 0, planes.width) : _mm256_set1_epi32(-1);
+  const __m256i counts_r = zeros ? between(r, 0, planes.width) : _mm256_set1_epi32(-1);
+  for (int32_t c = 0; c < channels; ++c) {
+    __m256 at_tl = _mm256_setzero_ps(), at_tr = at_tl, at_bl = at_tl, at_br = at_tl;
+    const E* from = planes.data + c * planes.stride_c + window.row * planes.stride_h + column;
+    for (int32_t y = window.row; y < window.row + window.rows; ++y, from += planes.stride_h) {
+      const __m256 near = numbers(from), far = numbers(from + kLanes);
+      const __m256 at_l = _mm256_blendv_ps(_mm256_permutevar8x32_ps(near, index_l),
+                                           _mm256_permutevar8x32_ps(far, index_l), far_l);
+      const __m256 at_r = _mm256_blendv_ps(_mm256_permutevar8x32_ps(near, index_r),
+                                           _mm256_permutevar8x32_ps(far, index_r), far_r);
+      const __m256i is_top = _mm256_cmpeq_epi32(t, _mm256_set1_epi32(y));
+      const __m256i is_bottom = _mm256_cmpeq_epi32(b, _mm256_set1_epi32(y));
+      const auto where = [](__m256i a, __m256i c) { return _mm256_castsi256_ps(_mm256_and_si256(a, c)); };
+      at_tl = _mm256_blendv_ps(at_tl, at_l, where(is_top, counts_l));
+      at_tr = _mm256_blendv_ps(at_tr, at_r, where(is_top, counts_r));
+      at_bl = _mm256_blendv_ps(at_bl, at_l, where(is_bottom, counts_l));
+      at_br = _mm256_blendv_ps(at_br, at_r, where(is_bottom, counts_r));
+    }
+    _mm256_store_ps(&taps[c].tl[i], at_tl);
+    _mm256_store_ps(&taps[c].tr[i], at_tr);
+    _mm256_store_ps(&taps[c].bl[i], at_bl);
+    _mm256_store_ps(&taps[c].br[i], at_br);
   }
-  _mm256_store_ps(tl, at_tl);
-  _mm256_store_ps(tr, at_tr);
-  _mm256_store_ps(bl, at_bl);
-  _mm256_store_ps(br, at_br);
 }
 
 template <bool zeros>
-inline void read_far(const Plane<float>&, const int32_t*, const int32_t*, const int32_t*, const int32_t*,
-                     float*, float*, float*, float*) {}
+inline void read_pairs(const Planes<float>&, const Corners&, int32_t, Taps<float>*) {}
+
+template <bool zeros, class E>
+inline void read_pixels(const Planes<E>&, const Corners&, int32_t, Taps<float>*) {}
 
 TCAE_OPS_LEVEL_END

@@ -1,4 +1,4 @@
-// Windows of 32 columns in AVX-512: two vectors of each row, or two per channel if channels alternate.
+// Reading cells with AVX-512: windows of 32 columns, two vectors of each row; and single cells, transposed.
 #pragma once
 
 #include <immintrin.h>
@@ -6,11 +6,11 @@
 TCAE_OPS_LEVEL_BEGIN
 
 constexpr bool kWindows = true;
-constexpr bool kAlternating = true;  // windows of channels-last images
-constexpr bool kGathers = true;
+constexpr bool kPairs = true;
+constexpr bool kPixels = true;
 constexpr int32_t kLanes = 16;
 constexpr int32_t kColumns = 32;
-constexpr int32_t kMostRows = 8;  // beyond, single reads are faster
+constexpr int32_t kMostRows = 8;  // beyond, single cells are faster
 
 inline __m512i integers(const int32_t* from) { return _mm512_load_si512(from); }
 
@@ -20,12 +20,12 @@ inline __mmask16 inside(__m512i index, int32_t size) {
 }
 
 template <Padding padding>
-inline Window find_window(const int32_t* left, const int32_t* right, const int32_t* top,
-                          const int32_t* bottom, int32_t width, int32_t height, float) {
+inline Window find_window(const Corners& at, int32_t width, int32_t height, float) {
   const int32_t last = width > kColumns ? width - kColumns : 0;
-  const int32_t middle = (left[0] + right[kGroup - 1]) / 2 - kColumns / 2 + 1;
+  const int32_t middle = (at.left[0] + at.right[kGroup - 1]) / 2 - kColumns / 2 + 1;
   const int32_t column = middle < 0 ? 0 : (middle > last ? last : middle);
-  const __m512i l = integers(left), r = integers(right), t = integers(top), b = integers(bottom);
+  const __m512i l = integers(at.left), r = integers(at.right);
+  const __m512i t = integers(at.top), b = integers(at.bottom);
   const __m512i origin = _mm512_set1_epi32(column);
   __mmask16 fits_l = inside(_mm512_sub_epi32(l, origin), kColumns);
   __mmask16 fits_r = inside(_mm512_sub_epi32(r, origin), kColumns);
@@ -71,86 +71,157 @@ inline __m512 numbers(const BFloat16*, __m256i stored) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(stored), 16));
 }
 
-// A row of a window: 32 columns, `stride` elements each, of which the first `count` may be read.
-template <int32_t stride, class Load>
-struct RowOfWindow {
-  __m512 part[2 * stride];
-
-  template <class E>
-  RowOfWindow(const E* from, int32_t count) {
-#pragma GCC unroll 8
-    for (int32_t i = 0; i < 2 * stride; ++i) part[i] = numbers(from, Load(count - 16 * i)(from + 16 * i));
-  }
-
-  // The elements that an index vector names.
-  __m512 at(__m512i index) const {
-    __m512 found = _mm512_permutex2var_ps(part[0], index, part[1]);
-#pragma GCC unroll 8
-    for (int32_t i = 1; i < stride; ++i) {
-      const __mmask16 here = _mm512_cmpge_epi32_mask(index, _mm512_set1_epi32(32 * i));
-      found = _mm512_mask_mov_ps(found, here, _mm512_permutex2var_ps(part[2 * i], index, part[2 * i + 1]));
-    }
-    return found;
-  }
-};
-
 // The four pixels of a group's cells as they are stored; outside the image (under zeros) zero.
-template <bool zeros, int32_t stride, class Load, class E>
-inline void read_counted(const Plane<E>& plane, const Window& window, int32_t count, const int32_t* left,
-                        const int32_t* right, const int32_t* top, const int32_t* bottom, float* tl,
-                        float* tr, float* bl, float* br) {
-  const __m512i origin = _mm512_set1_epi32(window.column), step = _mm512_set1_epi32(stride);
-  const __m512i l = integers(left), r = integers(right), t = integers(top), b = integers(bottom);
-  const __m512i index_l = _mm512_mullo_epi32(_mm512_sub_epi32(l, origin), step);
-  const __m512i index_r = _mm512_mullo_epi32(_mm512_sub_epi32(r, origin), step);
-  const __mmask16 counts_l = zeros ? inside(l, plane.width) : __mmask16(0xffff);
-  const __mmask16 counts_r = zeros ? inside(r, plane.width) : __mmask16(0xffff);
-  __m512 at_tl = _mm512_setzero_ps(), at_tr = at_tl, at_bl = at_tl, at_br = at_tl;
-  const E* from = plane.data + window.row * plane.stride_h + window.column * stride;
-  for (int32_t y = window.row; y < window.row + window.rows; ++y, from += plane.stride_h) {
-    const RowOfWindow<stride, Load> row(from, count);
-    const __m512 at_l = row.at(index_l), at_r = row.at(index_r);
+template <bool zeros, int32_t channels, class Load, class E>
+inline void read_counted(const Planes<E>& planes, const Window& window, int32_t count, const Corners& at,
+                         int32_t i, Taps<float>* taps) {
+  const __m512i origin = _mm512_set1_epi32(window.column);
+  const __m512i l = integers(at.left), r = integers(at.right);
+  const __m512i t = integers(at.top), b = integers(at.bottom);
+  const __m512i index_l = _mm512_sub_epi32(l, origin), index_r = _mm512_sub_epi32(r, origin);
+  const __mmask16 counts_l = zeros ? inside(l, planes.width) : __mmask16(0xffff);
+  const __mmask16 counts_r = zeros ? inside(r, planes.width) : __mmask16(0xffff);
+  const Load near(count), far(count - kLanes);
+  __m512 tl[channels], tr[channels], bl[channels], br[channels];
+#pragma GCC unroll 4
+  for (int32_t c = 0; c < channels; ++c) tl[c] = tr[c] = bl[c] = br[c] = _mm512_setzero_ps();
+  const E* row = planes.data + window.row * planes.stride_h + window.column;
+  for (int32_t y = window.row; y < window.row + window.rows; ++y, row += planes.stride_h) {
     const __mmask16 is_top = _mm512_cmpeq_epi32_mask(t, _mm512_set1_epi32(y));
     const __mmask16 is_bottom = _mm512_cmpeq_epi32_mask(b, _mm512_set1_epi32(y));
-    at_tl = _mm512_mask_mov_ps(at_tl, is_top & counts_l, at_l);
-    at_tr = _mm512_mask_mov_ps(at_tr, is_top & counts_r, at_r);
-    at_bl = _mm512_mask_mov_ps(at_bl, is_bottom & counts_l, at_l);
-    at_br = _mm512_mask_mov_ps(at_br, is_bottom & counts_r, at_r);
+#pragma GCC unroll 4
+    for (int32_t c = 0; c < channels; ++c) {
+      const E* const from = row + c * planes.stride_c;
+      const __m512 first = numbers(from, near(from)), second = numbers(from, far(from + kLanes));
+      const __m512 at_l = _mm512_permutex2var_ps(first, index_l, second);
+      const __m512 at_r = _mm512_permutex2var_ps(first, index_r, second);
+      tl[c] = _mm512_mask_mov_ps(tl[c], is_top & counts_l, at_l);
+      tr[c] = _mm512_mask_mov_ps(tr[c], is_top & counts_r, at_r);
+      bl[c] = _mm512_mask_mov_ps(bl[c], is_bottom & counts_l, at_l);
+      br[c] = _mm512_mask_mov_ps(br[c], is_bottom & counts_r, at_r);
+    }
   }
-  _mm512_store_ps(tl, at_tl);
-  _mm512_store_ps(tr, at_tr);
-  _mm512_store_ps(bl, at_bl);
-  _mm512_store_ps(br, at_br);
+#pragma GCC unroll 4
+  for (int32_t c = 0; c < channels; ++c) {
+    _mm512_store_ps(&taps[c].tl[i], tl[c]);
+    _mm512_store_ps(&taps[c].tr[i], tr[c]);
+    _mm512_store_ps(&taps[c].bl[i], bl[c]);
+    _mm512_store_ps(&taps[c].br[i], br[c]);
+  }
 }
 
-template <bool zeros, int32_t stride, class E>
-inline void read_window(const Plane<E>& plane, const Window& window, int32_t, const int32_t* left,
-                        const int32_t* right, const int32_t* top, const int32_t* bottom, float* tl,
-                        float* tr, float* bl, float* br) {
-  const int32_t count = (plane.width - 1 - window.column) * stride + 1;
-  if (count >= kColumns * stride) {
-    read_counted<zeros, stride, All>(plane, window, count, left, right, top, bottom, tl, tr, bl, br);
+template <bool zeros, int32_t channels, class E>
+inline void read_window(const Planes<E>& planes, const Window& window, int32_t, const Corners& at, int32_t i,
+                        Taps<float>* taps) {
+  const int32_t count = planes.width - window.column;
+  if (count >= kColumns) {
+    read_counted<zeros, channels, All>(planes, window, count, at, i, taps);
   } else {
-    read_counted<zeros, stride, Counted>(plane, window, count, left, right, top, bottom, tl, tr, bl, br);
+    read_counted<zeros, channels, Counted>(planes, window, count, at, i, taps);
   }
 }
 
-// The same for a group that fits no window. Gathers; of smaller elements there are none.
+// Sixteen times four numbers, as four vectors of sixteen.
+template <class Four>
+inline void transpose(Four&& four, __m512* to) {
+  __m512 quarter[4];
+#pragma GCC unroll 4
+  for (int32_t i = 0; i < 4; ++i) {
+    const __m512 first = _mm512_insertf32x4(_mm512_castps128_ps512(four(i)), four(i + 4), 1);
+    quarter[i] = _mm512_insertf32x4(_mm512_insertf32x4(first, four(i + 8), 2), four(i + 12), 3);
+  }
+  const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(quarter[0], quarter[1]));
+  const __m512d b = _mm512_castps_pd(_mm512_unpacklo_ps(quarter[2], quarter[3]));
+  const __m512d c = _mm512_castps_pd(_mm512_unpackhi_ps(quarter[0], quarter[1]));
+  const __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(quarter[2], quarter[3]));
+  to[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+  to[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+  to[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(c, d));
+  to[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(c, d));
+}
+
+// Offsets in a plane, one for each cell. What lies outside is moved inside.
+template <class E>
+struct Offsets {
+  alignas(64) int32_t values[kLanes];
+
+  Offsets(const Planes<E>& planes, __m512i column, __m512i row) {
+    const auto clamp = [](__m512i i, int32_t last) {
+      return _mm512_min_epi32(_mm512_max_epi32(i, _mm512_setzero_si512()), _mm512_set1_epi32(last));
+    };
+    const __m512i y = _mm512_mullo_epi32(clamp(row, planes.height - 1), _mm512_set1_epi32(planes.stride_h));
+    const __m512i x = _mm512_mullo_epi32(clamp(column, planes.width - 1), _mm512_set1_epi32(planes.stride_w));
+    _mm512_store_si512(values, _mm512_add_epi32(x, y));
+    asm("" : "+m"(values));  // or they would be taken from the vector one by one, not from memory
+  }
+
+  int32_t operator[](int32_t i) const { return values[i]; }
+};
+
+template <bool zeros, class E>
+inline __mmask16 inside(const Planes<E>& planes, __m512i column, __m512i row) {
+  return zeros ? __mmask16(inside(column, planes.width) & inside(row, planes.height)) : __mmask16(0xffff);
+}
+
+// The same where rows are contiguous, without a window: left and right pixel in one load of 64 bits.
 template <bool zeros>
-inline void read_far(const Plane<float>& plane, const int32_t* left, const int32_t* right,
-                     const int32_t* top, const int32_t* bottom, float* tl, float* tr, float* bl, float* br) {
-  const __m512i stride_h = _mm512_set1_epi32(plane.stride_h), stride_w = _mm512_set1_epi32(plane.stride_w);
-  const auto gather = [&](const int32_t* rows, const int32_t* columns, float* to) {
-    const __m512i y = integers(rows), x = integers(columns);
-    const __m512i index = _mm512_add_epi32(_mm512_mullo_epi32(y, stride_h), _mm512_mullo_epi32(x, stride_w));
-    const __mmask16 counts =
-        zeros ? __mmask16(inside(y, plane.height) & inside(x, plane.width)) : __mmask16(0xffff);
-    _mm512_store_ps(to, _mm512_mask_i32gather_ps(_mm512_setzero_ps(), counts, index, plane.data, 4));
+inline void read_pairs(const Planes<float>& planes, const Corners& at, int32_t i, Taps<float>* taps) {
+  const __m512i l = integers(at.left), r = integers(at.right);
+  const __m512i t = integers(at.top), b = integers(at.bottom);
+  const __m512i zero = _mm512_setzero_si512(), last = _mm512_set1_epi32(planes.width - 2);
+  const __m512i first = _mm512_min_epi32(_mm512_max_epi32(l, zero), last);
+  const Offsets<float> above(planes, first, t), below(planes, first, b);
+  // At an edge both columns may be the first of the pair, or the second.
+  const __mmask16 l_first = _mm512_cmpeq_epi32_mask(l, first), r_first = _mm512_cmpeq_epi32_mask(r, first);
+  for (int32_t c = 0; c < planes.channels; ++c) {
+    const float* const data = planes.data + c * planes.stride_c;
+    __m512 pixel[4];
+    transpose(
+        [&](int32_t k) {
+          const __m128d pair = _mm_load_sd((const double*)(data + above[k]));
+          return _mm_castpd_ps(_mm_loadh_pd(pair, (const double*)(data + below[k])));
+        },
+        pixel);
+    const auto put = [&](float* to, __mmask16 is_first, const __m512* pair, __mmask16 counts) {
+      _mm512_store_ps(to, _mm512_maskz_mov_ps(counts, _mm512_mask_mov_ps(pair[1], is_first, pair[0])));
+    };
+    put(&taps[c].tl[i], l_first, pixel, inside<zeros>(planes, l, t));
+    put(&taps[c].tr[i], r_first, pixel, inside<zeros>(planes, r, t));
+    put(&taps[c].bl[i], l_first, pixel + 2, inside<zeros>(planes, l, b));
+    put(&taps[c].br[i], r_first, pixel + 2, inside<zeros>(planes, r, b));
+  }
+}
+
+inline __m128 four_numbers(__mmask8 mask, const float* from) { return _mm_maskz_loadu_ps(mask, from); }
+inline __m128 four_numbers(__mmask8 mask, const uint8_t* from) {
+  return _mm_cvtepi32_ps(_mm_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, from)));
+}
+inline __m128 four_numbers(__mmask8 mask, const Half* from) {
+  return _mm_cvtph_ps(_mm_maskz_loadu_epi16(mask, from));
+}
+inline __m128 four_numbers(__mmask8 mask, const BFloat16* from) {
+  const __m128i stored = _mm_maskz_loadu_epi16(mask, from);
+  return _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtepu16_epi32(stored), 16));
+}
+
+// The same where the channels of a pixel are contiguous: all of them in one load.
+template <bool zeros, class E>
+inline void read_pixels(const Planes<E>& planes, const Corners& at, int32_t i, Taps<float>* taps) {
+  const __mmask8 mask = __mmask8((1 << planes.channels) - 1);
+  const auto corner = [&](const int32_t* columns, const int32_t* rows, Lane<float> Taps<float>::*tap) {
+    const __m512i x = integers(columns), y = integers(rows);
+    const Offsets<E> offsets(planes, x, y);
+    const __mmask16 counts = inside<zeros>(planes, x, y);
+    __m512 channel[4];
+    transpose([&](int32_t k) { return four_numbers(mask, planes.data + offsets[k]); }, channel);
+    for (int32_t c = 0; c < planes.channels; ++c) {
+      _mm512_store_ps(&(taps[c].*tap)[i], _mm512_maskz_mov_ps(counts, channel[c]));
+    }
   };
-  gather(top, left, tl);
-  gather(top, right, tr);
-  gather(bottom, left, bl);
-  gather(bottom, right, br);
+  corner(at.left, at.top, &Taps<float>::tl);
+  corner(at.right, at.top, &Taps<float>::tr);
+  corner(at.left, at.bottom, &Taps<float>::bl);
+  corner(at.right, at.bottom, &Taps<float>::br);
 }
 
 TCAE_OPS_LEVEL_END

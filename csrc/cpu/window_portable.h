@@ -4,16 +4,17 @@
 TCAE_OPS_LEVEL_BEGIN
 
 constexpr bool kWindows = false;
-constexpr bool kAlternating = false;
-constexpr bool kGathers = false;
+constexpr bool kPairs = false;
+constexpr bool kPixels = false;
 constexpr int32_t kLanes = kGroup;
 
-template <bool zeros, int32_t stride, class E>
-inline void read_window(const Plane<E>&, const Window&, int32_t, const int32_t*, const int32_t*,
-                        const int32_t*, const int32_t*, float*, float*, float*, float*) {}
+template <bool zeros, int32_t channels, class E>
+inline void read_window(const Planes<E>&, const Window&, int32_t, const Corners&, int32_t, Taps<float>*) {}
 
 template <bool zeros>
-inline void read_far(const Plane<float>&, const int32_t*, const int32_t*, const int32_t*, const int32_t*,
-                     float*, float*, float*, float*) {}
+inline void read_pairs(const Planes<float>&, const Corners&, int32_t, Taps<float>*) {}
+
+template <bool zeros, class E>
+inline void read_pixels(const Planes<E>&, const Corners&, int32_t, Taps<float>*) {}
 
 TCAE_OPS_LEVEL_END
