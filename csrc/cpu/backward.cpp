@@ -73,7 +73,8 @@ class PieceGradients {
   Lane<T> samples_, dx_, dy_, by_target_, by_warped_[kTogether];
 };
 
-// Bands in the gradient itself where it is of the working type, else in scratch memory.
+// Bands in the gradient itself where it is of the working type. Else the sums need memory of their own:
+// that of the images which the same thread comes to later, as far as it reaches, or a little scratch.
 template <class T>
 class Bands {
  public:
@@ -95,11 +96,25 @@ class Bands {
   int64_t image(int64_t item) const { return item / per_image_; }
   int64_t scratch() const { return direct_ ? 0 : rows_ * g_.image.c * g_.image.w; }
 
-  Band<T> open(int64_t item, T* scratch) const {
+  // How many items from `item` on, of those before `last`, fit into one band.
+  int64_t together(int64_t item, int64_t last) const {
+    const View& v = g_.image;
+    const int64_t images = last / per_image_ - image(item) - 1;
+    const bool dense = v.stride_n == v.c * v.h * v.w && v.stride_n * size() % int64_t(sizeof(T)) == 0;
+    if (direct_ || !dense || images < 1) return 1;
+    const int64_t fit = images * v.h * size() / int64_t(sizeof(T)) / rows_;
+    const int64_t left = per_image_ - item % per_image_;
+    return fit < 1 ? 1 : (fit < left ? fit : left);
+  }
+
+  Band<T> open(int64_t item, int64_t items, T* scratch) const {
     const View& v = g_.image;
     const int64_t begin = item % per_image_ * rows_;
-    const int64_t end = begin + rows_ < v.h ? begin + rows_ : v.h;
-    Band<T> band = {scratch, rows_ * v.w, v.w, 1, int32_t(begin), int32_t(end)};
+    const int64_t end = begin + items * rows_ < v.h ? begin + items * rows_ : v.h;
+    if (items > 1) {
+      scratch = reinterpret_cast<T*>(static_cast<char*>(v.data) + v.plane(image(item) + 1, 0) * size());
+    }
+    Band<T> band = {scratch, (end - begin) * v.w, v.w, 1, int32_t(begin), int32_t(end)};
     if (direct_) {
       band = {static_cast<T*>(v.data) + v.row(image(item), 0, begin), v.stride_c, v.stride_h,
               v.stride_w, int32_t(begin), int32_t(end)};
@@ -124,6 +139,8 @@ class Bands {
   }
 
  private:
+  int64_t size() const { return g_.image.dtype == Dtype::f32 ? 4 : 2; }  // of a number, if not direct
+
   const Gradients& g_;
   bool direct_;
   int64_t rows_, per_image_;
@@ -138,9 +155,10 @@ void run_image(const Sampling& s, const Gradients& g, const Blocks& blocks, cons
   threads(bands.count(), grain(size), [&](int64_t first, int64_t last) {
     PieceGradients<T> gradients(s, g, pixels);
     Scratch<T> scratch(bands.scratch());
-    for (int64_t item = first; item < last; ++item) {
+    for (int64_t item = first, items = 1; item < last; item += items) {
       const int64_t n = bands.image(item);
-      const Band<T> band = bands.open(item, scratch.data());
+      items = bands.together(item, last);
+      const Band<T> band = bands.open(item, items, scratch.data());
       for (int64_t group = 0; group < reach.groups(); ++group) {
         if (bands.per_image() > 1 && !reach.touches(n, group, band.begin, band.end)) continue;
         blocks.pieces_of_rows(n, reach.begin(group), reach.end(group),

@@ -178,8 +178,8 @@ inline void read_pairs(const Planes<float>& planes, const Corners& at, int32_t i
     __m512 pixel[4];
     transpose(
         [&](int32_t k) {
-          const __m128d pair = _mm_load_sd((const double*)(data + above[k]));
-          return _mm_castpd_ps(_mm_loadh_pd(pair, (const double*)(data + below[k])));
+          const __m128i pair = _mm_loadl_epi64((const __m128i_u*)(data + above[k]));
+          return _mm_loadh_pi(_mm_castsi128_ps(pair), (const __m64*)(data + below[k]));
         },
         pixel);
     const auto put = [&](float* to, __mmask16 is_first, const __m512* pair, __mmask16 counts) {

@@ -147,7 +147,7 @@ def test_one_tensor_given_twice(backend, problem):
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("shape", [(1, 3, 90, 110), (5, 2, 33, 70)])
+@pytest.mark.parametrize("shape", [(1, 3, 90, 110), (5, 2, 33, 70), (6, 3, 60, 128)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_same_bits_for_every_number_of_threads(cpp, problem, shape, dtype, padding):
     inputs = flat(*problem(shape, image=dtype, reach=30.0))
@@ -180,3 +180,18 @@ def test_derivative_outside_the_border_is_zero_even_where_the_edge_is_infinite(b
     flow.requires_grad_()
     tcae_ops.warp(image, flow, backend=backend).sum().backward()
     assert not flow.grad[:, 0].any()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gradients_of_half_images_are_rounded_once(cpp, dtype, layout):
+    generator = torch.Generator().manual_seed(0)
+    image, upstream = torch.rand(2, 6, 3, 60, 128, generator=generator).to(dtype)
+    flow = 20 * torch.rand(6, 2, 60, 128, generator=generator) - 10
+
+    def gradient(image):
+        own = image.contiguous(memory_format=layout).requires_grad_()
+        warped = tcae_ops.warp(own, flow)
+        return torch.autograd.grad(warped, own, upstream.to(own.dtype))[0]
+
+    assert torch.equal(gradient(image), gradient(image.float()).to(dtype))
