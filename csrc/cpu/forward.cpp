@@ -16,7 +16,7 @@ void run(const Sampling& s, const Outputs& out, const Threads& threads) {
     Positions<T> at;
     Cells<T> cells;
     Sampler<T> sampler(s);
-    Lane<T> samples, target;
+    Lane<T> samples[kTogether], target;
     for (int64_t block = begin; block < end; ++block) {
       double sum = 0;
       blocks.pieces(block, [&](const Piece& p) {
@@ -24,11 +24,13 @@ void run(const Sampling& s, const Outputs& out, const Threads& threads) {
         find_cells(s.padding, at, p.count, blocks.w, int32_t(s.image.h), cells);
         for (int64_t c = 0; c < s.image.c; ++c) {
           if (c % kTogether == 0) sampler.read(p, c, cells);
-          sampler.values(p, c, cells, samples);
-          if (out.warped.exists()) store(samples, out.warped, c, p);
+          const int32_t k = int32_t(c % kTogether);
+          sampler.values(p, c, cells, samples[k]);
+          const bool last = k == kTogether - 1 || c == s.image.c - 1;
+          if (out.warped.exists() && last) store(samples, out.warped, c - k, k + 1, p);
           if (!out.loss.exists()) continue;
           load_image(s.target, c, p, target);
-          sum += distance(samples, target, p.count);
+          sum += distance(samples[k], target, p.count);
         }
       });
       if (out.loss.exists()) distances[block] = sum;

@@ -29,12 +29,20 @@ struct Lane {
 
 TCAE_HD int32_t whole_groups(int32_t count) { return (count + kGroup - 1) / kGroup * kGroup; }
 
+// Where the compiler knows the stride, it loads whole vectors and permutes.
+template <int64_t known, class E, class T>
+inline void load_strided(const E* from, int64_t stride, int32_t count, T* to) {
+  const int64_t step = known > 0 ? known : stride;
+  for (int32_t i = 0; i < count; ++i) to[i] = Element<E>::template load<T>(from[i * step]);
+}
+
 template <class E, class T>
 inline void load_elements(const E* from, int64_t stride, int32_t count, T* to) {
-  if (stride == 1) {
-    for (int32_t i = 0; i < count; ++i) to[i] = Element<E>::template load<T>(from[i]);
-  } else {
-    for (int32_t i = 0; i < count; ++i) to[i] = Element<E>::template load<T>(from[i * stride]);
+  switch (stride) {
+    case 1: return load_strided<1>(from, stride, count, to);
+    case 3: return load_strided<3>(from, stride, count, to);
+    case 4: return load_strided<4>(from, stride, count, to);
+    default: return load_strided<0>(from, stride, count, to);
   }
 }
 
@@ -92,6 +100,27 @@ inline void store(const T* from, const View& view, int64_t channel, const Piece&
 template <class T>
 inline void store(const Lane<T>& from, const View& view, int64_t channel, const Piece& p) {
   store(from.values, view, channel, p);
+}
+
+template <int32_t channels, class T>
+inline void store_pixels(const Lane<T>* from, const View& view, const Piece& p) {
+  with_float(view.dtype, [&](auto e) {
+    using E = decltype(e);
+    E* const to = static_cast<E*>(view.data) + view.row(p.n, 0, p.y) + int64_t(p.x) * channels;
+    prefetch<true>(to + view.stride_h, channels, p.count);
+    for (int32_t i = 0; i < p.count; ++i) {
+      for (int32_t c = 0; c < channels; ++c) to[i * channels + c] = Element<E>::store(from[c][i]);
+    }
+  });
+}
+
+// Channels [first, first + channels) of a piece: whole pixels at once if they are contiguous.
+template <class T>
+inline void store(const Lane<T>* from, const View& view, int64_t first, int32_t channels, const Piece& p) {
+  const bool whole = view.stride_c == 1 && view.stride_w == view.c && view.c == channels;
+  if (whole && channels == 3) return store_pixels<3>(from, view, p);
+  if (whole && channels == 4) return store_pixels<4>(from, view, p);
+  for (int32_t c = 0; c < channels; ++c) store(from[c], view, first + c, p);
 }
 
 TCAE_OPS_LEVEL_END

@@ -36,20 +36,25 @@ inline void read_one_by_one(const Planes<E>& planes, const Cells<T>& cells, int3
 template <bool zeros, class E>
 inline void read_window(const Planes<E>& planes, const Window& window, int32_t half, const Corners& corners,
                         int32_t i, Taps<float>* taps) {
+  if constexpr (kInterleaved) {
+    if (planes.stride_w == 3) return read_window<zeros, 3, true>(planes, window, half, corners, i, taps);
+    if (planes.stride_w == 4) return read_window<zeros, 4, true>(planes, window, half, corners, i, taps);
+  }
   switch (planes.channels) {
-    case 1: return read_window<zeros, 1>(planes, window, half, corners, i, taps);
-    case 2: return read_window<zeros, 2>(planes, window, half, corners, i, taps);
-    case 3: return read_window<zeros, 3>(planes, window, half, corners, i, taps);
-    default: return read_window<zeros, kTogether>(planes, window, half, corners, i, taps);
+    case 1: return read_window<zeros, 1, false>(planes, window, half, corners, i, taps);
+    case 2: return read_window<zeros, 2, false>(planes, window, half, corners, i, taps);
+    case 3: return read_window<zeros, 3, false>(planes, window, half, corners, i, taps);
+    default: return read_window<zeros, kTogether, false>(planes, window, half, corners, i, taps);
   }
 }
 
 template <bool zeros, class E>
 inline void read_group(const Planes<E>& planes, const Cells<float>& cells, int32_t begin, Taps<float>* taps) {
   const bool in_row = planes.stride_w == 1, in_pixel = planes.stride_c == 1;
+  const bool whole = in_pixel && planes.channels >= 3 && planes.stride_w == planes.channels;
   const Window& window = cells.windows[begin / kGroup];
   for (int32_t i = begin; i < begin + kGroup; i += kLanes) {
-    if (kWindows && in_row && window.rows >= 0) {
+    if (kWindows && (in_row || (kInterleaved && whole)) && window.rows >= 0) {
       read_window<zeros>(planes, window, (i - begin) / kLanes, cells.corners(i), i, taps);
       continue;
     }
@@ -78,7 +83,8 @@ inline void read(const Planes<E>& planes, const Cells<T>& cells, int32_t count, 
 
 // Calls f with `channels` planes of an image from `first` on, and whether padding is zeros.
 template <class F>
-inline void with_planes(const View& image, Padding padding, int64_t n, int64_t first, int32_t channels, F&& f) {
+inline void with_planes(const View& image, Padding padding, int64_t n, int64_t first, int32_t channels,
+                        F&& f) {
   with_image(image.dtype, [&](auto e) {
     using E = decltype(e);
     const Planes<E> planes = {static_cast<const E*>(image.data) + image.plane(n, first),
@@ -110,7 +116,9 @@ class Sampler {
       const int64_t soon = cells.bottom[p.count / 2] + 3;  // a row of the image that the next piece reads
       const auto* const from = planes.data + soon * planes.stride_h + p.x * planes.stride_w;
       const int32_t runs = planes.stride_c == 1 ? 1 : channels;
-      for (int32_t c = 0; c < runs; ++c) prefetch<false>(from + c * planes.stride_c, planes.stride_w, p.count);
+      for (int32_t c = 0; c < runs; ++c) {
+        prefetch<false>(from + c * planes.stride_c, planes.stride_w, p.count);
+      }
       tcae_ops::read<zeros.value>(planes, cells, p.count, taps_);
     });
   }

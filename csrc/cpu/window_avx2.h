@@ -8,6 +8,7 @@
 TCAE_OPS_LEVEL_BEGIN
 
 constexpr bool kWindows = true;
+constexpr bool kInterleaved = false;
 constexpr bool kPairs = false;
 constexpr bool kPixels = false;
 constexpr int32_t kLanes = 8;
@@ -78,7 +79,7 @@ inline __m256 numbers(const E* from) {
 inline __m256 numbers(const float* from) { return _mm256_loadu_ps(from); }
 
 // The four pixels of half a group's cells as they are stored; outside the image (under zeros) zero.
-template <bool zeros, int32_t channels, class E>
+template <bool zeros, int32_t channels, bool interleaved, class E>
 inline void read_window(const Planes<E>& planes, const Window& window, int32_t half, const Corners& at,
                         int32_t i, Taps<float>* taps) {
   const int32_t column = first_column(window.column, half, planes.width);

@@ -6,6 +6,7 @@
 TCAE_OPS_LEVEL_BEGIN
 
 constexpr bool kWindows = true;
+constexpr bool kInterleaved = true;  // windows of channels-last images
 constexpr bool kPairs = true;
 constexpr bool kPixels = true;
 constexpr int32_t kLanes = 16;
@@ -71,8 +72,49 @@ inline __m512 numbers(const BFloat16*, __m256i stored) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(stored), 16));
 }
 
+// A row of a window, of which the first `count` columns may be read: two vectors for each channel.
+template <int32_t channels, bool interleaved, class Load>
+struct RowOfWindow {
+  __m512 first[channels], second[channels];
+
+  template <class E>
+  RowOfWindow(const E* from, int64_t stride_c, int32_t count) {
+    if constexpr (interleaved) {
+      load_interleaved(from, count * channels, first);
+      load_interleaved(from + kLanes * channels, (count - kLanes) * channels, second);
+    } else {
+      const Load near(count), far(count - kLanes);
+#pragma GCC unroll 4
+      for (int32_t c = 0; c < channels; ++c, from += stride_c) {
+        first[c] = numbers(from, near(from));
+        second[c] = numbers(from, far(from + kLanes));
+      }
+    }
+  }
+
+  template <class E>
+  static void load_interleaved(const E* from, int32_t count, __m512* to) {
+    __m512 part[channels + 1];
+#pragma GCC unroll 4
+    for (int32_t i = 0; i < channels; ++i) {
+      part[i] = numbers(from, Load(count - kLanes * i)(from + kLanes * i));
+    }
+    part[channels] = part[channels - 1];
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#pragma GCC unroll 4
+    for (int32_t c = 0; c < channels; ++c) {
+      const __m512i index =
+          _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(channels)), _mm512_set1_epi32(c));
+      to[c] = _mm512_permutex2var_ps(part[0], index, part[1]);
+      if (channels < 3) continue;
+      const __mmask16 behind = _mm512_cmpge_epi32_mask(index, _mm512_set1_epi32(2 * kLanes));
+      to[c] = _mm512_mask_mov_ps(to[c], behind, _mm512_permutex2var_ps(part[2], index, part[3]));
+    }
+  }
+};
+
 // The four pixels of a group's cells as they are stored; outside the image (under zeros) zero.
-template <bool zeros, int32_t channels, class Load, class E>
+template <bool zeros, int32_t channels, bool interleaved, class Load, class E>
 inline void read_counted(const Planes<E>& planes, const Window& window, int32_t count, const Corners& at,
                          int32_t i, Taps<float>* taps) {
   const __m512i origin = _mm512_set1_epi32(window.column);
@@ -81,20 +123,18 @@ inline void read_counted(const Planes<E>& planes, const Window& window, int32_t 
   const __m512i index_l = _mm512_sub_epi32(l, origin), index_r = _mm512_sub_epi32(r, origin);
   const __mmask16 counts_l = zeros ? inside(l, planes.width) : __mmask16(0xffff);
   const __mmask16 counts_r = zeros ? inside(r, planes.width) : __mmask16(0xffff);
-  const Load near(count), far(count - kLanes);
   __m512 tl[channels], tr[channels], bl[channels], br[channels];
 #pragma GCC unroll 4
   for (int32_t c = 0; c < channels; ++c) tl[c] = tr[c] = bl[c] = br[c] = _mm512_setzero_ps();
-  const E* row = planes.data + window.row * planes.stride_h + window.column;
-  for (int32_t y = window.row; y < window.row + window.rows; ++y, row += planes.stride_h) {
+  const E* from = planes.data + window.row * planes.stride_h + window.column * planes.stride_w;
+  for (int32_t y = window.row; y < window.row + window.rows; ++y, from += planes.stride_h) {
+    const RowOfWindow<channels, interleaved, Load> row(from, planes.stride_c, count);
     const __mmask16 is_top = _mm512_cmpeq_epi32_mask(t, _mm512_set1_epi32(y));
     const __mmask16 is_bottom = _mm512_cmpeq_epi32_mask(b, _mm512_set1_epi32(y));
 #pragma GCC unroll 4
     for (int32_t c = 0; c < channels; ++c) {
-      const E* const from = row + c * planes.stride_c;
-      const __m512 first = numbers(from, near(from)), second = numbers(from, far(from + kLanes));
-      const __m512 at_l = _mm512_permutex2var_ps(first, index_l, second);
-      const __m512 at_r = _mm512_permutex2var_ps(first, index_r, second);
+      const __m512 at_l = _mm512_permutex2var_ps(row.first[c], index_l, row.second[c]);
+      const __m512 at_r = _mm512_permutex2var_ps(row.first[c], index_r, row.second[c]);
       tl[c] = _mm512_mask_mov_ps(tl[c], is_top & counts_l, at_l);
       tr[c] = _mm512_mask_mov_ps(tr[c], is_top & counts_r, at_r);
       bl[c] = _mm512_mask_mov_ps(bl[c], is_bottom & counts_l, at_l);
@@ -110,14 +150,14 @@ inline void read_counted(const Planes<E>& planes, const Window& window, int32_t 
   }
 }
 
-template <bool zeros, int32_t channels, class E>
+template <bool zeros, int32_t channels, bool interleaved, class E>
 inline void read_window(const Planes<E>& planes, const Window& window, int32_t, const Corners& at, int32_t i,
                         Taps<float>* taps) {
   const int32_t count = planes.width - window.column;
   if (count >= kColumns) {
-    read_counted<zeros, channels, All>(planes, window, count, at, i, taps);
+    read_counted<zeros, channels, interleaved, All>(planes, window, count, at, i, taps);
   } else {
-    read_counted<zeros, channels, Counted>(planes, window, count, at, i, taps);
+    read_counted<zeros, channels, interleaved, Counted>(planes, window, count, at, i, taps);
   }
 }
 

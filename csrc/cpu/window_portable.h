@@ -4,11 +4,12 @@
 TCAE_OPS_LEVEL_BEGIN
 
 constexpr bool kWindows = false;
+constexpr bool kInterleaved = false;
 constexpr bool kPairs = false;
 constexpr bool kPixels = false;
 constexpr int32_t kLanes = kGroup;
 
-template <bool zeros, int32_t channels, class E>
+template <bool zeros, int32_t channels, bool interleaved, class E>
 inline void read_window(const Planes<E>&, const Window&, int32_t, const Corners&, int32_t, Taps<float>*) {}
 
 template <bool zeros>
