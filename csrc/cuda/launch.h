@@ -2,11 +2,12 @@
 //
 // Everything else that the .cu files use is in this list, so that a stand-in for <cuda_runtime.h> can
 // compile them with any C++ compiler and run them on a CPU:
-//   __global__, __device__, __forceinline__, __shared__ (of fixed size), __launch_bounds__, __restrict__;
-//   threadIdx.x, blockIdx.x, blockDim.x, gridDim.x: grids and blocks have one dimension;
-//   __syncthreads, __shfl_down_sync over whole warps of float and double;
-//   atomicAdd of float, double and unsigned long long; __ldg; the types float4, uint2, uint4, double2;
+//   __global__, __device__, __forceinline__, __shared__ (of fixed size), __launch_bounds__;
+//   threadIdx.x and blockIdx.x: grids and blocks have one dimension;
+//   __syncthreads; __shfl_down_sync over whole warps, of float and double;
+//   atomicAdd of float, double and unsigned long long; __ldg; the functions of <math.h>;
 //   cudaStream_t, cudaError_t, cudaSuccess, cudaGetErrorString, cudaMemsetAsync, and `launch` below.
+// What only GPUs understand (inline assembler) stands behind __CUDA_ARCH__, with plain C++ beside it.
 // A stand-in defines `launch` itself, with the same parameters.
 #pragma once
 

@@ -121,8 +121,8 @@ __device__ __forceinline__ Group<T, Four<T>> read_cells(const Source& source, co
     const E* const plane = static_cast<const E*>(source.image.data) + source.image.plane(n, c);
     const int32_t stride_h = int32_t(source.image.stride_h), stride_w = int32_t(source.image.stride_w);
     const auto pixel = [&](int32_t row, int32_t column) {
-      const E* const from = plane + (row * stride_h + column * stride_w);
-      return is_inside(source, row, column) ? Element<E>::template load<T>(read_only(from)) : T(0);
+      if (!is_inside(source, row, column)) return T(0);
+      return Element<E>::template load<T>(read_only(plane + (row * stride_h + column * stride_w)));
     };
     Group<T, Four<T>> to;
 #pragma unroll

@@ -41,6 +41,7 @@ def test_kernels_keep_their_promises(problem, dtype, last):
     needs = list(range(int(not dtype.is_floating_point), 5 + int(dtype.is_floating_point)))
     arguments = [loss, warped], True, inputs, *options, needs
     opcheck(torch.ops.tcae_ops.backward.default, arguments)
+    opcheck(torch.ops.tcae_ops.backward_deterministic.default, arguments)
 
 
 def test_operators_by_name_are_the_public_ones(problem):
