@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 # An embedding whose variance over faces is this small a share of its mean square says the same
 # about every face.
 _COLLAPSED = 1e-5
+# With an effective rank below this an embedding tells faces apart along one direction only.
+_ONE_DIRECTION = 1.5
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ class Validation:
             and of the unmoved source, and "recon_ratio" of the two; "au_flow", "pose_flow": mean
             flow lengths in normalised units; "au_variance", "pose_variance": of the embeddings over
             the source images, mean over dimensions, and "..._spread": the same as a share of their
-            mean square, which does not depend on their scale.
+            mean square, which does not depend on their scale; "au_effective_rank" and "pose_...":
+            exp of the entropy of the normalised singular values of the centred embeddings, the
+            number of directions in which they really differ.
         """
         objective.eval()
         sums: dict[str, float] = {}
@@ -106,7 +110,7 @@ class Validation:
         return means
 
     def warn_of_collapse(self, measures: Mapping[str, float], step: int) -> None:
-        """Say it in words, once, when a branch gives nearly the same embedding for every face."""
+        """Say it in words, once, when a branch's embeddings hardly differ, or in one way only."""
         for branch in ("au", "pose"):
             if measures[f"{branch}_spread"] < _COLLAPSED and branch not in self._warned:
                 self._warned.add(branch)
@@ -116,6 +120,15 @@ class Validation:
                     step,
                     branch,
                     measures[f"{branch}_variance"],
+                )
+            rank = measures[f"{branch}_effective_rank"]
+            if rank < _ONE_DIRECTION and f"{branch} rank" not in self._warned:
+                self._warned.add(f"{branch} rank")
+                log.warning(
+                    "step %d: the %s embedding has collapsed to one direction (effective rank %.2f)",
+                    step,
+                    branch,
+                    rank,
                 )
 
 
@@ -140,4 +153,19 @@ def _variation(branch: str, embeddings: Tensor) -> dict[str, float]:
     """How much embeddings (N, D) differ between images."""
     variance = float(embeddings.var(0, correction=0).mean())
     spread = variance / max(float(embeddings.square().mean()), 1e-30)
-    return {f"{branch}_variance": variance, f"{branch}_spread": spread}
+    return {
+        f"{branch}_variance": variance,
+        f"{branch}_spread": spread,
+        f"{branch}_effective_rank": effective_rank(embeddings),
+    }
+
+
+def effective_rank(embeddings: Tensor) -> float:
+    """exp of the entropy of the normalised singular values of centred embeddings (N, D).
+
+    Between 1 (they differ along one direction) and min(N - 1, D); 0 if they are all the same.
+    """
+    values = torch.linalg.svdvals(embeddings - embeddings.mean(0))
+    shares = values / values.sum().clamp_min(1e-30)
+    entropy = -torch.xlogy(shares, shares).sum()
+    return float(entropy.exp()) if float(values.sum()) > 0 else 0.0

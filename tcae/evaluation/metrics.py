@@ -119,12 +119,30 @@ def bootstrap(
         raise ValueError(f"resamples: {resamples} is no number of resamples, 1 or more are needed")
     if not 0 < level < 1:
         raise ValueError(f"level: {level} lies outside (0, 1)")
-    names, subject = np.unique(np.asarray(subjects), return_inverse=True)
+    subject, draws = draw_people(subjects, resamples, seed)
     units = _units(truth, probability, threshold, subject=subject)
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    results = np.array([unit.scores(draws.astype(np.float64)) for unit in units])
+    results = np.array([unit.scores(draws) for unit in units])
     return _interval(results[:, 2], level), _interval(results[:, 3], level)
+
+
+def draw_people(
+    subjects: ArrayLike, resamples: int = 1000, seed: int = 0
+) -> tuple[NDArray[np.intp], Array]:
+    """Bootstrap samples of people: as many as there are, drawn with replacement.
+
+    Args:
+        subjects: (N,) the person of each row, by name or number.
+        resamples: number of samples R.
+        seed: the same seed and the same people give the same samples.
+
+    Returns:
+        (N,) the number of each row's person among the S people, and (R, S) how often each person
+        was drawn.
+    """
+    names, subject = np.unique(np.asarray(subjects), return_inverse=True)
+    random = np.random.default_rng(seed)
+    draws = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    return subject, draws.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -221,12 +239,13 @@ def _unit(
 def _interval(values: Array, level: float) -> Interval:
     """Percentile interval of (A, R) resampled scores, ignoring NaN."""
     tails = [50 * (1 - level), 50 * (1 + level)]
-    low, high = np.array([_percentiles(row, tails) for row in values]).reshape(-1, 2).T
-    mean_low, mean_high = _percentiles(_mean(values), tails)
+    low, high = np.array([percentiles(row, tails) for row in values]).reshape(-1, 2).T
+    mean_low, mean_high = percentiles(_mean(values), tails)
     return Interval(low, high, float(mean_low), float(mean_high))
 
 
-def _percentiles(values: Array, tails: list[float]) -> Array:
+def percentiles(values: Array, tails: list[float]) -> Array:
+    """The percentiles of what is not NaN; NaN if all is."""
     known = values[~np.isnan(values)]
     return np.percentile(known, tails) if known.size else np.full(2, np.nan)
 

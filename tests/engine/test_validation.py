@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tcae.data.pairs import PairBatches
 from tcae.data.shards import PackedDataset
-from tcae.engine.validation import Validation, ValidationConfig
+from tcae.engine.validation import Validation, ValidationConfig, effective_rank
 from tcae.models.twin_cycle import ModelConfig, TwinCycle
 from tcae.objectives.twin_cycle import ObjectiveConfig, TwinCycleObjective
 
@@ -86,8 +86,31 @@ def test_a_collapse_is_told_once_in_words(
         weights.mul_(1e-6)  # only the bias is left: the same embedding for every face
     for step in (20, 30):
         validation.warn_of_collapse(validation.measure(objective), step)
-    [line] = caplog.messages
+    [line] = [message for message in caplog.messages if "the same" in message]
     assert line.startswith("step 20: the au embedding has collapsed")
+
+
+def test_the_effective_rank_counts_directions() -> None:
+    square = torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]]).double()
+    assert effective_rank(square + 7) == pytest.approx(2)
+    assert effective_rank(square * torch.tensor([1.0, 0]) - 3) == pytest.approx(1)
+    assert effective_rank(torch.ones(4, 3)) == 0
+    # Singular values 3 : 1, shares 3/4 and 1/4.
+    wanted = (4 / 3) ** 0.75 * 4**0.25
+    assert effective_rank(square * torch.tensor([3.0, 1])) == pytest.approx(wanted)
+
+
+def test_one_direction_only_is_told_in_words(
+    batches: PairBatches, objective: TwinCycleObjective, caplog: pytest.LogCaptureFixture
+) -> None:
+    validation = Validation(batches, 8, CPU)
+    measures = validation.measure(objective)
+    assert measures["pose_effective_rank"] > 1.5
+    for step in (10, 20):
+        validation.warn_of_collapse(measures | {"pose_effective_rank": 1.2}, step)
+    assert caplog.messages == [
+        "step 10: the pose embedding has collapsed to one direction (effective rank 1.20)"
+    ]
 
 
 @pytest.mark.parametrize("field", ["every", "pairs", "panel_every", "panel_pairs"])

@@ -28,12 +28,14 @@ class Flow:
             p + flow(p) in the source, so `tcae_ops.warp(source, flow)` resembles the target. Zero
             beside the head: the background does not move with it.
         head: (H, W) bool, whether the target shows the head (with neck and hair) there.
+        face: (H, W) bool, whether it is the skin of the face (without ears, neck, hair, eyeballs).
         visible: (H, W) bool, whether the source shows the same point: it lies in the picture,
             nothing is before it and it faces the camera. False beside the head.
     """
 
     flow: Array
     head: NDArray[np.bool_]
+    face: NDArray[np.bool_]
     visible: NDArray[np.bool_]
 
 
@@ -65,7 +67,8 @@ def exact_flow(head: Head, source: View, target: View, height: int, width: int) 
         target.pixels,
         target.depth,
     )
-    return Flow(flow, seen >= 0, visible)
+    on_face = head.masks["face"][head.triangles].mean(1) >= 0.5
+    return Flow(flow, seen >= 0, (seen >= 0) & on_face[seen], visible)
 
 
 @_compiled

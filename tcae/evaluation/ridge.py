@@ -1,0 +1,64 @@
+"""Ridge regression on folds that never share a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcae.evaluation.folds import subject_folds
+from tcae.evaluation.metrics import Array
+
+
+def predict_out_of_fold(
+    features: NDArray[np.floating],
+    targets: NDArray[np.floating],
+    subjects: Sequence[str],
+    *,
+    folds: int = 3,
+    l2: float = 1.0,
+    seed: int = 0,
+) -> Array:
+    """What ridge regressions that were fitted to other people say of each row.
+
+    Features are normalised by the mean and standard deviation of the training rows (a constant
+    feature is left out); then the summed squared error plus `l2` times the squared weights is
+    least, with a free offset. The same penalty as `ProbeConfig.l2`.
+
+    Args:
+        features: (N, D).
+        targets: (N, K).
+        subjects: The person of each row.
+        folds: Number of folds, dealt as `subject_folds` deals them.
+        l2: The penalty.
+        seed: Of the folds.
+
+    Returns:
+        (N, K) predictions.
+
+    Raises:
+        ValueError: Fewer people than folds.
+    """
+    dealt = subject_folds(subjects, folds, seed)
+    fold = np.array([dealt[subject] for subject in subjects])
+    predicted = np.empty(targets.shape)
+    for k in range(folds):
+        rest = fold != k
+        predicted[~rest] = _fit_and_predict(features[rest], targets[rest], features[~rest], l2)
+    return predicted
+
+
+def _fit_and_predict(
+    features: NDArray[np.floating],
+    targets: NDArray[np.floating],
+    unseen: NDArray[np.floating],
+    l2: float,
+) -> Array:
+    x, y = features.astype(np.float64), targets.astype(np.float64)
+    mean, scale, offset = x.mean(0), x.std(0), y.mean(0)
+    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    x = (x - mean) * inverse
+    weights = np.linalg.solve(x.T @ x + l2 * np.eye(x.shape[1]), x.T @ (y - offset))
+    result: Array = ((unseen - mean) * inverse) @ weights + offset
+    return result
