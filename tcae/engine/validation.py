@@ -125,7 +125,8 @@ class Validation:
             if rank < _ONE_DIRECTION and f"{branch} rank" not in self._warned:
                 self._warned.add(f"{branch} rank")
                 log.warning(
-                    "step %d: the %s embedding has collapsed to one direction (effective rank %.2f)",
+                    "step %d: the %s embedding has collapsed to one direction "
+                    "(effective rank %.2f)",
                     step,
                     branch,
                     rank,
@@ -161,7 +162,7 @@ def _variation(branch: str, embeddings: Tensor) -> dict[str, float]:
 
 
 def effective_rank(embeddings: Tensor) -> float:
-    """exp of the entropy of the normalised singular values of centred embeddings (N, D).
+    """Exponential of the entropy of the normalised singular values of centred embeddings (N, D).
 
     Between 1 (they differ along one direction) and min(N - 1, D); 0 if they are all the same.
     """
