@@ -24,6 +24,17 @@ ROOT = Path(__file__).parents[1]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_report_header() -> list[str]:
+    """Says when the operators' tables run on CPU tensors only."""
+    return [] if torch.cuda.is_available() else ["no CUDA device: operators run on the CPU alone"]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what is for a GPU where there is none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Tiny tensors: threads only wait for each other, very long where the cores are busy."""

@@ -2,12 +2,14 @@
 
 import itertools
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from tcae_ops import backends
 from tcae_ops.selftest import agreement, cases
+from tcae_ops.selftest.places import CPU, GPU, Place, devices, why_not
 
 
 def fold(position, size, padding):
@@ -48,10 +50,12 @@ def times(displacement, unit):
 
 def loops(image, flows, logits, target, units, padding):
     """Loss (N,) and warped image in fp64, pixel by pixel."""
+    image, target = image.cpu(), target.cpu()
+    flows, logits = [flow.cpu() for flow in flows], [logit.cpu() for logit in logits]
     n, c, h, w = image.shape
     pixels = image.double() / (1 if image.dtype.is_floating_point else 255)
     goal = target.double() / (1 if target.dtype.is_floating_point else 255)
-    warped = torch.empty(n, c, h, w, dtype=torch.float64)
+    warped = torch.empty(n, c, h, w, dtype=torch.float64, device=CPU)
     scale = ((w - 1) / 2, (h - 1) / 2) if units == "normalized" else (1.0, 1.0)
     for b, y, x in itertools.product(range(n), range(h), range(w)):
         weights = [1.0]
@@ -70,22 +74,38 @@ def loops(image, flows, logits, target, units, padding):
             warped[b, k, y, x] = sample(
                 plane, x + times(dx, scale[0]), y + times(dy, scale[1]), padding
             )
-    return (warped - goal).abs().mean((1, 2, 3)), warped
+    loss = (warped - goal).abs().mean((1, 2, 3))
+    return tuple(t.to(torch.get_default_device()) for t in (loss, warped))
 
 
-@pytest.fixture(params=["cpp", "reference", "cuda_on_host"])
+# By name, and beside them the backends for CUDA tensors; without a GPU there would be thousands of
+# tests to skip.
+PLACES = {name: Place(name, CPU) for name in ("cpp", "reference")}
+if GPU in devices():
+    PLACES |= {f"gpu_{name}": Place(name, GPU) for name in backends.BACKENDS if name != "cpp"}
+
+
+def _parameters():
+    for name in (*PLACES, "cuda_on_host"):
+        yield pytest.param(name, marks=[pytest.mark.gpu] * name.startswith("gpu_"))
+
+
+@pytest.fixture(params=_parameters())
 def backend(request, monkeypatch):
-    """The name of each backend that runs on CPU tensors.
+    """The name of each backend; the tensors that a test makes are where it runs.
 
-    The last one is that of the C++ kernels as well, in whose place the CUDA kernels run.
+    `cuda_on_host` is that of the C++ kernels as well, in whose place the CUDA kernels run.
     """
     if request.param == "cuda_on_host":
         request.getfixturevalue("kernels_on_host")("memory").install(monkeypatch)
-        return "cpp"
-    reason = backends.why_not(request.param, torch.device("cpu"))
+        yield "cpp"
+        return
+    place = PLACES[request.param]
+    reason = why_not(place)
     if reason is not None:
-        pytest.skip(f"backend {request.param}: {reason}")
-    return request.param
+        pytest.skip(f"backend {place}: {reason}")
+    with torch.device(place.device) if place.device == GPU else nullcontext():
+        yield place.backend
 
 
 @pytest.fixture
@@ -110,8 +130,21 @@ def lay_out():
 
 @pytest.fixture
 def problem():
-    """Makes inputs of all operators."""
-    return cases.random_inputs
+    """Makes inputs of all operators, where the backend runs."""
+
+    def make(*shape, **options):
+        device = torch.get_default_device()
+        image, flows, logits, target = cases.random_inputs(*shape, **options)
+        fields = [[t.to(device) for t in tensors] for tensors in (flows, logits)]
+        return image.to(device), *fields, target.to(device)
+
+    return make
+
+
+@pytest.fixture
+def generator(backend):
+    """Makes random numbers where the backend runs, always the same."""
+    return torch.Generator(torch.get_default_device()).manual_seed(0)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def objective(inputs, padding, backend, seed=0):
         padding=padding,
         backend=backend,
     )
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
     weight = torch.randn(warped.shape, generator=generator, dtype=torch.float64)
     return loss.double().sum() + (warped.double() * weight).sum() / warped.shape[1:].numel()
 

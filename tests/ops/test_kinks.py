@@ -21,8 +21,7 @@ def smooth(channels, generator, reach):
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("units", ["pixels", "normalized"])
-def test_hardly_ever_met_by_ordinary_flows(backend, agree, padding, units):
-    generator = torch.Generator().manual_seed(0)
+def test_hardly_ever_met_by_ordinary_flows(backend, generator, agree, padding, units):
     image, target = torch.rand(2, *SHAPE, generator=generator)
     fields = [smooth(2, generator, 4.0 if units == "pixels" else 0.08) for _ in range(2)]
     fields += [smooth(1, generator, 1.0) for _ in range(2)]
@@ -38,8 +37,7 @@ def by_flow(image, flow, padding, backend):
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
-def test_near_whole_pixels_the_derivative_is_that_of_a_cell_next_to_it(backend, padding):
-    generator = torch.Generator().manual_seed(0)
+def test_near_whole_pixels_the_derivative_is_that_of_a_cell_next_to_it(backend, generator, padding):
     image = torch.rand(SHAPE, generator=generator)
     flow = torch.randint(-9, 10, (1, 2, *SHAPE[2:]), generator=generator)
     flow = flow + 4e-6 * (torch.rand(flow.shape, generator=generator) - 0.5)

@@ -62,7 +62,7 @@ def test_values_and_gradients(
         *[lay_out(k, layouts[2])[:, 0] for k in logits[:count]],
         lay_out(target, layouts[3]),
     ]
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
     scale = picture[:1].numel() or 1
     upstream = [
         torch.randn(shape[0], generator=generator) * scale,
@@ -88,7 +88,7 @@ def test_nan_inf_and_far_outside(
     backend, problem, agree, shape, image, flow, padding, units, wild, seed
 ):
     picture, flows, _, target = problem(shape, 1, image, flow, 0.6, seed)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
     values = torch.tensor(wild, dtype=torch.float64).to(flow)
     choice = torch.randint(8 * len(values), flows[0].shape, generator=generator)
     for i, value in enumerate(values):

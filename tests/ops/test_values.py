@@ -179,9 +179,8 @@ def test_many_key_points_each_move_what_is_near_them(backend):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_halves_are_rounded_as_torch_rounds_them(backend, dtype):
+def test_halves_are_rounded_as_torch_rounds_them(backend, generator, dtype):
     """Computed in fp32 and rounded once: values and gradients of every size, subnormal to inf."""
-    generator = torch.Generator().manual_seed(0)
     shape = (1, 1, 64, 300)
     low, high = (-24, 16) if dtype == torch.float16 else (-130, 120)
     exponents = low + (high - low) * torch.rand(2, *shape, generator=generator)
@@ -193,7 +192,10 @@ def test_halves_are_rounded_as_torch_rounds_them(backend, dtype):
         warped = tcae_ops.warp(*inputs, backend=backend)
         gradients = torch.autograd.grad(warped, inputs, upstream.to(kind))
         results.append([t.to(dtype) for t in (warped, *gradients)])
-    for a, b in zip(*results, strict=True):
+    for i, (a, b) in enumerate(zip(*results, strict=True)):
+        if i == 1 and a.is_cuda:  # the image's gradient, summed in any order
+            torch.testing.assert_close(a, b, equal_nan=True)
+            continue
         assert torch.equal(a.isnan(), b.isnan())
         assert torch.equal(a[~a.isnan()].view(torch.int16), b[~b.isnan()].view(torch.int16))
     assert results[0][2].isinf().any()
