@@ -147,8 +147,6 @@ def test_a_world_is_cached(tmp_path):
     assert default_world(tmp_path, world, workers=1) == first
     assert (first / "dataset.json").stat().st_mtime_ns == made
     assert world_of(first) == world
-    other = World(identities=2, videos=1, frames=2, image_size=32, seed=1)
-    assert default_world(tmp_path, other, workers=1) != first
     (first / "labels.csv").unlink()  # as if it had been interrupted
     assert (default_world(tmp_path, world, workers=1) / "labels.csv").exists()
 

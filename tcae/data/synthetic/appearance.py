@@ -44,7 +44,6 @@ class AppearanceConfig:
         hair: Share of people who have hair.
         beard: Share of men who do not shave.
         make_up: Share of videos with women in which lips and lids are painted.
-        glasses: Share of the people who wear glasses.
     """
 
     tone: float = 1.0
@@ -52,10 +51,9 @@ class AppearanceConfig:
     hair: float = 0.95
     beard: float = 0.5
     make_up: float = 0.4
-    glasses: float = 0.15
 
     def __post_init__(self) -> None:
-        for name in ("tone", "hair", "beard", "make_up", "glasses"):
+        for name in ("tone", "hair", "beard", "make_up"):
             check_range(f"appearance.{name}", getattr(self, name), 0, 1)
         check_range("appearance.blemishes", self.blemishes, 0, 3)
 
