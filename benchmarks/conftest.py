@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmarks import measuring
 from benchmarks.cases import DEVICE, plain
 from benchmarks.providers import EAGER, OURS, providers, simd_level
+from tcae_ops.selftest import speed
 from tcae_ops.selftest.providers import Run, Unavailable, eager, ours
 from tcae_ops.selftest.workloads import Problem, Workload, make_problem
 
@@ -38,7 +39,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
         "processor": processor,
         "kernels": simd_level() or "none",
         "torch": str(torch.__version__),
-        "copy_gb_per_s": measuring.copy_bandwidth() / 1e9,
+        "copy_gb_per_s": speed.copy_bandwidth(DEVICE) / 1e9,
     }
 
 
@@ -80,6 +81,7 @@ def _measure(benchmark: Any, case: Workload, run: Run, rival: Run) -> float | No
     if benchmark.disabled:
         benchmark(run)
         return None
+    gpu = measuring.gpu_clock(run)
     run, rival = measuring.synchronised(run), measuring.synchronised(rival)
     times: list[float] = []
     rounds = measuring.rounds(run, rival)
@@ -87,7 +89,7 @@ def _measure(benchmark: Any, case: Workload, run: Run, rival: Run) -> float | No
     benchmark.pedantic(run, setup=lambda: times.append(measuring.seconds(rival)), rounds=rounds)
     disturbed = elsewhere.share()
     median = benchmark.stats.stats.median
-    moved, copy = problem.bytes, measuring.copy_bandwidth()
+    rate = problem.bytes / (median if gpu is None else gpu.cold)
     extra = measuring.extra_bytes(run)
     benchmark.extra_info |= {
         "op": case.op,
@@ -95,11 +97,12 @@ def _measure(benchmark: Any, case: Workload, run: Run, rival: Run) -> float | No
         "size": case.size,
         "flow": case.flow,
         "data": case.data,
-        "bytes": moved,
-        "gb_per_s": moved / median / 1e9,
-        "share_of_copy": moved / median / copy,
+        "bytes": problem.bytes,
+        "gb_per_s": rate / 1e9,
+        "share_of_copy": rate / speed.copy_bandwidth(DEVICE),
         "extra_bytes": extra,
         "extra_share_of_image": None if extra is None else extra / problem.image.nbytes,
+        "gpu_seconds": None if gpu is None else {"cold": gpu.cold, "warm": gpu.warm},
         "largest_error": error,
         "cores_taken_elsewhere": disturbed,
     }

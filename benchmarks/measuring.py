@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,11 +13,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import DEVICE
+from tcae_ops.selftest import speed
 from tcae_ops.selftest.providers import Run
 
 SECONDS = 0.5  # for one measurement
 ROUNDS = (5, 2000)  # fewest and most
-_COPIED = 256 * 2**20  # bytes, far more than any cache holds
 _TRIALS = 2
 
 
@@ -53,14 +51,12 @@ def rounds(*runs: Run) -> int:
     return min(max(int(SECONDS / sum(map(seconds, runs))), fewest), most)
 
 
-@functools.cache
-def copy_bandwidth() -> float:
-    """Bytes per second that `Tensor.copy_` reads and writes, measured once."""
-    source = torch.ones(_COPIED // 4, device=DEVICE)
-    sink = torch.zeros_like(source)
-    copy = synchronised(lambda: (sink.copy_(source),))
-    copy()
-    return 2 * _COPIED / statistics.median(seconds(copy) for _ in range(9))
+def gpu_clock(run: Run) -> speed.Timing | None:
+    """How long a GPU itself takes; None on a CPU.
+
+    What one waits for a GPU is mostly launching where images are small.
+    """
+    return speed.time_run(run, DEVICE) if DEVICE.type == "cuda" else None
 
 
 class Elsewhere:

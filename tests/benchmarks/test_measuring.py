@@ -36,10 +36,11 @@ def test_extra_memory_is_what_was_in_use_beyond_the_results(measuring):
     assert measuring.extra_bytes(lambda: (torch.ones(size // 4),)) < 0.01 * size
 
 
-def test_bytes_copied_per_second_are_counted_read_and_written(measuring, monkeypatch):
-    clock = iter(range(100))  # a call takes a second
-    monkeypatch.setattr(measuring.time, "perf_counter", lambda: float(next(clock)))
-    assert measuring.copy_bandwidth.__wrapped__() == 2 * 256 * 2**20
+def test_a_gpu_is_timed_by_its_own_clock(measuring, monkeypatch):
+    monkeypatch.setattr(measuring.speed, "time_run", lambda run, device: (run, device.type))
+    assert measuring.gpu_clock("run") is None or measuring.DEVICE.type == "cuda"
+    monkeypatch.setattr(measuring, "DEVICE", torch.device("cuda"))
+    assert measuring.gpu_clock("run") == ("run", "cuda")
 
 
 def test_work_of_other_processes_is_noticed(measuring, monkeypatch):
