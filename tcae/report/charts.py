@@ -1,0 +1,93 @@
+"""Charts as SVG, drawn by hand: they need no library and scale to any width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+_WIDTH, _HEIGHT = 360, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 30, 30
+
+Points = Sequence[tuple[float, float]]
+
+
+def line_chart(title: str, lines: Mapping[str, Points]) -> str:
+    """Lines through (x, y) points, each with its name; points that are not finite are left out."""
+    drawn = {name: [p for p in line if all(map(math.isfinite, p))] for name, line in lines.items()}
+    every = [point for line in drawn.values() for point in line]
+    if not every:
+        return ""
+    xs, ys = zip(*every, strict=True)
+    frame = _Frame((min(xs), max(xs)), (min(0, *ys), max(ys)))
+    parts = frame.axes(title)
+    for i, (name, line) in enumerate(drawn.items()):
+        colour = COLOURS[i % len(COLOURS)]
+        at = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in line)
+        parts.append(f'<polyline points="{at}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
+        parts.append(_key(i, name, colour))
+    return _svg(title, parts)
+
+
+def histogram(title: str, samples: Mapping[str, Sequence[float]], bins: int = 24) -> str:
+    """Shares of several samples over common logarithmic bins."""
+    found = {n: np.maximum(np.asarray(v, float), 1e-5) for n, v in samples.items() if len(v)}
+    if not found:
+        return ""
+    every = np.log10(np.concatenate(list(found.values())))
+    edges = np.linspace(every.min(), max(every.max(), every.min() + 0.1), bins + 1)
+    counts = {n: np.histogram(np.log10(v), edges)[0] / len(v) for n, v in found.items()}
+    frame = _Frame((edges[0], edges[-1]), (0, max(float(c.max()) for c in counts.values())), True)
+    parts = frame.axes(title)
+    for i, (name, share) in enumerate(counts.items()):
+        colour = COLOURS[i % len(COLOURS)]
+        steps = [f"M{frame.x(edges[0]):.1f} {frame.y(0):.1f}"]
+        for left, right, height in zip(edges, edges[1:], share, strict=False):
+            steps.append(f"L{frame.x(left):.1f} {frame.y(height):.1f}H{frame.x(right):.1f}")
+        path = "".join([*steps, f"V{frame.y(0):.1f}"])
+        parts.append(f'<path d="{path}" fill="{colour}" fill-opacity=".25" stroke="{colour}"/>')
+        parts.append(_key(i, name, colour))
+    return _svg(title, parts)
+
+
+class _Frame:
+    """The plane of a chart."""
+
+    def __init__(self, x: tuple[float, float], y: tuple[float, float], log: bool = False) -> None:
+        self._x, self._y, self._log = x, y, log
+
+    def x(self, value: float) -> float:
+        low, high = self._x
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (value - low) / ((high - low) or 1)
+
+    def y(self, value: float) -> float:
+        low, high = self._y
+        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * (value - low) / ((high - low) or 1)
+
+    def axes(self, title: str) -> list[str]:
+        parts = [f'<text x="4" y="14" font-weight="600">{escape(title)}</text>']
+        for share in (0, 0.5, 1):
+            x, y = (low + share * (high - low) for low, high in (self._x, self._y))
+            at = self.y(y)
+            parts.append(f'<path d="M{_LEFT} {at:.1f}H{_WIDTH - _RIGHT}" stroke="#8884"/>')
+            parts.append(f'<text x="{_LEFT - 4}" y="{at + 4:.1f}" text-anchor="end">{y:.3g}</text>')
+            anchor = ("start", "middle", "end")[round(share * 2)]
+            words = f"{10**x:.2g}" if self._log else f"{x:.4g}"
+            at = self.x(x)
+            parts.append(
+                f'<text x="{at:.1f}" y="{_HEIGHT - 12}" text-anchor="{anchor}">{words}</text>'
+            )
+        return parts
+
+
+def _key(number: int, name: str, colour: str) -> str:
+    x, y = _WIDTH - _RIGHT, _TOP + 12 + 14 * number
+    return f'<text x="{x}" y="{y}" text-anchor="end" fill="{colour}">{escape(name)}</text>'
+
+
+def _svg(title: str, parts: list[str]) -> str:
+    head = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
+    return "\n".join([head, *parts, "</svg>"])
