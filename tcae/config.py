@@ -28,6 +28,7 @@ from tcae.engine.fields import differences, from_plain, to_plain
 from tcae.engine.logbook import LogbookConfig
 from tcae.engine.optimizer import OPTIMIZER_PRESETS, OptimizerConfig
 from tcae.engine.validation import VALIDATION_PRESETS, ValidationConfig
+from tcae.evaluation.unseen import UnseenConfig
 from tcae.models.twin_cycle import MODEL_PRESETS, ModelConfig, check_image_size
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
 from tcae.objectives.twin_cycle import OBJECTIVE_PRESETS, ObjectiveConfig
@@ -51,7 +52,7 @@ _FREE_ON_RESUME = {
     "overwrite",
 }
 _FREE_ON_RESUME |= {"validation.panel_every", "validation.panel_pairs"}
-_FREE_GROUPS = ("checkpoints.", "logbook.")
+_FREE_GROUPS = ("checkpoints.", "logbook.", "unseen.")
 # Orders for one invocation, not properties of the run.
 _NOT_SAVED = ("resume", "overwrite")
 
@@ -64,13 +65,15 @@ _Group = tyro.conf.FlagConversionOff
 class TrainConfig:
     """Pretrain a twin-cycle autoencoder on pairs of frames of talking faces.
 
-    Without --data it draws a set of cartoon faces, trains on them within minutes, and probes what
-    was learned.
+    Without --data it renders talking heads, trains on them within minutes, and measures on other
+    heads what was learned, against the known truth.
     """
 
     data: Annotated[
         Path | None,
-        _Option(help="Packed data set: a directory from tcae.pack. Default: built-in cartoons."),
+        _Option(
+            help="Packed data set: a directory from tcae.pack. Default: rendered talking heads."
+        ),
     ] = None
     out: Annotated[
         Path | None, _Option(help="The run directory. Default: runs/PRESET-DATE-TIME.")
@@ -125,6 +128,7 @@ class TrainConfig:
     validation: Annotated[ValidationConfig, _Group] = field(default_factory=ValidationConfig)
     checkpoints: Annotated[CheckpointsConfig, _Group] = field(default_factory=CheckpointsConfig)
     logbook: Annotated[LogbookConfig, _Group] = field(default_factory=LogbookConfig)
+    unseen: Annotated[UnseenConfig, _Group] = field(default_factory=UnseenConfig)
 
     def __post_init__(self) -> None:
         check_image_size(self.image_size)

@@ -22,6 +22,9 @@ from tcae.data.durable import errors_naming, write_durably
 
 log = logging.getLogger(__name__)
 
+METRICS_FILE = "metrics.jsonl"
+"""Name of the record of numbers inside a run directory."""
+
 
 @dataclass(frozen=True)
 class LogbookConfig:
@@ -50,7 +53,7 @@ class Logbook:
 
     def __init__(self, folder: Path, state: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
-        self.path = folder / "metrics.jsonl"
+        self.path = folder / METRICS_FILE
         size = 0 if state is None else int(state["bytes"])
         with errors_naming(self.path):
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - closed by close()

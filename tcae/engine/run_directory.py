@@ -23,6 +23,7 @@ CHECKPOINTS = "checkpoints"
 PANELS = "panels"
 PROBE = "probe"
 SUMMARY_FILE = "summary.json"
+REPORT_FILE = "report.html"
 
 # All that a run writes, as patterns; --overwrite removes this and nothing else.
 _CONTENT = (
@@ -33,6 +34,7 @@ _CONTENT = (
     "events.out.tfevents.*",
     ENCODER_FILE,
     SUMMARY_FILE,
+    REPORT_FILE,
     CONFIG_FILE,
 )
 

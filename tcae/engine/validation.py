@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -78,6 +78,10 @@ class Validation:
         source, target = self._pairs[0]
         return source[:pairs].to(self._device), target[:pairs].to(self._device)
 
+    def pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All pairs in batches: source and target (N, 3, S, S) uint8."""
+        return ((s.to(self._device), t.to(self._device)) for s, t in self._pairs)
+
     @torch.no_grad()
     def measure(self, objective: TwinCycleObjective) -> dict[str, float]:
         """Mean over all pairs of the losses and of what tells whether the model learns.
@@ -95,8 +99,7 @@ class Validation:
         objective.eval()
         sums: dict[str, float] = {}
         embeddings: dict[str, list[Tensor]] = {"au": [], "pose": []}
-        for pair in self._pairs:
-            source, target = (images.to(self._device) for images in pair)
+        for source, target in self.pairs():
             for name, value in _measure_batch(objective, source, target).items():
                 sums[name] = sums.get(name, 0.0) + float(value.double().mean())
             found = objective.model.encode(source)

@@ -136,7 +136,7 @@ def truth_values(
     crop: float,
     device: torch.device,
     batch_size: int = 50,
-) -> tuple[dict[str, Array], list[str], tuple[list[TruthPair], Pictures]]:
+) -> tuple[dict[str, Array], list[str], list[TruthPair]]:
     """Values of `pair_values` over rendered pairs of people in no data set.
 
     Args:
@@ -148,21 +148,23 @@ def truth_values(
         batch_size: Pairs at once.
 
     Returns:
-        (N,) values, the N people, and the first pairs with what the model makes of them.
+        (N,) values, the N people, and the pairs.
     """
     size = objective.model.image_size
     pairs = list(truth_pairs(unseen_world(world, config), "fresh", config.pairs))
-    parts, shown = [], None
+    parts = []
     for batch in _in_batches(pairs, batch_size):
-        source, target = (_images(batch, name, crop, size) for name in ("source", "target"))
+        source, target = (images_of(batch, name, crop, size) for name in ("source", "target"))
         on_device = [torch.from_numpy(images).to(device) for images in (source, target)]
-        pictures = objective.pictures(*on_device)
-        shown = shown or pictures
-        made = Made(*(getattr(pictures, name).float().cpu().numpy() for name in Made._fields))
+        made = made_of(objective.pictures(*on_device))
         parts.append(pair_values(source, target, made, truth_of(batch, crop, size)))
-    assert shown is not None
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return values, [pair.identity for pair in pairs], (pairs[:batch_size], shown)
+    return values, [pair.identity for pair in pairs], pairs
+
+
+def made_of(pictures: Pictures) -> Made:
+    """What the model makes of pairs, as arrays."""
+    return Made(*(getattr(pictures, name).float().cpu().numpy() for name in Made._fields))
 
 
 def truth_of(pairs: list[TruthPair], crop: float, size: int) -> Truth:
@@ -171,14 +173,14 @@ def truth_of(pairs: list[TruthPair], crop: float, size: int) -> Truth:
     seen = {k: [_seen_flow(flow, crop, size) for flow in v] for k, v in flows.items()}
     flow = {name: np.stack([f for f, _ in parts]) for name, parts in seen.items()}
     face = {name: np.stack([m for _, m in parts]) for name, parts in seen.items()}
-    source = torch.from_numpy(_images(pairs, "source", crop, size))
+    source = torch.from_numpy(images_of(pairs, "source", crop, size))
     warped = {
         name: warp(source, torch.from_numpy(f), units="normalized").numpy()
         for name, f in flow.items()
     }
     return Truth(
-        au_changed=_images(pairs, "au_only", crop, size),
-        pose_changed=_images(pairs, "pose_only", crop, size),
+        au_changed=images_of(pairs, "au_only", crop, size),
+        pose_changed=images_of(pairs, "pose_only", crop, size),
         au_flow=flow["au"],
         pose_flow=flow["pose"],
         au_face=face["au"],
@@ -188,7 +190,8 @@ def truth_of(pairs: list[TruthPair], crop: float, size: int) -> Truth:
     )
 
 
-def _images(pairs: list[TruthPair], name: str, crop: float, size: int) -> NDArray[np.float32]:
+def images_of(pairs: list[TruthPair], name: str, crop: float, size: int) -> NDArray[np.float32]:
+    """The pictures of that name as the model sees them: (N, 3, S, S) in [0, 1]."""
     stack = np.stack([centre(getattr(pair, name), crop, size) for pair in pairs])
     return stack.transpose(0, 3, 1, 2).astype(np.float32) / 255
 

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tcae.evaluation.disentanglement import Truth
 from tcae.objectives.twin_cycle import Pictures
 
 Picture = NDArray[np.uint8]
@@ -110,6 +112,41 @@ def pair_panel(source: Tensor, target: Tensor, pictures: Pictures) -> Picture:
     return panel(columns)
 
 
+FLOW_NOTE = (
+    "Colours of flows: the hue is the direction (right red, down yellow, left cyan, up violet), "
+    "the saturation the length; a flow and its truth share one scale. White in a mask is 1."
+)
+
+
+def pair_pictures(
+    source: Tensor, target: Tensor, made: Pictures, truth: Truth | None
+) -> list[dict[str, Picture]]:
+    """What there is to see of each pair, one picture at a time.
+
+    Args:
+        source: Images (N, 3, S, S), uint8 or float in [0, 1].
+        target: The same.
+        made: What the model makes of them.
+        truth: What it should make of them, if that is known.
+    """
+    columns = {"source": _images(source), "target": _images(target)}
+    columns["reconstruction"] = _images(made.reconstruction)
+    for name, title in (("au", "AU"), ("pose", "pose")):
+        columns[f"{title} changed"] = _images(getattr(made, f"{name}_changed"))
+        if truth is not None:
+            images = torch.from_numpy(getattr(truth, f"{name}_changed"))
+            columns[f"truth: {title} changed"] = _images(images)
+    for name, title in (("au", "AU"), ("pose", "pose")):
+        flow = _vectors(getattr(made, f"{name}_flow"))
+        true = None if truth is None else getattr(truth, f"{name}_flow")
+        longest = _longest(flow if true is None else np.concatenate([flow, true]))
+        columns[f"{title} flow"] = flow_colours(flow, longest)
+        if true is not None:
+            columns[f"truth: {title} flow"] = flow_colours(true, longest)
+    columns["AU mask"], columns["pose mask"] = _masks(made.au_mask), _masks(made.pose_mask)
+    return [{name: column[i] for name, column in columns.items()} for i in range(len(source))]
+
+
 def panel(columns: Sequence[Column]) -> Picture:
     """Columns of pictures side by side under their titles, as one (H, W, 3) uint8 RGB picture."""
     return np.concatenate([_column(column) for column in columns], 1)
@@ -134,11 +171,21 @@ def _column(column: Column) -> Picture:
 
 
 def _flow_column(title: str, flow: Tensor) -> Column:
-    vectors = flow.detach().float().cpu().numpy()
-    longest = max(float(np.quantile(np.hypot(vectors[:, 0], vectors[:, 1]), 0.99)), 1e-6)
+    vectors = _vectors(flow)
+    longest = _longest(vectors)
     # Half the image is 1 in the model's unit.
     pixels = longest * (flow.shape[-1] - 1) / 2
     return Column(title, f"full: {pixels:.2g} px", flow_colours(vectors, longest), keyed=True)
+
+
+def _vectors(flow: Tensor) -> NDArray[np.float32]:
+    vectors: NDArray[np.float32] = flow.detach().float().cpu().numpy()
+    return vectors
+
+
+def _longest(vectors: NDArray[Any]) -> float:
+    """The length that gets full colour: 99 % are below."""
+    return max(float(np.quantile(np.hypot(vectors[:, 0], vectors[:, 1]), 0.99)), 1e-6)
 
 
 def _images(images: Tensor) -> Picture:

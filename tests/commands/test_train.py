@@ -19,6 +19,7 @@ import torch
 from tcae import train
 from tcae.data.cartoon import make_cartoons
 from tcae.data.shards import PackedDataset
+from tcae.data.synthetic.world import World
 from tcae.engine.checkpoints import CheckpointFolder
 from tcae.engine.encoder_file import load_encoder
 
@@ -216,7 +217,7 @@ def test_a_full_disk_is_one_line_and_earlier_checkpoints_stay(
 def test_a_run_directory_holds_what_was_promised(argv: list[str], tmp_path: Path) -> None:
     assert train.main(argv) == 0
     found = {path.name.split(".")[0] for path in (tmp_path / "run").iterdir()}
-    promised = "config metrics events checkpoints panels encoder summary"
+    promised = "config metrics events checkpoints panels encoder summary report"
     assert found == set(promised.split())
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["steps"] == 6
@@ -339,11 +340,26 @@ def test_init_from_what_does_not_fit_names_the_tensor(
     assert not (tmp_path / "wider").exists()
 
 
-def test_the_built_in_data_is_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "_CARTOON_IDENTITIES", 4)
-    monkeypatch.setattr(train, "_CARTOON_FRAMES", 2)
-    folder = train.built_in_data(tmp_path, 32)
-    assert folder == tmp_path / "data" / "cartoon-32-4x2"
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    assert train.built_in_data(tmp_path, 32) == folder
-    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+def test_without_data_a_world_is_rendered_once_measured_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(identities=12, videos=1, frames=4, image_size=32)
+    monkeypatch.setattr(train, "_WORLD", world)
+    options = {**TINY, "out": tmp_path / "run", "unseen.people": 8, "unseen.pairs": 5}
+    argv = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    assert train.main(argv) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    wanted = (
+        "recon_ratio au_auc au_auc_random au_auc_pixels pose_r2_from_pose pose_r2_from_au "
+        "au_auc_from_pose flow_length_ratio flow_length_ratio_true au_flow_epe_gain "
+        "pose_flow_epe_gain au_image_gain pose_image_gain au_f1"
+    )
+    assert set(wanted.split()) <= set(summary)
+    assert summary["au_auc_low"] <= summary["au_auc"] <= summary["au_auc_high"]
+    assert summary["pose_image_gain_exact"] > 0.1
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert report.count("data:image/png") == 5 * 13
+    assert "http" not in report
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
+    assert train.main([*argv, "--overwrite"]) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
