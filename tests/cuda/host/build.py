@@ -19,12 +19,12 @@ import pybind11
 
 HERE = Path(__file__).parent
 # The files in csrc/ of each device's kernels, and what they are compiled with beside the usual.
+CPU = ["cpu/kernels.cpp", "cpu/forward.cpp", "cpu/backward.cpp"]
+CPU_OPTIONS = ["-fno-math-errno", "-fno-trapping-math"]
 DEVICES = {
     "cuda": (["cuda/forward.cu", "cuda/backward.cu"], ["-x", "c++"]),
-    "cpu": (
-        ["cpu/kernels.cpp", "cpu/forward.cpp", "cpu/backward.cpp"],
-        ["-fno-math-errno", "-fno-trapping-math"],
-    ),
+    "cpu": (CPU, CPU_OPTIONS),
+    "avx2": (CPU, [*CPU_OPTIONS, "-mavx2"]),
 }
 COMMON = ["-std=c++17", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=hidden"]
 
@@ -96,10 +96,11 @@ def build(root: Path, flavour: str, folder: Path, device: str = "cuda") -> Path:
     sources, more = DEVICES[device]
     include = [root, root / "csrc/include", HERE / "include", pybind11.get_include()]
     include.append(sysconfig.get_path("include"))
+    caller = "device_cuda.cpp" if device == "cuda" else "device_cpu.cpp"
     # The last three are told of sanitizers, but not watched.
     parts = [(root / "csrc" / source, [*flags, *more]) for source in sources]
     parts += [(HERE / "scheduler.cpp", ["-O2"])]
-    parts += [(HERE / source, ["-O0"]) for source in (f"device_{device}.cpp", "module.cpp")]
+    parts += [(HERE / source, ["-O0"]) for source in (caller, "module.cpp")]
     objects = [_compile(source, options, include, folder) for source, options in parts]
     module = folder / f"kernels_on_host-{_key(objects, flags)}.so"
     if not module.exists():

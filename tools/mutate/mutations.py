@@ -1,0 +1,257 @@
+"""The mutations: errors to plant in the kernels, each with the check that must notice it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Check:
+    """One case of tcae_ops.selftest.cases against the definition, values and all gradients."""
+
+    kernels: str = "cuda"  # "cuda" on the CPU; "cpu" or "avx2" compiled alone
+    watched: str = "plain"  # a flavour of tests/cuda/host/build.py
+    case: str = "twin"
+    image: str = "float32"
+    layout: str = "contiguous"
+    deterministic: bool = False  # must be the same bits in every order, too
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A text that occurs once in a file, what to put in its place, and what that breaks."""
+
+    breaks: str
+    path: str  # below csrc/
+    text: str
+    replacement: str
+    check: Check = field(default_factory=Check)
+
+
+MUTATIONS = [
+    Mutation(
+        "no barrier between the warps' sums and their total",
+        "cuda/reduce.h",
+        "  __syncthreads();\n",
+        "",
+        Check(watched="races"),
+    ),
+    Mutation(
+        "the same, but without ThreadSanitizer",
+        "cuda/reduce.h",
+        "  __syncthreads();\n",
+        "",
+    ),
+    Mutation(
+        "pixels outside the image are read",
+        "cuda/sample.h",
+        "return is_inside(source, row, column) ? Element<E>::template load<T>(read_only(from)) : T(0);",
+        "return Element<E>::template load<T>(read_only(from));",
+        Check(watched="memory", case="far outside, zeros"),
+    ),
+    Mutation(
+        "the target's gradient has the wrong sign",
+        "cuda/backward.cu",
+        "target[i] = -sign * step;",
+        "target[i] = sign * step;",
+    ),
+    Mutation(
+        "sums in the image's gradient are not atomic",
+        "cuda/image_gradient.h",
+        "atomicAdd(static_cast<T*>(to.sums) + at, value);",
+        "static_cast<T*>(to.sums)[at] += value;",
+        Check(watched="races"),
+    ),
+    Mutation(
+        "NaN positions add to the image's gradient",
+        "cuda/image_gradient.h",
+        "  if (cell.column.fraction != cell.column.fraction) return;\n",
+        "",
+        Check(case="nowhere"),
+    ),
+    Mutation(
+        "the deterministic mode adds floating-point numbers",
+        "cuda/image_gradient.h",
+        "if (to.wholes != nullptr && value - value == 0) {",
+        "if (false) {",
+        Check(case="rough", deterministic=True),
+    ),
+    Mutation(
+        "negative numbers have no place in the sums of whole numbers",
+        "cuda/image_gradient.h",
+        "Whole(llrint(double(value) * scale))",
+        "Whole(double(value) * scale)",
+        Check(watched="memory", deterministic=True),
+    ),
+    Mutation(
+        "the gradient's sums do not begin at zero",
+        "cuda/backward.cu",
+        "cudaError_t error = cudaMemsetAsync(to.sums, 0, size_t(at.numbers) * sizeof(T), stream);",
+        "cudaError_t error = cudaSuccess;",
+    ),
+    Mutation(
+        "pixels beyond the end of a row add to the image's gradient",
+        "cuda/backward.cu",
+        "if (i < s.count) scatter(",
+        "scatter(",
+    ),
+    Mutation(
+        "pixels beyond the end of a row count in the loss",
+        "cuda/forward.cu",
+        "distance += i < s.count ? fabs(samples[i] - target[i]) : T(0);",
+        "distance += fabs(samples[i] - target[i]);",
+    ),
+    Mutation(
+        "all threads write the sum that only the first one has",
+        "cuda/forward.cu",
+        "if (threadIdx.x == 0) a.distances[blockIdx.x] = sum;",
+        "a.distances[blockIdx.x] = sum;",
+        Check(watched="races"),
+    ),
+    Mutation(
+        "threads without pixels do not take part in the sum",
+        "cuda/forward.cu",
+        "  const T distance = s.count > 0 ?",
+        "  if (s.count <= 0) return;\n  const T distance = s.count > 0 ?",
+    ),
+    Mutation(
+        "the loss of an image sums the wrong blocks",
+        "cuda/forward.cu",
+        "distances + int64_t(blockIdx.x) * blocks",
+        "distances + int64_t(blockIdx.x)",
+    ),
+    Mutation(
+        "a kernel is launched on the default stream",
+        "cuda/forward.cu",
+        "launch(loss_kernel<T>, images, kThreads, stream,",
+        "launch(loss_kernel<T>, images, kThreads, nullptr,",
+    ),
+    Mutation(
+        "less scratch memory than the kernels use",
+        "cuda/forward.cu",
+        "s.image.n * grid.blocks * int64_t(sizeof(double))",
+        "s.image.n * int64_t(sizeof(double))",
+        Check(watched="memory"),
+    ),
+    Mutation(
+        "rows that are not aligned are read in one access",
+        "cuda/tensors.h",
+        "whole(v.h, v.stride_h) && uintptr_t(v.data) % uintptr_t(size * kPixels<T>) == 0;",
+        "true;",
+        Check(watched="memory", case="one blended", layout="sliced"),
+    ),
+    Mutation(
+        "numbers beyond the end of a row are read",
+        "cuda/tensors.h",
+        "to[i] = i < s.count ? Element<E>::template load<T>(from[i * v.stride_w]) : T(0);",
+        "to[i] = Element<E>::template load<T>(from[i * v.stride_w]);",
+        Check(watched="memory"),
+    ),
+    Mutation(
+        "numbers beyond the end of a row are written",
+        "cuda/tensors.h",
+        "if (i < s.count) to[i * v.stride_w] =",
+        "to[i * v.stride_w] =",
+        Check(watched="memory"),
+    ),
+    Mutation(
+        "the gradient of a logit without the mean displacement",
+        "cuda/field.h",
+        "(x[i] - mean.x[i]) * by.x[i]",
+        "x[i] * by.x[i]",
+    ),
+    Mutation(
+        "x and y mixed up in the gradient of blended flows",
+        "cuda/field.h",
+        "y[i] = weight * by.y[i];",
+        "y[i] = weight * by.x[i];",
+    ),
+    Mutation(
+        "the displacement's unit is taken from the other axis",
+        "cuda/sample.h",
+        "unit_y = unit<T>(fields, source.h);\n  Spots",
+        "unit_y = unit<T>(fields, source.w);\n  Spots",
+    ),
+    Mutation(
+        "a derivative outside the border",
+        "include/tcae_ops/coordinates.h",
+        "clamped == p || p != p ? T(1) : T(0)",
+        "T(1)",
+        Check(case="far outside"),
+    ),
+    Mutation(
+        "mirrored positions have the derivative of unmirrored ones",
+        "include/tcae_ops/coordinates.h",
+        "return {2 * last - turn, -sign};",
+        "return {2 * last - turn, sign};",
+        Check(case="mirrored many times"),
+    ),
+    Mutation(
+        "negative positions are rounded towards zero",
+        "include/tcae_ops/coordinates.h",
+        "T(truncated) > folded ? truncated - 1 : truncated",
+        "truncated",
+        Check(case="zeros"),
+    ),
+    Mutation(
+        "the derivative by x has the wrong weight",
+        "include/tcae_ops/bilinear.h",
+        "(1 - fy) * (pixel.tr - pixel.tl)",
+        "fy * (pixel.tr - pixel.tl)",
+    ),
+    Mutation(
+        "fp16 results lose their sign",
+        "include/tcae_ops/dtypes.h",
+        "uint16_t(sign | (magnitude",
+        "uint16_t((magnitude",
+        Check(image="float16"),
+    ),
+    Mutation(
+        "the exponential's polynomial lacks a term",
+        "include/tcae_ops/blend.h",
+        "  p = p * r + 0.041668389f;\n",
+        "",
+    ),
+    Mutation(
+        "C++: the target's gradient has the wrong sign",
+        "cpu/l1.h",
+        "by_target[i] = -sign * step;",
+        "by_target[i] = sign * step;",
+        Check("cpu"),
+    ),
+    Mutation(
+        "C++: pixels outside the image are read",
+        "cpu/sample.h",
+        "const bool inside = !zeros ||",
+        "const bool inside = true ||",
+        Check("cpu", "memory", "far outside, zeros"),
+    ),
+    Mutation(
+        "C++: NaN positions add to the image's gradient",
+        "cpu/scatter.h",
+        "             cells.fx[i] == cells.fx[i];",
+        "             true;",
+        Check("cpu", case="nowhere"),
+    ),
+    Mutation(
+        "C++: the gradient of a displacement is not in its unit",
+        "cpu/field.h",
+        "by.x[i] *= scale_x_;",
+        "by.x[i] *= 1;",
+        Check("cpu"),
+    ),
+    Mutation(
+        "C++: of all samples of a pixel only the last counts in the image's gradient",
+        "cpu/scatter.h",
+        "+= weight * g[c][i];",
+        "= weight * g[c][i];",
+        Check("cpu"),
+    ),
+    Mutation(
+        "AVX2: left pixels from the vector that holds the right ones",
+        "cpu/window_avx2.h",
+        "(far, index_l), far_l);",
+        "(far, index_l), far_r);",
+        Check("avx2", case="still"),
+    ),
+]
