@@ -25,8 +25,8 @@ from host.kernels import KernelError, KernelsOnHost  # noqa: E402
 WATCHERS = {
     "AddressSanitizer": r"ERROR: AddressSanitizer: ([\w-]+)",
     "ThreadSanitizer": r"WARNING: ThreadSanitizer: ([\w ]+) \(",
-    "UndefinedBehaviorSanitizer": r"runtime error: (.*)",
-    "scheduler": r"block \d+( hangs|: thread)",
+    "UndefinedBehaviorSanitizer": r"runtime error: .*?(misaligned|out of bounds|outside the range)",
+    "scheduler": r"block \d+:? (hangs|thread \d+ .*)",
 }
 
 
@@ -84,7 +84,7 @@ def _run(check: Check) -> str | None:
             for _ in range(4 if check.deterministic else 0)
         ]
     except agreement.Disagreement as error:
-        return f"definition: {error}"
+        return "definition: " + str(error).partition(",")[0]
     except KernelError as error:
         return _who(str(error))
     gradients = {result.gradients[0].numpy().tobytes() for result in results}

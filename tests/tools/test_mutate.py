@@ -1,0 +1,43 @@
+"""Errors planted in the kernels are noticed; all of them: `python tools/mutate`, which CI runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from host import build
+
+ROOT = Path(__file__).parents[2]
+
+
+def mutate(*arguments):
+    command = [sys.executable, str(ROOT / "tools/mutate"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_sources_still_hold_what_mutations_replace():
+    done = mutate("--list")
+    assert done.returncode == 0, done.stderr
+
+
+def test_page_lists_every_mutation():
+    page = (ROOT / "docs/testing.md").read_text()
+    names = mutate("--list").stdout.splitlines()
+    assert len(names) >= 20
+    assert [name for name in names if f"| {name} |" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "noticed_by"),
+    [
+        ("no barrier between the warps' sums", "ThreadSanitizer: data race"),
+        ("numbers beyond the end of a row are read", "AddressSanitizer: heap-buffer-overflow"),
+        ("the target's gradient has the wrong sign", "definition: gradient of the target"),
+    ],
+)
+def test_planted_errors_are_noticed(error, noticed_by):
+    if build.why_not() is not None:
+        pytest.skip(build.why_not())
+    done = mutate("--only", error)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert noticed_by in done.stdout
