@@ -44,6 +44,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def deterministic() -> Iterator[Callable[[bool], None]]:
+    """Torch's switch of deterministic algorithms, for the time of a test."""
+    before = torch.are_deterministic_algorithms_enabled()
+    yield torch.use_deterministic_algorithms
+    torch.use_deterministic_algorithms(before)
+
+
 @pytest.fixture(scope="session")
 def kernels_on_host(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -25,13 +25,6 @@ def use(kernels_on_host, monkeypatch):
     return lambda flavour: kernels_on_host(flavour).install(monkeypatch)
 
 
-@pytest.fixture
-def deterministic():
-    before = torch.are_deterministic_algorithms_enabled()
-    yield torch.use_deterministic_algorithms
-    torch.use_deterministic_algorithms(before)
-
-
 @pytest.mark.parametrize("is_deterministic", [False, True])
 @pytest.mark.parametrize(("dtype", "layout"), WAYS, ids=str)
 @pytest.mark.parametrize("name", CASES)
@@ -98,3 +91,21 @@ def test_loss_is_the_same_bits_in_every_order(use):
     image, flows, logits, target = random_inputs((2, 3, 40, 70))
     losses = [tcae_ops.blend_warp_l1(image, flows, logits, target, backend="cpp") for _ in range(8)]
     assert all(torch.equal(loss, losses[0]) for loss in losses)
+
+
+def skew(tensor, offset, gap):
+    """The same numbers, `offset` numbers into their memory and with `gap` numbers between rows."""
+    n, c, h, w = tensor.shape
+    memory = torch.zeros(offset + n * c * h * (w + gap), dtype=tensor.dtype)
+    return memory[offset:].view(n, c, h, w + gap)[..., :w].copy_(tensor)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(("offset", "gap"), [(1, 0), (0, 1), (1, 1), (2, 2), (1, 2)])
+def test_rows_that_are_not_aligned(use, dtype, offset, gap):
+    use("memory")
+    image, flows, logits, target = random_inputs((2, 3, 6, 8), image=dtype, flow=dtype)
+    inputs = [image, *flows, *[k.reshape(2, 1, 6, 8) for k in logits], target]
+    inputs = [skew(t, offset, gap) for t in inputs]
+    upstream = [torch.ones(2), skew(torch.rand(2, 3, 6, 8), offset, gap)]
+    agree(inputs, 2, upstream, {"units": "pixels", "padding": "border"}, "cpp")

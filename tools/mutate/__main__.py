@@ -1,8 +1,8 @@
 """Are the tests any good? Plants errors in the kernels, one at a time: each must be noticed.
 
-    python tools/mutate            # all of them; the exit status is 1 if one is not noticed
-    python tools/mutate --write    # and writes the table of docs/testing.md
-    python tools/mutate --list     # only whether the sources still hold what is to be replaced
+python tools/mutate            # all of them; the exit status is 1 if one is not noticed
+python tools/mutate --write    # and writes the table of docs/testing.md
+python tools/mutate --list     # only whether the sources still hold what is to be replaced
 """
 
 from __future__ import annotations
