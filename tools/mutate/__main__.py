@@ -21,6 +21,7 @@ BEGIN, END = "<!-- mutations: begin -->", "<!-- mutations: end -->"
 
 
 def main() -> int:
+    """Runs the command; the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", metavar="TEXT", default="", help="those whose name holds this")
     parser.add_argument("--list", action="store_true", help="check the list, run nothing")

@@ -45,8 +45,8 @@ MUTATIONS = [
     Mutation(
         "pixels outside the image are read",
         "cuda/sample.h",
-        "return is_inside(source, row, column) ? Element<E>::template load<T>(read_only(from)) : T(0);",
-        "return Element<E>::template load<T>(read_only(from));",
+        "      if (!is_inside(source, row, column)) return T(0);\n",
+        "",
         Check(watched="memory", case="far outside, zeros"),
     ),
     Mutation(

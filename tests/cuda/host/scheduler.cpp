@@ -113,7 +113,7 @@ class Scheduler {
  public:
   void run(unsigned blocks, unsigned threads, Body body, const void* context) {
     body_ = body, context_ = context;
-    threads_ = threads, blocks_ = blocks;
+    threads_ = threads;
     main_ = __tsan_get_current_fiber ? __tsan_get_current_fiber() : nullptr;
     while (fibers_.size() < threads) add_fiber();
     std::vector<unsigned> order(blocks);
@@ -136,8 +136,6 @@ class Scheduler {
 
   Fiber& current() { return *current_; }
   unsigned block() const { return block_; }
-  unsigned threads() const { return threads_; }
-  unsigned blocks() const { return blocks_; }
 
   void barrier(Place place) {
     Fiber& own = current();
@@ -317,7 +315,7 @@ class Scheduler {
 
   Body body_ = nullptr;
   const void* context_ = nullptr;
-  unsigned blocks_ = 0, threads_ = 0, block_ = 0;
+  unsigned threads_ = 0, block_ = 0;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> of_thread_, ready_;
   std::vector<unsigned> haste_;  // of each warp
@@ -344,8 +342,6 @@ void Scheduler::enter() { scheduler().live(); }
 
 Index thread_index() { return {scheduler().current().thread}; }
 Index block_index() { return {scheduler().block()}; }
-Index block_size() { return {scheduler().threads()}; }
-Index grid_size() { return {scheduler().blocks()}; }
 unsigned lane_index() { return thread_index().x % kWarpSize; }
 void barrier(Place place) { scheduler().barrier(place); }
 void exchange(unsigned mask, unsigned from, void* value, size_t size, Place place) {

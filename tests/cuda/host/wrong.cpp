@@ -12,7 +12,7 @@
 
 namespace {
 
-constexpr unsigned kThreads = 64;
+constexpr unsigned kBlocks = 3, kThreads = 64;
 constexpr unsigned kAll = 0xffffffffu;
 
 __global__ void right(double* sums) {
@@ -22,7 +22,7 @@ __global__ void right(double* sums) {
   if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = value;
   __syncthreads();
   if (threadIdx.x == 0) sums[blockIdx.x] = of_warps[0] + of_warps[1];
-  atomicAdd(sums + gridDim.x, 1.0);
+  atomicAdd(sums + kBlocks, 1.0);
 }
 
 __global__ void no_barrier(double* sums) {
@@ -110,7 +110,7 @@ int main(int, char** arguments) {
   const unsigned threads = name == "too_many" ? 2048 : kThreads;
   const auto kernel = kKernels.count(name) ? kKernels.at(name) : right;
   try {
-    const cudaError_t error = tcae_ops::launch(kernel, 3, threads, stream, sums);
+    const cudaError_t error = tcae_ops::launch(kernel, kBlocks, threads, stream, sums);
     printf("%s: %g %g %g, %g\n", cudaGetErrorString(error), sums[0], sums[1], sums[2], sums[3]);
   } catch (const std::runtime_error& error) {
     printf("%s\n", error.what());

@@ -16,8 +16,6 @@
 
 #define threadIdx (::cuda_host::thread_index())
 #define blockIdx (::cuda_host::block_index())
-#define blockDim (::cuda_host::block_size())
-#define gridDim (::cuda_host::grid_size())
 
 inline void __syncthreads(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   cuda_host::barrier({file, line});

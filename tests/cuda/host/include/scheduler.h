@@ -19,8 +19,6 @@ struct Place {  // in the kernels' source
 
 Index thread_index();
 Index block_index();
-Index block_size();
-Index grid_size();
 unsigned lane_index();
 
 // Waits for all threads of the block.
