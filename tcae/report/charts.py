@@ -10,7 +10,7 @@ import numpy as np
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _WIDTH, _HEIGHT = 360, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 30, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 44, 30
 
 Points = Sequence[tuple[float, float]]
 
@@ -84,8 +84,8 @@ class _Frame:
 
 
 def _key(number: int, name: str, colour: str) -> str:
-    x, y = _WIDTH - _RIGHT, _TOP + 12 + 14 * number
-    return f'<text x="{x}" y="{y}" text-anchor="end" fill="{colour}">{escape(name)}</text>'
+    x = _LEFT + number * (_WIDTH - _LEFT - _RIGHT) / len(COLOURS)
+    return f'<text x="{x:.0f}" y="30" fill="{colour}">{escape(name)}</text>'
 
 
 def _svg(title: str, parts: list[str]) -> str:

@@ -19,12 +19,12 @@ _STYLE = """
 :root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;max-width:1180px;margin:0 auto;padding:12px}
 h1{font-size:1.5rem;margin:.3em 0}h2{font-size:1.2rem;margin:1.6em 0 .4em}
-p,caption{color:GrayText;margin:.3em 0;text-align:left}
+p{color:GrayText;margin:.3em 0;overflow-wrap:anywhere}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 td,th{padding:3px 10px 3px 0;text-align:right;border-bottom:1px solid #8884}
 td:first-child,th:first-child,td.words{text-align:left}
-td.words{min-width:9em}
+@media(max-width:600px){table{font-size:.78rem}td,th{padding-right:5px}}
 .yes{color:#087a3c}.no{color:#c0392b}
 .pair{display:grid;grid-template-columns:repeat(auto-fill,minmax(78px,1fr));gap:4px;
 border-top:1px solid #8884;padding:6px 0}
@@ -98,7 +98,7 @@ def _measures(summary: Mapping[str, float]) -> str:
         form = "{:.0%}" if goal.percent else "{:.3f}"
         interval = "–"
         if f"{name}_low" in summary:
-            interval = "–".join(form.format(summary[f"{name}_{end}"]) for end in ("low", "high"))
+            interval = " to ".join(form.format(summary[f"{name}_{end}"]) for end in ("low", "high"))
         verdict = {True: '<b class="yes">reached</b>', False: '<b class="no">missed</b>', None: ""}
         cells = [form.format(summary[name]), interval, escape(goal.wanted)]
         tail = "".join(f"<td>{cell}</td>" for cell in (*cells, verdict[goal.reached(summary)]))
@@ -142,7 +142,7 @@ def _lengths(report: RunReport) -> str:
 def _units(rows: Rows) -> str:
     def number(row: Mapping[str, Any], *names: str) -> str:
         known = [float(row[name]) for name in names]
-        return "–" if np.isnan(known).any() else "–".join(f"{value:.3f}" for value in known)
+        return "–" if np.isnan(known).any() else " to ".join(f"{value:.3f}" for value in known)
 
     lines = []
     for row in rows:

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+
+from tcae.report.charts import histogram, line_chart
+from tcae.report.html import RunReport, render_report
+
+RED = np.full((8, 8, 3), (255, 0, 0), np.uint8)
+UNIT = {"unit": "AU<12>", "prevalence": 0.25, "f1": 0.5, "f1_low": 0.4, "f1_high": 0.6}
+UNIT |= {"auc": 0.75, "auc_low": 0.7, "auc_high": float("nan")}
+
+
+class Texts(HTMLParser):
+    """The cells of all tables, row by row, and whether every element is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.rows: list[list[str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in ("meta", "img", "path", "polyline"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag == "td":
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "td" in self.open:
+            self.rows[-1][-1] += data
+
+
+def test_the_page_shows_what_was_measured_and_needs_nothing_else() -> None:
+    summary = {"recon_ratio": 0.4, "recon_ratio_low": 0.3, "recon_ratio_high": 0.5}
+    summary |= {"au_flow_epe_gain": -0.125, "images_per_second": 1234.5}
+    page = render_report(
+        RunReport(
+            "run <1>", "about", summary, pairs=[{"source": RED}], lengths={"AU flow": [0.1, 0.2]},
+            units=[UNIT], curves={"loss": {"loss": [(1, 2.0), (2, 1.0)]}}, config="a: <b>",
+        )
+    )  # fmt: skip
+    found = Texts(page)
+    assert found.open == []
+    rows = {row[0]: row[1:] for row in found.rows if row}
+    assert rows["reconstruction L1 / unmoved source L1"] == [
+        "0.400", "0.300 to 0.500", "≤ .50", "reached",
+    ]  # fmt: skip
+    title = "AU flow: end-point error below the zero flow's, in the face"
+    assert rows[title] == ["-12%", "–", "≥ 30 %", "missed"]
+    assert rows["AU<12>"] == ["0.250", "0.500", "0.400 to 0.600", "0.750", "–"]
+    assert rows["images_per_second"] == ["1,234.5"]
+    assert "<h1>run &lt;1&gt;</h1>" in page and "a: &lt;b&gt;" in page
+    assert not re.search(r"https?:|<script|<link|@import|url[(]", page)
+    [encoded] = re.findall(r"base64,([^\"]+)", page)
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), 1)
+    np.testing.assert_array_equal(picture[..., ::-1], RED)
+
+
+def test_what_is_not_there_has_no_heading() -> None:
+    page = render_report(RunReport("run", "", {"steps": 3}))
+    assert re.findall("<h2>(.*?)</h2>", page) == ["The run in numbers"]
+
+
+def test_a_line_goes_through_its_points() -> None:
+    chart = line_chart("t", {"a": [(0, 0.0), (5, 1.0), (10, 2.0), (11, float("nan"))]})
+    [points] = re.findall('points="(.*?)"', chart)
+    places = np.array([point.split(",") for point in points.split()], float)
+    assert len(places) == 3
+    np.testing.assert_allclose(places[1], (places[0] + places[2]) / 2, atol=0.1)
+    assert places[2, 1] < places[0, 1]  # larger is higher
+    assert line_chart("t", {"a": []}) == ""
+
+
+def test_a_histogram_has_all_pairs() -> None:
+    chart = histogram("t", {"a": [0.01] * 3 + [0.1], "b": [0.1]}, bins=2)
+    first, second = re.findall('path d="(M.*?V.*?)"', chart)
+    heights = [float(y) for y in re.findall(r"L[\d.]+ ([\d.]+)H", first)]
+    floor, top = 190, 44
+    shares = [(floor - height) / (floor - top) for height in heights]
+    np.testing.assert_allclose(shares, [0.75, 0.25], atol=1e-3)
+    assert f"{top}.0H" in second
+    assert histogram("t", {}) == ""
