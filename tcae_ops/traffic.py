@@ -40,7 +40,7 @@ def forward_bytes(
         The number of bytes. Broadcast (expanded) dimensions are read once.
     """
     inputs = _inputs(image, flows, logits, target)
-    return sum(map(_bytes, inputs)) + _result_bytes(image, inputs, target, return_warped)
+    return sum(map(distinct_bytes, inputs)) + _result_bytes(image, inputs, target, return_warped)
 
 
 def backward_bytes(
@@ -75,7 +75,7 @@ def backward_bytes(
     reads = [t for t in inputs if t is not image or not image_unread]
     gradients = sum(t.numel() * t.element_size() for t in needed)
     upstream = _result_bytes(image, inputs, target, return_warped)
-    return sum(map(_bytes, reads)) + upstream + gradients
+    return sum(map(distinct_bytes, reads)) + upstream + gradients
 
 
 def _inputs(
@@ -94,7 +94,7 @@ def _result_bytes(
     return loss + (warped if target is None or return_warped else 0)
 
 
-def _bytes(tensor: Tensor) -> int:
+def distinct_bytes(tensor: Tensor) -> int:
     """Distinct bytes: a dimension of stride 0 repeats the same ones."""
     elements = 1
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
