@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -125,6 +126,45 @@ def test_results_that_change_from_run_to_run_are_found(plant):
     plant(shaken)
     with pytest.raises(Disagreement, match="result 0 has other bits when run again"):
         checks.determinism(PLACE)
+
+
+@pytest.fixture
+def streams(monkeypatch):
+    """Stands in for CUDA's streams and graphs: all is done at once, and a graph replays nothing."""
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    class Graph:
+        def replay(self):
+            pass
+
+    for name, value in {
+        "Stream": Stream,
+        "current_stream": Stream,
+        "stream": lambda stream: nullcontext(),
+        "CUDAGraph": Graph,
+        "graph": lambda graph: nullcontext(),
+        "synchronize": lambda: None,
+        "_sleep": lambda ticks: None,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+
+
+def test_what_does_not_follow_its_inputs_is_found(plant, streams):
+    with pytest.raises(Disagreement, match="result 0 is wrong, replayed"):
+        checks.graph_capture(PLACE)
+    checks.stream_order(PLACE)
+
+    def too_early(image, *rest):
+        """As the operator would find its inputs, had it not waited."""
+        return [r + 0 * torch.full_like(r, torch.nan) for r in rest[-1]]
+
+    given = iter([False, True])  # the first call gives what is expected
+    plant(lambda image, *rest: too_early(image, *rest) if next(given) else rest[-1])
+    with pytest.raises(Disagreement, match="result 0 is wrong, busy stream before it"):
+        checks.stream_order(PLACE)
 
 
 def test_what_compiles_to_something_else_is_found(cpp, monkeypatch):
