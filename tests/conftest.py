@@ -146,6 +146,18 @@ def write_video() -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Packed faces of 40 people, 4 frames each, 32x32, with labels; as if they were real."""
+    from tcae.data.synthetic.packed import synthesize
+    from tcae.data.synthetic.world import World
+
+    folder = tmp_path_factory.mktemp("data") / "faces"
+    synthesize(World(identities=40, videos=1, frames=4, image_size=32), folder, workers=1)
+    PackInfo(32, DEFAULT_TEMPLATE, {}).save(folder)
+    return folder
+
+
 @pytest.fixture
 def pack_frames(tmp_path: Path) -> Callable[..., Path]:
     """Function that packs frames of given clips; the picture tells clip and frame number.

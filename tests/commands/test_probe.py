@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,6 @@ import pytest
 import torch
 
 from tcae.data.align import AlignmentTemplate
-from tcae.data.cartoon import make_cartoons
 from tcae.data.shards import PackedDataset
 from tcae.engine.encoder_file import load_encoder, save_encoder
 from tcae.evaluation import protocol
@@ -23,9 +23,8 @@ def few_steps(monkeypatch):
 
 
 @pytest.fixture
-def data(tmp_path) -> Path:
-    make_cartoons(tmp_path / "faces", image_size=32, identities=6, frames=8, seed=0)
-    return tmp_path / "faces"
+def data(faces, tmp_path) -> Path:
+    return Path(shutil.copytree(faces, tmp_path / "faces"))
 
 
 @pytest.fixture
@@ -42,10 +41,10 @@ def test_writes_and_prints_everything(argv, tmp_path, capsys):
     assert main(argv) == 0
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files >= {"results.csv", "summary.json", "predictions.csv", "probe.safetensors"}
-    assert np.load(tmp_path / "out" / "embeddings_au.npy").shape == (48, 8)
+    assert np.load(tmp_path / "out" / "embeddings_au.npy").shape == (160, 8)
     numbers = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert all(isinstance(value, (int, float)) for value in numbers.values())
-    assert numbers["subjects"] == 6 and 0 <= numbers["f1_mean"] <= 1
+    assert numbers["subjects"] == 40 and 0 <= numbers["f1_mean"] <= 1
     out = capsys.readouterr().out
     assert f"{numbers['auc_AU12']:.3f}" in out and "prevalence" in out
     assert load_probe(tmp_path / "out").encoder == load_encoder(tmp_path).fingerprint
@@ -91,7 +90,7 @@ def test_a_damaged_frame_is_one_line_and_status_1(argv, data, tmp_path, capsys):
     (line,) = [line for line in errors if dataset.name(20) in line]
     assert line.startswith("tcae.probe: warning: ") and blob.name in line
     numbers = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert numbers["frames_failed"] == 1 and numbers["frames"] == 47
+    assert numbers["frames_failed"] == 1 and numbers["frames"] == 159
 
 
 def test_another_template_is_refused(argv, data, tmp_path, capsys):
@@ -117,7 +116,7 @@ def test_another_size_is_resized_and_said(argv, data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--folds", "7"], "7 folds need as many labelled subjects or more, 6 came"),
+        (["--folds", "41"], "41 folds need as many labelled subjects or more, 40 came"),
         (["--folds", "1"], "folds: 1 came, 2 or more are needed"),
         (["--folds", "nowhere.csv"], "nowhere.csv: No such file"),
         (["--labels", "nowhere.csv"], "nowhere.csv: No such file"),

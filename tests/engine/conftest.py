@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from tcae.config import TrainConfig
-from tcae.data.cartoon import make_cartoons
 from tcae.engine.checkpoints import CheckpointFolder, CheckpointsConfig
 from tcae.engine.logbook import LogbookConfig
 from tcae.engine.optimizer import OptimizerConfig
@@ -19,19 +18,11 @@ from tcae.objectives.curriculum import CurriculumConfig
 from tcae.objectives.twin_cycle import ObjectiveConfig
 
 
-@pytest.fixture(scope="session")
-def cartoons(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny packed data set: 40 cartoon faces, 4 frames each, 32x32."""
-    folder = tmp_path_factory.mktemp("data") / "cartoons"
-    make_cartoons(folder, image_size=32, identities=40, frames=4, seed=0)
-    return folder
-
-
 @pytest.fixture
-def tiny(cartoons: Path, tmp_path: Path) -> TrainConfig:
+def tiny(faces: Path, tmp_path: Path) -> TrainConfig:
     """A run of 12 steps in which everything happens: ramp, validations, a moving window."""
     return TrainConfig(
-        data=cartoons,
+        data=faces,
         out=tmp_path / "run",
         image_size=32,
         batch_size=4,

@@ -14,7 +14,6 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tcae.config import TrainConfig
-from tcae.data.cartoon import make_cartoons
 from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.engine.checkpoints import CheckpointFolder, read_checkpoint
@@ -253,18 +252,21 @@ def test_the_exported_encoder_is_the_trained_one(tiny: TrainConfig) -> None:
     assert encoder.template == trainer.dataset.template.to_dict()
 
 
-def test_other_frames_are_no_resumption(tiny: TrainConfig, tmp_path: Path) -> None:
+CLIPS = {(f"id{i}", f"video{i}", "0"): 4 for i in range(40)}
+
+
+def test_other_frames_are_no_resumption(
+    tiny: TrainConfig, pack_frames: Callable[..., Path]
+) -> None:
     train(tiny)
-    other = tmp_path / "other"
-    make_cartoons(other, image_size=32, identities=40, frames=4, seed=1)
+    other = pack_frames(CLIPS)
     with pytest.raises(ValueError, match=f"--data {other}: other frames than the run was trained"):
         trainer_of(tiny, resume="auto", data=other)
 
 
-def test_moved_frames_are_the_same_frames(tiny: TrainConfig, tmp_path: Path) -> None:
-    make_cartoons(tmp_path / "again", image_size=32, identities=40, frames=4, seed=0)
-    assert tiny.data is not None
-    assert fingerprint(PackedDataset(tmp_path / "again")) == fingerprint(PackedDataset(tiny.data))
+def test_frames_are_the_same_in_other_shards_elsewhere(pack_frames: Callable[..., Path]) -> None:
+    one, other = pack_frames(CLIPS, name="one"), pack_frames(CLIPS, name="other", shards=3)
+    assert fingerprint(PackedDataset(one)) == fingerprint(PackedDataset(other))
 
 
 @pytest.mark.parametrize(
@@ -289,14 +291,13 @@ def test_a_checkpoint_that_does_not_fit_says_where(
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_data_that_cannot_be_read_at_all_is_one_line(
-    tiny: TrainConfig, tmp_path: Path, workers: int
+    tiny: TrainConfig, pack_frames: Callable[..., Path], workers: int
 ) -> None:
-    data = tmp_path / "data"
-    make_cartoons(data, image_size=32, identities=40, frames=4, seed=0)
+    data = pack_frames(CLIPS)
     trainer = trainer_of(tiny, data=data, workers=workers)
     [shard] = (data / "shards").glob("*.bin")
     shard.write_bytes(bytes(shard.stat().st_size))
-    with pytest.raises(ShardError, match=r"^no readable pair in .*cartoons\.bin") as caught:
+    with pytest.raises(ShardError, match=r"^no readable pair in .*0000\.bin") as caught:
         trainer.fit()
     assert "\n" not in str(caught.value)
     assert active_children() == []

@@ -16,8 +16,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def batches(cartoons: Path) -> PairBatches:
-    return PairBatches(PackedDataset(cartoons), "val", 4, seed=0)
+def batches(faces: Path) -> PairBatches:
+    return PairBatches(PackedDataset(faces), "val", 4, seed=0)
 
 
 @pytest.fixture
