@@ -82,9 +82,7 @@ def sanitized(tmp_path_factory):
         pytest.skip("cmake or ninja is missing; they come with `pip install '.[test]'`")
     source = Path(tcae_ops.__file__).parent
     package = folder / "tcae_ops"
-    package.mkdir()
-    for module in source.glob("*.py"):
-        shutil.copy(module, package)
+    shutil.copytree(source, package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     (package / "build.json").write_text(json.dumps({"version": VERSION}))
     definitions = {
         "CMAKE_BUILD_TYPE": "Sanitize",
