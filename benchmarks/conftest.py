@@ -8,13 +8,15 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import pytest
 import torch
 from torch import Tensor
 
 from benchmarks import measuring
 from benchmarks.cases import DEVICE, plain
-from benchmarks.providers import EAGER, OURS, providers, simd_level
+from benchmarks.providers import providers, simd_level
+from benchmarks.records import EAGER, OURS
 from tcae_ops.selftest import speed
 from tcae_ops.selftest.providers import Run, Unavailable, eager, ours
 from tcae_ops.selftest.workloads import Problem, Workload, make_problem
@@ -38,14 +40,18 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
         "device": DEVICE.type,
         "processor": processor,
         "kernels": simd_level() or "none",
-        "torch": str(torch.__version__),
+        "versions": {
+            "torch": str(torch.__version__),
+            "OpenCV": cv2.__version__,
+            "Python": machine_info["python_version"],
+        },
         "copy_gb_per_s": speed.copy_bandwidth(DEVICE) / 1e9,
     }
 
 
 @pytest.fixture
 def against_eager(benchmark: Any) -> Callable[[Workload, str], None]:
-    """Measures a provider in turns with the eager composition."""
+    """Measures a provider in turns with the eager composition and with our operator."""
 
     def measure(case: Workload, name: str) -> None:
         problem, _ = _posed(case)
@@ -53,9 +59,12 @@ def against_eager(benchmark: Any) -> Callable[[Workload, str], None]:
             run = providers(case)[name](case, problem)
         except Unavailable as reason:
             pytest.skip(str(reason))
-        speed = _measure(benchmark, case, run, eager(case, problem))
+        rivals = {EAGER: eager(case, problem), OURS: ours()(case, problem)}
         benchmark.extra_info["provider"] = name
-        benchmark.extra_info["speed_over_eager"] = 1.0 if name == EAGER else speed
+        if name in rivals:
+            del rivals[name]
+            benchmark.extra_info[f"speed_over_{name}"] = 1.0
+        _measure(benchmark, case, run, rivals)
 
     return measure
 
@@ -66,27 +75,33 @@ def against_fp32(benchmark: Any) -> Callable[[Workload], None]:
 
     def measure(case: Workload) -> None:
         run, rival = (ours()(c, make_problem(c, DEVICE)) for c in (case, plain(case)))
-        benchmark.extra_info["speed_over_fp32"] = _measure(benchmark, case, run, rival)
+        _measure(benchmark, case, run, {"fp32": rival})
         benchmark.extra_info["provider"] = OURS
 
     return measure
 
 
-def _measure(benchmark: Any, case: Workload, run: Run, rival: Run) -> float | None:
-    """Checks a run, times it in turns with a rival; returns how many times faster it is."""
+def _measure(benchmark: Any, case: Workload, run: Run, rivals: dict[str, Run]) -> None:
+    """Checks a run, and times it in turns with its rivals."""
     problem, truth = _posed(case)
     benchmark.group = str(case)
     error, relative = measuring.compare(run(), truth)
     assert max(relative) < RELATIVE_ERROR, f"wrong by {relative} of the result and gradients"
     if benchmark.disabled:
         benchmark(run)
-        return None
+        return
     gpu = measuring.gpu_clock(run)
-    run, rival = measuring.synchronised(run), measuring.synchronised(rival)
-    times: list[float] = []
-    rounds = measuring.rounds(run, rival)
+    run = measuring.synchronised(run)
+    rivals = {name: measuring.synchronised(rival) for name, rival in rivals.items()}
+    times: dict[str, list[float]] = {name: [] for name in rivals}
+
+    def rivals_first() -> None:
+        for name, rival in rivals.items():
+            times[name].append(measuring.seconds(rival))
+
+    rounds = measuring.rounds(run, *rivals.values())
     elsewhere = measuring.Elsewhere()
-    benchmark.pedantic(run, setup=lambda: times.append(measuring.seconds(rival)), rounds=rounds)
+    benchmark.pedantic(run, setup=rivals_first, rounds=rounds)
     disturbed = elsewhere.share()
     median = benchmark.stats.stats.median
     rate = problem.bytes / (median if gpu is None else gpu.cold)
@@ -100,13 +115,15 @@ def _measure(benchmark: Any, case: Workload, run: Run, rival: Run) -> float | No
         "bytes": problem.bytes,
         "gb_per_s": rate / 1e9,
         "share_of_copy": rate / speed.copy_bandwidth(DEVICE),
+        "image_bytes": problem.image.nbytes,
         "extra_bytes": extra,
-        "extra_share_of_image": None if extra is None else extra / problem.image.nbytes,
+        "peak_bytes": None if extra is None else extra + measuring.size(run()),
         "gpu_seconds": None if gpu is None else {"cold": gpu.cold, "warm": gpu.warm},
         "largest_error": error,
         "cores_taken_elsewhere": disturbed,
     }
-    return statistics.median(times) / median
+    for name, seconds in times.items():
+        benchmark.extra_info[f"speed_over_{name}"] = statistics.median(seconds) / median
 
 
 @functools.lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ from tcae_ops.selftest.providers import Run
 SECONDS = 0.5  # for one measurement
 ROUNDS = (5, 2000)  # fewest and most
 _TRIALS = 2
+_SET_THP_DISABLE = 41  # PR_SET_THP_DISABLE of Linux
 
 
 def synchronised(run: Run) -> Run:
@@ -100,15 +101,20 @@ def _cuda_growth(run: Run) -> int:
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     results = run()
-    return max(torch.cuda.max_memory_allocated() - before - _size(results), 0)
+    return max(torch.cuda.max_memory_allocated() - before - size(results), 0)
 
 
 def _resident_growth(run: Run) -> int:
-    ctypes.CDLL(None).malloc_trim(0)  # or freed memory would be taken again unseen
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _status("VmRSS")
-    results = run()
-    return max(_status("VmHWM") - before - _size(results), 0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(_SET_THP_DISABLE, 1, 0, 0, 0)  # huge pages would reach beyond the results
+    try:
+        libc.malloc_trim(0)  # or freed memory would be taken again unseen
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before = _status("VmRSS")
+        results = run()
+        return max(_status("VmHWM") - before - size(results), 0)
+    finally:
+        libc.prctl(_SET_THP_DISABLE, 0, 0, 0, 0)
 
 
 def _status(field: str) -> int:
@@ -116,7 +122,8 @@ def _status(field: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
-def _size(results: Sequence[Any]) -> int:
+def size(results: Sequence[Any]) -> int:
+    """Bytes of results."""
     return sum(result.nbytes for result in results)
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.cases import DEVICE, SMALL_IMAGES
+from benchmarks.records import EAGER, OURS
 from tcae_ops import backends, library
 from tcae_ops.selftest.providers import (
     Provider,
@@ -26,8 +27,6 @@ from tcae_ops.selftest.providers import (
 )
 from tcae_ops.selftest.workloads import FORWARD, LARGE, Problem, Workload
 
-OURS = "tcae_ops"
-EAGER = "eager"
 MAIN_OPS = ("warp", "blend_warp_l1")  # those that take long are measured on these alone
 
 

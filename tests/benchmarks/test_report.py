@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "report.py"
+ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def record(op, provider, speed, *, size="16x3x256x256", seconds=0.01, **more):
+def record(op, provider, speed, ours_over_it=1.0, *, size="16x3x256x256", seconds=0.01, **more):
     info = {
         "op": op,
         "span": "forward",
@@ -22,34 +22,42 @@ def record(op, provider, speed, *, size="16x3x256x256", seconds=0.01, **more):
         "data": "fp32",
         "provider": provider,
         "speed_over_eager": speed,
+        "speed_over_tcae_ops": 1 / ours_over_it,
         "gb_per_s": 5.0,
         "share_of_copy": 0.4,
         "extra_bytes": 0,
-        "extra_share_of_image": 0.0,
+        "image_bytes": 2**20,
     } | more
-    group = f"{op} forward {size} smooth" + (" " + info["data"]) * (info["data"] != "fp32")
+    group = f"{op} forward {size} {info['flow']}" + (" " + info["data"]) * (info["data"] != "fp32")
     return {"group": group, "stats": {"median": seconds}, "extra_info": info}
 
 
 MEASURED = {
+    "datetime": "2026-01-02T03:04:05+00:00",
     "machine_info": {
         "node": "somebodys-laptop",
         "tcae": {
             "device": "cpu",
             "processor": "Some CPU, 2 threads on 2 cores",
             "kernels": "avx512",
-            "torch": "2.13.0",
+            "versions": {"torch": "2.13.0", "Python": "3.11.7"},
             "copy_gb_per_s": 12.5,
         },
     },
     "benchmarks": [
         record("warp", "tcae_ops", 4.0, seconds=0.002),
-        record("warp", "eager", 1.0),
-        record("warp", "cv2.remap", 8.0),
-        record("warp", "tcae_ops, portable", 2.0),
+        record("warp", "eager", 1.0, 4.0),
+        record("warp", "cv2.remap", 8.0, 0.5),
+        record("warp", "tcae_ops, portable", 2.0, 2.0),
         record("warp_l1", "tcae_ops", 12.0),
-        record("warp_l1", "eager", 1.0),
-        record("warp", "tcae_ops", 0.5, size="1x3x32x32", extra_bytes=8192, extra_share_of_image=2),
+        record("warp_l1", "eager", 1.0, 12.0),
+        record("warp", "tcae_ops", 0.5, size="1x3x32x32", extra_bytes=8192, image_bytes=4096),
+        record("warp", "eager", 1.0, 0.5, size="1x3x32x32"),
+        record("warp", "tcae_ops", 3.0, size="64x3x64x64", extra_bytes=2**19, image_bytes=2**24),
+        record("blend_warp_l1", "tcae_ops", 1.5, flow="rough"),
+        record("blend_warp_l1", "eager", 1.0, 1.5, flow="rough"),
+        record("warp", "tcae_ops", 2.5, flow="rough"),
+        record("warp", "eager", 1.0, 2.5, flow="rough"),
         record("warp", "tcae_ops", 0, data="bf16", speed_over_fp32=0.9),
         record("warp", "tcae_ops", 0, data="fp16", speed_over_fp32=0.6),
         {
@@ -61,29 +69,37 @@ MEASURED = {
 }
 
 
-def report(path, measured):
+README = "# Title\n\n<!-- goals -->\nold\n<!-- /goals -->\n\nEnd.\n"
+MANUAL = "Before.\n\n<!-- measured -->\n<!-- /measured -->\nAfter.\n"
+
+
+def report(path, measured, readme=README):
     source = path / "measured.json"
     source.write_text(json.dumps(measured))
-    command = [sys.executable, str(SCRIPT), str(source), "--out", str(path / "out")]
-    return subprocess.run(command, capture_output=True, text=True)
+    (path / "docs").mkdir(exist_ok=True)
+    (path / "README.md").write_text(readme)
+    (path / "docs/benchmarks.md").write_text(MANUAL)
+    command = [sys.executable, "-m", "benchmarks.report", str(source), "--root", str(path)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.fixture
 def written(tmp_path):
+    """The goals, all tables, the plot."""
     done = report(tmp_path, MEASURED)
     assert (done.returncode, done.stderr) == (0, "")
-    out = tmp_path / "out"
-    return (out / "speed.md").read_text(), (out / "speed.svg").read_text()
+    names = "README.md", "docs/benchmarks.md", "docs/speed.svg"
+    return tuple((tmp_path / name).read_text() for name in names)
 
 
 def tables(markdown):
-    """Every table: the cells of its rows, by the first cell, without the rule."""
+    """Every table: for each row but the rule its first cell and the others."""
     found = []
     for block in markdown.split("\n\n"):
         lines = [line for line in block.splitlines() if line.startswith("|")]
         cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines]
         if cells:
-            found.append({row[0]: row[1:] for row in cells if row[0] != "---"})
+            found.append([(row[0], row[1:]) for row in cells if row[0] != "---"])
     return found
 
 
@@ -96,45 +112,79 @@ def dots(svg):
     return found
 
 
+def test_only_what_is_between_the_markers_is_replaced(written):
+    readme, manual, _ = written
+    assert readme.startswith("# Title\n\n<!-- goals -->\n")
+    assert readme.endswith("\n<!-- /goals -->\n\nEnd.\n")
+    assert "old" not in readme
+    assert manual.startswith("Before.\n\n<!-- measured -->\n")
+    assert manual.endswith("\n<!-- /measured -->\nAfter.\n")
+
+
+def test_goals_stand_beside_what_was_measured(written):
+    (goals,) = tables(written[0])
+    rows = {(name, *row[:2]): row[2] for name, row in goals}
+    warp = ("`warp` forward", "cv2.remap", ">= 1x")
+    assert rows[warp] == "**0.5x ▼**"
+    assert rows["`warp` forward", "F.grid_sample", ">= 2x"] == "not measured"
+    assert rows["rough flows, each of these", "eager", ">= 2x"] == (
+        "**1.5x ▼** (`blend_warp_l1` forward)"
+    )
+    assert rows["1x3x32x32, each operator", "eager", ">= 1x"] == "**0.5x ▼**"
+    # 8 KiB of a 4 KiB image do not count, 1/32 of a large one does.
+    memory = ("memory beyond results, every operator and size", "the image", "<= 1%")
+    assert rows[memory] == "**3.12% (warp forward 64x3x64x64 smooth) ▼**"
+    kinds = ("other types and layouts", "contiguous fp32", ">= 70%")
+    assert rows[kinds] == "**60% (warp forward 16x3x256x256 smooth fp16) ▼**"
+
+
+def test_reached_goals_are_not_marked(tmp_path):
+    fast = [record("warp", "tcae_ops", 9.0), record("warp", "cv2.remap", 3.0, 1.04)]
+    assert report(tmp_path, MEASURED | {"benchmarks": fast}).returncode == 0
+    rows = tables((tmp_path / "README.md").read_text())[0]
+    assert ("`warp` forward", ["cv2.remap", ">= 1x", "1x"]) in rows
+    assert not any("▼" in cell for _, row in rows for cell in row)
+
+
 def test_the_summary_has_every_case_and_marks_those_slower_than_eager(written):
-    assert tables(written[0])[0] == {
-        "": ["16x3x256x256 smooth", "1x3x32x32 smooth"],
-        "`warp` forward": ["4x", "**0.5x ▼**"],
-        "`warp_l1` forward": ["12x", ""],
+    assert dict(tables(written[1])[0]) == {
+        "": [
+            *("16x3x256x256 smooth", "1x3x32x32 smooth", "64x3x64x64 smooth", "16x3x256x256 rough")
+        ],
+        "`warp` forward": ["4x", "**0.5x ▼**", "3x", "2.5x"],
+        "`warp_l1` forward": ["12x", "", "", ""],
+        "`blend_warp_l1` forward": ["", "", "", "1.5x"],
     }
 
 
 def test_each_case_is_set_against_each_rival(written):
-    assert tables(written[0])[1] == {
-        "case": ["ms", "GB/s", "of copy", "extra memory", "eager", "cv2.remap"],
-        "warp forward 16x3x256x256 smooth": [
-            *("2", "5", "40%", "< 1 % of the image", "4x", "**0.5x ▼**")
-        ],
-        "warp_l1 forward 16x3x256x256 smooth": [
-            *("10", "5", "40%", "< 1 % of the image", "12x", "")
-        ],
-        "warp forward 1x3x32x32 smooth": ["10", "5", "40%", "8 KiB", "", ""],
-    }
+    cases = dict(tables(written[1])[1])
+    assert cases["case"] == ["ms", "GB/s", "of copy", "extra memory", "eager", "cv2.remap"]
+    common = "5", "40%", "< 1 % of the image"
+    assert cases["warp forward 16x3x256x256 smooth"] == ["2", *common, "4x", "**0.5x ▼**"]
+    assert cases["warp_l1 forward 16x3x256x256 smooth"] == ["10", *common, "12x", ""]
+    tiny = cases["warp forward 1x3x32x32 smooth"]
+    assert tiny == ["10", "5", "40%", "8 KiB", "**0.5x ▼**", ""]
 
 
 def test_overrides_and_kinds_of_data_have_tables_of_their_own(written):
-    assert tables(written[0])[2:] == [
-        {"case": ["tcae_ops, portable"], "warp forward 16x3x256x256 smooth": ["2x"]},
-        {
-            "16x3x256x256, ▼: below 0.70": ["`warp` forward"],
-            "bf16": ["0.90"],
-            "fp16": ["0.60 ▼"],
-        },
-    ]
-    assert "32.0 images/s" in written[0]
+    variants, kinds = tables(written[1])[2:]
+    assert dict(variants) == {
+        "case": ["tcae_ops, portable"],
+        "warp forward 16x3x256x256 smooth": ["2x"],
+    }
+    assert dict(kinds) == {
+        "16x3x256x256, ▼: below 0.70": ["`warp` forward"],
+        "bf16": ["0.90"],
+        "fp16": ["0.60 ▼"],
+    }
+    assert "32.0 images/s" in written[1]
 
 
 def test_the_machine_is_described_but_not_named(written):
+    said = "Some CPU, 2 threads on 2 cores, avx512 kernels, copying 12.5 GB/s; torch 2.13.0, "
     for text in written:
-        assert (
-            "Some CPU, 2 threads on 2 cores, avx512 kernels, torch 2.13.0, copying 12.5 GB/s"
-            in text
-        )
+        assert said + "Python 3.11.7; 2026-01-02" in text
         assert "somebodys-laptop" not in text
 
 
@@ -142,23 +192,23 @@ def test_a_busy_machine_is_told_of(tmp_path):
     def header(share):
         busy = [record("warp", "tcae_ops", 4.0, cores_taken_elsewhere=share)]
         assert report(tmp_path, MEASURED | {"benchmarks": busy}).returncode == 0
-        return (tmp_path / "out" / "speed.md").read_text().splitlines()[0]
+        return (tmp_path / "docs/benchmarks.md").read_text().splitlines()[4]
 
     assert header(0.3).endswith("Other processes took 30% of the cores meanwhile.")
     assert header(0.01).endswith("medians of rounds in turns.")
 
 
 def test_the_plot_puts_faster_to_the_right_and_marks_losing_cases(written):
-    legend, *lines = dots(written[1]).values()
+    legend, *lines = dots(written[2]).values()
     assert len(legend) == 4
-    assert [len(line) for line in lines] == [4, 2, 1]
+    assert [len(line) for line in lines] == [4, 2, 2, 1, 2, 2]
     by_colour = {colour: x for x, colour in lines[0]}
     ours, eager, remap, portable = (by_colour[colour] for _, colour in legend)
     # 1, 2, 4 and 8 times eager's speed: the same distance on a logarithmic axis.
     assert portable - eager == pytest.approx(ours - portable, abs=0.1)
     assert remap - ours == pytest.approx(ours - portable, abs=0.1)
     assert portable > eager
-    labels = [text.text for text in ElementTree.fromstring(written[1]).iter(f"{SVG}text")]
+    labels = [text.text for text in ElementTree.fromstring(written[2]).iter(f"{SVG}text")]
     assert "▼ warp forward 16x3x256x256 smooth" in labels
     assert "warp_l1 forward 16x3x256x256 smooth" in labels
 
@@ -168,4 +218,11 @@ def test_a_measurement_without_ours_is_refused_in_one_line(tmp_path, benchmarks)
     done = report(tmp_path, MEASURED | {"benchmarks": benchmarks})
     assert done.returncode == 2
     assert re.fullmatch("report: error: .*no measurement of an operator of ours.*\n", done.stderr)
-    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "README.md").read_text() == README
+
+
+def test_a_file_without_markers_is_refused_in_one_line(tmp_path):
+    done = report(tmp_path, MEASURED, readme="# Title\n")
+    assert done.returncode == 2
+    assert re.fullmatch("report: error: .*README.md has no <!-- goals --> and .*\n", done.stderr)
+    assert not (tmp_path / "docs/speed.svg").exists()

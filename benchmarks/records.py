@@ -1,0 +1,65 @@
+"""What a benchmark's JSON says: the machine, and the measurements by case and provider."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+OURS = "tcae_ops"
+EAGER = "eager"
+LOSES = "▼"
+
+Record = dict[str, Any]
+Group = dict[str, Record]  # the records of one case, by provider
+
+
+def machine(measured: Record) -> str:
+    """What it was measured on and with, in general terms, and when."""
+    m = measured["machine_info"]["tcae"]
+    kernels = "" if m["device"] == "cuda" else f"{m['kernels']} kernels, "
+    versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
+    copying = f"copying {m['copy_gb_per_s']:.1f} GB/s"
+    return f"{m['processor']}, {kernels}{copying}; {versions}; {measured['datetime'][:10]}"
+
+
+def disturbance(measured: Record) -> str:
+    """How busy the machine was with something else, if that is known and matters."""
+    shares = [b["extra_info"].get("cores_taken_elsewhere") for b in measured["benchmarks"]]
+    known = [share for share in shares if share is not None]
+    if not known or statistics.median(known) < 0.05:
+        return ""
+    return f" Other processes took {statistics.median(known):.0%} of the cores meanwhile."
+
+
+def groups(measured: Record, variants: bool) -> dict[str, Group]:
+    """Records of the operators by case: those of several providers, or those of kinds of data."""
+    found: dict[str, Group] = {}
+    for benchmark in measured["benchmarks"]:
+        record = benchmark["extra_info"] | {"seconds": benchmark["stats"]["median"]}
+        if "op" in record and ("speed_over_fp32" in record) == variants:
+            found.setdefault(benchmark["group"], {})[record["provider"]] = record
+    complete = {name: group for name, group in found.items() if OURS in group}
+    if not complete:
+        raise ValueError("no measurement of an operator of ours in it")
+    return complete
+
+
+def advantage(group: Group, other: str) -> float:
+    """How many times faster ours is, by the medians of rounds in turns."""
+    if other == EAGER:
+        return group[OURS]["speed_over_eager"]
+    return 1 / group[other][f"speed_over_{OURS}"]
+
+
+def own(name: str) -> bool:
+    """Whether this is our operator under an override."""
+    return name.startswith(f"{OURS}, ")
+
+
+def rivals(group: Group) -> list[str]:
+    return [name for name in group if name != OURS and not own(name)]
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
