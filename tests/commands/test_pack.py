@@ -346,15 +346,16 @@ def test_killed_again_and_again(write_video, tmp_path, start):
     for i in range(40):
         write_video(tmp_path / "videos" / f"{i:02d}.mp4", frames=12, seed=i)
     assert pack(tmp_path / "videos", tmp_path / "whole", "--fps", "2") == 0
-    out = tmp_path / "out"
+    out, ends = tmp_path / "out", []
     for delay in (0.0, 0.1, 0.3):
         process = start(tmp_path / "videos", out, "--fps", "2", "--workers", "2")
         seen = len(list(out.glob("shards/*.bin")))
         while len(list(out.glob("shards/*.bin"))) <= seen and process.poll() is None:
             time.sleep(0.005)
         time.sleep(delay)
-        os.kill(process.pid, signal.SIGKILL)  # the workers notice by themselves
-        process.wait()
+        process.kill()  # unless it was fast enough to finish; the workers notice by themselves
+        ends.append(process.wait())
+    assert ends[0] == -signal.SIGKILL
     assert pack(tmp_path / "videos", out, "--fps", "2") == 0
     assert contents(out) == contents(tmp_path / "whole")
 
