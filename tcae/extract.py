@@ -12,8 +12,7 @@ from typing import Annotated, Literal
 import tyro
 from tqdm import tqdm
 
-from tcae.data.align import AlignmentTemplate
-from tcae.data.crops import CropConfig, Cropper
+from tcae.data.crops import Cropper
 from tcae.data.faces import DETECTORS
 from tcae.data.sources import Source, find_sources
 from tcae.data.video import VideoError, estimated_frames
@@ -77,13 +76,8 @@ def extract(options: ExtractOptions) -> int:
     encoder = load_encoder(options.encoder, device)
     probe = load_probe(options.probe, device) if options.probe else None
     extractor = Extractor(encoder, probe, _EMBEDDINGS[options.embeddings], options.batch_size)
-    config = CropConfig(
-        extractor.picture_size,
-        AlignmentTemplate.from_dict(encoder.template),
-        options.fps,
-        "aligned" if options.aligned else options.detector,
-    )
-    cropper = Cropper(config)
+    faces = "aligned" if options.aligned else options.detector
+    cropper = Cropper(extractor.crop_config(options.fps, faces))
     with TableWriter(options.out, extractor.columns) as table:
         sources, failed = _sources(options.videos)
         for source in sources:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tcae.data.crops import CroppedFrame
+from tcae.data.align import AlignmentTemplate
+from tcae.data.crops import CropConfig, CroppedFrame
 from tcae.data.pictures import centre
 from tcae.data.video import VideoError
 from tcae.evaluation.embedding import FaceEncoder
@@ -66,6 +67,16 @@ class Extractor:
     def picture_size(self) -> int:
         """Side of the aligned pictures of which the encoder sees the centred part unscaled."""
         return round(self.encoder.image_size / self.encoder.crop)
+
+    def crop_config(self, fps: float | None, faces: str) -> CropConfig:
+        """How faces are to be cut out for the encoder.
+
+        Args:
+            fps: frames per second taken from video files; None takes all.
+            faces: name of a detector, or "aligned" for pictures that are faces already.
+        """
+        template = AlignmentTemplate.from_dict(self.encoder.template)
+        return CropConfig(self.picture_size, template, fps, faces)
 
     @property
     def columns(self) -> tuple[Column, ...]:

