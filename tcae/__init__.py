@@ -1,1 +1,28 @@
 """Facial action unit representations from unlabelled videos of talking faces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tcae.engine.encoder_file import load_encoder as load_encoder
+    from tcae.evaluation.linear_probe import load_probe as load_probe
+
+__all__ = ["load_encoder", "load_probe"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when they are asked for: `import tcae` alone does not wait for torch.
+    if name == "load_encoder":
+        from tcae.engine.encoder_file import load_encoder
+
+        return load_encoder
+    if name == "load_probe":
+        from tcae.evaluation.linear_probe import load_probe
+
+        return load_probe
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -44,7 +44,10 @@ class ExtractOptions:
     out: Annotated[Path, tyro.conf.arg(help="The table: .csv, or .parquet (extra [parquet]).")]
     probe: Annotated[
         Path | None,
-        tyro.conf.arg(help="Directory or probe.safetensors of tcae.probe on this encoder."),
+        tyro.conf.arg(
+            help="Probe of this encoder: directory or probe.safetensors of tcae.probe, a run "
+            "directory, or shipped weights by name."
+        ),
     ] = None
     embeddings: Annotated[
         Literal["au", "pose", "both", "none"],

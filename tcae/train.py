@@ -12,18 +12,17 @@ from pathlib import Path
 from tcae.config import TrainConfig, describe, starting_point, versions, with_steps
 from tcae.data.durable import write_durably
 from tcae.data.shards import PackedDataset
-from tcae.data.synthetic.world import World
 from tcae.engine import command
-from tcae.engine.outcome import judge, rendered
+from tcae.engine.measuring import CACHE, rendered
+from tcae.engine.outcome import judge
 from tcae.engine.progress import say
 from tcae.engine.run_directory import REPORT_FILE, SUMMARY_FILE, find_run, prepare_run
 from tcae.engine.start import initialise
+from tcae.engine.trained import built_in_world
 from tcae.engine.trainer import Trainer
 from tcae.evaluation.embedding import damaged_files
 
 log = logging.getLogger("tcae.train")  # __name__ is __main__ when run as a command
-
-_WORLD = World()  # that is trained on without --data
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +67,7 @@ def _judged(trainer: Trainer) -> bool:
 
 def built_in_data(beside: Path, image_size: int) -> Path:
     """The rendered talking heads that are trained on without --data; made once, then used again."""
-    return rendered(beside, replace(_WORLD, image_size=max(_WORLD.image_size, image_size)))
+    return rendered(beside / CACHE, built_in_world(image_size))
 
 
 def _write_summary(run: Path, summary: Mapping[str, float]) -> None:

@@ -30,7 +30,10 @@ DataOption = Annotated[Path, tyro.conf.arg(help="Packed data set: a directory fr
 OutOption = Annotated[Path, tyro.conf.arg(help="Where the result is written.")]
 EncoderOption = Annotated[
     Path,
-    tyro.conf.arg(help="A run directory of tcae.train, or an encoder.safetensors file."),
+    tyro.conf.arg(
+        help="A run directory of tcae.train, an encoder.safetensors file, or weights that ship "
+        "with the package by name, as synthetic-64."
+    ),
 ]
 ImageSizeOption = Annotated[
     int, tyro.conf.arg(help="Side of the square face images in pixels, a power of two from 32.")

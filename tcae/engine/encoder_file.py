@@ -12,6 +12,7 @@ from torch import Tensor
 from tcae.engine.fields import from_plain, to_plain
 from tcae.models.twin_cycle import Embeddings, ModelConfig, TwinCycle
 from tcae.models.weight_file import digest, read_weights, write_weights
+from tcae.weights import find_weights, shipped
 
 ENCODER_FILE = "encoder.safetensors"
 """Name of the encoder inside a run directory."""
@@ -103,7 +104,8 @@ def load_encoder(run_or_file: Path | str, device: torch.device | str = "cpu") ->
     """Load an encoder that `save_encoder` wrote.
 
     Args:
-        run_or_file: A run directory, or the file itself.
+        run_or_file: A run directory, the file itself, or the name of weights that ship with the
+            package, as "synthetic-64".
         device: Where it shall compute.
 
     Raises:
@@ -141,18 +143,21 @@ def read_encoder_weights(path: Path) -> dict[str, Tensor]:
 
 
 def encoder_path(run_or_file: Path | str) -> Path:
-    """The encoder file that a run directory holds, or the file itself.
+    """The encoder file that a run directory or shipped weights hold, or the file itself.
 
     Raises:
         FileNotFoundError: There is none.
     """
-    path = Path(run_or_file)
+    path = find_weights(run_or_file)
     if path.is_dir():
         path = path / ENCODER_FILE
         if not path.exists():
             raise FileNotFoundError(f"{path}: not there; has the training run finished?")
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such encoder file or run directory")
+        known = ", ".join(shipped()) or "none"
+        raise FileNotFoundError(
+            f"{path}: no such encoder file or run directory, nor weights that ship ({known})"
+        )
     return path
 
 

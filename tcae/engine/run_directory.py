@@ -18,10 +18,10 @@ from tcae.config import (
 )
 from tcae.engine.checkpoints import CheckpointFolder, read_checkpoint
 from tcae.engine.encoder_file import ENCODER_FILE
+from tcae.evaluation.linear_probe import PROBE
 
 CHECKPOINTS = "checkpoints"
 PANELS = "panels"
-PROBE = "probe"
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
 

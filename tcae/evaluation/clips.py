@@ -38,7 +38,9 @@ def agreement_on_clips(
     rows = []
     with face_landmarker() as detect:
         for clip in clips:
-            rows += compare(clip.name, outputs_of(clip, cropper, extractor), scores_of(clip, detect))
+            rows += compare(
+                clip.name, outputs_of(clip, cropper, extractor), scores_of(clip, detect)
+            )
     return rows
 
 

@@ -124,6 +124,21 @@ def embed_frames(
     return EmbeddedFrames(result[0], result[1], encoder.fingerprint, tuple(failures))
 
 
+def read_faces(dataset: PackedDataset, frames: NDArray[np.int64], crop: float, size: int) -> Tensor:
+    """Packed faces as an encoder sees them; those that cannot be read are left out.
+
+    Args:
+        dataset: the packed frames.
+        frames: (n,) indices into ``dataset.frames``.
+        crop: side of the centred part that is seen, as a share.
+        size: side in pixels at which it is seen.
+
+    Returns:
+        (n, 3, size, size) uint8.
+    """
+    return _Batches(dataset, frames, len(frames), crop, size)[0][0]
+
+
 def cached_embeddings(
     directory: Path,
     encoder: FaceEncoder,

@@ -20,6 +20,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from tcae.evaluation.metrics import Array
 from tcae.models.weight_file import read_weights, write_weights
+from tcae.weights import find_weights
+
+PROBE = "probe"
+"""Name of the probe's directory inside that of a training run."""
+PROBE_FILE = "probe.safetensors"
+"""Name of the probe inside its directory."""
 
 _FORMAT = "tcae-probe"
 
@@ -201,15 +207,22 @@ def save_probe(path: Path, probe: LinearProbe) -> None:
     write_weights(path, description, probe.state_dict())
 
 
-def load_probe(path: Path, device: str | torch.device = "cpu") -> LinearProbe:
-    """Reads a probe from its file, or from ``probe.safetensors`` in the directory of a probe run.
+def load_probe(path: Path | str, device: str | torch.device = "cpu") -> LinearProbe:
+    """Reads a probe.
+
+    Args:
+        path: its file, the directory of a probe run or of a training run, or the name of weights
+            that ship with the package (`tcae.weights`).
+        device: where it shall compute.
 
     Raises:
         ValueError: there is no such file, or it is not a probe.
     """
-    file = path / "probe.safetensors" if path.is_dir() else path
-    if not file.is_file():
-        raise ValueError(f"{file}: no such file; a probe comes from `python -m tcae.probe`")
+    path = find_weights(path)
+    within = (path / PROBE_FILE, path / PROBE / PROBE_FILE) if path.is_dir() else (path,)
+    file = next((file for file in within if file.is_file()), None)
+    if file is None:
+        raise ValueError(f"{within[0]}: no such file; a probe comes from `python -m tcae.probe`")
     description, tensors = read_weights(file, _FORMAT)
     names, embedding, encoder = (description[name] for name in ("names", "embedding", "encoder"))
     probe = LinearProbe(tensors["linear.weight"].shape[1], names, embedding, encoder)

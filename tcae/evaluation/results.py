@@ -12,7 +12,7 @@ import numpy as np
 
 from tcae.data.durable import write_durably
 from tcae.data.shards import PackedDataset
-from tcae.evaluation.linear_probe import save_probe
+from tcae.evaluation.linear_probe import PROBE_FILE, save_probe
 from tcae.evaluation.protocol import ProbeResults
 
 _COLUMNS = (
@@ -82,7 +82,7 @@ def summary(results: ProbeResults) -> dict[str, float]:
 
 
 def write_results(directory: Path, results: ProbeResults, dataset: PackedDataset) -> None:
-    """Writes ``results.csv``, ``predictions.csv``, ``summary.json`` and ``probe.safetensors``."""
+    """Writes ``results.csv``, ``predictions.csv``, ``summary.json`` and the probe."""
     table = rows(results)
     _write_csv(directory / "results.csv", _COLUMNS, ([_cell(v) for v in r.values()] for r in table))
     labels = results.labels
@@ -102,7 +102,7 @@ def write_results(directory: Path, results: ProbeResults, dataset: PackedDataset
             )
         ),
     )
-    save_probe(directory / "probe.safetensors", results.probe)
+    save_probe(directory / PROBE_FILE, results.probe)
     text = json.dumps(summary(results), indent=1) + "\n"
     write_durably(directory / "summary.json", text.encode())
 

@@ -346,7 +346,7 @@ def test_without_data_a_world_is_rendered_once_measured_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(identities=12, videos=1, frames=4, image_size=32)
-    monkeypatch.setattr(train, "_WORLD", world)
+    monkeypatch.setattr("tcae.engine.trained._BUILT_IN", world)
     options = {**TINY, "out": tmp_path / "run", "unseen.people": 8, "unseen.pairs": 5}
     argv = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     assert train.main(argv) == 0
