@@ -158,6 +158,28 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def rendered_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run directory of a tiny model that saw six batches of rendered people.
+
+    It was measured on four others, who are packed beside it, in `data`.
+    """
+    from tcae import train
+    from tcae.data.synthetic.packed import synthesize
+    from tcae.data.synthetic.world import World
+
+    folder = tmp_path_factory.mktemp("runs")
+    synthesize(World(identities=12, videos=1, frames=4, image_size=32), folder / "world", workers=1)
+    options = {
+        "data": folder / "world", "out": folder / "run", "device": "cpu", "image-size": 32,
+        "batch-size": 4, "steps": 6, "model.base-filters": 4, "model.embedding-size": 8,
+        "validation.pairs": 4, "unseen.people": 4, "unseen.pairs": 3,
+    }  # fmt: skip
+    argv = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    assert train.main(argv) == 0
+    return folder / "run"
+
+
 @pytest.fixture
 def pack_frames(tmp_path: Path) -> Callable[..., Path]:
     """Function that packs frames of given clips; the picture tells clip and frame number.

@@ -123,12 +123,12 @@ def measure_unseen(trained: Trained, cache: Path) -> Outcome:
         cache: Where packed worlds are kept.
 
     Raises:
-        ValueError: It was not trained on rendered people, so that it cannot be told apart what
-            it does wrong from what it never saw.
+        ValueError: It was not trained on rendered people, so there are no others of their kind.
     """
     if trained.world is None:
         raise ValueError(
-            "the model was not trained on rendered people: nothing is known of its own"
+            "the model was trained on real people, of whom the truth is not known; what can be "
+            "measured is in the summary.json of its run"
         )
     outcome = Outcome()
     measure_flows(trained, trained.world, outcome)
@@ -177,5 +177,5 @@ def rendered_people(trained: Trained, world: World, cache: Path) -> Labelled:
 
 def rendered(cache: Path, world: World) -> Path:
     """The packed frames of a world; rendered once, then used again."""
-    with PackDisplay(world.identities * world.videos, "tcae.train") as display:
+    with PackDisplay(world.identities * world.videos, "tcae") as display:
         return default_world(cache, world, os.cpu_count() or 1, display.report)

@@ -242,5 +242,10 @@ GOALS: dict[str, Goal] = {
         percent=True,
     ),
     "pose_image_gain_exact": Goal("– of the source warped by the true flow", percent=True),
+    "clips_correlation": Goal(
+        "real clips: AU outputs with a landmarker's scores, mean correlation",
+        "≥ .50",
+        lambda f: f["clips_correlation"] >= 0.5,
+    ),
 }
 """The measures in the order of the report."""

@@ -35,8 +35,9 @@ def face_landmarker() -> Iterator[Detect]:
         raise ValueError(
             f"the landmarker needs mediapipe ({error}): pip install 'tcae[landmarker]'"
         ) from None
+    weights = _weights().read_bytes()
     options = mediapipe.tasks.vision.FaceLandmarkerOptions(
-        base_options=mediapipe.tasks.BaseOptions(model_asset_buffer=_weights().read_bytes()),
+        base_options=mediapipe.tasks.BaseOptions(model_asset_buffer=weights),
         output_facial_transformation_matrixes=True,
         output_face_blendshapes=True,
     )

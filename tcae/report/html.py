@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tcae.evaluation.disentanglement import GOALS
 from tcae.report.charts import Points, histogram, line_chart
+from tcae.report.goals import goal_rows
 
 _STYLE = """
 :root{color-scheme:light dark}
@@ -92,17 +93,13 @@ def render_report(report: RunReport) -> str:
 
 def _measures(summary: Mapping[str, float]) -> str:
     rows = []
-    for name, goal in GOALS.items():
-        if name not in summary:
-            continue
-        form = "{:.0%}" if goal.percent else "{:.3f}"
-        interval = "–"
-        if f"{name}_low" in summary:
-            interval = " to ".join(form.format(summary[f"{name}_{end}"]) for end in ("low", "high"))
-        verdict = {True: '<b class="yes">reached</b>', False: '<b class="no">missed</b>', None: ""}
-        cells = [form.format(summary[name]), interval, escape(goal.wanted)]
-        tail = "".join(f"<td>{cell}</td>" for cell in (*cells, verdict[goal.reached(summary)]))
-        rows.append(f'<tr><td class="words">{escape(goal.title)}</td>{tail}</tr>')
+    for row in goal_rows(summary):
+        verdict = row.verdict
+        if verdict:
+            verdict = f'<b class="{"yes" if row.reached else "no"}">{verdict}</b>'
+        cells = [row.measured, row.interval, escape(row.wanted), verdict]
+        tail = "".join(f"<td>{cell}</td>" for cell in cells)
+        rows.append(f'<tr><td class="words">{escape(row.title)}</td>{tail}</tr>')
     return _table(["measure", "measured", "95 %", "goal", ""], rows)
 
 

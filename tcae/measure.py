@@ -1,0 +1,77 @@
+"""``python -m tcae.measure``: what a trained model is worth, on people it never saw."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from tcae.engine import command
+from tcae.engine.measuring import CACHE, measure_unseen
+from tcae.engine.progress import say
+from tcae.engine.trained import load_trained
+from tcae.evaluation.agreement import agreement_table, mean_correlation
+from tcae.evaluation.clips import agreement_on_clips
+from tcae.evaluation.extraction import Extractor
+from tcae.evaluation.linear_probe import load_probe
+from tcae.evaluation.unseen import UnseenConfig
+from tcae.report.goals import goals_text
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """Prints the measures of a trained model beside their goals, with 95 % intervals over people.
+
+    The model must have been trained on rendered people: it is measured on others of the same world,
+    which are rendered for it. With --clips its outputs for action units on real faces are compared
+    with an independent landmarker too (extra [landmarker]).
+    """
+
+    encoder: Annotated[
+        Path,
+        tyro.conf.arg(
+            help="A run directory of tcae.train, or weights that ship with the package by name, as "
+            "synthetic-64."
+        ),
+    ]
+    clips: Annotated[
+        Path | None, tyro.conf.arg(help="Videos of real faces, each of one person; or one of them.")
+    ] = None
+    probe: Annotated[
+        Path | None,
+        tyro.conf.arg(help="Whose outputs are compared on the clips. None: the model's own."),
+    ] = None
+    cache: Annotated[
+        Path, tyro.conf.arg(help="Where rendered people are kept, to be used again.")
+    ] = Path("runs") / CACHE
+    device: command.DeviceOption = "auto"
+    unseen: UnseenConfig = field(default_factory=UnseenConfig)
+
+
+def measure(options: MeasureOptions) -> int:
+    """Does what ``python -m tcae.measure`` is asked for and returns its exit status."""
+    trained = load_trained(options.encoder, command.device_of(options.device))
+    trained = replace(trained, config=replace(trained.config, unseen=options.unseen))
+    figures: dict[str, float] = {}
+    if options.clips is not None:
+        probe = load_probe(options.probe or options.encoder, trained.encoder.device)
+        rows = agreement_on_clips(options.clips, Extractor(trained.encoder, probe, ()))
+        say(agreement_table(rows))
+        correlation, count = mean_correlation(rows)
+        figures |= {"clips_correlation": correlation} if count else {}
+    figures |= measure_unseen(trained, options.cache).figures
+    say(goals_text(figures))
+    return command.DONE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; ``argv`` defaults to the command line."""
+    return command.run(measure, MeasureOptions, prog="tcae.measure", argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Measures beside their goals: cells of a page, lines on a terminal, a table in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from tcae.evaluation.disentanglement import GOALS
+
+
+class GoalRow(NamedTuple):
+    """One measure, to be read.
+
+    Attributes:
+        title: What is measured.
+        measured: The figure.
+        interval: Its 95 % interval, a dash if there is none.
+        wanted: The goal, empty for a baseline.
+        reached: Whether it is reached; None without goal, or if figures for it are missing.
+    """
+
+    title: str
+    measured: str
+    interval: str
+    wanted: str
+    reached: bool | None
+
+    @property
+    def verdict(self) -> str:
+        """`reached`, `missed` or nothing."""
+        return {True: "reached", False: "missed", None: ""}[self.reached]
+
+
+def goal_rows(figures: Mapping[str, float]) -> list[GoalRow]:
+    """A row for each measure that the figures of a run have, in the order of `GOALS`."""
+    rows = []
+    for name, goal in GOALS.items():
+        if name not in figures:
+            continue
+        form = "{:.0%}" if goal.percent else "{:.3f}"
+        interval = "–"
+        if f"{name}_low" in figures:
+            interval = " to ".join(form.format(figures[f"{name}_{end}"]) for end in ("low", "high"))
+        measured = form.format(figures[name])
+        rows.append(GoalRow(goal.title, measured, interval, goal.wanted, goal.reached(figures)))
+    return rows
+
+
+def goals_text(figures: Mapping[str, float]) -> str:
+    """The rows as aligned text."""
+    cells = [("measure", "measured", "95 %", "goal", "")]
+    cells += [(*row[:4], row.verdict) for row in goal_rows(figures)]
+    wide = [max(len(row[i]) for row in cells) for i in range(5)]
+    lines = [
+        f"{a:{wide[0]}}  {b:>{wide[1]}}  {c:>{wide[2]}}  {d:{wide[3]}}  {e}"
+        for a, b, c, d, e in cells
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def goals_markdown(figures: Mapping[str, float]) -> str:
+    """The rows as a table in Markdown."""
+    lines = ["| measure | measured | 95 % | goal | |", "| --- | ---: | ---: | --- | --- |"]
+    lines += [
+        f"| {row.title} | {row.measured} | {row.interval} | {row.wanted} | {row.verdict} |"
+        for row in goal_rows(figures)
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from types import SimpleNamespace
+
+from tcae import measure
+from tcae.data.shard_files import PackInfo
+from tcae.evaluation.disentanglement import GOALS
+from tcae.report.goals import goals_text
+
+
+def main(run, *words: object) -> int:
+    argv = ["--encoder", run, "--device", "cpu", "--cache", run.parent / "data", *words]
+    return measure.main([str(word) for word in argv])
+
+
+SAME = ("--unseen.people", 4, "--unseen.pairs", 3)
+
+
+def test_the_figures_are_those_that_training_found(rendered_run, capsys):
+    summary = json.loads((rendered_run / "summary.json").read_text())
+    assert main(rendered_run, *SAME) == 0
+    found = goals_text(summary)
+    assert found in capsys.readouterr().out
+    assert len(found.splitlines()) == 1 + len(GOALS) - 2  # no FAb-Net, no clips
+
+
+def test_other_people_give_other_figures(rendered_run, capsys):
+    figures = goals_text(json.loads((rendered_run / "summary.json").read_text())).splitlines()
+    assert main(rendered_run, *SAME, "--unseen.seed", 1) == 0
+    others = capsys.readouterr().out.splitlines()[-len(figures) :]
+    assert others[0] == figures[0]
+    assert all(a != b for a, b in zip(others[1:4], figures[1:4], strict=True))
+
+
+def test_clips(rendered_run, tmp_path, capsys, monkeypatch, write_video):
+    """All that is not ours is replaced: the detector by whole pictures, the landmarker by red."""
+    video = write_video(tmp_path / "talk.mp4", 40, fps=10, size=(64, 64))
+
+    def look(rgb):
+        shapes = [SimpleNamespace(category_name="jawOpen", score=rgb[..., 0].mean() / 255)]
+        names = ("browInnerUp", "browDownLeft", "browDownRight", "mouthSmileLeft")
+        names += ("mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight")
+        shapes += [SimpleNamespace(category_name=name, score=0.5) for name in names]
+        return SimpleNamespace(face_blendshapes=[shapes])
+
+    monkeypatch.setattr(
+        "tcae.evaluation.clips.face_landmarker", lambda: contextlib.nullcontext(look)
+    )
+    real = measure.agreement_on_clips
+    monkeypatch.setattr(measure, "agreement_on_clips", lambda *a: real(*a, "aligned"))
+    assert main(rendered_run, *SAME, "--clips", video) == 0
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines()]
+    (row,) = [line for line in lines if line[:2] == ["talk", "AU26"]]
+    assert row[2] == "40" and -1 <= float(row[4]) <= 1
+    assert ["mean", "of", "1", row[4]] in lines
+    (goal,) = [line for line in out.splitlines() if line.startswith("real clips")]
+    assert f" {row[4]} " in goal
+
+
+def test_what_cannot_be_measured_is_one_line(rendered_run, tmp_path, capsys, faces):
+    assert main(tmp_path / "none") == 2
+    assert "none: no such encoder file or run directory" in capsys.readouterr().err
+    assert main(rendered_run, "--clips", tmp_path / "nothing") == 2
+    assert "nothing: no such file or folder" in capsys.readouterr().err
+    run = shutil.copytree(rendered_run, tmp_path / "runs" / "run")
+    config = (run / "config.yaml").read_text()
+    world = rendered_run.parent / "world"
+    assert str(world) in config
+    (run / "config.yaml").write_text(config.replace(str(world), str(faces)))
+    assert PackInfo.load(faces).settings == {}  # as from videos
+    assert main(run) == 2
+    errors = capsys.readouterr().err
+    assert "trained on real people" in errors and errors.count("\n") == 1

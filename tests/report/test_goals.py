@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from tcae.report.goals import goal_rows, goals_markdown, goals_text
+
+FIGURES = {
+    "au_image_gain": 0.254, "au_image_gain_low": 0.2, "au_image_gain_high": 0.3,
+    "recon_ratio": 0.6, "steps": 100.0, "flow_length_ratio_true": 3.7, "au_auc": 0.9,
+}  # fmt: skip
+
+
+def test_rows_in_the_order_of_the_goals():
+    rows = goal_rows(FIGURES)
+    assert [(row.measured, row.interval, row.reached) for row in rows] == [
+        ("0.600", "–", False),
+        ("0.900", "–", None),  # its interval, which the goal speaks of, is missing
+        ("3.700", "–", None),  # a baseline
+        ("25%", "20% to 30%", True),
+    ]
+    assert [row.verdict for row in rows] == ["missed", "", "", "reached"]
+
+
+def test_text_is_aligned():
+    lines = goals_text(FIGURES).splitlines()
+    assert len(lines) == 5
+    places = {line.index(cell) + len(cell) for line, cell in zip(
+        lines, ["measured", "0.600", "0.900", "3.700", "25%"], strict=True
+    )}  # fmt: skip
+    assert len(places) == 1
+    assert lines[1].endswith("missed") and lines[4].endswith("reached")
+    assert lines[2] == lines[2].rstrip()
+
+
+def test_markdown():
+    lines = goals_markdown(FIGURES).splitlines()
+    assert lines[2] == "| reconstruction L1 / unmoved source L1 | 0.600 | – | ≤ .50 | missed |"
+    assert {line.count("|") for line in lines} == {6}

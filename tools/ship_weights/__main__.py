@@ -1,0 +1,99 @@
+"""Makes the files in `tcae/weights` from a finished training run, and the card that tells of them.
+
+    python tools/ship_weights RUN --name synthetic-64 --seed 7 --clips CLIPS
+
+What the card says is measured from the files as they ship, rounded to half precision, on people
+that neither training nor the choice of the recipe has seen (--seed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from card import Card, card_text
+
+from tcae.engine.measuring import measure_unseen
+from tcae.engine.run_directory import SUMMARY_FILE
+from tcae.engine.trained import load_trained, save_trained
+from tcae.evaluation.clips import agreement_on_clips
+from tcae.evaluation.extraction import Extractor
+from tcae.evaluation.linear_probe import load_probe
+from tcae.evaluation.unseen import UnseenConfig
+from tcae.weights import FOLDER
+
+LIMIT = 5_000_000
+"""Bytes that all files of one name may have together."""
+
+
+def ship(options: argparse.Namespace) -> Path:
+    """Writes the files and the card; returns the card."""
+    trained = load_trained(options.run)
+    probe = load_probe(options.probe or options.run)
+    folder = options.out / options.name
+    with tempfile.TemporaryDirectory(dir=options.out) as temporary:
+        made = Path(temporary) / options.name
+        save_trained(made, trained, probe)
+        size = sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
+        if size > LIMIT:
+            parameters = sum(p.numel() for p in trained.objective.model.parameters())
+            raise ValueError(
+                f"{options.run}: {parameters:,} parameters come to {size:,} bytes, "
+                f"at most {LIMIT:,} may ship"
+            )
+        card = card_text(_measured(made, options))
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.move(made, folder)
+    path = options.out / f"{options.name}.md"
+    path.write_text(card, encoding="utf-8")
+    return path
+
+
+def _measured(made: Path, options: argparse.Namespace) -> Card:
+    """What the card tells, from the files that ship."""
+    trained = load_trained(made)
+    unseen = UnseenConfig(options.people, options.pairs, options.seed)
+    trained = replace(trained, config=replace(trained.config, unseen=unseen))
+    probe = load_probe(made)
+    clips = []
+    if options.clips is not None:
+        clips = agreement_on_clips(options.clips, Extractor(trained.encoder, probe, ()))
+    outcome = measure_unseen(trained, options.cache)
+    summary = json.loads((options.run / SUMMARY_FILE).read_text())
+    files = {path.relative_to(made).as_posix(): path.stat().st_size for path in _files(made)}
+    return Card(options.name, trained, probe.names, summary, outcome, clips, files)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def main() -> None:
+    """Reads the command line, writes the files."""
+    unseen = UnseenConfig()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="a finished run of tcae.train on rendered people")
+    parser.add_argument("--name", default="synthetic-64")
+    parser.add_argument("--probe", type=Path, help="of the run's encoder; default: the run's own")
+    parser.add_argument("--clips", type=Path, help="videos of real faces, one person each")
+    parser.add_argument("--seed", type=int, default=unseen.seed, help="people to be measured on")
+    parser.add_argument("--people", type=int, default=unseen.people)
+    parser.add_argument("--pairs", type=int, default=unseen.pairs)
+    parser.add_argument("--cache", type=Path, default=Path("runs/data"), help="rendered people")
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    torch.manual_seed(0)
+    try:
+        card = ship(parser.parse_args())
+    except (ValueError, OSError) as error:
+        sys.exit(f"ship_weights: error: {error}")
+    print(card)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The card of shipped weights: data, recipe, measures, licence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from tcae.config import PRESETS, TrainConfig, plain_config, versions
+from tcae.data.synthetic.packed import settings_of
+from tcae.data.synthetic.world import World
+from tcae.engine.fields import differences
+from tcae.engine.measuring import Outcome
+from tcae.engine.trained import Trained
+from tcae.evaluation.agreement import VARIES, Agreement, agreement_table, mean_correlation
+from tcae.report.goals import goals_markdown
+
+# Of an invocation, not of the recipe.
+_NOT_THE_RECIPE = ("steps", "data", "out", "init_from", "device", "workers", "preset", "minutes")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card tells of.
+
+    Attributes:
+        name: Of the weights.
+        trained: The model as it ships; its configuration's `unseen` says whom it was measured on.
+        units: The probe's action units.
+        summary: The training run in numbers.
+        outcome: What was measured.
+        clips: How far it agrees with the landmarker on real clips, empty if not asked.
+        files: Their sizes in bytes.
+    """
+
+    name: str
+    trained: Trained
+    units: Sequence[str]
+    summary: Mapping[str, float]
+    outcome: Outcome
+    clips: Sequence[Agreement]
+    files: Mapping[str, int]
+
+
+def card_text(card: Card) -> str:
+    """The card in Markdown."""
+    trained, summary = card.trained, card.summary
+    encoder, config, world = trained.encoder, trained.config, trained.world
+    assert world is not None  # only such models are saved
+    template = Template(Path(__file__).with_name("card.md").read_text(encoding="utf-8"))
+    return template.substitute(
+        name=card.name,
+        size=encoder.image_size,
+        template=encoder.template["name"],
+        width=encoder.embedding_size,
+        units=len(card.units),
+        files=", ".join(f"`{name}` {size:,}" for name, size in card.files.items()),
+        people=world.identities,
+        videos=world.videos,
+        frames=f"{world.identities * world.videos * world.frames:,}",
+        changed=_changed_options(world),
+        preset=config.preset,
+        steps=f"{summary['steps']:.0f}",
+        batch=config.batch_size,
+        minutes=f"{summary['minutes']:.0f}",
+        speed=f"{summary['images_per_second']:.0f}",
+        versions=", ".join(f"{name} {value}" for name, value in versions().items()),
+        recipe=_recipe(config),
+        unseen=config.unseen.people,
+        pairs=config.unseen.pairs,
+        seed=config.unseen.seed,
+        goals=goals_markdown(card.outcome.figures),
+        au=_units(card.outcome.units),
+        varies=VARIES,
+        agreement=_agreement(card.clips),
+    )
+
+
+def _changed_options(world: World) -> str:
+    """In what the world is not the default one."""
+    usual = settings_of(replace(World(), image_size=world.image_size))
+    changed = [f"`{k} {v}`" for k, v in settings_of(world).items() if usual[k] != v]
+    return (
+        f"other than by default: {', '.join(changed)}" if changed else "all options as by default"
+    )
+
+
+def _recipe(config: TrainConfig) -> str:
+    """In what the recipe is not the preset."""
+    changed = differences(plain_config(PRESETS[config.preset]), plain_config(config))
+    rows = [
+        f"| `--{name.replace('_', '-')}` | {after} | {before} |"
+        for name, (before, after) in changed.items()
+        if name not in _NOT_THE_RECIPE and not name.startswith("unseen.")
+    ]
+    if not rows:
+        return "Every option is the preset's."
+    return "\n".join(["| option | here | preset |", "| --- | --- | --- |", *rows])
+
+
+def _units(units: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["| unit | share of frames | AUC | 95 % |", "| --- | ---: | ---: | ---: |"]
+    for row in units:
+        interval = f"{row['auc_low']:.3f} to {row['auc_high']:.3f}"
+        lines.append(f"| {row['unit']} | {row['prevalence']:.3f} | {row['auc']:.3f} | {interval} |")
+    return "\n".join(lines)
+
+
+def _agreement(clips: Sequence[Agreement]) -> str:
+    mean, count = mean_correlation(clips)
+    if not count:
+        return "not measured."
+    verdict = "reached" if mean >= 0.5 else "missed"
+    table = f"```\n{agreement_table(clips)}\n```"
+    return f"**{mean:.3f}**, the mean of {count} (goal: .50, {verdict}).\n\n{table}"
