@@ -18,7 +18,6 @@ from tcae.evaluation.extraction import Extractor
 from tcae.evaluation.landmarker import blendshapes, face_landmarker
 from tcae.evaluation.linear_probe import LinearProbe
 
-
 DARK = 128
 
 

