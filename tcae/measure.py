@@ -26,9 +26,9 @@ from tcae.report.goals import goals_text
 class MeasureOptions:
     """Prints the measures of a trained model beside their goals, with 95 % intervals over people.
 
-    The model must have been trained on rendered people: it is measured on others of the same world,
-    which are rendered for it. With --clips its outputs for action units on real faces are compared
-    with an independent landmarker too (extra [landmarker]).
+    A model that was trained on rendered people is measured on others of the same world, which are
+    rendered for it. With --clips the outputs for action units on real faces are compared with an
+    independent landmarker (extra [landmarker]); that is all there is for a model of real people.
     """
 
     encoder: Annotated[
@@ -63,7 +63,8 @@ def measure(options: MeasureOptions) -> int:
         say(agreement_table(rows))
         correlation, count = mean_correlation(rows)
         figures |= {"clips_correlation": correlation} if count else {}
-    figures |= measure_unseen(trained, options.cache).figures
+    if trained.world is not None or options.clips is None:
+        figures |= measure_unseen(trained, options.cache).figures
     say(goals_text(figures))
     return command.DONE
 

@@ -84,7 +84,8 @@ def test_the_person_seen_longest_counts(tmp_path, write_video, extractor, monkey
         cells |= {"AU26_p": value, "AU12_p": value}
         return [cells.get(name) for name in names]
 
-    rows = [[row(0, 0, 0.9), row(0, 1, 0.1)], [row(1, 1, 0.2), row(2, None, 0.5)]]
+    nobody = [row(time, None, 0.5) for time in (2, 3, 4)]
+    rows = [[row(0, 0, 0.9), row(0, 1, 0.1)], [row(1, 1, 0.2), *nobody]]
     monkeypatch.setattr(Extractor, "rows", lambda *_: iter(rows))
     found = outputs_of(clip, lambda _: iter([]), extractor)
     assert {time: values["AU26"] for time, values in found.items()} == {0: 0.1, 1: 0.2}
