@@ -5,6 +5,8 @@ import json
 import shutil
 from types import SimpleNamespace
 
+import pytest
+
 from tcae import measure
 from tcae.data.shard_files import PackInfo
 from tcae.evaluation.disentanglement import GOALS
@@ -35,15 +37,15 @@ def test_other_people_give_other_figures(rendered_run, capsys):
     assert all(a != b for a, b in zip(others[1:4], figures[1:4], strict=True))
 
 
-def test_clips(rendered_run, tmp_path, capsys, monkeypatch, write_video):
-    """All that is not ours is replaced: the detector by whole pictures, the landmarker by red."""
-    video = write_video(tmp_path / "talk.mp4", 40, fps=10, size=(64, 64))
+@pytest.fixture
+def clip(tmp_path, monkeypatch, write_video):
+    """A clip of which the landmarker, replaced, tells the red; its pictures count as faces."""
+    still = ("browInnerUp", "browDownLeft", "browDownRight", "mouthSmileLeft")
+    still += ("mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight")
 
     def look(rgb):
-        shapes = [SimpleNamespace(category_name="jawOpen", score=rgb[..., 0].mean() / 255)]
-        names = ("browInnerUp", "browDownLeft", "browDownRight", "mouthSmileLeft")
-        names += ("mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight")
-        shapes += [SimpleNamespace(category_name=name, score=0.5) for name in names]
+        scores = dict.fromkeys(still, 0.5) | {"jawOpen": rgb[..., 0].mean() / 255}
+        shapes = [SimpleNamespace(category_name=k, score=v) for k, v in scores.items()]
         return SimpleNamespace(face_blendshapes=[shapes])
 
     monkeypatch.setattr(
@@ -51,27 +53,41 @@ def test_clips(rendered_run, tmp_path, capsys, monkeypatch, write_video):
     )
     real = measure.agreement_on_clips
     monkeypatch.setattr(measure, "agreement_on_clips", lambda *a: real(*a, "aligned"))
-    assert main(rendered_run, *SAME, "--clips", video) == 0
+    return write_video(tmp_path / "talk.mp4", 40, fps=10, size=(64, 64))
+
+
+def test_clips(rendered_run, clip, capsys):
+    assert main(rendered_run, *SAME, "--clips", clip) == 0
     out = capsys.readouterr().out
     lines = [line.split() for line in out.splitlines()]
     (row,) = [line for line in lines if line[:2] == ["talk", "AU26"]]
     assert row[2] == "40" and -1 <= float(row[4]) <= 1
     assert ["mean", "of", "1", row[4]] in lines
-    (goal,) = [line for line in out.splitlines() if line.startswith("real clips")]
-    assert f" {row[4]} " in goal
+    assert out.splitlines()[-1].startswith("real clips") and f" {row[4]} " in out.splitlines()[-1]
+    assert "reconstruction" in out
 
 
-def test_what_cannot_be_measured_is_one_line(rendered_run, tmp_path, capsys, faces):
+@pytest.fixture
+def real_run(rendered_run, faces, tmp_path):
+    """As if the model had been trained on real people."""
+    run = shutil.copytree(rendered_run, tmp_path / "run")
+    config, world = (run / "config.yaml").read_text(), rendered_run.parent / "world"
+    assert str(world) in config and PackInfo.load(faces).settings == {}
+    (run / "config.yaml").write_text(config.replace(str(world), str(faces)))
+    return run
+
+
+def test_a_model_of_real_people(real_run, clip, capsys):
+    assert main(real_run) == 2
+    errors = capsys.readouterr().err
+    assert "trained on real people" in errors and errors.count("\n") == 1
+    assert main(real_run, "--clips", clip) == 0
+    out = capsys.readouterr().out
+    assert "real clips" in out and "reconstruction" not in out
+
+
+def test_what_cannot_be_measured_is_one_line(rendered_run, tmp_path, capsys):
     assert main(tmp_path / "none") == 2
     assert "none: no such encoder file or run directory" in capsys.readouterr().err
     assert main(rendered_run, "--clips", tmp_path / "nothing") == 2
     assert "nothing: no such file or folder" in capsys.readouterr().err
-    run = shutil.copytree(rendered_run, tmp_path / "runs" / "run")
-    config = (run / "config.yaml").read_text()
-    world = rendered_run.parent / "world"
-    assert str(world) in config
-    (run / "config.yaml").write_text(config.replace(str(world), str(faces)))
-    assert PackInfo.load(faces).settings == {}  # as from videos
-    assert main(run) == 2
-    errors = capsys.readouterr().err
-    assert "trained on real people" in errors and errors.count("\n") == 1
