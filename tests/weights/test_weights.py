@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import tcae
+from tcae import extract
 from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate
 from tcae.engine.trained import load_trained, save_trained
 from tcae.evaluation.linear_probe import load_probe
@@ -43,6 +44,14 @@ def test_a_name_is_found_and_used(named):
     assert values.shape == (3, len(probe.names)) and "AU12" in probe.names
     assert probe.encoder == encoder.fingerprint
     assert AlignmentTemplate.from_dict(encoder.template) == DEFAULT_TEMPLATE
+
+
+def test_extract_takes_names(named, tmp_path, write_video):
+    video = write_video(tmp_path / "a.mp4", 3)
+    argv = [str(video), "--aligned", "--encoder", "mine", "--probe", "mine", "--out", "t.csv"]
+    assert extract.main([*argv, "--embeddings", "none"]) == 0
+    header, *rows = (tmp_path / "t.csv").read_text().splitlines()
+    assert "AU12_p" in header and len(rows) == 3
 
 
 def test_what_lies_there_comes_first(named, tmp_path):
