@@ -29,6 +29,7 @@ from tcae.data.sources import Source
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.csv"
+_TABLES = ("labels.csv", "folds.csv")  # may be there before the set, and stay when it is removed
 _LOCK_SECONDS = 20.0
 _STOP_SECONDS = 30.0
 
@@ -141,7 +142,7 @@ def _check_settings(out: Path, config: FrameMaker) -> None:
 
 
 def _refuse_foreign(out: Path) -> None:
-    if out.is_dir() and any(path.name != "labels.csv" for path in out.iterdir()):
+    if out.is_dir() and any(path.name not in _TABLES for path in out.iterdir()):
         raise ValueError(f"{out}: is not empty and not a packed data set")
 
 

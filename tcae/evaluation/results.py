@@ -12,6 +12,7 @@ import numpy as np
 
 from tcae.data.durable import write_durably
 from tcae.data.shards import PackedDataset
+from tcae.evaluation.folds import TRAIN_ONLY
 from tcae.evaluation.linear_probe import save_probe
 from tcae.evaluation.protocol import ProbeResults
 
@@ -68,6 +69,7 @@ def summary(results: ProbeResults) -> dict[str, float]:
     """Flat numbers: ``f1_mean``, ``auc_mean``, ``f1_AU12`` ...; a score that is none has no key."""
     numbers: dict[str, float] = {
         "frames": len(results.labels.frame_index),
+        "frames_tested": int((results.fold != TRAIN_ONLY).sum()),
         "frames_failed": len(results.failures),
         "subjects": len(set(results.labels.subjects)),
         "folds": int(results.fold.max()) + 1,
