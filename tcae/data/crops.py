@@ -74,7 +74,7 @@ class CropConfig:
     @property
     def settings(self) -> dict[str, Any]:
         """What else must be equal for packing to go on."""
-        return {"fps": self.fps, "faces": self.faces, "dataset": self.dataset}
+        return {"dataset": self.dataset, "fps": self.fps, "faces": self.faces}
 
     def open(self) -> Cropper:
         """Cuts out faces in this way.
