@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tcae.data.au_sets.recordings import LabelledSet, Recording
-from tcae.data.durable import write_durably
+from tcae.data.durable import write_csv
 from tcae.data.pack_worker import VideoRow
 from tcae.data.shards import PackedDataset
 
@@ -86,9 +84,9 @@ def write_tables(out: Path, labelled: LabelledSet, rows: Sequence[VideoRow]) -> 
             "%s: %d packed videos, as %s, are not in SOURCE: their labels are not in %s now",
             *(out, len(foreign), min(foreign), LABELS),
         )
-    _write(out / LABELS, ["frame", "subject", *labelled.units], lines)
+    write_csv(out / LABELS, [["frame", "subject", *labelled.units], *lines])
     if labelled.folds:
-        _write(out / FOLDS, ["subject", "fold"], labelled.folds.items())
+        write_csv(out / FOLDS, [("subject", "fold"), *labelled.folds.items()])
     else:
         (out / FOLDS).unlink(missing_ok=True)
     return counts
@@ -146,11 +144,3 @@ def _label_lines(
             counts.labels_without_frame += 1
     counts.labelled_faces += labelled
     counts.faces_without_label += len(faces) - labelled
-
-
-def _write(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    write_durably(path, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 
 from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate
 from tcae.data.crops import Crop, CroppedFrame, Landmarks
-from tcae.data.durable import write_durably
+from tcae.data.durable import write_csv, write_durably
 from tcae.data.faces import Face
 from tcae.data.pack_worker import VideoRow
 from tcae.data.packing import Report, pack_videos
@@ -199,20 +197,14 @@ def _write_tables(world: World, out: Path) -> None:
                 strength = state.intensities.mean(1)
                 labels.append(name + _cells(strength))
                 truth.append(name + [f"{v:.4f}" for v in (*strength, *state.pose)])
-    _write_csv(out / TRUTH, truth)
-    _write_csv(out / LABELS, labels)
+    write_csv(out / TRUTH, truth)
+    write_csv(out / LABELS, labels)
 
 
 def _cells(strength: NDArray[np.floating]) -> list[str]:
     cells = np.where(strength >= PRESENT, "1", "9")
     cells[strength < ABSENT] = "0"
     return [str(cell) for cell in cells]
-
-
-def _write_csv(path: Path, rows: Iterable[Iterable[str]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_durably(path, text.getvalue().encode())
 
 
 def _write_sheets(world: World, folder: Path) -> None:
