@@ -137,6 +137,16 @@ def test_bp4d(bp4d, tmp_path, probe, capfd):
     assert probe(out, "--folds", "2")[0]["subjects"] == 7
 
 
+def test_a_label_of_nothing_known_is_none(bp4d, tmp_path):
+    lines = [",".join(map(str, ("0", *BP4D))), ",".join(["10", *"9" * 12]), "11" + ",0" * 12]
+    write_lines(bp4d / "AUCoding/AU_OCC/F001_T1.csv", lines)
+    assert pack(bp4d, tmp_path / "out", "--dataset", "bp4d", "--aligned") == 0
+    assert [name for name in table_of(tmp_path / "out") if "F001" in name] == ["F001/T1/0/11"]
+    counts = summary_of(tmp_path / "out")
+    assert (counts["labelled_faces"], counts["faces_without_label"]) == (31, 11)
+    assert (counts["labels_without_frame"], counts["labels_without_face"]) == (6, 0)
+
+
 def test_labels_may_change_without_packing_again(bp4d, tmp_path, capfd):
     out = tmp_path / "out"
     assert pack(bp4d, out, "--dataset", "bp4d", "--aligned") == 0

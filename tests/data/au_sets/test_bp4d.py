@@ -29,7 +29,7 @@ def tree(write, touch, tmp_path):
     folder = "AUCoding/AU_OCC"
     write(f"{folder}/F001_T1.csv", [HEADER, row(21, au1=1, au12=1), row(22, au1=9)], "\r\n")
     write(f"{folder}/F001_T2.csv", [HEADER, row(1, au24=1), row(3), row(7)])
-    write(f"{folder}/M007_T8.CSV", [HEADER, row(0, au1=1)])
+    write(f"{folder}/m007_t8.CSV", [HEADER, row(0, au1=1)])
     write("AUCoding/AU_INT/AU06/F001_T1_AU06.csv", ["21,3"])
     return tmp_path
 
@@ -149,7 +149,7 @@ def test_a_tree_that_does_not_match(tree, case):
     }  # fmt: skip
     source, where, message = reads[case]
     if case == "nothing in common":
-        (labels / "AU_OCC" / "M007_T8.CSV").unlink()
+        (labels / "AU_OCC" / "m007_t8.CSV").unlink()
         message = (
             f"{source}: no BP4D video has both: labels are of F001/T1, F001/T2, frames of M007/T8"
         )
