@@ -15,6 +15,7 @@ import torch
 from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.crops import LANDMARK_COLUMNS
 from tcae.data.labels import read_labels
+from tcae.data.packing import remove_pack
 from tcae.data.shards import PackedDataset
 from tcae.engine.encoder_file import save_encoder
 from tcae.evaluation import protocol
@@ -306,3 +307,7 @@ def test_tables_of_others_are_kept(bp4d, tmp_path, capfd):
     assert (out / "labels.csv").read_text() == "mine"
     assert pack(bp4d, out, "--aligned", "--dataset", "bp4d", "--overwrite") == 0
     assert len(table_of(out)) == 35
+    assert pack(bp4d / "2D", out, "--aligned", "--overwrite") == 0
+    remove_pack(out)
+    assert {path.name for path in out.iterdir()} == {"labels.csv", "folds.csv"}
+    assert pack(bp4d / "2D", out, "--aligned") == 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,7 +117,7 @@ def read_table(path: Path, units: tuple[int, ...], codes: Codes) -> FrameLabels:
             file and line.
         OSError: It cannot be read.
     """
-    lines = iter(_lines(path))
+    lines = _lines(path)
     header = next(lines, (0, []))[1]
     frame_column = next((i for i, cell in enumerate(header) if "frame" in cell.lower()), 0)
     found = unit_columns(["", *header[1:]] if frame_column == 0 else header)
@@ -178,28 +179,29 @@ def join_units(files: Mapping[Path, Mapping[int, float]]) -> FrameLabels:
     return _sorted(rows, low, len(files))
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and stripped cells of the lines that are not empty."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file: {error}") from error
-    lines = text.splitlines()
-    first = next((line for line in lines if line.strip()), "")
-    rows = csv.reader(lines, delimiter=max(",;\t", key=first.count))
-    try:
-        stripped = [(rows.line_num, [cell.strip() for cell in cells]) for cells in rows]
-    except csv.Error as error:
-        raise ValueError(f"{path}:{rows.line_num}: {error}") from error
-    return [(line, cells) for line, cells in stripped if any(cells)]
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            blank, first = 0, next(file, "")
+            while first and not first.strip():
+                blank, first = blank + 1, next(file, "")
+            rows = csv.reader(chain([first], file), delimiter=max(",;\t", key=first.count))
+            for cells in rows:
+                stripped = [cell.strip() for cell in cells]
+                if any(stripped):
+                    yield blank + rows.line_num, stripped
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path}: not a table in a text file: {error}") from error
 
 
 def _add(rows: dict[int, tuple[float, ...]], cell: str, row: tuple[float, ...]) -> None:
     frame = integer(cell)
     if frame is None or frame < 0:
         raise ValueError(f"{cell!r} is no frame number")
-    if not np.array_equal(rows.setdefault(frame, row), row, equal_nan=True):
+    if frame in rows and not np.array_equal(rows[frame], row, equal_nan=True):
         raise ValueError(f"frame {frame} is labelled otherwise on an earlier line")
+    rows[frame] = row
 
 
 def _sorted(rows: Mapping[int, tuple[float, ...]], path: Path, width: int) -> FrameLabels:

@@ -64,7 +64,7 @@ def test_a_repeated_row_is_one_if_it_is_equal(write):
         (["0,1,AU01", "1,0,0"], "needs one column of AU 1"),
         (["0,1"], "holds no labels"),
         (["0,1", "5,2"], ":2: holds '2'"),
-        (["0,1", "", "5"], ":3: 1 cells, its header has 2"),
+        (["", "0,1", "", "5"], ":4: 1 cells, its header has 2"),
         (["0,1", "x,1"], ":2: 'x' is no frame number"),
         (["0,1", "-4,1"], ":2: '-4' is no frame number"),
         (["0,1", "5,1", "5,0"], ":3: frame 5 is labelled otherwise"),
@@ -78,7 +78,7 @@ def test_mistakes_name_file_and_line(write, lines, message):
 
 def test_no_text_file(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"0,1\n\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"a.csv: not a text file"):
+    with pytest.raises(ValueError, match=r"a.csv: not a table in a text file"):
         read_table(tmp_path / "a.csv", (1,), OCCURRENCE)
 
 
