@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from tcae.data.labels import LabelTable, read_labels
+from tcae.data.labels import FOLDS, LABELS, LabelTable, read_labels
 from tcae.data.shards import PackedDataset
 from tcae.engine import command
 from tcae.engine.encoder_file import load_encoder
@@ -64,7 +64,7 @@ def probe(options: ProbeOptions) -> int:
     device = command.device_of(options.device)
     encoder = load_encoder(options.encoder, device)
     dataset = PackedDataset(options.data)
-    table = options.labels or options.data / "labels.csv"
+    table = options.labels or options.data / LABELS
     labels = read_labels(table, dataset)
     folds = _folds(options, labels.subjects)
     labels = _of_those(folds, labels)
@@ -101,7 +101,7 @@ def probe(options: ProbeOptions) -> int:
 
 def _folds(options: ProbeOptions, subjects: Sequence[str]) -> dict[str, int]:
     """The fold of each subject; what is wrong with them is said before anything is embedded."""
-    given, shipped = options.folds, options.data / "folds.csv"
+    given, shipped = options.folds, options.data / FOLDS
     if given is None and shipped.exists():
         say(f"folds are those of {shipped}")
         return read_folds(shipped, subjects)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from tcae.config import describe, versions
 from tcae.data.durable import write_durably
-from tcae.data.labels import LabelTable, read_labels
+from tcae.data.labels import LABELS, LabelTable, read_labels
 from tcae.data.shards import PackedDataset
 from tcae.data.splits import split_of
-from tcae.data.synthetic.packed import LABELS, TRUTH, default_world, world_of
+from tcae.data.synthetic.packed import TRUTH, default_world, world_of
 from tcae.data.synthetic.world import World
 from tcae.engine.encoder_file import load_encoder
 from tcae.engine.logbook import METRICS_FILE

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from tcae.data.splits import TRAIN_FOLD, UNUSED_FOLD
+
 TRAIN_ONLY = -1
 """Fold of those who are trained on for every other fold, and never tested."""
-_TRAIN, _UNUSED = "train", "unused"
 
 
 def subject_folds(subjects: Sequence[str], folds: int = 3, seed: int = 0) -> dict[str, int]:
@@ -89,12 +90,12 @@ def read_folds(path: Path, subjects: Sequence[str]) -> dict[str, int]:
             f"{path}: {len(missing)} of {len(wanted)} labelled subjects have no fold, "
             f"first {missing[0]}"
         )
-    part = {subject: named[subject] for subject in wanted if named[subject] != _UNUSED}
+    part = {subject: named[subject] for subject in wanted if named[subject] != UNUSED_FOLD}
     if len(set(part.values())) < 2:
         raise ValueError(f"{path}: all labelled subjects are in one fold, 2 or more are needed")
-    tested = set(part.values()) - {_TRAIN}
+    tested = set(part.values()) - {TRAIN_FOLD}
     names = sorted(tested, key=lambda n: (not n.isdecimal(), n.zfill(12), n))
-    number = {_TRAIN: TRAIN_ONLY, **{name: k for k, name in enumerate(names)}}
+    number = {TRAIN_FOLD: TRAIN_ONLY, **{name: k for k, name in enumerate(names)}}
     return {subject: number[fold] for subject, fold in part.items()}
 
 

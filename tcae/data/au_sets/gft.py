@@ -19,8 +19,9 @@ from tcae.data.au_sets.label_files import (
     unit_columns,
 )
 from tcae.data.au_sets.numbering import Numbers, frame_offsets
-from tcae.data.au_sets.recordings import TEST, TRAIN, LabelOptions, log, usable_folds
+from tcae.data.au_sets.recordings import LabelOptions, log, usable_folds
 from tcae.data.au_sets.tree import Place, Tree, one_each
+from tcae.data.splits import TRAIN_FOLD
 
 _LIST_BYTES = 100_000  # a larger file is no list of subjects
 
@@ -43,7 +44,7 @@ class Gft:
     def __init__(self, options: LabelOptions) -> None:
         self._codes = Codes(frozenset(options.unknown_codes), highest=1, positive=1)
         self._offset = options.frame_offset
-        self._lists = {TRAIN: options.gft_train, TEST: options.gft_test}
+        self._lists = {TRAIN_FOLD: options.gft_train, "test": options.gft_test}
         alone = rf"(?<![0-9A-Za-z])(?:{options.gft_subjects})(?![0-9A-Za-z])"
         try:
             self._pattern = re.compile(alone, re.IGNORECASE)

@@ -16,11 +16,9 @@ from tcae.data.au_sets.label_files import FrameLabels
 from tcae.data.au_sets.numbering import Numbers
 from tcae.data.au_sets.tree import Place, Tree
 from tcae.data.sources import Source, picture_numbers
+from tcae.data.splits import UNUSED_FOLD
 
 log = logging.getLogger(__name__)
-
-TRAIN, TEST, UNUSED = "train", "test", "unused"
-"""Folds with a meaning: never tested; the only one tested; neither trained on nor tested."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,8 @@ class LabelledSet:
     Attributes:
         units: The A action units' names, "AU01" say.
         recordings: The videos, sorted by name.
-        folds: For each subject its fold, `TRAIN`, `TEST` or `UNUSED`; {} if the set has no split.
+        folds: For each subject its fold, perhaps `TRAIN_FOLD` or `UNUSED_FOLD`; {} if the set has
+            no split.
     """
 
     units: tuple[str, ...]
@@ -149,7 +148,7 @@ def read_set(reader: AuSet, source: Path, labels: Path | None = None) -> Labelle
 
 
 def listed_folds(folds: Sequence[str], subjects: Sequence[str], title: str) -> dict[str, str]:
-    """Fold, from "1" on, of each subject: the number of the list that names it, else `UNUSED`.
+    """Fold, from "1" on, of each subject: the number of the list that names it, else `UNUSED_FOLD`.
 
     Args:
         folds: The subjects' names in each fold, separated by spaces.
@@ -161,14 +160,14 @@ def listed_folds(folds: Sequence[str], subjects: Sequence[str], title: str) -> d
 
 
 def usable_folds(listed: Mapping[str, str], subjects: Sequence[str], title: str) -> dict[str, str]:
-    """Fold of each subject that is there, `UNUSED` if it is not listed; differences are told."""
+    """Fold of each subject that is there, `UNUSED_FOLD` if not listed; differences are told."""
     _tell(listed.keys() - set(subjects), f"of the {title} lists are not there", "subjects")
     _tell(
         set(subjects) - listed.keys(),
         f"are in no {title} list: packed, but neither trained on nor tested by tcae.probe",
         "subjects",
     )
-    return {subject: listed.get(subject, UNUSED) for subject in subjects}
+    return {subject: listed.get(subject, UNUSED_FOLD) for subject in subjects}
 
 
 def _recordings(

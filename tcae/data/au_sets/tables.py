@@ -10,12 +10,11 @@ from pathlib import Path
 
 from tcae.data.au_sets.recordings import LabelledSet, Recording
 from tcae.data.durable import write_csv
+from tcae.data.labels import FOLDS, LABELS
 from tcae.data.pack_worker import VideoRow
 from tcae.data.shards import PackedDataset
 
 log = logging.getLogger(__name__)
-
-LABELS, FOLDS = "labels.csv", "folds.csv"
 
 
 @dataclass
@@ -103,7 +102,7 @@ def _tell_lengths(recordings: Sequence[Recording], rows: Sequence[VideoRow]) -> 
     if odd:
         log.warning(
             "%d videos are not as long as their labels, as %s with %d frames and labels of %d; "
-            "matched from the first frame on",
+            "do both begin with the same frame?",
             *(len(odd), *odd[0]),
         )
 

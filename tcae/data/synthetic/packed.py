@@ -19,6 +19,7 @@ from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate
 from tcae.data.crops import Crop, CroppedFrame, Landmarks
 from tcae.data.durable import write_csv, write_durably
 from tcae.data.faces import Face
+from tcae.data.labels import LABELS
 from tcae.data.pack_worker import VideoRow
 from tcae.data.packing import Report, pack_videos
 from tcae.data.shard_files import PackInfo
@@ -28,7 +29,7 @@ from tcae.data.synthetic.world import Video, World, identity_name
 
 log = logging.getLogger(__name__)
 
-LABELS, TRUTH, SHEETS = "labels.csv", "truth.csv", "sheets"
+TRUTH, SHEETS = "truth.csv", "sheets"
 PRESENT, ABSENT = 0.2, 0.05  # intensities from which a unit is labelled 1, below which 0
 _GENERATOR = "tcae.synthesize 1"  # the number grows when equal options give other pictures
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 12
