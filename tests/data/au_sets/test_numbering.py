@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tcae.data.au_sets.numbering import Numbers, frame_offsets
 
@@ -35,6 +37,31 @@ def test_the_offset_that_numbers_show(labels, pictures, offset):
     if other != offset:
         with pytest.raises(ValueError, match=rf"their offset is {offset}, not {other}"):
             frame_offsets({"SN001": numbers(labels, pictures)}, other)
+
+
+videos_of_one_program = st.lists(
+    st.tuples(st.integers(3, 12), st.integers(0, 1)).flatmap(
+        lambda video: st.tuples(st.just(video), st.sets(st.integers(0, video[0] - 1), min_size=1))
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(st.integers(0, 1), videos_of_one_program)
+def test_whatever_frames_are_missing_no_label_moves(base, videos):
+    """`base` is the program's first picture; each video has a length, a first label, its frames."""
+    truth, seen = {}, {}
+    for k, ((length, first), frames) in enumerate(videos):
+        truth[f"SN{k:03d}"] = base - first
+        there = [frame + base for frame in sorted(frames)]
+        seen[f"SN{k:03d}"] = numbers((first, first + length - 1), there)
+    shown = [0 in frames if base == 0 else length - 1 in frames for (length, _), frames in videos]
+    if any(shown):
+        assert frame_offsets(seen, None) == truth
+    else:
+        with pytest.raises(ValueError, match="no sign whether"):
+            frame_offsets(seen, None)
 
 
 def test_each_video_for_itself():
