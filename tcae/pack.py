@@ -6,16 +6,20 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from tcae.data.align import DEFAULT_TEMPLATE
-from tcae.data.crops import CropConfig, read_landmarks
+from tcae.data.au_sets.readers import READERS, SetName
+from tcae.data.au_sets.recordings import LabelledSet, LabelOptions, read_set
+from tcae.data.au_sets.tables import write_tables
+from tcae.data.crops import CropConfig, Landmarks, read_landmarks
 from tcae.data.faces import DETECTORS, make_detector
+from tcae.data.labels import LABELS
 from tcae.data.pack_worker import VideoRow
 from tcae.data.packing import MANIFEST, pack_videos, remove_pack
 from tcae.data.sources import find_sources
@@ -29,7 +33,7 @@ class PackOptions:
 
     Without --overwrite, a set at --out is continued: videos that are packed already are skipped.
     The exit status is 1 if a video could not be read in full or shows no face; --out/manifest.csv
-    says what became of each.
+    says what became of each. With --dataset, labels.csv and folds.csv are written for tcae.probe.
     """
 
     source: Annotated[
@@ -41,9 +45,20 @@ class PackOptions:
         ),
     ]
     out: command.OutOption
+    dataset: Annotated[
+        SetName | None,
+        tyro.conf.arg(help="SOURCE is this data set as distributed: pack its labels, too."),
+    ] = None
+    label_options: Annotated[LabelOptions, tyro.conf.arg(name="")] = field(
+        default_factory=LabelOptions
+    )
     fps: Annotated[
-        float, tyro.conf.arg(help="Frames per second taken from video files; pictures are all.")
-    ] = 1.0
+        float | None,
+        tyro.conf.arg(
+            help="Frames per second taken from video files; pictures are all. None: 1, or all "
+            "with --dataset."
+        ),
+    ] = None
     image_size: Annotated[int, tyro.conf.arg(help="Side of the packed faces in pixels.")] = 256
     workers: Annotated[int, tyro.conf.arg(help="Processes that pack.")] = os.cpu_count() or 1
     aligned: Annotated[
@@ -71,7 +86,11 @@ def pack(options: PackOptions) -> int:
     started = time.monotonic()
     config = _crop_config(options)
     landmarks = read_landmarks(options.landmarks) if options.landmarks else None
-    sources = find_sources(options.source)
+    labelled = _read_labelled(options, landmarks or {})
+    if labelled is None:
+        sources = find_sources(options.source)
+    else:
+        sources = [recording.source for recording in labelled.recordings]
     if options.overwrite:
         remove_pack(options.out)
     with PackDisplay(len(sources), "tcae.pack") as display:
@@ -84,13 +103,17 @@ def pack(options: PackOptions) -> int:
             report=display.report,
         )
     summary = _summary(rows)
-    summary["seconds"] = round(time.monotonic() - started, 3)
-    text = json.dumps(summary, indent=1) + "\n"
-    (options.out / "summary.json").write_text(text, encoding="utf-8")
     print(
         f"{options.out}: {summary['faces']} faces in {summary['tracks']} tracks of "
         f"{summary['videos_packed']} videos; {MANIFEST} tells of all {len(rows)}"
     )
+    if labelled is not None:
+        counts = write_tables(options.out, labelled, rows)
+        summary |= counts.summary()
+        print(counts.text())
+    summary["seconds"] = round(time.monotonic() - started, 3)
+    text = json.dumps(summary, indent=1) + "\n"
+    (options.out / "summary.json").write_text(text, encoding="utf-8")
     return command.DONE if summary["videos_packed"] == len(rows) else command.SOME_FAILED
 
 
@@ -100,7 +123,9 @@ def _crop_config(options: PackOptions) -> CropConfig:
         raise ValueError("--aligned and --landmarks exclude each other")
     if not 16 <= options.image_size <= 2048:
         raise ValueError(f"--image-size must be from 16 to 2048, not {options.image_size}")
-    if not 0 < options.fps < float("inf"):
+    if options.fps is not None and options.dataset is not None:
+        raise ValueError("--fps and --dataset exclude each other: every labelled frame is taken")
+    if options.fps is not None and not 0 < options.fps < float("inf"):
         raise ValueError(f"--fps must be positive, not {options.fps}")
     if options.workers < 1:
         raise ValueError(f"--workers must be at least 1, not {options.workers}")
@@ -109,7 +134,29 @@ def _crop_config(options: PackOptions) -> CropConfig:
         faces = "aligned" if options.aligned else "landmarks"
     else:
         make_detector(faces)
-    return CropConfig(options.image_size, DEFAULT_TEMPLATE, options.fps, faces)
+    fps = options.fps or (1.0 if options.dataset is None else None)
+    return CropConfig(options.image_size, DEFAULT_TEMPLATE, fps, faces, options.dataset)
+
+
+def _read_labelled(options: PackOptions, landmarks: Mapping[str, Landmarks]) -> LabelledSet | None:
+    """The labelled videos at SOURCE, if it is a data set; checked before anything is written."""
+    if options.dataset is None:
+        if options.label_options != LabelOptions():
+            raise ValueError("options of labels need --dataset")
+        return None
+    there = options.out / LABELS
+    if there.exists() and not (options.out / "dataset.json").exists() and not options.overwrite:
+        raise ValueError(f"{there}: is there already; --overwrite replaces it")
+    reader = READERS[options.dataset](options.label_options)
+    labelled = read_set(reader, options.source, options.label_options.labels)
+    for key in [recording.source.key for recording in labelled.recordings]:
+        for frame, faces in landmarks.get(key, {}).items():
+            if len(faces) > 1:
+                raise ValueError(
+                    f"{options.landmarks}: {len(faces)} faces in frame {frame} of {key}; with "
+                    "--dataset only the subject's"
+                )
+    return labelled
 
 
 def _summary(rows: list[VideoRow]) -> dict[str, float]:

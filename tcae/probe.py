@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import tyro
 
-from tcae.data.labels import read_labels
+from tcae.data.labels import FOLDS, LABELS, LabelTable, read_labels
 from tcae.data.shards import PackedDataset
 from tcae.engine import command
 from tcae.engine.encoder_file import load_encoder
 from tcae.engine.progress import say
 from tcae.evaluation.embedding import cached_embeddings, damaged_files
 from tcae.evaluation.folds import read_folds, subject_folds
-from tcae.evaluation.protocol import cross_validate
+from tcae.evaluation.protocol import cross_validate, select
 from tcae.evaluation.results import text_table, write_results
 
 log = logging.getLogger("tcae.probe")  # not __name__, which is __main__ here
@@ -40,8 +41,12 @@ class ProbeOptions:
         tyro.conf.arg(help="CSV: frame,subject,<AUs>; 0, 1, empty or 9. None: DATA/labels.csv."),
     ] = None
     folds: Annotated[
-        str, tyro.conf.arg(help="Number of folds over subjects, or a CSV file subject,fold.")
-    ] = "3"
+        str | None,
+        tyro.conf.arg(
+            help="Number of folds over subjects, or a CSV file subject,fold (fold train: never "
+            "tested, unused: takes no part). None: DATA/folds.csv, or 3 if there is none."
+        ),
+    ] = None
     embedding: Annotated[
         Literal["au", "pose"], tyro.conf.arg(help="Which embedding is probed.")
     ] = "au"
@@ -59,9 +64,10 @@ def probe(options: ProbeOptions) -> int:
     device = command.device_of(options.device)
     encoder = load_encoder(options.encoder, device)
     dataset = PackedDataset(options.data)
-    table = options.labels or options.data / "labels.csv"
+    table = options.labels or options.data / LABELS
     labels = read_labels(table, dataset)
     folds = _folds(options, labels.subjects)
+    labels = _of_those(folds, labels)
     _prepare(options.out, options.overwrite)
     if dataset.image_size != encoder.image_size:
         say(f"faces of {dataset.image_size} pixels are resized to {encoder.image_size} (area)")
@@ -95,9 +101,21 @@ def probe(options: ProbeOptions) -> int:
 
 def _folds(options: ProbeOptions, subjects: Sequence[str]) -> dict[str, int]:
     """The fold of each subject; what is wrong with them is said before anything is embedded."""
-    if options.folds.isdecimal():
-        return subject_folds(subjects, int(options.folds), options.seed)
-    return read_folds(Path(options.folds), subjects)
+    given, shipped = options.folds, options.data / FOLDS
+    if given is None and shipped.exists():
+        say(f"folds are those of {shipped}")
+        return read_folds(shipped, subjects)
+    if given is None or given.isdecimal():
+        return subject_folds(subjects, int(given or 3), options.seed)
+    return read_folds(Path(given), subjects)
+
+
+def _of_those(folds: Mapping[str, int], labels: LabelTable) -> LabelTable:
+    """The labels of those who have a fold; who has none is named on one line."""
+    out = sorted(set(labels.subjects) - folds.keys())
+    if out:
+        log.warning("%d subjects are in no fold and take no part, as %s", len(out), out[0])
+    return select(labels, np.array([subject in folds for subject in labels.subjects], bool))
 
 
 def _prepare(out: Path, overwrite: bool) -> None:

@@ -62,17 +62,19 @@ class CropConfig:
         template: Where the five points lie in them.
         fps: Frames per second taken from video files; None takes all.
         faces: Name of a detector, "aligned" (pictures are faces already) or "landmarks".
+        dataset: Labelled data set that the videos belong to, if any: each shows one person.
     """
 
     image_size: int
     template: AlignmentTemplate
     fps: float | None
     faces: str
+    dataset: str | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
         """What else must be equal for packing to go on."""
-        return {"fps": self.fps, "faces": self.faces}
+        return {"dataset": self.dataset, "fps": self.fps, "faces": self.faces}
 
     def open(self) -> Cropper:
         """Cuts out faces in this way.
@@ -159,11 +161,11 @@ class Cropper:
             return [(source.track(str(k)), face) for k, face in zip(numbers, faces, strict=True)]
 
         def largest(frame: VideoFrame) -> list[tuple[str, Face]]:
-            # A folder of pictures is one person's track already: others stand in the background.
+            # One person's track already: others stand in the background.
             faces = sorted(detect(frame.rgb), key=lambda face: _area(face.box))
             return [(source.track(), face) for face in faces[-1:]]
 
-        return tracked if source.is_file else largest
+        return tracked if source.is_file and self._config.dataset is None else largest
 
     def _cut(self, rgb: NDArray[np.uint8], face: Face) -> NDArray[np.uint8] | None:
         if self._config.faces == "aligned":

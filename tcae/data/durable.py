@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -26,6 +28,17 @@ def write_durably(path: Path, content: bytes) -> None:
             temporary.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from error
     _sync_directory(path.parent)
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Replace `path` by a table, as `write_durably` does; names of files may be in any encoding.
+
+    Raises:
+        OSError: See `write_durably`.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_durably(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,9 @@ from tcae.data.shards import PackedDataset
 
 log = logging.getLogger(__name__)
 
+LABELS, FOLDS = "labels.csv", "folds.csv"
+"""Files in a packed set: its label table, and the folds of its subjects."""
+
 _CELLS = {"0": 0.0, "1": 1.0, "9": np.nan, "": np.nan}
 
 

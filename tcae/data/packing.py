@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from tcae.data.crops import FrameMaker, Landmarks
 from tcae.data.durable import write_durably
+from tcae.data.labels import FOLDS, LABELS
 from tcae.data.pack_worker import Message, OutputError, VideoRow, work
 from tcae.data.shard_files import PackInfo, ShardError, index_files, read_index
 from tcae.data.sources import Source
@@ -141,7 +142,7 @@ def _check_settings(out: Path, config: FrameMaker) -> None:
 
 
 def _refuse_foreign(out: Path) -> None:
-    if out.is_dir() and any(path.name != "labels.csv" for path in out.iterdir()):
+    if out.is_dir() and any(path.name not in (LABELS, FOLDS) for path in out.iterdir()):
         raise ValueError(f"{out}: is not empty and not a packed data set")
 
 

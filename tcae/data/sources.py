@@ -109,7 +109,7 @@ def read_source(source: Source, fps: float | None) -> Iterator[VideoFrame]:
         names = _pictures(source.path)
     except OSError as error:
         raise VideoError(f"{source.path}: {error.strerror}") from error
-    for number, name in zip(_numbers(names), names, strict=True):
+    for number, name in zip(_numbers_in(names) or range(len(names)), names, strict=True):
         picture = _read_picture(source.path / name)
         if picture is None:
             failures.append(name)
@@ -122,7 +122,11 @@ def read_source(source: Source, fps: float | None) -> Iterator[VideoFrame]:
         )
 
 
-def _walk(root: Path) -> Iterator[Source]:
+def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Folders below a path, links followed and each once, with the names of their files, sorted.
+
+    Hidden folders and files are left out.
+    """
     seen = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -131,12 +135,30 @@ def _walk(root: Path) -> Iterator[Source]:
             folders.clear()
             continue
         seen.add(real)
-        path = Path(folder)
+        yield Path(folder), sorted(name for name in files if not name.startswith("."))
+
+
+def is_video(name: str) -> bool:
+    """Whether a file of this name is a video."""
+    return name.lower().endswith(VIDEO_SUFFIXES)
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file of this name is a picture."""
+    return name.lower().endswith(PICTURE_SUFFIXES)
+
+
+def picture_numbers(folder: Path) -> list[int] | None:
+    """Numbers of a folder's pictures, each the last one in its name; None if two would be equal."""
+    return _numbers_in(_pictures(folder))
+
+
+def _walk(root: Path) -> Iterator[Source]:
+    for path, files in walk(root):
         parts = _meaningful(path.relative_to(root).parts)
-        for name in files:
-            if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith("."):
-                yield _video_file(root, path / name, parts)
-        if any(_is_picture(name) for name in files):
+        for name in filter(is_video, files):
+            yield _video_file(root, path / name, parts)
+        if any(map(is_picture, files)):
             yield _picture_folder(root, path, parts)
 
 
@@ -178,22 +200,18 @@ def _check_names(sources: list[Source]) -> None:
             raise ValueError(f"{other.path} and {source.path} would both be named {source.name}")
 
 
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")
-
-
 def _pictures(folder: Path) -> list[str]:
     """Names of the pictures in a folder, numbers in them sorted by value."""
-    names = [entry.name for entry in os.scandir(folder) if _is_picture(entry.name)]
+    names = [name for name in os.listdir(folder) if is_picture(name) and not name.startswith(".")]
     return sorted(
         names, key=lambda name: [int(s) if s.isdecimal() else s for s in re.split(r"(\d+)", name)]
     )
 
 
-def _numbers(names: list[str]) -> list[int]:
+def _numbers_in(names: list[str]) -> list[int] | None:
     found = [re.findall(r"\d+", name.rpartition(".")[0]) for name in names]
     numbers = [int(digits[-1]) for digits in found if digits]
-    return numbers if len(set(numbers)) == len(names) else list(range(len(names)))
+    return numbers if len(set(numbers)) == len(names) else None
 
 
 def _read_picture(path: Path) -> NDArray[np.uint8] | None:

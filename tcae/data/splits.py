@@ -8,6 +8,9 @@ from typing import Literal
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
+TRAIN_FOLD, UNUSED_FOLD = "train", "unused"
+"""Folds of a probe that have a meaning: trained on and never tested; neither of the two."""
+
 TRAIN_SHARE, VAL_SHARE = 0.75, 0.15  # the test split has the remaining 0.10 (paper, section 4.1)
 
 

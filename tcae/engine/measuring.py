@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from tcae.data.labels import LabelTable, read_labels
+from tcae.data.labels import LABELS, LabelTable, read_labels
 from tcae.data.shards import PackedDataset
-from tcae.data.synthetic.packed import LABELS, TRUTH, default_world
+from tcae.data.synthetic.packed import TRUTH, default_world
 from tcae.data.synthetic.world import World
 from tcae.engine.pack_display import PackDisplay
 from tcae.engine.progress import say

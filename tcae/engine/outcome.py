@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from tcae.config import describe, versions
 from tcae.data.durable import write_durably
-from tcae.data.labels import LabelTable, read_labels
+from tcae.data.labels import LABELS, LabelTable, read_labels
 from tcae.data.splits import split_of
-from tcae.data.synthetic.packed import LABELS
 from tcae.engine.encoder_file import load_encoder
 from tcae.engine.logbook import METRICS_FILE
 from tcae.engine.measuring import (

@@ -8,6 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from tcae.data.splits import TRAIN_FOLD, UNUSED_FOLD
+
+TRAIN_ONLY = -1
+"""Fold of those who are trained on for every other fold, and never tested."""
+
 
 def subject_folds(subjects: Sequence[str], folds: int = 3, seed: int = 0) -> dict[str, int]:
     """Deals the subjects to folds of about equal size.
@@ -47,15 +52,19 @@ def read_folds(path: Path, subjects: Sequence[str]) -> dict[str, int]:
     """Reads the folds from a CSV file with the columns ``subject`` and ``fold``.
 
     Folds may have any names; they are numbered from 0 in the order of their names (numbers before
-    words). Subjects of the file without labelled frames are ignored.
+    words). Who is in the fold ``train`` is trained on and never tested (`TRAIN_ONLY`); who is in
+    the fold ``unused`` takes no part. Subjects of the file without labelled frames are ignored.
 
     Args:
         path: the file.
         subjects: the subject of every labelled frame, in any order.
 
+    Returns:
+        The fold of each labelled subject who takes part.
+
     Raises:
         ValueError: a column or a subject is missing, a subject has two folds, or the labelled
-            subjects are all in one fold.
+            subjects who take part are all in one fold.
         OSError: the file cannot be read.
     """
     with open(path, newline="", encoding="utf-8-sig") as file:
@@ -81,10 +90,13 @@ def read_folds(path: Path, subjects: Sequence[str]) -> dict[str, int]:
             f"{path}: {len(missing)} of {len(wanted)} labelled subjects have no fold, "
             f"first {missing[0]}"
         )
-    names = sorted({named[s] for s in wanted}, key=lambda n: (not n.isdecimal(), n.zfill(12), n))
-    if len(names) < 2:
+    part = {subject: named[subject] for subject in wanted if named[subject] != UNUSED_FOLD}
+    if len(set(part.values())) < 2:
         raise ValueError(f"{path}: all labelled subjects are in one fold, 2 or more are needed")
-    return {subject: names.index(named[subject]) for subject in wanted}
+    tested = set(part.values()) - {TRAIN_FOLD}
+    names = sorted(tested, key=lambda n: (not n.isdecimal(), n.zfill(12), n))
+    number = {TRAIN_FOLD: TRAIN_ONLY, **{name: k for k, name in enumerate(names)}}
+    return {subject: number[fold] for subject, fold in part.items()}
 
 
 def _draw(name: str, seed: int, purpose: str) -> str:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from tcae.data.labels import LabelTable
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.embedding import EmbeddedFrames, FaceEncoder, embed_frames
-from tcae.evaluation.folds import subject_folds
+from tcae.evaluation.folds import TRAIN_ONLY, subject_folds
 from tcae.evaluation.linear_probe import LinearProbe, ProbeConfig, fit_probe
 from tcae.evaluation.metrics import Interval, Scores, bootstrap, score
 
@@ -27,9 +27,10 @@ class ProbeResults:
 
     Attributes:
         labels: the labelled frames that could be read.
-        fold: (n,) the fold that each frame was tested in.
-        probability: (n, A) out-of-fold probabilities; NaN where no probe could be trained.
-        scores: F1, AUC and prevalence over all frames, each tested once.
+        fold: (n,) the fold that each frame was tested in; `TRAIN_ONLY` if in none.
+        probability: (n, A) out-of-fold probabilities; NaN where no probe could be trained, and of
+            frames that were not tested.
+        scores: F1, AUC and prevalence over all tested frames, each tested once.
         f1_interval: 95 % bootstrap over subjects.
         auc_interval: 95 % bootstrap over subjects.
         probe: a probe trained on all frames, for use on new ones.
@@ -64,7 +65,7 @@ def probe_packed(
         encoder: the frozen encoder.
         dataset: the packed frames.
         labels: the labelled ones among them; `select` takes a part of a table.
-        folds: their number, or the fold of each subject.
+        folds: their number, or the fold of each subject (`TRAIN_ONLY`: never tested).
         embedding: ``"au"`` or ``"pose"``.
         seed: of everything random.
         batch_size: frames embedded at once.
@@ -107,7 +108,7 @@ def cross_validate(
     Args:
         embedded: embeddings of ``labels.frame_index``; unreadable frames are left out.
         labels: the n labelled frames.
-        folds: their number, or the fold of each subject.
+        folds: their number, or the fold of each subject (`TRAIN_ONLY`: never tested).
         embedding: ``"au"`` or ``"pose"``.
         seed: of the folds, the probes and the bootstrap.
         device: where the probes are trained.
@@ -140,8 +141,10 @@ def cross_validate(
         probability = _out_of_fold(fit, features, labels, fold)
         probe = fit(np.ones(len(features), bool)).cpu()
     probe.embedding, probe.encoder = embedding, embedded.encoder
-    scores = score(labels.values, probability)
-    f1, auc = bootstrap(labels.values, probability, labels.subjects, seed=seed)
+    tested = fold != TRAIN_ONLY
+    scores = score(labels.values[tested], probability[tested])
+    people = np.array(labels.subjects)[tested]
+    f1, auc = bootstrap(labels.values[tested], probability[tested], people, seed=seed)
     unscored = [n for n, f1 in zip(labels.names, scores.f1, strict=True) if np.isnan(f1)]
     if unscored:
         log.warning("%s: one class only, no F1 and no AUC, not in the means", ", ".join(unscored))
@@ -162,16 +165,16 @@ def select(labels: LabelTable, rows: NDArray[np.bool_]) -> LabelTable:
 def _fold_of_each(
     labels: LabelTable, folds: int | Mapping[str, int], seed: int
 ) -> NDArray[np.int64]:
-    """Fold of each frame, 0 to K - 1 without a gap."""
+    """Fold of each frame, 0 to K - 1 without a gap, or `TRAIN_ONLY`."""
     dealt = subject_folds(labels.subjects, folds, seed) if isinstance(folds, int) else folds
     for subject in labels.subjects:
         if subject not in dealt:
             raise ValueError(f"folds: subject {subject} has no fold")
-    named = [dealt[subject] for subject in labels.subjects]
-    fold = np.unique(named, return_inverse=True)[1].astype(np.int64)
-    if not len(fold) or fold.max() == 0:
+    named = np.array([dealt[subject] for subject in labels.subjects], np.int64)
+    if len(np.unique(named)) < 2:
         raise ValueError("folds: all readable frames are in one fold, 2 or more are needed")
-    return fold
+    tested = np.unique(named[named != TRAIN_ONLY])
+    return np.where(named == TRAIN_ONLY, TRAIN_ONLY, np.searchsorted(tested, named))
 
 
 def _out_of_fold(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tcae.data.durable import write_durably
+from tcae.data.durable import write_csv, write_durably
 from tcae.data.shards import PackedDataset
+from tcae.evaluation.folds import TRAIN_ONLY
 from tcae.evaluation.linear_probe import PROBE_FILE, save_probe
 from tcae.evaluation.protocol import ProbeResults
 
@@ -68,6 +66,7 @@ def summary(results: ProbeResults) -> dict[str, float]:
     """Flat numbers: ``f1_mean``, ``auc_mean``, ``f1_AU12`` ...; a score that is none has no key."""
     numbers: dict[str, float] = {
         "frames": len(results.labels.frame_index),
+        "frames_tested": int((results.fold != TRAIN_ONLY).sum()),
         "frames_failed": len(results.failures),
         "subjects": len(set(results.labels.subjects)),
         "folds": int(results.fold.max()) + 1,
@@ -84,24 +83,22 @@ def summary(results: ProbeResults) -> dict[str, float]:
 def write_results(directory: Path, results: ProbeResults, dataset: PackedDataset) -> None:
     """Writes ``results.csv``, ``predictions.csv``, ``summary.json`` and the probe."""
     table = rows(results)
-    _write_csv(directory / "results.csv", _COLUMNS, ([_cell(v) for v in r.values()] for r in table))
+    cells = [[_cell(value) for value in row.values()] for row in table]
+    write_csv(directory / "results.csv", [_COLUMNS, *cells])
     labels = results.labels
     header = ["frame", "subject", "fold", *labels.names, *(f"{name}_p" for name in labels.names)]
-    _write_csv(
-        directory / "predictions.csv",
-        header,
-        (
-            [dataset.name(int(frame)), subject, int(fold), *map(_cell, truth), *map(_cell, given)]
-            for frame, subject, fold, truth, given in zip(
-                labels.frame_index,
-                labels.subjects,
-                results.fold,
-                labels.values,
-                results.probability,
-                strict=True,
-            )
-        ),
+    predictions = (
+        [dataset.name(int(frame)), subject, int(fold), *map(_cell, truth), *map(_cell, given)]
+        for frame, subject, fold, truth, given in zip(
+            labels.frame_index,
+            labels.subjects,
+            results.fold,
+            labels.values,
+            results.probability,
+            strict=True,
+        )
     )
+    write_csv(directory / "predictions.csv", [header, *predictions])
     save_probe(directory / PROBE_FILE, results.probe)
     text = json.dumps(summary(results), indent=1) + "\n"
     write_durably(directory / "summary.json", text.encode())
@@ -135,11 +132,3 @@ def _cell(value: float | str) -> str:
     if isinstance(value, str):
         return value
     return "" if np.isnan(value) else f"{value:.7g}"
-
-
-def _write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    write_durably(path, text.getvalue().encode())

@@ -46,3 +46,26 @@ def test_the_encoder_turns_a_video_into_a_table(run, real_clips, tmp_path):
     moving = [name for name in values if name.startswith(("au_", "pose_"))]
     assert len(moving) == 64
     assert all(len(set(values[name])) > 100 for name in moving)
+
+
+def test_a_labelled_set_of_videos_with_its_undetected_faces(real_clips, tmp_path):
+    root, out = tmp_path / "DISFA", tmp_path / "out"
+    clips = {"SN001": ("single_face.mp4", 72), "SN006": ("face_noface.mov", 169)}
+    for subject, (clip, frames) in clips.items():
+        video = root / f"Video_LeftCamera/LeftVideo{subject}_comp{clip[-4:]}"
+        video.parent.mkdir(parents=True, exist_ok=True)
+        video.symlink_to(real_clips / clip)
+        for unit in (1, 2, 4, 6, 9, 12, 25, 26):
+            path = root / f"ActionUnit_Labels/{subject}/{subject}_au{unit}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f"{k},{5 * (k == 10)}\r\n" for k in range(1, frames + 1)))
+    words = [str(root), "--out", str(out), "--dataset", "disfa", "--image-size", "32"]
+    assert pack.main(words) == 0
+    counts = json.loads((out / "summary.json").read_text())
+    assert counts["frames"] == 72 + 169 and counts["tracks"] == 2
+    assert counts["labelled_faces"] + counts["labels_without_face"] == 72 + 169
+    assert 169 - 75 <= counts["labels_without_face"] <= 169 - 70
+    assert counts["labels_without_frame"] == counts["faces_without_label"] == 0
+    with open(out / "labels.csv", newline="") as file:
+        active = [row["frame"] for row in csv.DictReader(file) if row["AU12"] == "1"]
+    assert active == ["SN001/0/9", "SN006/0/9"]

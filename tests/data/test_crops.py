@@ -49,6 +49,20 @@ def test_a_folder_of_pictures_has_the_largest_face_in_one_track(tmp_path, monkey
         assert crop.face.box.tolist() == [5, 5, 35, 35]
 
 
+def test_a_video_of_a_labelled_set_has_one_person(write_video, tmp_path, monkeypatch):
+    def detect(rgb):
+        return [Face(np.array([0, 0, s, s]), DEFAULT_TEMPLATE.pixels(s), 0.9) for s in (10, 40, 20)]
+
+    monkeypatch.setattr("tcae.data.crops.make_detector", lambda name: detect)
+    (source,) = find_sources(write_video(tmp_path / "SN001.mp4", frames=4))
+    config = CropConfig(32, DEFAULT_TEMPLATE, None, "mtcnn", dataset="disfa")
+    found = [(frame.number, crop.track, crop.face.box[2]) for frame in Cropper(config)(source)
+             for crop in frame.crops]  # fmt: skip
+    assert found == [(k, "0", 40) for k in range(4)]
+    several = Cropper(CropConfig(32, DEFAULT_TEMPLATE, None, "mtcnn"))(source)
+    assert [len(frame.crops) for frame in several] == [3] * 4
+
+
 def table(path, rows, extra=()):
     lines = [",".join([*LANDMARK_COLUMNS, *extra]), *(",".join(map(str, row)) for row in rows)]
     path.write_text("\n".join(lines))

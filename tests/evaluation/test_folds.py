@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcae.evaluation.folds import read_folds, subject_folds
+from tcae.evaluation.folds import TRAIN_ONLY, read_folds, subject_folds
 
 sizes = st.lists(st.integers(1, 50), min_size=2, max_size=25)
 
@@ -54,6 +54,16 @@ def write(tmp_path, text: str):
 def test_folds_from_a_file(tmp_path):
     path = write(tmp_path, "\ufefffold,subject\n10,F001\n2,F002\n2,M001\n10,F001\n3,unlabelled\n")
     assert read_folds(path, ["F001", "M001", "F002", "F001"]) == {"F001": 1, "F002": 0, "M001": 0}
+
+
+def test_those_who_are_never_tested_and_those_who_take_no_part(tmp_path):
+    path = write(tmp_path, "subject,fold\na,train\nb,test\nc,unused\nd,train\n")
+    assert read_folds(path, ["a", "b", "c", "d"]) == {"a": TRAIN_ONLY, "b": 0, "d": TRAIN_ONLY}
+    path = write(tmp_path, "subject,fold\na,3\nb,train\nc,1\n")
+    assert read_folds(path, ["a", "b", "c"]) == {"a": 1, "b": TRAIN_ONLY, "c": 0}
+    path = write(tmp_path, "subject,fold\na,train\nb,unused\n")
+    with pytest.raises(ValueError, match="all labelled subjects are in one fold"):
+        read_folds(path, ["a", "b"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from sklearn.metrics import f1_score, roc_auc_score
 from tcae.data.labels import LabelTable, read_labels
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.embedding import EmbeddedFrames
+from tcae.evaluation.folds import TRAIN_ONLY
 from tcae.evaluation.linear_probe import ProbeConfig, fit_probe, load_probe
+from tcae.evaluation.metrics import bootstrap
 from tcae.evaluation.protocol import cross_validate, probe_packed, select
 from tcae.evaluation.results import summary, text_table, write_results
 
@@ -98,6 +100,29 @@ def test_given_folds():
         cross_validate(embedded, labels, folds={"S0": 0, "S1": 1}, config=QUICK)
     with pytest.raises(ValueError, match="all readable frames are in one fold"):
         cross_validate(embedded, labels, folds=dict.fromkeys(labels.subjects, 0), config=QUICK)
+
+
+def test_an_official_split_tests_the_test_subjects_alone():
+    embedded, labels = case(8, subjects=9)
+    split = {s: TRAIN_ONLY if s < "S4" else 0 for s in labels.subjects}
+    results = cross_validate(embedded, labels, folds=split, config=QUICK)
+    tested = np.array([s >= "S4" for s in labels.subjects])
+    assert results.fold.tolist() == [0 if t else TRAIN_ONLY for t in tested]
+    probe = fit_probe(embedded.au[~tested], labels.values[~tested], NAMES, config=QUICK)
+    expected = probe.probabilities(embedded.au[tested])
+    np.testing.assert_array_equal(results.probability[tested], expected)
+    assert np.isnan(results.probability[~tested]).all()
+    for a in range(2):
+        known = tested & ~np.isnan(labels.values[:, a])
+        truth, said = labels.values[known, a], results.probability[known, a] >= 0.5
+        assert results.scores.f1[a] == pytest.approx(f1_score(truth, said))
+        assert results.scores.frames[a] == known.sum()
+    numbers = summary(results)
+    assert (numbers["frames"], numbers["frames_tested"], numbers["folds"]) == (270, 150, 1)
+    people = [s for s in labels.subjects if s >= "S4"]
+    f1, auc = bootstrap(labels.values[tested], results.probability[tested], people)
+    np.testing.assert_array_equal(results.f1_interval.low, f1.low)
+    np.testing.assert_array_equal(results.auc_interval.high, auc.high)
 
 
 def test_unreadable_frames_are_left_out():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,9 @@ from numpy.typing import NDArray
 
 from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate
 from tcae.data.crops import Crop, CroppedFrame, Landmarks
-from tcae.data.durable import write_durably
+from tcae.data.durable import write_csv, write_durably
 from tcae.data.faces import Face
+from tcae.data.labels import LABELS
 from tcae.data.pack_worker import VideoRow
 from tcae.data.packing import Report, pack_videos
 from tcae.data.shard_files import PackInfo
@@ -30,7 +29,7 @@ from tcae.data.synthetic.world import Video, World, identity_name
 
 log = logging.getLogger(__name__)
 
-LABELS, TRUTH, SHEETS = "labels.csv", "truth.csv", "sheets"
+TRUTH, SHEETS = "truth.csv", "sheets"
 PRESENT, ABSENT = 0.2, 0.05  # intensities from which a unit is labelled 1, below which 0
 _GENERATOR = "tcae.synthesize 1"  # the number grows when equal options give other pictures
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 12
@@ -199,20 +198,14 @@ def _write_tables(world: World, out: Path) -> None:
                 strength = state.intensities.mean(1)
                 labels.append(name + _cells(strength))
                 truth.append(name + [f"{v:.4f}" for v in (*strength, *state.pose)])
-    _write_csv(out / TRUTH, truth)
-    _write_csv(out / LABELS, labels)
+    write_csv(out / TRUTH, truth)
+    write_csv(out / LABELS, labels)
 
 
 def _cells(strength: NDArray[np.floating]) -> list[str]:
     cells = np.where(strength >= PRESENT, "1", "9")
     cells[strength < ABSENT] = "0"
     return [str(cell) for cell in cells]
-
-
-def _write_csv(path: Path, rows: Iterable[Iterable[str]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_durably(path, text.getvalue().encode())
 
 
 def _write_sheets(world: World, folder: Path) -> None:

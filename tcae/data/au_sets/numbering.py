@@ -1,0 +1,123 @@
+"""How label files and pictures number the frames of one video: an off-by-one trap.
+
+Label files count a video's frames from 1 (some from 0), a video file's frames are counted from 0,
+and extracted pictures from 0 or from 1, as the program that extracted them does. Only what is there
+can tell, and it must not contradict itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+_HOW = "--frame-offset, a picture's number minus its label's, can say it"
+
+
+class Numbers(NamedTuple):
+    """Numbers of a video's labels and of its pictures, None for those of a video file."""
+
+    labels: NDArray[np.int64]
+    pictures: NDArray[np.int64] | None
+
+
+def frame_offsets(videos: Mapping[str, Numbers], given: int | None) -> dict[str, int]:
+    """For each video what to add to a label's number for the number of its frame.
+
+    Labels from 0 or 1 on begin with the video's first frame. A picture 0 shows that pictures count
+    from 0; a picture that would lie behind the last label then, that they count from 1. Where
+    neither is there (because faces were not found, say) the video is like the others, if they
+    agree. Labels from a later frame on belong to the pictures of their numbers, if both begin with
+    the same.
+
+    Args:
+        videos: The numbers, by video.
+        given: The offset that the user gave, for those that do not tell.
+
+    Raises:
+        ValueError: Numbers contradict each other or `given`, or do not tell.
+    """
+    found = {name: _evident(name, numbers, given) for name, numbers in videos.items()}
+    silent = [name for name, offset in found.items() if offset is None]
+    if silent and given is None:
+        base = _base_of_the_others(videos, found, silent)
+        found.update({name: base - int(videos[name].labels[0]) for name in silent})
+    return {name: given or 0 if offset is None else offset for name, offset in found.items()}
+
+
+def _base_of_the_others(
+    videos: Mapping[str, Numbers], found: Mapping[str, int | None], silent: Sequence[str]
+) -> int:
+    """Number, 0 or 1, of the first picture where it shows; for the videos where it does not."""
+    bases = {
+        offset + int(videos[name].labels[0])
+        for name, offset in found.items()
+        if offset is not None and videos[name].pictures is not None
+    }
+    if len(bases) != 1:
+        say = "contradict each other" if bases else "do not tell"
+        raise ValueError(
+            f"{_found(silent[0], videos[silent[0]])}: no sign whether the pictures count from 0 or "
+            f"from 1, and those of the other videos {say}; {_HOW}"
+        )
+    (base,) = bases
+    log.warning(
+        "%d videos, as %s, have neither a picture 0 nor one of the last label; their pictures are "
+        "taken to count from %d, as those of the others do",
+        *(len(silent), silent[0], base),
+    )
+    return base
+
+
+def _evident(name: str, numbers: Numbers, given: int | None) -> int | None:
+    """The offset that a video's own numbers show; None if they show none."""
+    first = int(numbers.labels[0])
+    if given not in (None, -first, 1 - first):
+        return None  # the labels begin elsewhere in the video, as the user says
+    if first not in (0, 1):
+        return given if given is not None else _of_equal_numbers(name, numbers)
+    signs = _signs(numbers)
+    if len(signs) == 2 and given is None:
+        raise ValueError(
+            f"{_found(name, numbers)}: counted from 0 the last picture has no label, counted from "
+            f"1 the first has none; {_HOW}"
+        )
+    if len(signs) != 1:
+        return None
+    if given not in (None, *signs):
+        raise ValueError(
+            f"{_found(name, numbers)}: their offset is {min(signs)}, not {given} (--frame-offset)"
+        )
+    return min(signs)
+
+
+def _signs(numbers: Numbers) -> set[int]:
+    """Offsets that something speaks for, if the first label is the first frame's."""
+    first, last = int(numbers.labels[0]), int(numbers.labels[-1])
+    if numbers.pictures is None:
+        return {-first}
+    signs = {-first} if numbers.pictures.min() == 0 else set()
+    return signs | ({1 - first} if numbers.pictures.max() > last - first else set())
+
+
+def _of_equal_numbers(name: str, numbers: Numbers) -> int:
+    """0, if labels that begin within a video begin with the same number as its pictures."""
+    if numbers.pictures is None or numbers.pictures.min() != numbers.labels[0]:
+        raise ValueError(
+            f"{_found(name, numbers)}: the labels begin neither with 0 nor with 1, so it is not "
+            f"known which picture the first belongs to; {_HOW}"
+        )
+    return 0
+
+
+def _found(name: str, numbers: Numbers) -> str:
+    labels, pictures = numbers
+    there = f"{name}: labels {labels[0]} to {labels[-1]}"
+    if pictures is None:
+        return f"{there} for the frames of a video file, which count from 0"
+    return f"{there}, {len(pictures)} pictures {pictures.min()} to {pictures.max()}"

@@ -1,0 +1,224 @@
+"""Labelled videos of a data set: what every reader makes, and what of it is common to all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from tcae.data.au_sets.label_files import FrameLabels
+from tcae.data.au_sets.numbering import Numbers
+from tcae.data.au_sets.tree import Place, Tree
+from tcae.data.sources import Source, picture_numbers
+from tcae.data.splits import UNUSED_FOLD
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """How the labels of a data set are found and read."""
+
+    labels: Annotated[
+        Path | None, tyro.conf.arg(help="Folder of the label files. None: below SOURCE.")
+    ] = None
+    unknown_codes: Annotated[
+        tuple[int, ...], tyro.conf.arg(help="What label files write for unknown.")
+    ] = (9, 99, 999, -9, -99, -999)
+    frame_offset: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help="A picture's number minus its label's (a video's frames count from 0), where the "
+            "numbers themselves do not tell. None: found out for each video."
+        ),
+    ] = None
+    gft_subjects: Annotated[
+        str, tyro.conf.arg(help="GFT: regular expression of the subjects' names in paths.")
+    ] = r"\d+[A-Z]"
+    gft_train: Annotated[
+        Path | None,
+        tyro.conf.arg(help="GFT: list of the training subjects. None: a text file named so."),
+    ] = None
+    gft_test: Annotated[
+        Path | None,
+        tyro.conf.arg(help="GFT: list of the test subjects. None: a text file named so."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One video with labels.
+
+    Attributes:
+        source: Where its frames are; its identity is the subject.
+        labels: Its labels, numbered as its frames are when they are packed.
+        pictures: Numbers of its pictures; None of a video file.
+    """
+
+    source: Source
+    labels: FrameLabels
+    pictures: frozenset[int] | None
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Labelled videos of a data set.
+
+    Attributes:
+        units: The A action units' names, "AU01" say.
+        recordings: The videos, sorted by name.
+        folds: For each subject its fold, perhaps `TRAIN_FOLD` or `UNUSED_FOLD`; {} if the set has
+            no split.
+    """
+
+    units: tuple[str, ...]
+    recordings: tuple[Recording, ...]
+    folds: dict[str, str]
+
+
+class AuSet(Protocol):
+    """One data set as it is distributed.
+
+    Attributes:
+        title: Its name in messages.
+        units: The action units that the paper evaluates on.
+        label_files: What its label files are called.
+        frame_places: What its videos or folders of pictures are called.
+    """
+
+    title: str
+    units: tuple[int, ...]
+    label_files: str
+    frame_places: str
+
+    def labels(self, tree: Tree) -> dict[str, FrameLabels]:
+        """Labels of each video, by name: the subject, or "subject/part"."""
+
+    def places(self, tree: Tree) -> dict[str, Place]:
+        """Where the frames of each video are, by name."""
+
+    def offsets(self, videos: Mapping[str, Numbers]) -> dict[str, int]:
+        """What to add to a label's number for the number of its frame, by video."""
+
+    def folds(self, trees: Sequence[Tree], subjects: Sequence[str]) -> dict[str, str]:
+        """See `LabelledSet.folds`."""
+
+
+def read_set(reader: AuSet, source: Path, labels: Path | None = None) -> LabelledSet:
+    """Find the labelled videos of a data set, and read their labels.
+
+    What has labels but no frames, or frames but no labels, is left out and told in a warning.
+
+    Args:
+        reader: The data set.
+        source: Folder of its frames.
+        labels: Folder of its label files; None: the same.
+
+    Raises:
+        ValueError: Something is missing or malformed; the message says where it was looked for.
+        OSError: A file cannot be read.
+    """
+    tree = Tree(source)
+    label_tree = tree if labels is None else Tree(labels)
+    tables = reader.labels(label_tree)
+    if not tables:
+        raise ValueError(_nothing(label_tree, reader, f"label files ({reader.label_files})"))
+    places = reader.places(tree)
+    if not places:
+        raise ValueError(_nothing(tree, reader, f"frames ({reader.frame_places})"))
+    names = sorted(tables.keys() & places.keys())
+    if not names:
+        raise ValueError(
+            f"{source}: no {reader.title} video has both: labels are of {_some(tables)}, frames of "
+            f"{_some(places)}"
+        )
+    _tell(tables.keys() - places.keys(), "have labels but no frames")
+    _tell(places.keys() - tables.keys(), "have frames but no labels and are not packed")
+    recordings = _recordings(reader, tree, {n: (tables[n], places[n]) for n in names})
+    subjects = sorted({recording.source.identity for recording in recordings})
+    units = tuple(f"AU{unit:02d}" for unit in reader.units)
+    trees = [tree] if label_tree is tree else [label_tree, tree]
+    return LabelledSet(units, recordings, reader.folds(trees, subjects))
+
+
+def listed_folds(folds: Sequence[str], subjects: Sequence[str], title: str) -> dict[str, str]:
+    """Fold, from "1" on, of each subject: the number of the list that names it, else `UNUSED_FOLD`.
+
+    Args:
+        folds: The subjects' names in each fold, separated by spaces.
+        subjects: The subjects that are there.
+        title: The data set, for the warnings.
+    """
+    listed = {name: str(k) for k, names in enumerate(folds, 1) for name in names.split()}
+    return usable_folds(listed, subjects, title)
+
+
+def usable_folds(listed: Mapping[str, str], subjects: Sequence[str], title: str) -> dict[str, str]:
+    """Fold of each subject that is there, `UNUSED_FOLD` if not listed; differences are told."""
+    _tell(listed.keys() - set(subjects), f"of the {title} lists are not there", "subjects")
+    _tell(
+        set(subjects) - listed.keys(),
+        f"are in no {title} list: packed, but neither trained on nor tested by tcae.probe",
+        "subjects",
+    )
+    return {subject: listed.get(subject, UNUSED_FOLD) for subject in subjects}
+
+
+def _recordings(
+    reader: AuSet, tree: Tree, videos: Mapping[str, tuple[FrameLabels, Place]]
+) -> tuple[Recording, ...]:
+    pictures = {name: _numbers(place) for name, (_, place) in videos.items()}
+    numbers = {name: Numbers(labels.frames, pictures[name]) for name, (labels, _) in videos.items()}
+    offsets = reader.offsets(numbers)
+    recordings = []
+    for name, (labels, place) in videos.items():
+        key = place.path.relative_to(tree.root).as_posix()
+        there = pictures[name]
+        recordings.append(
+            Recording(
+                Source(place.path, key, name.split("/")[0], name, "", place.is_file),
+                FrameLabels(labels.frames + offsets[name], labels.values),
+                None if there is None else frozenset(there.tolist()),
+            )
+        )
+    if all(r.pictures is not None and r.pictures.isdisjoint(r.labels.frames) for r in recordings):
+        first = numbers[recordings[0].source.name]
+        assert first.pictures is not None
+        raise ValueError(
+            f"{tree.root}: no label belongs to a picture; {recordings[0].source.name} has labels "
+            f"{first.labels[0]} to {first.labels[-1]} and pictures {first.pictures.min()} to "
+            f"{first.pictures.max()}"
+        )
+    return tuple(recordings)
+
+
+def _numbers(place: Place) -> NDArray[np.int64] | None:
+    if place.is_file:
+        return None
+    numbers = picture_numbers(place.path)
+    if numbers is None:
+        raise ValueError(
+            f"{place.path}: the last numbers in its pictures' names are not all different, so "
+            "labels cannot be told to pictures"
+        )
+    return np.array(numbers, np.int64)
+
+
+def _nothing(tree: Tree, reader: AuSet, what: str) -> str:
+    return f"{tree.root}: no {reader.title} {what} in any of the {tree.folders} folders below it"
+
+
+def _some(names: Mapping[str, object]) -> str:
+    first = sorted(names)[:3]
+    return ", ".join(first) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _tell(names: set[str], trouble: str, kind: str = "videos") -> None:
+    if names:
+        log.warning("%d %s %s, as %s", len(names), kind, trouble, min(names))

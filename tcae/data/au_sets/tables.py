@@ -1,0 +1,145 @@
+"""Tables that tell a packed data set's labels and folds: `labels.csv`, `folds.csv`."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tcae.data.au_sets.recordings import LabelledSet, Recording
+from tcae.data.durable import write_csv
+from tcae.data.labels import FOLDS, LABELS
+from tcae.data.pack_worker import VideoRow
+from tcae.data.shards import PackedDataset
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class LabelCounts:
+    """What became of the labels.
+
+    Attributes:
+        labelled_faces: Packed faces with a label.
+        faces_without_label: Packed faces without any, or with unknown ones only.
+        labels_without_frame: Labels of frames that are not there.
+        labels_without_face: Labels of frames in which no face was packed.
+        known: For each unit the labelled faces of which it is known.
+        positive: For each unit those on which it is active.
+    """
+
+    labelled_faces: int = 0
+    faces_without_label: int = 0
+    labels_without_frame: int = 0
+    labels_without_face: int = 0
+    known: Counter[str] = field(default_factory=Counter)
+    positive: Counter[str] = field(default_factory=Counter)
+
+    def summary(self) -> dict[str, float]:
+        """Flat numbers, `positive_AU12` among them."""
+        numbers = {n: v for n, v in vars(self).items() if not isinstance(v, Counter)}
+        for unit, known in self.known.items():
+            numbers |= {f"known_{unit}": known, f"positive_{unit}": self.positive[unit]}
+        return numbers
+
+    def text(self) -> str:
+        """Two lines to read."""
+        units = (f"{u} {self.positive[u]} of {known}" for u, known in self.known.items())
+        return (
+            f"{self.labelled_faces} labelled faces, {self.faces_without_label} without a label; "
+            f"{self.labels_without_frame} labels without a frame, {self.labels_without_face} "
+            f"without a face in it\nactive: {', '.join(units)}"
+        )
+
+
+def write_tables(out: Path, labelled: LabelledSet, rows: Sequence[VideoRow]) -> LabelCounts:
+    """Write the label table of a packed set, and the table of its folds if it has some.
+
+    Frames are named as `PackedDataset.name` does. A label of nothing known is none.
+
+    Args:
+        out: The packed set.
+        labelled: The videos that were packed into it, with their labels.
+        rows: What became of each of them.
+
+    Raises:
+        ShardError: No face is packed at all.
+        OSError: A table cannot be written.
+    """
+    counts = LabelCounts(known=Counter(dict.fromkeys(labelled.units, 0)))
+    dataset = PackedDataset(out)
+    packed = _packed_frames(dataset)
+    lines = [
+        line
+        for recording, row in zip(labelled.recordings, rows, strict=True)
+        for line in _label_lines(recording, row, dataset, packed, labelled.units, counts)
+    ]
+    _tell_lengths(labelled.recordings, rows)
+    foreign = packed.keys() - {recording.source.video for recording in labelled.recordings}
+    if foreign:
+        log.warning(
+            "%s: %d packed videos, as %s, are not in SOURCE: their labels are not in %s now",
+            *(out, len(foreign), min(foreign), LABELS),
+        )
+    write_csv(out / LABELS, [["frame", "subject", *labelled.units], *lines])
+    if labelled.folds:
+        write_csv(out / FOLDS, [("subject", "fold"), *labelled.folds.items()])
+    else:
+        (out / FOLDS).unlink(missing_ok=True)
+    return counts
+
+
+def _tell_lengths(recordings: Sequence[Recording], rows: Sequence[VideoRow]) -> None:
+    """Videos that are not as long as their labels: perhaps frames are missing at the beginning."""
+    odd = [
+        (row.video, row.frames, len(recording.labels.frames))
+        for recording, row in zip(recordings, rows, strict=True)
+        if recording.pictures is None and row.status in ("packed", "no face")
+        if row.frames != len(recording.labels.frames)
+    ]
+    if odd:
+        log.warning(
+            "%d videos are not as long as their labels, as %s with %d frames and labels of %d; "
+            "do both begin with the same frame?",
+            *(len(odd), *odd[0]),
+        )
+
+
+def _packed_frames(dataset: PackedDataset) -> dict[str, dict[int, int]]:
+    """For each video its packed frames: number in the video to index in the set."""
+    videos: dict[str, dict[int, int]] = {}
+    for index, (clip, number) in enumerate(dataset.frames[["clip", "frame"]].tolist()):
+        videos.setdefault(dataset.clips[clip].video, {})[number] = index
+    return videos
+
+
+def _label_lines(
+    recording: Recording,
+    row: VideoRow,
+    dataset: PackedDataset,
+    packed: dict[str, dict[int, int]],
+    units: Sequence[str],
+    counts: LabelCounts,
+) -> Iterator[list[str]]:
+    """Lines of the label table about one video; adds to the counts."""
+    source, faces = recording.source, packed.get(recording.source.video, {})
+    pictures = range(row.frames) if recording.pictures is None else recording.pictures
+    labels, labelled = recording.labels, 0
+    for number, values in zip(labels.frames.tolist(), labels.values.tolist(), strict=True):
+        known = {unit: value for unit, value in zip(units, values, strict=True) if value == value}
+        if not known:
+            continue
+        if number in faces:
+            labelled += 1
+            counts.known.update(known.keys())
+            counts.positive.update({unit: int(value) for unit, value in known.items()})
+            cells = [f"{known[unit]:.0f}" if unit in known else "" for unit in units]
+            yield [dataset.name(faces[number]), source.identity, *cells]
+        elif number in pictures:
+            counts.labels_without_face += 1
+        else:
+            counts.labels_without_frame += 1
+    counts.labelled_faces += labelled
+    counts.faces_without_label += len(faces) - labelled
