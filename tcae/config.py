@@ -163,7 +163,9 @@ PRESETS: dict[str, TrainConfig] = {
         "paper",
         image_size=256,
         batch_size=64,
-        pairs=PairsConfig(same="video", crop_min=1.0, crop_max=1.0, flip=False),
+        pairs=PairsConfig(
+            same="video", crop_min=1.0, crop_max=1.0, crop_shift=1.0, together=1, flip=False
+        ),
     ),
     "official": _preset(
         "official",
@@ -172,6 +174,8 @@ PRESETS: dict[str, TrainConfig] = {
         pairs=PairsConfig(
             crop_min=200 / 256,
             crop_max=224 / 256,
+            crop_shift=1.0,
+            together=1,
             crop_size_per="epoch",
             jitter_validation=True,
             flip=False,

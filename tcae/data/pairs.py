@@ -28,7 +28,8 @@ class PairsConfig:
     """How pairs of frames are drawn and cropped.
 
     The released code's values are: same "track", split "identity", crop_min 0.78125 and crop_max
-    0.875 (200 and 224 of 256 pixels), crop_size_per "epoch", jitter_validation True, flip False.
+    0.875 (200 and 224 of 256 pixels), crop_shift 1, together 1, crop_size_per "epoch",
+    jitter_validation True, flip False.
 
     Attributes:
         same: Both frames come from one "track" or from one "video" (of a single person: two people
@@ -39,6 +40,10 @@ class PairsConfig:
             with several seeds share their test persons.
         crop_min: Smallest side of the random training crop, as a fraction of the picture.
         crop_max: Largest side of it. Validation and test take the middle of the two, centred.
+        crop_shift: How far from the picture's middle training crops may be centred, as a fraction
+            of its side; those of source and target are drawn apart. 1: anywhere inside it.
+        together: Training pairs in a row that come from one track (or video), of different frames
+            as long as there are any; they are cropped to one side and mirrored together.
         crop_size_per: A new crop side for each "pair", or one for each "epoch" (of as many pairs
             as there are identities). Positions are always drawn for source and target apart.
         jitter_validation: Crop validation and test pairs at random too, each always in the same
@@ -51,6 +56,8 @@ class PairsConfig:
     split_seed: int = 0
     crop_min: float = 0.85
     crop_max: float = 0.95
+    crop_shift: float = 0.03
+    together: int = 4
     crop_size_per: Literal["pair", "epoch"] = "pair"
     jitter_validation: bool = False
     flip: bool = True
@@ -66,15 +73,19 @@ class PairsConfig:
                 "pairs.crop_min and pairs.crop_max must satisfy 0 < min <= max <= 1, "
                 f"not {self.crop_min} and {self.crop_max}"
             )
+        if not 0 <= self.crop_shift <= 1:
+            raise ValueError(f"pairs.crop_shift is {self.crop_shift}, it must lie in [0, 1]")
+        if self.together < 1:
+            raise ValueError(f"pairs.together is {self.together}, it must be at least 1")
 
 
 class PairBatches(Dataset[dict[str, Tensor]]):
     """Batches of frame pairs; item `step` is this rank's batch of that step.
 
-    The pairs form one endless sequence: each identity once, in a random order, then each once more,
-    and so on. Step `s` takes `batch_size * world_size` of them, shared out by rank. A pair depends
-    on the seed, the split and its place in the sequence alone. Use it with
-    `DataLoader(batches, batch_size=None, sampler=range(first_step, steps))`.
+    The pairs form one endless sequence: each identity once (with `together` pairs), in a random
+    order, then each once more, and so on. Step `s` takes `batch_size * world_size` of them, shared
+    out by rank. A pair depends on the seed, the split and its place in the sequence alone. Use it
+    with `DataLoader(batches, batch_size=None, sampler=range(first_step, steps))`.
 
     Args:
         dataset: Packed frames.
@@ -114,6 +125,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.image_size = image_size or dataset.image_size
         self.config = config or PairsConfig()
+        self._together = self.config.together if split == "train" else 1
         self.failures = 0
         self._warned: set[str] = set()
         self._frames, self._groups, self._persons = self._eligible()
@@ -127,7 +139,8 @@ class PairBatches(Dataset[dict[str, Tensor]]):
 
         Returns:
             "source" and "target" uint8 (B, 3, S, S) RGB, "frames" int64 (B, 2) with the two indices
-            into `dataset.frames`, and "failures" int64 (), unreadable frames met in this batch.
+            into `dataset.frames`, "tracks" int64 (B,), equal where pairs come from one track (or
+            video), and "failures" int64 (), unreadable frames met in this batch.
 
         Raises:
             ShardError: Hardly any frame of the data set can be read.
@@ -142,55 +155,66 @@ class PairBatches(Dataset[dict[str, Tensor]]):
             frames[i], pictures[:, i] = self._pair(first + i)
         source, target = torch.from_numpy(pictures).permute(0, 1, 4, 2, 3).contiguous()
         failures = torch.tensor(self.failures - before)
+        places = np.searchsorted(self._frames, frames[:, 0])
+        tracks = np.searchsorted(self._groups, places, side="right") - 1
         batch = {"source": source, "target": target, "frames": torch.from_numpy(frames)}
-        return {**batch, "failures": failures}
+        return {**batch, "tracks": torch.from_numpy(tracks), "failures": failures}
 
     def _pair(self, place: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Frame numbers (2,) and pictures (2, S, S, 3) of the pair at a place in the sequence."""
-        epoch, turn = divmod(place, len(self._persons))
-        person = int(self._shuffled(epoch)[turn])
+        row, turn = divmod(place, self._together)
+        epoch, who = divmod(row, len(self._persons))
         error: ShardError | None = None
         for attempt in range(_ATTEMPTS):
+            person = int(self._shuffled(epoch)[who])
             # A pair that cannot be read is redrawn: first with the same person, then with others.
-            random = self._random(1, place, attempt)
+            shared = self._random(1, row, attempt)
             if attempt >= _ATTEMPTS // 10:
-                person = int(random.integers(len(self._persons)))
-            frames = self._two_frames(person, random)
+                person = int(shared.integers(len(self._persons)))
+            frames = self._two_frames(person, turn, shared)
             try:
-                return frames, self._crop(
-                    [self.dataset.read(int(i)) for i in frames], random, epoch
-                )
+                pictures = [self.dataset.read(int(i)) for i in frames]
+                return frames, self._crop(pictures, shared, turn, epoch)
             except ShardError as failure:
                 error = failure
                 self._count_failure(failure)
         raise ShardError(f"no readable pair in {_ATTEMPTS} draws; the last: {error}")
 
-    def _two_frames(self, person: int, random: np.random.Generator) -> NDArray[np.int64]:
-        """Any frame of the person, then another one of the same track or video."""
+    def _two_frames(self, person: int, turn: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """The frames of pair `turn` of a row: all frames of a track in a random order, in twos."""
         start, end = self._bounds(self._persons, person)
-        one = int(random.integers(start, end))
+        one = int(random.integers(start, end))  # long tracks come more often
         group = int(np.searchsorted(self._groups, one, side="right")) - 1
         start, end = self._bounds(self._groups, group)
-        other = int(random.integers(start, end - 1))
-        other += other >= one
-        return self._frames[[one, other]]
+        order = random.permutation(end - start)
+        rounds, twos = divmod(turn, (end - start) // 2)
+        order = np.roll(order, rounds)  # a track too short for the row: other twos of it
+        return self._frames[start + order[2 * twos : 2 * twos + 2]]
 
     def _crop(
-        self, pictures: list[NDArray[np.uint8]], random: np.random.Generator, epoch: int
+        self,
+        pictures: list[NDArray[np.uint8]],
+        shared: np.random.Generator,
+        turn: int,
+        epoch: int,
     ) -> NDArray[np.uint8]:
         """Both pictures (2, S, S, 3), cropped, resized and perhaps mirrored."""
         config, full = self.config, self.dataset.image_size
         train = self.split == "train"
         jitter = train or config.jitter_validation
         share = config.centre_crop
+        mirror = train and config.flip and shared.random() < 0.5
         if jitter:
-            source = random if config.crop_size_per == "pair" else self._random(2, epoch)
+            source = shared if config.crop_size_per == "pair" else self._random(2, epoch)
             share = source.uniform(config.crop_min, config.crop_max)
         side = max(round(share * full), 1)
-        mirror = train and config.flip and random.random() < 0.5
+        middle = (full - side) / 2
+        low = int(max(middle - config.crop_shift * full, 0))
+        high = full - side - low
+        own = shared.spawn(turn + 1)[turn]  # of this pair of the row
         result = np.empty((2, self.image_size, self.image_size, 3), np.uint8)
         for picture, out in zip(pictures, result, strict=True):
-            y, x = random.integers(0, full - side + 1, 2) if jitter else [(full - side) // 2] * 2
+            y, x = own.integers(low, high + 1, 2) if jitter else [int(middle)] * 2
             cropped = resize(picture[y : y + side, x : x + side], self.image_size)
             out[:] = cropped[:, ::-1] if mirror else cropped
         return result

@@ -28,7 +28,8 @@ class FrozenEncoder:
         image_size: Side of the images it was trained on, in pixels.
         template: Alignment template of its training faces, as `AlignmentTemplate.to_dict` gives it.
         crop: Side of the centred part of an aligned picture that it is to see, as a share.
-        embedding_size: Length of one embedding.
+        embedding_size: Length of the AU embedding.
+        pose_size: Length of the pose embedding.
         device: Where it computes.
     """
 
@@ -43,7 +44,7 @@ class FrozenEncoder:
         self.crop = crop
         self.device = next(model.parameters()).device
         blank = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
-        self.embedding_size = self.embed(blank).au.shape[1]
+        self.embedding_size, self.pose_size = (e.shape[1] for e in self.embed(blank))
 
     @property
     def fingerprint(self) -> str:
@@ -58,7 +59,7 @@ class FrozenEncoder:
             images: (N, 3, S, S) RGB, uint8 or float in [0, 1], S = `image_size`.
 
         Returns:
-            Embeddings of shape (N, embedding_size), float32, on the encoder's device.
+            Embeddings (N, embedding_size) and (N, pose_size), float32, on the encoder's device.
 
         Raises:
             ValueError: Another shape; nothing is resized silently.

@@ -198,7 +198,7 @@ class Trainer:
             for name in ("source", "target")
         )
         with self._precision():
-            terms = self.objective(source, target, self.step)
+            terms = self.objective(source, target, self.step, batch["tracks"].to(self.device))
         self._check_finite(terms)
         loss = self.curriculum.loss(terms, self.objective.weights(self.step))
         rate = self.optimizer.step(loss, self.step, self.total_steps)

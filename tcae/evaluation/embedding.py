@@ -37,13 +37,14 @@ class FaceEncoder(Protocol):
     template: dict[str, Any]
     crop: float
     embedding_size: int
+    pose_size: int
 
     @property
     def fingerprint(self) -> str:
         """Tells encoders with different weights apart."""
 
     def embed(self, images: Tensor) -> Embeddings:
-        """Embeddings (N, D) of aligned RGB faces (N, 3, S, S), uint8 or float in [0, 1]."""
+        """Embeddings of aligned RGB faces (N, 3, S, S), uint8 or float in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class EmbeddedFrames:
     """Embeddings of n frames; rows of frames that could not be read are NaN.
 
     Attributes:
-        au: (n, D) float32.
-        pose: (n, D) float32.
+        au: (n, embedding_size) float32.
+        pose: (n, pose_size) float32.
         encoder: fingerprint of the encoder they come from.
         failures: one line for each unreadable frame.
     """
@@ -110,18 +111,21 @@ def embed_frames(
     """
     check_template(encoder, dataset.template, dataset.path)
     batches = _Batches(dataset, frames, batch_size, encoder.crop, encoder.image_size)
-    result = np.full((2, len(frames), encoder.embedding_size), np.nan, np.float32)
+    au, pose = (
+        np.full((len(frames), size), np.nan, np.float32)
+        for size in (encoder.embedding_size, encoder.pose_size)
+    )
     failures: list[str] = []
     loader = DataLoader(batches, batch_size=None, num_workers=workers, collate_fn=_as_is)
     with tqdm(total=len(frames), desc="embedding", unit="frame", disable=None) as progress:
         for number, (images, readable, lines) in enumerate(loader):
             rows = np.flatnonzero(readable) + number * batch_size
             if len(rows):
-                au, pose = encoder.embed(images)
-                result[:, rows] = torch.stack([au, pose]).float().cpu().numpy()
+                for known, found in zip((au, pose), encoder.embed(images), strict=True):
+                    known[rows] = found.float().cpu().numpy()
             failures += lines
             progress.update(len(readable))
-    return EmbeddedFrames(result[0], result[1], encoder.fingerprint, tuple(failures))
+    return EmbeddedFrames(au, pose, encoder.fingerprint, tuple(failures))
 
 
 def read_faces(dataset: PackedDataset, frames: NDArray[np.int64], crop: float, size: int) -> Tensor:

@@ -81,10 +81,9 @@ class Extractor:
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the rows."""
+        sizes = {"au": self.encoder.embedding_size, "pose": self.encoder.pose_size}
         names = [
-            f"{embedding}_{i:03d}"
-            for embedding in self.embeddings
-            for i in range(self.encoder.embedding_size)
+            f"{embedding}_{i:03d}" for embedding in self.embeddings for i in range(sizes[embedding])
         ]
         units = self.probe.names if self.probe is not None else ()
         return (

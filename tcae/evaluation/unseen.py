@@ -59,7 +59,7 @@ class PixelEncoder:
     """Passes small pictures on as their own embeddings: what any encoder has to beat."""
 
     image_size = 16
-    embedding_size = 3 * 16 * 16
+    embedding_size = pose_size = 3 * 16 * 16
     fingerprint = "pixels"
 
     def __init__(self, template: dict[str, Any], crop: float) -> None:

@@ -45,12 +45,12 @@ class Decoder(nn.Module):
         if start == 1:
             self.start: nn.Module = nn.Unflatten(1, (inputs, 1, 1))
         else:
-            self.start = _start(inputs, width(start), start, conv_bias)
+            self.start = up_start(inputs, width(start), start, conv_bias)
             inputs = width(start)
         blocks: list[nn.Module] = []
         side = 2 * start
         while side < image_size:
-            blocks.append(_block(inputs, width(side), conv_bias))
+            blocks.append(up_block(inputs, width(side), conv_bias))
             inputs, side = width(side), 2 * side
         self.blocks = nn.Sequential(*blocks)
         self.motion = nn.Sequential(_upsample(), nn.Conv2d(inputs, 3, 3, padding=1))
@@ -74,7 +74,8 @@ def _upsample() -> nn.Upsample:
     return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def _start(inputs: int, outputs: int, side: int, bias: bool) -> nn.Sequential:
+def up_start(inputs: int, outputs: int, side: int, bias: bool) -> nn.Sequential:
+    """Fully connected, from vectors (N, inputs) to maps (N, outputs, side, side)."""
     return nn.Sequential(
         nn.Linear(inputs, outputs * side * side, bias=bias),
         nn.Unflatten(1, (outputs, side, side)),
@@ -83,10 +84,11 @@ def _start(inputs: int, outputs: int, side: int, bias: bool) -> nn.Sequential:
     )
 
 
-def _block(inputs: int, outputs: int, conv_bias: bool) -> nn.Sequential:
+def up_block(inputs: int, outputs: int, bias: bool) -> nn.Sequential:
+    """Maps of twice the side."""
     return nn.Sequential(
         _upsample(),
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=conv_bias),
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from tcae.models.decorrelation import Decorrelation
+
 BRANCH_LEVELS = 3
 """Levels that the AU and the pose branch have each for themselves; the others are shared."""
 
@@ -17,12 +19,22 @@ class Encoder(nn.Module):
     Args:
         image_size: side of the square images, a power of two from 32.
         base_filters: channels of the first level.
-        embedding_size: channels of each embedding, D.
+        au_size: channels of the AU embedding.
+        pose_size: channels of the pose embedding.
         conv_bias: whether convolutions in front of a batch norm have a bias.
+        decorrelate: whether the AU embedding is cleaned of what the pose embedding tells linearly.
+        separate: whether each branch has a backbone of its own.
     """
 
     def __init__(
-        self, image_size: int, base_filters: int, embedding_size: int, conv_bias: bool
+        self,
+        image_size: int,
+        base_filters: int,
+        au_size: int,
+        pose_size: int,
+        conv_bias: bool,
+        decorrelate: bool,
+        separate: bool,
     ) -> None:
         super().__init__()
         levels = image_size.bit_length() - 1
@@ -32,18 +44,22 @@ class Encoder(nn.Module):
         def blocks(first: int, last: int) -> list[nn.Module]:
             return [_block(widths[i], widths[i + 1], conv_bias) for i in range(first, last)]
 
-        def branch() -> nn.Sequential:
-            embedding = nn.Conv2d(widths[-1], embedding_size, 4, stride=2, padding=1)
+        def branch(size: int) -> nn.Sequential:
+            embedding = nn.Conv2d(widths[-1], size, 4, stride=2, padding=1)
             return nn.Sequential(*blocks(shared, levels - 1), embedding, nn.Flatten())
 
         self.backbone = nn.Sequential(*blocks(0, shared))
-        self.au_branch = branch()
-        self.pose_branch = branch()
+        self.pose_backbone = nn.Sequential(*blocks(0, shared)) if separate else None
+        self.au_branch = branch(au_size)
+        self.pose_branch = branch(pose_size)
+        self.decorrelation = Decorrelation(au_size, pose_size) if decorrelate else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed images (N, 3, S, S) in [0, 1]: phi (AU) and psi (pose), (N, D) each."""
+        """Embed images (N, 3, S, S) in [0, 1]: phi (AU) and psi (pose), one row each."""
         features = self.backbone(images)
-        return self.au_branch(features), self.pose_branch(features)
+        of_pose = features if self.pose_backbone is None else self.pose_backbone(images)
+        au, pose = self.au_branch(features), self.pose_branch(of_pose)
+        return au if self.decorrelation is None else self.decorrelation(au, pose), pose
 
 
 def _block(inputs: int, outputs: int, conv_bias: bool) -> nn.Sequential:

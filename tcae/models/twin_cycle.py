@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tcae.models.decoder import Decoder
 from tcae.models.encoder import Encoder
+from tcae.models.rigid_decoder import RigidDecoder
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,20 @@ class ModelConfig:
 
     base_filters: int = 16
     """Channels of the first level, up to 8 times as many deeper down (paper, released code: 32)."""
-    embedding_size: int = 256
-    """Length of the AU embedding and of the pose embedding."""
+    embedding_size: int = 128
+    """Length of the AU embedding."""
+    pose_size: int = 16
+    """Length of the pose embedding (paper, released code: 256)."""
+    pose_motion: Literal["free", "rigid"] = "rigid"
+    """rigid: the pose flow is that of a rigid surface, turned, scaled and shifted; free: decoded
+    like the AU flow (paper, released code)."""
+    composition: Literal["blend", "sequence"] = "sequence"
+    """sequence: the face is changed by the AU flow, then moved by the pose flow; blend: one warp by
+    the flows' mean, weighted by the masks, Eq. (2) (paper, released code)."""
+    decorrelate: bool = True
+    """Take out of the AU embedding what the pose embedding tells linearly (paper, code: off)."""
+    separate_backbones: bool = True
+    """The AU and the pose branch share no layer (paper, released code: all but three)."""
     conv_bias: bool = False
     """Biases on layers that batch norm follows and cancels (paper, released code: on)."""
     decoder_start: int = 4
@@ -32,7 +45,7 @@ class ModelConfig:
     """Decoders start as the identity warp (paper, released code: PyTorch's default start)."""
 
     def __post_init__(self) -> None:
-        for name in ("base_filters", "embedding_size"):
+        for name in ("base_filters", "embedding_size", "pose_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, it must be at least 1")
         if self.decoder_start not in (1, 2, 4, 8, 16):
@@ -42,6 +55,11 @@ class ModelConfig:
 _PAPER = ModelConfig(
     base_filters=32,
     embedding_size=256,
+    pose_size=256,
+    pose_motion="free",
+    composition="blend",
+    decorrelate=False,
+    separate_backbones=False,
     conv_bias=True,
     decoder_start=1,
     leading_relu=False,
@@ -70,7 +88,7 @@ mask_tanh stays as in the paper: free logits gave .609 instead of .608.
 
 
 class Embeddings(NamedTuple):
-    """What the encoder knows of N images: `au` is phi, `pose` is psi, (N, D) each."""
+    """What the encoder knows of N images: `au` is phi, `pose` is psi, one row per image."""
 
     au: Tensor
     pose: Tensor
@@ -108,11 +126,21 @@ class TwinCycle(nn.Module):
         check_image_size(image_size)
         self.config = config
         self.image_size = image_size
-        size = (image_size, config.base_filters, config.embedding_size, config.conv_bias)
-        options = (config.decoder_start, config.leading_relu, config.mask_tanh, config.zero_init)
-        self.encoder = Encoder(*size)
-        self.au_decoder = Decoder(*size, *options)
-        self.pose_decoder = Decoder(*size, *options)
+        self.encoder = Encoder(
+            image_size,
+            config.base_filters,
+            config.embedding_size,
+            config.pose_size,
+            config.conv_bias,
+            config.decorrelate,
+            config.separate_backbones,
+        )
+        self.au_decoder = self._free_decoder(config.embedding_size)
+        self.pose_decoder = (
+            RigidDecoder(image_size, config.pose_size)
+            if config.pose_motion == "rigid"
+            else self._free_decoder(config.pose_size)
+        )
 
     def encode(self, images: Tensor) -> Embeddings:
         """Embed images (N, 3, S, S), float in [0, 1] or uint8.
@@ -129,12 +157,25 @@ class TwinCycle(nn.Module):
         return Embeddings(*self.encoder(unit_range(images)))
 
     def au_motion(self, source: Tensor, target: Tensor) -> Motion:
-        """T^A: the motion that gives the source the target's AUs, from AU embeddings (N, D)."""
+        """T^A: the motion that gives the source the target's AUs, from AU embeddings."""
         return _motion(self.au_decoder(source, target))
 
     def pose_motion(self, source: Tensor, target: Tensor) -> Motion:
-        """T^p: the motion that gives the source the target's pose, from pose embeddings (N, D)."""
+        """T^p: the motion that gives the source the target's pose, from pose embeddings."""
         return _motion(self.pose_decoder(source, target))
+
+    def _free_decoder(self, embedding_size: int) -> Decoder:
+        config = self.config
+        return Decoder(
+            self.image_size,
+            config.base_filters,
+            embedding_size,
+            config.conv_bias,
+            config.decoder_start,
+            config.leading_relu,
+            config.mask_tanh,
+            config.zero_init,
+        )
 
 
 def check_image_size(image_size: int) -> None:

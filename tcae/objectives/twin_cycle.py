@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from tcae.models.precision import wide
 from tcae.models.twin_cycle import Embeddings, Motion, TwinCycle, unit_range
+from tcae.objectives.contrast import contrast, disguise
 from tcae_ops import blend_warp, blend_warp_l1, warp, warp_l1
+
+_POSE_NOISE = 0.5  # of the standard deviation of poses: other poses than the batch has
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,11 @@ class ObjectiveConfig:
     """Weight lambda_2 of the two cycles, Eq. (3), (4) (paper: 0.1, released code: 1)."""
     embedding: float = 0.005
     """Weight lambda_3 of the four embedding distances, Eq. (5), (6) (paper: 0.1, code: 1)."""
+    contrast: float = 0.1
+    """Weight of telling frames of a track apart by their AU embedding, in another frame's pose: the
+    first term of Eq. (6) with wrong answers beside the right one (paper, released code: 0)."""
+    contrast_ramp: int = 1500
+    """Steps in which that pose is approached: small changes of pose come first."""
     reconstruction_embedding: float = 0.0
     """Weight of two more distances: the reconstruction's embeddings to the target's (code: 1)."""
     clamp_sparsity: bool = False
@@ -56,6 +66,8 @@ _PAPER = ObjectiveConfig(
     sparsity=0.01,
     cycle=0.1,
     embedding=0.1,
+    contrast=0.0,
+    contrast_ramp=0,
     reconstruction_embedding=0.0,
     clamp_sparsity=False,
     detach_changed=False,
@@ -100,7 +112,7 @@ class Pictures(NamedTuple):
     """What the model makes of pairs.
 
     Images (N, 3, S, S) in [0, 1], flows (N, 2, S, S) in normalised units, and blending weights
-    (N, 1, S, S) that sum to 1.
+    (N, 1, S, S) that sum to 1; None where the flows are not blended.
     """
 
     reconstruction: Tensor
@@ -108,8 +120,8 @@ class Pictures(NamedTuple):
     pose_changed: Tensor
     au_flow: Tensor
     pose_flow: Tensor
-    au_mask: Tensor
-    pose_mask: Tensor
+    au_mask: Tensor | None
+    pose_mask: Tensor | None
 
 
 class TwinCycleObjective(nn.Module):
@@ -118,7 +130,7 @@ class TwinCycleObjective(nn.Module):
     All pixel terms are means over channels and positions, embedding terms means over the D
     channels: the normalisation of the full loss. Values are fp32 (fp64 for fp64), also under
     autocast. Terms: `rec` Eq. (2), `sparsity` (1), `cycle_au` (3), `cycle_pose` (4), `emb_au_phi`
-    and `emb_au_psi` (5), `emb_pose_phi` and `emb_pose_psi` (6), and the released code's
+    and `emb_au_psi` (5), `emb_pose_phi` and `emb_pose_psi` (6), `contrast`, and the released code's
     `emb_rec_phi` and `emb_rec_psi`.
 
     Example:
@@ -145,6 +157,7 @@ class TwinCycleObjective(nn.Module):
         return {
             "rec": config.reconstruction,
             "sparsity": config.sparsity,
+            "contrast": config.contrast,
             "cycle_au": ramp * config.cycle,
             "cycle_pose": ramp * config.cycle,
             "emb_au_phi": embedding,
@@ -160,8 +173,21 @@ class TwinCycleObjective(nn.Module):
         weights = self.weights(step)
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum(0)
 
-    def forward(self, source: Tensor, target: Tensor, step: int | None = None) -> dict[str, Tensor]:
+    def forward(
+        self,
+        source: Tensor,
+        target: Tensor,
+        step: int | None = None,
+        tracks: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Compute the unweighted terms (N,) of pairs of images (N, 3, S, S), uint8 or in [0, 1].
+
+        Args:
+            source: The first images of the pairs.
+            target: The second ones.
+            step: Of training, for terms that begin later; None: after all ramps.
+            tracks: (N,) numbers of the tracks that pairs come from, for `contrast`. Default: each
+                from its own.
 
         Terms whose weight at `step` is 0 are not returned, and what only they need is not computed.
 
@@ -174,18 +200,23 @@ class TwinCycleObjective(nn.Module):
         of_source, of_target = self._encode(source, target)
         au = self.model.au_motion(of_source.au, of_target.au)
         pose = self.model.pose_motion(of_source.pose, of_target.pose)
-        pair = (source, (au.flow, pose.flow), (au.logit, pose.logit), target)
-        terms, changed = {}, {}
+        twins = bool(weights["cycle_au"] or weights["emb_au_phi"])
+        acted = warp(source, au.flow, units="normalized") if twins or self._in_sequence else source
+        changed = {}
+        l1 = self._reconstruction(source, acted, au, pose, target)
         if weights["emb_rec_phi"]:
-            terms["rec"], changed["rec"] = blend_warp_l1(
-                *pair, units="normalized", return_warped=True
-            )
+            rec, changed["rec"] = l1(return_warped=True)
         else:
-            terms["rec"] = blend_warp_l1(*pair, units="normalized")
+            rec = l1()
+        terms = {"rec": rec}
         terms["sparsity"] = self._sparsity(au.flow)
-        if weights["cycle_au"] or weights["emb_au_phi"]:
-            changed["au"] = warp(source, au.flow, units="normalized")
-            changed["pose"] = warp(source, pose.flow, units="normalized")
+        if twins:
+            changed |= {"au": acted, "pose": warp(source, pose.flow, units="normalized")}
+        if weights["contrast"] and self.training:  # it draws random numbers
+            tracks = torch.arange(len(source), device=source.device) if tracks is None else tracks
+            terms["contrast"] = self._contrast(
+                torch.cat([source, target]), (of_source, of_target), tracks, step
+            )
         found = dict(zip(changed, self._encode(*changed.values()), strict=True))
         if weights["cycle_au"]:
             back = self.model.au_motion(found["au"].au, of_source.au)
@@ -213,16 +244,59 @@ class TwinCycleObjective(nn.Module):
         au = self.model.au_motion(of_source.au, of_target.au)
         pose = self.model.pose_motion(of_source.pose, of_target.pose)
         flows, logits = (au.flow, pose.flow), (au.logit, pose.logit)
-        masks = torch.softmax(torch.stack(logits), 0)
+        acted = warp(source, au.flow, units="normalized")
+        if self._in_sequence:
+            reconstruction, masks = warp(acted, pose.flow, units="normalized"), None
+        else:
+            reconstruction = blend_warp(source, flows, logits, units="normalized")
+            masks = torch.softmax(torch.stack(logits), 0)
         return Pictures(
-            reconstruction=blend_warp(source, flows, logits, units="normalized"),
-            au_changed=warp(source, au.flow, units="normalized"),
+            reconstruction=reconstruction,
+            au_changed=acted,
             pose_changed=warp(source, pose.flow, units="normalized"),
             au_flow=au.flow,
             pose_flow=pose.flow,
-            au_mask=masks[0],
-            pose_mask=masks[1],
+            au_mask=None if masks is None else masks[0],
+            pose_mask=None if masks is None else masks[1],
         )
+
+    @property
+    def _in_sequence(self) -> bool:
+        return self.model.config.composition == "sequence"
+
+    def _reconstruction(
+        self, source: Tensor, acted: Tensor, au: Motion, pose: Motion, target: Tensor
+    ) -> Callable[..., Any]:
+        """Function for the L1 (N,) of the reconstruction, Eq. (2), and for its image too."""
+        if self._in_sequence:
+            return partial(warp_l1, acted, pose.flow, target, units="normalized")
+        flows, logits = (au.flow, pose.flow), (au.logit, pose.logit)
+        return partial(blend_warp_l1, source, flows, logits, target, units="normalized")
+
+    def _contrast(
+        self,
+        images: Tensor,
+        embeddings: tuple[Embeddings, Embeddings],
+        tracks: Tensor,
+        step: int | None,
+    ) -> Tensor:
+        """How badly pairs' images, in each other's pose, are told from others of their track."""
+        au, pose = (torch.cat(parts) for parts in zip(*embeddings, strict=True))
+        with torch.no_grad():
+            pose = wide(pose)
+            others = pose.roll(len(tracks), 0)
+            others = others + _POSE_NOISE * pose.std(0) * torch.randn_like(pose)
+            aim = torch.lerp(pose, others, self._approach(step))
+            flow = self.model.pose_motion(pose, aim).flow
+            turned = disguise(warp(images, flow, units="normalized"))
+        found = self.model.encode(turned).au
+        return contrast(found, au, tracks.repeat(2)).unflatten(0, (2, -1)).mean(0)
+
+    def _approach(self, step: int | None) -> float:
+        """How much of the way to the other pose is gone."""
+        if step is None:
+            return 1.0
+        return min(step / max(self.config.contrast_ramp, 1), 1.0)
 
     def _ramp(self, step: int) -> float:
         progress = step - self.config.ramp_start
@@ -238,7 +312,7 @@ class TwinCycleObjective(nn.Module):
         return [Embeddings(*part) for part in parts]
 
     def _sparsity(self, flow: Tensor) -> Tensor:
-        flow = _wide(flow)
+        flow = wide(flow)
         if self.config.clamp_sparsity:
             flow = _within_image(flow)
         return flow.abs().mean((1, 2, 3))
@@ -249,7 +323,7 @@ class TwinCycleObjective(nn.Module):
         return warp_l1(changed, back.flow, source, units="normalized")
 
     def _distance(self, found: Tensor, wanted: Tensor) -> Tensor:
-        found, wanted = _wide(found), _wide(wanted)
+        found, wanted = wide(found), wide(wanted)
         if self.config.detach_embedding_targets:
             wanted = wanted.detach()
         distance = (found - wanted).square().mean(1)
@@ -258,11 +332,6 @@ class TwinCycleObjective(nn.Module):
         if self.config.shrink_validation and not self.training:
             distance = distance / wanted.numel()
         return distance
-
-
-def _wide(values: Tensor) -> Tensor:
-    """At least fp32, also under autocast."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _within_image(flow: Tensor) -> Tensor:

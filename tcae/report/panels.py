@@ -106,8 +106,7 @@ def pair_panel(source: Tensor, target: Tensor, pictures: Pictures) -> Picture:
         Column("pose changed", "", _images(pictures.pose_changed)),
         _flow_column("AU flow", pictures.au_flow),
         _flow_column("pose flow", pictures.pose_flow),
-        Column("AU mask", "white: 1", _masks(pictures.au_mask)),
-        Column("pose mask", "white: 1", _masks(pictures.pose_mask)),
+        *(Column(title, "white: 1", images) for title, images in _masks(pictures).items()),
     ]
     return panel(columns)
 
@@ -143,7 +142,7 @@ def pair_pictures(
         columns[f"{title} flow"] = flow_colours(flow, longest)
         if true is not None:
             columns[f"truth: {title} flow"] = flow_colours(true, longest)
-    columns["AU mask"], columns["pose mask"] = _masks(made.au_mask), _masks(made.pose_mask)
+    columns |= _masks(made)
     return [{name: column[i] for name, column in columns.items()} for i in range(len(source))]
 
 
@@ -195,5 +194,11 @@ def _images(images: Tensor) -> Picture:
     return values.round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _masks(masks: Tensor) -> Picture:
-    return _images(masks.detach().float().expand(-1, 3, -1, -1))
+def _masks(made: Pictures) -> dict[str, Picture]:
+    """The blending masks by their titles; empty where the flows are not blended."""
+    masks = {"AU mask": made.au_mask, "pose mask": made.pose_mask}
+    return {
+        title: _images(mask.detach().float().expand(-1, 3, -1, -1))
+        for title, mask in masks.items()
+        if mask is not None
+    }

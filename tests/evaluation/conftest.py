@@ -19,6 +19,7 @@ class ColourEncoder:
     template: dict[str, Any] = field(default_factory=DEFAULT_TEMPLATE.to_dict)
     crop: float = 1.0
     embedding_size: int = 3
+    pose_size: int = 3
     fingerprint: str = "colour"
     batches: list[int] = field(default_factory=list)
 

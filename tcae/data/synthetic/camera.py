@@ -45,11 +45,11 @@ class CameraConfig:
     jitter_scale: float = 0.02
     jitter_roll: float = 2.5
     blur: float = 0.8
-    coarse: float = 0.5
-    noise: float = 6.0
+    coarse: float = 0.3
+    noise: float = 3.0
     exposure: float = 0.25
     tint: float = 0.06
-    compression: int = 40
+    compression: int = 70
 
     def __post_init__(self) -> None:
         for name in ("jitter_shift", "jitter_scale", "coarse", "exposure", "tint"):

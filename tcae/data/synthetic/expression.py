@@ -73,7 +73,7 @@ class ExpressionConfig:
     """
 
     rates: Mapping[str, float] = field(default_factory=lambda: dict(RATES))
-    mean_intensity: float = 0.55
+    mean_intensity: float = 0.75
     pace: float = 0.45
     talking: float = 0.5
     habit: float = 0.15

@@ -1,0 +1,61 @@
+"""Takes out of one embedding what another one tells linearly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tcae.models.precision import wide
+
+_MOMENTUM = 0.03  # of the running moments: about the last two thousand faces
+_RIDGE = 0.01  # share of its own variance that each regressor is charged
+
+
+class Decorrelation(nn.Module):
+    """Subtracts from an embedding its linear prediction from another one.
+
+    The prediction is the least-squares one by running moments, as batch norm has running means; in
+    training they follow the batches, in eval mode they rest. What is left does not correlate with
+    the other embedding, so no linear probe reads the other's contents out of it. The other
+    embedding gets no gradient, and the prediction's coefficients are constants to it.
+
+    Args:
+        width: channels of the embedding that is cleaned.
+        known: channels of the one whose contents are taken out.
+    """
+
+    mean: Tensor
+    known_mean: Tensor
+    covariance: Tensor
+    cross: Tensor
+    batches: Tensor
+
+    def __init__(self, width: int, known: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("known_mean", torch.zeros(known))
+        self.register_buffer("covariance", torch.eye(known))
+        self.register_buffer("cross", torch.zeros(known, width))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, embedding: Tensor, known: Tensor) -> Tensor:
+        """Clean (N, width) of what (N, known) tells; fp32 also under autocast."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            embedding, known = wide(embedding), wide(known.detach())
+            if self.training:
+                self._follow(embedding.detach(), known)
+            scale = self.covariance.diagonal().clamp_min(1e-12).sqrt()
+            correlation = self.covariance / scale / scale[:, None]
+            charged = correlation + _RIDGE * torch.eye(len(scale)).to(scale)
+            coefficients = torch.linalg.solve(charged, self.cross / scale[:, None])
+            return embedding - (known - self.known_mean) / scale @ coefficients
+
+    @torch.no_grad()
+    def _follow(self, embedding: Tensor, known: Tensor) -> None:
+        self.batches += 1
+        share = max(_MOMENTUM, 1 / int(self.batches))
+        self.mean.lerp_(embedding.mean(0), share)
+        self.known_mean.lerp_(known.mean(0), share)
+        known, embedding = known - self.known_mean, embedding - self.mean
+        self.covariance.lerp_(known.T @ known / len(known), share)
+        self.cross.lerp_(known.T @ embedding / len(known), share)

@@ -1,0 +1,113 @@
+"""A decoder whose motion is that of a head: a rigid surface, turned, scaled and shifted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tcae.models.decoder import up_block, up_start
+from tcae.models.precision import wide
+
+_SURFACE_SIDE = 8  # knots of the depth along a side: too few for the parts of a face
+_FILTERS = 64
+# What one unit of a pose's numbers means: radians of yaw, pitch, roll; logarithm of the scale; half
+# pictures of shift. All are of a size that faces reach, so that one learning rate suits all.
+_UNITS = (0.5, 0.5, 0.3, 0.3, 0.3, 0.3)
+
+
+class RigidDecoder(nn.Module):
+    """Pose embeddings to the motion between two poses of one surface.
+
+    Each embedding gives a pose by a linear map: yaw, pitch, roll, scale and shift in x and y of a
+    weak-perspective camera. The target's embedding gives the surface too, a depth for each of a few
+    knots. A pixel of the target is lifted to that surface, turned back by the target's pose, turned
+    by the source's, and projected: where it lands is where the source is read. Whatever the
+    embeddings are, such a flow has a handful of degrees of freedom, and none of them opens a mouth.
+
+    It starts from equal poses, hence from the identity warp, and from a dome that bulges towards
+    the camera: the flow of a turning head and of a turning mask seen from within differ in the sign
+    of the depth alone, and nothing else says which is meant.
+
+    Args:
+        image_size: side of the motion.
+        embedding_size: channels of each embedding, D.
+    """
+
+    units: Tensor
+    dome: Tensor
+    grid: Tensor
+
+    def __init__(self, image_size: int, embedding_size: int) -> None:
+        super().__init__()
+        self.pose = nn.Linear(embedding_size, len(_UNITS))
+        nn.init.zeros_(self.pose.weight)
+        nn.init.zeros_(self.pose.bias)
+        self.surface = nn.Sequential(
+            up_start(embedding_size, _FILTERS, _SURFACE_SIDE // 2, bias=False),
+            up_block(_FILTERS, _FILTERS // 2, bias=False),
+            nn.Conv2d(_FILTERS // 2, 2, 3, padding=1),
+        )
+        for parameter in self.surface[-1].parameters():
+            nn.init.zeros_(parameter)
+        side = torch.linspace(-1, 1, image_size)
+        x, y = torch.meshgrid(side, side, indexing="xy")
+        self.register_buffer("units", torch.tensor(_UNITS), persistent=False)
+        self.register_buffer("grid", torch.stack([x, y]), persistent=False)
+        dome = (1 - x.square() - (y / 1.2).square()).clamp_min(0).sqrt()
+        self.register_buffer("dome", dome, persistent=False)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Decode the embeddings (N, D) of source and target into one tensor (N, 3, S, S).
+
+        Channels 0 and 1 are the displacement x, y in normalised units, channel 2 the mask's logit.
+        """
+        knots = self.surface(target)
+        size = self.grid.shape[-1]
+        # Half precision would move pixels by tenths.
+        with torch.autocast(source.device.type, enabled=False):
+            surface = F.interpolate(wide(knots), size=size, mode="bicubic", align_corners=True)
+            depth = self.dome + surface[:, 0]
+            flow = rigid_flow(self.poses(source), self.poses(target), depth, self.grid)
+            return torch.cat([flow, surface[:, 1:].tanh()], 1)
+
+    def poses(self, embeddings: Tensor) -> Tensor:
+        """The poses (N, 6) of embeddings (N, D), as `rigid_flow` takes them."""
+        return self.pose(wide(embeddings)) * self.units
+
+
+def rigid_flow(source: Tensor, target: Tensor, depth: Tensor, grid: Tensor) -> Tensor:
+    """The backward flow between two poses of a surface under weak perspective.
+
+    Args:
+        source: (N, 6) yaw, pitch and roll in radians, logarithm of the scale, shift x, y in
+            normalised units (1 = half the image).
+        target: the same.
+        depth: (N, S, S) of the surface as the target shows it, towards the camera, in units of the
+            unscaled head.
+        grid: (2, S, S) x and y of the pixels, in normalised units.
+
+    Returns:
+        (N, 2, S, S) in normalised units.
+    """
+    turn = _rotation(source) @ _rotation(target).transpose(1, 2)
+    scale, target_scale = source[:, 3].exp(), target[:, 3].exp()
+    at = (grid - target[:, 4:, None, None]) / target_scale[:, None, None, None]
+    points = torch.cat([at, depth[:, None]], 1)
+    turned = torch.einsum("nij,njhw->nihw", turn[:, :2], points)
+    return scale[:, None, None, None] * turned + source[:, 4:, None, None] - grid
+
+
+def _rotation(pose: Tensor) -> Tensor:
+    """Rotation matrices (N, 3, 3): yaw first, then pitch, then roll."""
+    sines, cosines = pose[:, :3].sin().unbind(1), pose[:, :3].cos().unbind(1)
+    (sy, sp, sr), (cy, cp, cr) = sines, cosines
+    one, zero = torch.ones_like(sy), torch.zeros_like(sy)
+
+    def matrix(*rows: Tensor) -> Tensor:
+        return torch.stack(rows, 1).unflatten(1, (3, 3))
+
+    yaw = matrix(cy, zero, sy, zero, one, zero, -sy, zero, cy)
+    pitch = matrix(one, zero, zero, zero, cp, -sp, zero, sp, cp)
+    roll = matrix(cr, -sr, zero, sr, cr, zero, zero, zero, one)
+    return roll @ pitch @ yaw
