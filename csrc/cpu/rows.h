@@ -1,6 +1,8 @@
 // Pieces of rows, read from any float type and stride into the working type, and written back.
 #pragma once
 
+#include <type_traits>
+
 #include "tcae_ops/dtypes.h"
 
 TCAE_OPS_LEVEL_BEGIN
@@ -65,26 +67,32 @@ inline void prefetch(const E* from, int64_t stride, int32_t count) {
   for (int32_t i = 0; i < count; i += step) __builtin_prefetch(from + i * stride, write, 2);
 }
 
-// One channel of a piece as numbers.
+// One channel of a piece as numbers: where it lies if they lie there in a row, else moved to `room`.
 template <class T>
-inline void load(const View& view, int64_t channel, const Piece& p, Lane<T>& to) {
+inline const T* load(const View& view, int64_t channel, const Piece& p, Lane<T>& room) {
   const int64_t offset = view.row(p.n, channel, p.y) + p.x * view.stride_w;
-  with_float(view.dtype, [&](auto e) {
-    const auto* const from = static_cast<const decltype(e)*>(view.data) + offset;
+  return with_float(view.dtype, [&](auto e) {
+    using E = decltype(e);
+    const E* const from = static_cast<const E*>(view.data) + offset;
     prefetch<false>(from + view.stride_h, view.stride_w, p.count);
-    load_elements(from, view.stride_w, p.count, to.values);
+    if constexpr (std::is_same_v<E, T>) {
+      if (view.stride_w == 1) return from;
+    }
+    load_elements(from, view.stride_w, p.count, room.values);
+    return static_cast<const T*>(room.values);
   });
 }
 
 // One channel of a piece as an image shows it: bytes count in 1/255.
 template <class T>
-inline void load_image(const View& view, int64_t channel, const Piece& p, Lane<T>& to) {
-  if (view.dtype != Dtype::u8) return load(view, channel, p, to);
+inline const T* load_image(const View& view, int64_t channel, const Piece& p, Lane<T>& room) {
+  if (view.dtype != Dtype::u8) return load(view, channel, p, room);
   const int64_t offset = view.row(p.n, channel, p.y) + p.x * view.stride_w;
   const uint8_t* const from = static_cast<const uint8_t*>(view.data) + offset;
   prefetch<false>(from + view.stride_h, view.stride_w, p.count);
-  load_elements(from, view.stride_w, p.count, to.values);
-  for (int32_t i = 0; i < p.count; ++i) to[i] /= Element<uint8_t>::one;
+  load_elements(from, view.stride_w, p.count, room.values);
+  for (int32_t i = 0; i < p.count; ++i) room[i] /= Element<uint8_t>::one;
+  return room.values;
 }
 
 template <class T>
