@@ -29,9 +29,13 @@ class Field {
     } else {
       blend(p);
     }
-    for (int32_t i = 0; i < p.count; ++i) {
-      at.x[i] = T(p.x + i) + in_pixels(dx[i], scale_x_);
-      at.y[i] = T(p.y) + in_pixels(dy[i], scale_y_);
+    const int32_t width = p.count / p.rows;
+    for (int32_t row = 0; row < p.rows; ++row) {
+      const int32_t begin = row * width;
+      for (int32_t i = 0; i < width; ++i) {
+        at.x[begin + i] = T(p.x + i) + in_pixels(dx[begin + i], scale_x_);
+        at.y[begin + i] = T(p.y + row) + in_pixels(dy[begin + i], scale_y_);
+      }
     }
   }
 

@@ -9,7 +9,7 @@ namespace {
 
 template <class T>
 void run(const Sampling& s, const Outputs& out, const Threads& threads) {
-  const Blocks blocks(s.image);
+  const Blocks blocks(s.image, seamless(s) && seamless(out.warped));
   Scratch<double> distances(out.loss.exists() ? blocks.count() : 0);
   threads(blocks.count(), grain(blocks.rows * blocks.w), [&](int64_t begin, int64_t end) {
     Field<T> field(s);
