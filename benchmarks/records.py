@@ -9,6 +9,7 @@ from typing import Any
 OURS = "tcae_ops"
 EAGER = "eager"
 LOSES = "▼"
+_OPS = ["warp", "blend_warp", "warp_l1", "blend_warp_l1"]  # in the order of reports
 
 Record = dict[str, Any]
 Group = dict[str, Record]  # the records of one case, by provider
@@ -39,7 +40,8 @@ def groups(measured: Record, variants: bool) -> dict[str, Group]:
         record = benchmark["extra_info"] | {"seconds": benchmark["stats"]["median"]}
         if "op" in record and ("speed_over_fp32" in record) == variants:
             found.setdefault(benchmark["group"], {})[record["provider"]] = record
-    complete = {name: group for name, group in found.items() if OURS in group}
+    in_order = sorted(found, key=lambda name: _OPS.index(next(iter(found[name].values()))["op"]))
+    complete = {name: found[name] for name in in_order if OURS in found[name]}
     if not complete:
         raise ValueError("no measurement of an operator of ours in it")
     return complete

@@ -133,7 +133,7 @@ class Bands {
     for (int64_t c = 0; c < g_.image.c; ++c) {
       for (int32_t y = band.begin; y < band.end; ++y) {
         const T* const row = band.data + c * band.stride_c + (y - band.begin) * band.stride_h;
-        store(row, g_.image, c, {image(item), y, 0, int32_t(g_.image.w)});
+        store(row, g_.image, c, {image(item), y, 0, int32_t(g_.image.w), 1});
       }
     }
   }
@@ -181,7 +181,8 @@ void run_pixels(const Sampling& s, const Gradients& g, const Blocks& blocks, con
 
 template <class T>
 void run(const Sampling& s, const Gradients& g, const Threads& threads) {
-  const Blocks blocks(s.image);
+  const bool own = seamless(g.flows, s.count) && seamless(g.logits, s.count) && seamless(g.target);
+  const Blocks blocks(s.image, own && seamless(s) && seamless(g.warped));
   const bool pixels = any(g.flows, s.count) || any(g.logits, s.count) || g.target.exists();
   if (!g.image.exists()) return run_pixels<T>(s, g, blocks, threads);
   const Bands<T> bands(g, threads.count);

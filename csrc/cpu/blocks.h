@@ -8,14 +8,30 @@ TCAE_OPS_LEVEL_BEGIN
 
 constexpr int64_t kBlockPixels = 4096;
 
+// Whether each row begins where the one above it ends.
+inline bool seamless(const View& v) { return !v.exists() || v.stride_h == v.w * v.stride_w; }
+
+inline bool seamless(const View* views, int64_t count) {
+  for (int64_t i = 0; views != nullptr && i < count; ++i) {
+    if (!seamless(views[i])) return false;
+  }
+  return true;
+}
+
+// Of what is read and written in reading order.
+inline bool seamless(const Sampling& s) {
+  return seamless(s.flows, s.count) && seamless(s.logits, s.count) && seamless(s.target);
+}
+
 // Blocks of whole rows, each inside one image.
 struct Blocks {
-  int64_t n, h, rows, per_image;
+  int64_t n, h, rows, per_image, per_piece;
   int32_t w;
 
-  explicit Blocks(const View& image)
+  Blocks(const View& image, bool seamless)
       : n(image.n), h(image.h), rows(image.w < kBlockPixels ? kBlockPixels / image.w : 1),
-        per_image((h + rows - 1) / rows), w(int32_t(image.w)) {}
+        per_image((h + rows - 1) / rows), per_piece(seamless && image.w < kPiece ? kPiece / image.w : 1),
+        w(int32_t(image.w)) {}
 
   int64_t count() const { return n * per_image; }
 
@@ -29,8 +45,12 @@ struct Blocks {
 
   template <class F>
   void pieces_of_rows(int64_t image, int64_t begin, int64_t end, F&& f) const {
-    for (int64_t y = begin; y < end; ++y) {
-      for (int32_t x = 0; x < w; x += kPiece) f(Piece{image, y, x, w - x < kPiece ? w - x : kPiece});
+    for (int64_t y = begin; y < end; y += per_piece) {
+      const int32_t together = int32_t(end - y < per_piece ? end - y : per_piece);
+      for (int32_t x = 0; x < w; x += kPiece) {
+        const int32_t width = w - x < kPiece ? w - x : kPiece;
+        f(Piece{image, y, x, together * width, together});
+      }
     }
   }
 };

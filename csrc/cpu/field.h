@@ -22,15 +22,20 @@ class Field {
 
   // Where the pixels of a piece sample the image. Leaves behind what `backward` needs.
   void forward(const Piece& p, Positions<T>& at) {
+    const T *dx = dx_.values, *dy = dy_.values;
     if (s_.logits == nullptr) {
-      load(s_.flows[0], 0, p, dx_);
-      load(s_.flows[0], 1, p, dy_);
+      dx = load(s_.flows[0], 0, p, dx_);
+      dy = load(s_.flows[0], 1, p, dy_);
     } else {
       blend(p);
     }
-    for (int32_t i = 0; i < p.count; ++i) {
-      at.x[i] = T(p.x + i) + in_pixels(dx_[i], scale_x_);
-      at.y[i] = T(p.y) + in_pixels(dy_[i], scale_y_);
+    const int32_t width = p.count / p.rows;
+    for (int32_t row = 0; row < p.rows; ++row) {
+      const int32_t begin = row * width;
+      for (int32_t i = 0; i < width; ++i) {
+        at.x[begin + i] = T(p.x + i) + in_pixels(dx[begin + i], scale_x_);
+        at.y[begin + i] = T(p.y + row) + in_pixels(dy[begin + i], scale_y_);
+      }
     }
   }
 
@@ -51,34 +56,48 @@ class Field {
   }
 
  private:
-  // Softmax over the logits without keeping all of them: first their maximum, then the sums.
+  // One of the blended: its logit and its displacement.
+  struct Member {
+    const T *logit, *x, *y;
+  };
+
+  Member member(const Piece& p, int64_t k) {
+    return {load(s_.logits[k], 0, p, a_), load(s_.flows[k], 0, p, x_), load(s_.flows[k], 1, p, y_)};
+  }
+
+  // Softmax over the logits in one pass: a logit above all before turns down what they summed to.
   void blend(const Piece& p) {
-    load(s_.logits[0], 0, p, top_);
-    for (int64_t k = 1; k < s_.count; ++k) {
-      load(s_.logits[k], 0, p, a_);
-      for (int32_t i = 0; i < p.count; ++i) top_[i] = a_[i] > top_[i] ? a_[i] : top_[i];
+    const Member first = member(p, 0);
+    for (int32_t i = 0; i < p.count; ++i) {
+      top_[i] = first.logit[i];
+      total_[i] = 1;
+      dx_[i] = first.x[i];
+      dy_[i] = first.y[i];
     }
-    for (int32_t i = 0; i < p.count; ++i) total_[i] = dx_[i] = dy_[i] = 0;
-    for (int64_t k = 0; k < s_.count; ++k) {
-      load_member(p, k);
+    for (int64_t k = 1; k < s_.count; ++k) {
+      const Member m = member(p, k);
       for (int32_t i = 0; i < p.count; ++i) {
-        const T e = exp_nonpositive(a_[i] - top_[i]);
-        total_[i] += e;
-        dx_[i] += e * x_[i];
-        dy_[i] += e * y_[i];
+        const bool above = m.logit[i] > top_[i];
+        const T e = exp_nonpositive(above ? top_[i] - m.logit[i] : m.logit[i] - top_[i]);
+        const T before = above ? e : T(1), own = above ? T(1) : e;
+        total_[i] = total_[i] * before + own;
+        dx_[i] = dx_[i] * before + m.x[i] * own;
+        dy_[i] = dy_[i] * before + m.y[i] * own;
+        top_[i] = above ? m.logit[i] : top_[i];
       }
     }
     for (int32_t i = 0; i < p.count; ++i) {
-      dx_[i] /= total_[i];
-      dy_[i] /= total_[i];
+      share_[i] = 1 / (total_[i] + (top_[i] - top_[i]));  // NaN where a logit is infinite
+      dx_[i] *= share_[i];
+      dy_[i] *= share_[i];
     }
   }
 
   void backward_blend(const Piece& p, const Positions<T>& by, int64_t k, const Gradients& g) {
-    load_member(p, k);
+    const Member m = member(p, k);
     for (int32_t i = 0; i < p.count; ++i) {
-      const T weight = exp_nonpositive(a_[i] - top_[i]) / total_[i];
-      a_[i] = weight * ((x_[i] - dx_[i]) * by.x[i] + (y_[i] - dy_[i]) * by.y[i]);
+      const T weight = exp_nonpositive(m.logit[i] - top_[i]) * share_[i];
+      a_[i] = weight * ((m.x[i] - dx_[i]) * by.x[i] + (m.y[i] - dy_[i]) * by.y[i]);
       x_[i] = weight * by.x[i];
       y_[i] = weight * by.y[i];
     }
@@ -86,17 +105,12 @@ class Field {
     if (g.logits[k].exists()) store(a_, g.logits[k], 0, p);
   }
 
-  void load_member(const Piece& p, int64_t k) {
-    load(s_.logits[k], 0, p, a_);
-    load(s_.flows[k], 0, p, x_);
-    load(s_.flows[k], 1, p, y_);
-  }
-
   const Sampling& s_;
   const T scale_x_, scale_y_;
-  Lane<T> dx_, dy_;      // the displacement
-  Lane<T> top_, total_;  // of the softmax: the maximum, and the sum of exponentials
-  Lane<T> a_, x_, y_;    // a logit, and its flow
+  Lane<T> dx_, dy_;  // the displacement
+  // Of the softmax: the maximum, the sum of exponentials, and the weight of the maximum.
+  Lane<T> top_, total_, share_;
+  Lane<T> a_, x_, y_;  // a logit, and its flow
 };
 
 TCAE_OPS_LEVEL_END

@@ -9,7 +9,7 @@ namespace {
 
 template <class T>
 void run(const Sampling& s, const Outputs& out, const Threads& threads) {
-  const Blocks blocks(s.image);
+  const Blocks blocks(s.image, seamless(s) && seamless(out.warped));
   Scratch<double> distances(out.loss.exists() ? blocks.count() : 0);
   threads(blocks.count(), grain(blocks.rows * blocks.w), [&](int64_t begin, int64_t end) {
     Field<T> field(s);
@@ -29,8 +29,7 @@ void run(const Sampling& s, const Outputs& out, const Threads& threads) {
           const bool last = k == kTogether - 1 || c == s.image.c - 1;
           if (out.warped.exists() && last) store(samples, out.warped, c - k, k + 1, p);
           if (!out.loss.exists()) continue;
-          load_image(s.target, c, p, target);
-          sum += distance(samples[k], target, p.count);
+          sum += distance(samples[k], load_image(s.target, c, p, target), p.count);
         }
       });
       if (out.loss.exists()) distances[block] = sum;

@@ -7,7 +7,7 @@ TCAE_OPS_LEVEL_BEGIN
 
 // Sum of |a - b|. Lanes fix the order of the additions for every vector width.
 template <class T>
-inline double distance(const Lane<T>& a, const Lane<T>& b, int32_t count) {
+inline double distance(const Lane<T>& a, const T* b, int32_t count) {
   T lanes[kGroup] = {};
   int32_t i = 0;
   for (; i + kGroup <= count; i += kGroup) {
@@ -31,16 +31,17 @@ class Upstream {
   void load(const Piece& p, int64_t channel, const Lane<T>& samples, Lane<T>& by_warped,
             Lane<T>& by_target) const {
     if (g_.warped.exists()) {
-      tcae_ops::load(g_.warped, channel, p, by_warped);
+      const T* const given = tcae_ops::load(g_.warped, channel, p, by_warped);
+      for (int32_t i = 0; i < p.count; ++i) by_warped[i] = given[i];
     } else {
       for (int32_t i = 0; i < p.count; ++i) by_warped[i] = 0;
     }
     if (!g_.loss.exists()) return;
-    load_image(s_.target, channel, p, by_target);
+    const T* const target = load_image(s_.target, channel, p, by_target);
     const T step = static_cast<const T*>(g_.loss.data)[p.n * g_.loss.stride_n] /
                    T(s_.image.c * s_.image.h * s_.image.w);
     for (int32_t i = 0; i < p.count; ++i) {
-      const T sign = T(samples[i] > by_target[i]) - T(samples[i] < by_target[i]);
+      const T sign = T(samples[i] > target[i]) - T(samples[i] < target[i]);
       by_warped[i] += sign * step;
       by_target[i] = -sign * step;
     }

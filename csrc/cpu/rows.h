@@ -1,11 +1,13 @@
-// Pieces of rows, read from any float type and stride into the working type, and written back.
+// Pieces of the pixels in reading order, read from any float type and stride into the working type, and written back.
 #pragma once
+
+#include <type_traits>
 
 #include "tcae_ops/dtypes.h"
 
 TCAE_OPS_LEVEL_BEGIN
 
-// Pixels of a row that are worked on together: their intermediates stay in the first-level cache.
+// Pixels that are worked on together: their intermediates stay in the first-level cache.
 constexpr int32_t kPiece = 256;
 
 constexpr int64_t kLine = 64;  // bytes that move between memory and caches at once
@@ -13,9 +15,11 @@ constexpr int64_t kLine = 64;  // bytes that move between memory and caches at o
 // Of these, as many as the widest vectors hold are read at once.
 constexpr int32_t kGroup = 16;
 
+// Several rows only where they are whole and follow one another without a gap: then they are one.
 struct Piece {
   int64_t n, y;
-  int32_t x, count;
+  int32_t x, count;  // of all pixels
+  int32_t rows;
 };
 
 // One number for each pixel of a piece.
@@ -65,26 +69,32 @@ inline void prefetch(const E* from, int64_t stride, int32_t count) {
   for (int32_t i = 0; i < count; i += step) __builtin_prefetch(from + i * stride, write, 2);
 }
 
-// One channel of a piece as numbers.
+// One channel of a piece as numbers: where it lies if they lie there in a row, else moved to `room`.
 template <class T>
-inline void load(const View& view, int64_t channel, const Piece& p, Lane<T>& to) {
+inline const T* load(const View& view, int64_t channel, const Piece& p, Lane<T>& room) {
   const int64_t offset = view.row(p.n, channel, p.y) + p.x * view.stride_w;
-  with_float(view.dtype, [&](auto e) {
-    const auto* const from = static_cast<const decltype(e)*>(view.data) + offset;
-    prefetch<false>(from + view.stride_h, view.stride_w, p.count);
-    load_elements(from, view.stride_w, p.count, to.values);
+  return with_float(view.dtype, [&](auto e) {
+    using E = decltype(e);
+    const E* const from = static_cast<const E*>(view.data) + offset;
+    prefetch<false>(from + p.rows * view.stride_h, view.stride_w, p.count);
+    if constexpr (std::is_same_v<E, T>) {
+      if (view.stride_w == 1) return from;
+    }
+    load_elements(from, view.stride_w, p.count, room.values);
+    return static_cast<const T*>(room.values);
   });
 }
 
 // One channel of a piece as an image shows it: bytes count in 1/255.
 template <class T>
-inline void load_image(const View& view, int64_t channel, const Piece& p, Lane<T>& to) {
-  if (view.dtype != Dtype::u8) return load(view, channel, p, to);
+inline const T* load_image(const View& view, int64_t channel, const Piece& p, Lane<T>& room) {
+  if (view.dtype != Dtype::u8) return load(view, channel, p, room);
   const int64_t offset = view.row(p.n, channel, p.y) + p.x * view.stride_w;
   const uint8_t* const from = static_cast<const uint8_t*>(view.data) + offset;
-  prefetch<false>(from + view.stride_h, view.stride_w, p.count);
-  load_elements(from, view.stride_w, p.count, to.values);
-  for (int32_t i = 0; i < p.count; ++i) to[i] /= Element<uint8_t>::one;
+  prefetch<false>(from + p.rows * view.stride_h, view.stride_w, p.count);
+  load_elements(from, view.stride_w, p.count, room.values);
+  for (int32_t i = 0; i < p.count; ++i) room[i] /= Element<uint8_t>::one;
+  return room.values;
 }
 
 template <class T>
@@ -92,7 +102,7 @@ inline void store(const T* from, const View& view, int64_t channel, const Piece&
   const int64_t offset = view.row(p.n, channel, p.y) + p.x * view.stride_w;
   with_float(view.dtype, [&](auto e) {
     auto* const to = static_cast<decltype(e)*>(view.data) + offset;
-    prefetch<true>(to + view.stride_h, view.stride_w, p.count);
+    prefetch<true>(to + p.rows * view.stride_h, view.stride_w, p.count);
     store_elements(from, to, view.stride_w, p.count);
   });
 }
@@ -107,7 +117,7 @@ inline void store_pixels(const Lane<T>* from, const View& view, const Piece& p) 
   with_float(view.dtype, [&](auto e) {
     using E = decltype(e);
     E* const to = static_cast<E*>(view.data) + view.row(p.n, 0, p.y) + int64_t(p.x) * channels;
-    prefetch<true>(to + view.stride_h, channels, p.count);
+    prefetch<true>(to + p.rows * view.stride_h, channels, p.count);
     for (int32_t i = 0; i < p.count; ++i) {
       for (int32_t c = 0; c < channels; ++c) to[i * channels + c] = Element<E>::store(from[c][i]);
     }

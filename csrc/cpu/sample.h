@@ -113,7 +113,7 @@ class Sampler {
     const int64_t left = s_.image.c - first;
     const int32_t channels = left < kTogether ? int32_t(left) : kTogether;
     with_planes(s_.image, s_.padding, p.n, first, channels, [&](const auto& planes, auto zeros) {
-      const int64_t soon = cells.bottom[p.count / 2] + 3;  // a row of the image that the next piece reads
+      const int64_t soon = cells.bottom[p.count / 2] + 2 + p.rows;  // a row of the image that the next piece reads
       const auto* const from = planes.data + soon * planes.stride_h + p.x * planes.stride_w;
       const int32_t runs = planes.stride_c == 1 ? 1 : channels;
       for (int32_t c = 0; c < runs; ++c) {

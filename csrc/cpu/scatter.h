@@ -5,6 +5,8 @@
 // same bits however the bands are cut.
 #pragma once
 
+#include <algorithm>
+
 #include "blocks.h"
 #include "l1.h"
 
@@ -133,13 +135,13 @@ class Reach {
         blocks.pieces_of_rows(item / per_image_, begin(group), end(group), [&](const Piece& p) {
           field.forward(p, at);
           find_cells(s.padding, at, p.count, blocks.w, int32_t(h_), cells);
+          // Under reflection the second row can come before the first.
+          int32_t low = range.low, high = range.high;
           for (int32_t i = 0; i < p.count; ++i) {
-            // Under reflection the second row can come before the first.
-            const int32_t low = cells.top[i] < cells.bottom[i] ? cells.top[i] : cells.bottom[i];
-            const int32_t high = cells.top[i] < cells.bottom[i] ? cells.bottom[i] : cells.top[i];
-            range.low = low < range.low ? low : range.low;
-            range.high = high > range.high ? high : range.high;
+            low = std::min(low, std::min(cells.top[i], cells.bottom[i]));
+            high = std::max(high, std::max(cells.top[i], cells.bottom[i]));
           }
+          range = {low, high};
         });
         range_[item] = range;
       }

@@ -88,6 +88,7 @@ struct RowOfWindow {
       for (int32_t c = 0; c < channels; ++c, from += stride_c) {
         first[c] = numbers(from, near(from));
         second[c] = numbers(from, far(from + kLanes));
+        asm("" : "+v"(first[c]), "+v"(second[c]));  // or each use would load them again
       }
     }
   }

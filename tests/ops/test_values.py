@@ -216,13 +216,23 @@ def test_weights_are_right_however_far_logits_are_apart(backend):
     torch.testing.assert_close(moved, double, rtol=0, atol=6e-5)
 
 
-def test_a_logit_that_is_nan_gives_nan(backend, problem):
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_logit_that_has_no_softmax_gives_nan(backend, problem, value):
     image, flows, logits, _ = problem((1, 2, 3, 20), count=3)
     for k in range(3):
         own = [logit.clone().reshape(1, 3, 20) for logit in logits]
-        own[k][0, 1, 4] = math.nan
+        own[k][0, 1, 4] = value
         warped = tcae_ops.blend_warp(image, flows, own, backend=backend)
         assert warped.isnan().nonzero().tolist() == [[0, c, 1, 4] for c in range(2)]
+
+
+def test_no_flow_is_left_where_all_logits_are_minus_infinity(backend, problem):
+    image, flows, logits, _ = problem((1, 2, 3, 20))
+    own = [logit.clone().reshape(1, 3, 20) for logit in logits]
+    for logit in own:
+        logit[0, 1, 4] = -math.inf
+    warped = tcae_ops.blend_warp(image, flows, own, backend=backend)
+    assert warped.isnan().nonzero().tolist() == [[0, c, 1, 4] for c in range(2)]
 
 
 @pytest.mark.parametrize("which", range(6))
