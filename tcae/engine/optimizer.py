@@ -17,7 +17,7 @@ class OptimizerConfig:
 
     algorithm: Literal["sgd", "adamw"] = "adamw"
     """Optimiser (paper, released code: sgd)."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """Learning rate after the warm-up (paper, released code: 0.001)."""
     momentum: float = 0.9
     """Momentum of sgd; adamw does not use it."""
@@ -36,8 +36,9 @@ class OptimizerConfig:
     """plateau: what a drop multiplies the rate by."""
     clip_norm: float = 1.0
     """Largest norm of the gradient, longer ones are scaled down; 0: off (paper, code: off)."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: convolutions in bfloat16 (autocast); weights and losses stay in float32."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16: convolutions in bfloat16 (autocast); weights and losses stay in float32. auto: bf16
+    where the processor has instructions for it (paper, released code: fp32)."""
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
@@ -60,6 +61,7 @@ _SGD = OptimizerConfig(
     warmup_steps=0,
     schedule="constant",
     clip_norm=0.0,
+    precision="fp32",
 )
 
 OPTIMIZER_PRESETS: dict[str, OptimizerConfig] = {
@@ -72,6 +74,7 @@ OPTIMIZER_PRESETS: dict[str, OptimizerConfig] = {
         warmup_steps=0,
         schedule="plateau",
         clip_norm=0.0,
+        precision="fp32",
     ),
 }
 """The paper's SGD (its momentum is the released code's), the released code's, and ours."""

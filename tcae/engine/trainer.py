@@ -209,7 +209,8 @@ class Trainer:
         return rate
 
     def _precision(self) -> torch.autocast:
-        bf16 = self.config.optimizer.precision == "bf16"
+        precision = self.config.optimizer.precision
+        bf16 = precision == "bf16" or (precision == "auto" and _has_bf16(self.device))
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
 
     def _check_finite(self, terms: dict[str, Tensor]) -> None:
@@ -377,6 +378,13 @@ def _worker_deaths_named() -> Iterator[None]:
         raise ChildProcessError(
             f"a data worker died ({reason}); --resume auto goes on from the last checkpoint"
         ) from None
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 rather than emulating it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def _deterministic(device: torch.device) -> torch.device:

@@ -26,6 +26,8 @@ class ModelConfig:
     pose_motion: Literal["free", "rigid"] = "rigid"
     """rigid: the pose flow is that of a rigid surface, turned, scaled and shifted; free: decoded
     like the AU flow (paper, released code)."""
+    branches: Literal["both", "au", "pose"] = "both"
+    """Which flows there are; the other one is zero. au: one flow for all motion, as FAb-Net has."""
     composition: Literal["blend", "sequence"] = "sequence"
     """sequence: the face is changed by the AU flow, then moved by the pose flow; blend: one warp by
     the flows' mean, weighted by the masks, Eq. (2) (paper, released code)."""
@@ -158,11 +160,21 @@ class TwinCycle(nn.Module):
 
     def au_motion(self, source: Tensor, target: Tensor) -> Motion:
         """T^A: the motion that gives the source the target's AUs, from AU embeddings."""
+        if self.config.branches == "pose":
+            return self._stillness(source)
         return _motion(self.au_decoder(source, target))
 
     def pose_motion(self, source: Tensor, target: Tensor) -> Motion:
         """T^p: the motion that gives the source the target's pose, from pose embeddings."""
+        if self.config.branches == "au":
+            return self._stillness(source)
         return _motion(self.pose_decoder(source, target))
+
+    def _stillness(self, embeddings: Tensor) -> Motion:
+        """No motion, for (N, D) embeddings."""
+        return _motion(
+            embeddings.new_zeros(1).expand(len(embeddings), 3, self.image_size, self.image_size)
+        )
 
     def _free_decoder(self, embedding_size: int) -> Decoder:
         config = self.config
