@@ -20,7 +20,7 @@ from torch import Tensor
 from tcae_ops import reference
 from tcae_ops.passes import Passes
 
-MOST_FLOWS = 16  # kernels are unrolled over them
+MOST_FLOWS = 4  # kernels are unrolled over them: more take long to compile, and many registers
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y")
 PROBLEM = (
     None if importlib.util.find_spec("triton") else "there is no triton; run `pip install triton`"

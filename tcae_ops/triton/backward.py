@@ -20,6 +20,15 @@ from tcae_ops.triton.tensors import divide, load, shown, site, store, view
 
 
 @triton.jit
+def forget(position, c):
+    """The same position, but compilers do not know that it is the same for every channel.
+
+    So they find the cells again for each, which is cheap, and have registers for more threads.
+    """
+    return position + tl.cast(c, position.dtype) * 0.0
+
+
+@triton.jit
 def backward_kernel(
     image,
     flows,
@@ -51,18 +60,19 @@ def backward_kernel(
     px, py, slope_x, slope_y = positions(
         flows, logits, n, y, x, inside, h, w, NORMALIZED, PADDING, WORKING
     )
-    columns, rows, exist, weights, fx, fy = corners(px, py, h, w, inside, PADDING, INDEX)
-    at = offsets(image, columns, rows)
     if by_loss is not None:
         step = tl.load(by_loss + tl.cast(n, tl.int64) * by_loss_stride)
         step = divide(step, tl.cast(count, WORKING))
     if sums.data is not None:
-        to = offsets(sums, columns, rows)
         scale = tl.load(scales + n) if wholes.data is not None else None
         known = px == px
     by_x = tl.full([BLOCK], 0.0, WORKING)
     by_y = tl.full([BLOCK], 0.0, WORKING)
     for c in range(channels):
+        columns, rows, exist, weights, fx, fy = corners(
+            forget(px, c), forget(py, c), h, w, inside, PADDING, INDEX
+        )
+        at = offsets(image, columns, rows)
         by_sample = tl.full([BLOCK], 0.0, WORKING)
         by_goal = tl.full([BLOCK], 0.0, WORKING)
         if by_warped.data is not None:
@@ -82,6 +92,7 @@ def backward_kernel(
             by_x += by_sample * dx
             by_y += by_sample * dy
         if sums.data is not None:
+            to = offsets(sums, columns, rows)
             scatter(sums, wholes, scale, n, c, to, exist, weights, known, by_sample)
     if MOVES:
         by_x = shown(image, by_x) * slope_x * unit(w, NORMALIZED, WORKING)

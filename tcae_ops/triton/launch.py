@@ -15,8 +15,7 @@ from tcae_ops.reference import working_dtype
 from tcae_ops.triton.tensors import View, view
 
 WARPS = 4
-# Pixels of a block: two for each thread, one where the work is done in fp64.
-BLOCKS = {torch.float32: 256, torch.float64: 128}
+BLOCK = 128  # pixels, one for each thread: with two the backward pass needs too many registers
 _WORKING = {torch.float32: tl.float32, torch.float64: tl.float64}
 
 
@@ -53,9 +52,8 @@ class Call:
         image, *rest = inputs
         fields, target = rest[: flows + logits], rest[flows + logits :]
         working = working_dtype(*inputs)
-        block = BLOCKS[working]
         pixels = image.shape[2] * image.shape[3]
-        far = max(pixels + block, *map(_span, (*inputs, *others)))
+        far = max(pixels + BLOCK, *map(_span, (*inputs, *others)))
         return Call(
             image,
             (
@@ -64,13 +62,13 @@ class Call:
                 tuple(map(view, fields[flows:])),
                 view(target[0] if target else None),
             ),
-            -(-pixels // block),
+            -(-pixels // BLOCK),
             working,
             {"NORMALIZED": units == "normalized", "PADDING": padding},
             {
                 "WORKING": _WORKING[working],
                 "INDEX": tl.int32 if far < 2**31 else tl.int64,
-                "BLOCK": block,
+                "BLOCK": BLOCK,
             },
         )
 
