@@ -14,7 +14,8 @@ from torch import Tensor
 from tcae_ops.reference import working_dtype
 from tcae_ops.triton.tensors import View, view
 
-WARPS = 4
+# Products and sums are not fused: the backward pass finds the forward pass's very bits.
+OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
 BLOCK = 128  # pixels, one for each thread: with two the backward pass needs too many registers
 _WORKING = {torch.float32: tl.float32, torch.float64: tl.float64}
 
@@ -97,11 +98,8 @@ def _span(tensor: Tensor) -> int:
 
 
 def launch(kernel: Any, programs: int, image: Tensor, *arguments: Any, **constants: Any) -> None:
-    """Starts a kernel on the current stream of the image's device. Nothing waits for it.
-
-    Products and sums are not fused, so that the backward pass finds the forward pass's very bits.
-    """
+    """Starts a kernel on the current stream of the image's device. Nothing waits for it."""
     if programs == 0:
         return
     with torch.cuda.device(image.device) if image.is_cuda else nullcontext():
-        kernel[(programs,)](*arguments, **constants, num_warps=WARPS, enable_fp_fusion=False)
+        kernel[(programs,)](*arguments, **constants, **OPTIONS)
