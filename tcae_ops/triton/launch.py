@@ -17,6 +17,7 @@ from tcae_ops.triton.tensors import View, view
 # Products and sums are not fused: the backward pass finds the forward pass's very bits.
 OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
 BLOCK = 128  # pixels, one for each thread: with two the backward pass needs too many registers
+FAR = 2**31  # elements from which offsets inside a plane need 64 bits
 _WORKING = {torch.float32: tl.float32, torch.float64: tl.float64}
 
 
@@ -68,7 +69,7 @@ class Call:
             {"NORMALIZED": units == "normalized", "PADDING": padding},
             {
                 "WORKING": _WORKING[working],
-                "INDEX": tl.int32 if far < 2**31 else tl.int64,
+                "INDEX": tl.int32 if far < FAR else tl.int64,
                 "BLOCK": BLOCK,
             },
         )

@@ -68,10 +68,9 @@ class Compiler:
         def number(name: str) -> int:
             return int(re.search(rf"\.{name}:\s+(\d+)", text)[1])
 
-        spilled = number("vgpr_spill_count") + number("sgpr_spill_count")
         return {
             "registers": number("vgpr_count"),
-            "stack": number("private_segment_fixed_size") + spilled,
+            "stack": number("private_segment_fixed_size") + number("vgpr_spill_count"),
             "shared": number("group_segment_fixed_size"),
             "instructions": sorted(set(re.findall(r"^\s+([a-z]\w+_\w+)", text, re.MULTILINE))),
         }
