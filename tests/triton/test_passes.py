@@ -11,9 +11,16 @@ from tcae_ops import triton
 from tcae_ops.selftest.agreement import agree, differentiate
 from tcae_ops.selftest.cases import CASES, Case, make_inputs, random_inputs
 
-CPU = torch.device("cpu")
 if not triton.INTERPRETED:
     pytest.skip("on a GPU kernels are compiled, not interpreted", allow_module_level=True)
+
+compiler = pytest.importorskip("triton")
+tl = compiler.language
+
+from tcae_ops.triton import launch  # noqa: E402
+from tcae_ops.triton.tensors import View, plane  # noqa: E402
+
+CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("interpreter")
 CROWDED = Case((1, 3, 60, 70), reach=30.0)  # several programs, and many samples of the same pixels
 
@@ -106,8 +113,6 @@ def test_each_gradient_only_if_needed(monkeypatch):
 
 
 def test_offsets_inside_planes_of_64_bits(monkeypatch):
-    from tcae_ops.triton import launch
-
     far = torch.empty_strided((1, 2, 3, 4), (2**40, 2**36, 2**30, 1), device="meta")
     near = torch.empty(1, 2, 3, 4, device="meta")
     types = [launch.Call.of([near, t], 1, 0, "pixels", "zeros", []).types for t in (near, far)]
@@ -117,16 +122,12 @@ def test_offsets_inside_planes_of_64_bits(monkeypatch):
         check(CASES[name], torch.float32, "sliced")
 
 
+@compiler.jit
+def begin(v, n, c, out):
+    tl.store(out, plane(v, n, c).to(tl.int64) - v.data.to(tl.int64))
+
+
 def test_planes_begin_at_offsets_of_64_bits():
-    import triton as compiler
-    import triton.language as tl
-
-    from tcae_ops.triton.tensors import View, plane
-
-    @compiler.jit
-    def begin(v, n, c, out):
-        tl.store(out, (plane(v, n, c) - v.data).to(tl.int64))
-
     out = torch.zeros(1, dtype=torch.int64)
     for n, c, stride_n, stride_c in [(3, 5, 2**31 + 64, 2**20), (70_000, 2, 196_608, 65_536)]:
         v = View(torch.zeros(1, dtype=torch.uint8), stride_n, stride_c, 1, 1)
