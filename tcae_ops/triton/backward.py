@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 import torch
 import triton
@@ -149,9 +149,8 @@ def backward(
     return results
 
 
-def backward_deterministic(*arguments: Any) -> list[Tensor]:
-    """See TCAE_OPS_BACKWARD_DETERMINISTIC in csrc/torch/schemas.h."""
-    return backward(*arguments, deterministic=True)
+# See TCAE_OPS_BACKWARD_DETERMINISTIC in csrc/torch/schemas.h.
+backward_deterministic = partial(backward, deterministic=True)
 
 
 def _sums(
