@@ -283,11 +283,11 @@ MUTATIONS = [
         Check("triton"),
     ),
     Mutation(
-        "Triton: the pixel after the last one is that of another padding",
+        "Triton: beyond the last pixel there is no zero, but the last pixel again",
         "triton/coordinates.py",
-        "following = tl.maximum(size - 2, 0)",
-        "following = size - 1",
-        Check("triton", case="mirrored many times"),
+        "following = size\n",
+        "following = size - 1\n",
+        Check("triton", case="zeros"),
     ),
     Mutation(
         "Triton: mirrored positions have the derivative of unmirrored ones",
