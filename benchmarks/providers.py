@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from benchmarks.cases import DEVICE, SMALL_IMAGES
 from benchmarks.records import EAGER, OURS
 from tcae_ops import backends, library
+from tcae_ops.selftest import places
 from tcae_ops.selftest.providers import (
     Provider,
     Run,
@@ -35,9 +36,9 @@ def providers(case: Workload) -> dict[str, Provider]:
     found = {OURS: ours(), EAGER: eager}
     if case.shape == SMALL_IMAGES and case.op in MAIN_OPS:
         default = backends.choose(DEVICE, None)
-        for name, run in backends.BACKENDS.items():
-            if run is not default and backends.why_not(name, DEVICE) is None:
-                found[f"{OURS}, {name}"] = ours(name)
+        for place in places.usable():
+            if place.device == DEVICE and backends.BACKENDS[place.backend] is not default:
+                found[f"{OURS}, {place.backend}"] = ours(place.backend)
     if case.shape == LARGE and case.op in MAIN_OPS and simd_level() is not None:
         for level in library.SIMD_LEVELS:
             if level != simd_level():

@@ -15,9 +15,9 @@ def main() -> None:
         print("\n".join(_library(it)))
     print("backends, the first usable one runs:")
     for name in backends.BACKENDS:
-        device = torch.device("cuda" if name == "cuda" else "cpu")
-        reason = backends.why_not(name, device)
-        if reason is None and name == "cuda" and not torch.cuda.is_available():
+        on_gpu = name in ("cuda", "triton")
+        reason = backends.why_not(name, torch.device("cuda" if on_gpu else "cpu"))
+        if reason is None and on_gpu and not torch.cuda.is_available():
             reason = "there is no CUDA device"
         print(f"  {name:<10} {'usable' if reason is None else 'not usable: ' + reason}")
 

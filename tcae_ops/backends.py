@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from tcae_ops import library, reference
+from tcae_ops import library, reference, triton
 
 Run = Callable[..., Sequence[Tensor]]
 
@@ -22,6 +22,7 @@ Run = Callable[..., Sequence[Tensor]]
 BACKENDS: dict[str, Run] = {
     "cpp": library.run,
     "cuda": library.run_cuda,
+    "triton": triton.run,
     "reference": reference.run,
 }
 _override = os.environ.get("TCAE_OPS_BACKEND") or None
@@ -33,8 +34,8 @@ def backend(name: str) -> Iterator[None]:
     """Runs every operator of the process on one backend while the block lasts.
 
     Args:
-        name: "cpp" (compiled, for CPU tensors), "cuda" (compiled, for CUDA tensors) or "reference"
-            (plain torch).
+        name: "cpp" (compiled, for CPU tensors), "cuda" (compiled, for CUDA tensors), "triton"
+            (for CUDA tensors) or "reference" (plain torch).
 
     Raises:
         ValueError: There is no backend of this name.
@@ -63,8 +64,10 @@ def choose(device: torch.device, requested: str | None) -> Run:
     if name is None:
         run = _fastest.get(device.type)
         if run is None:
-            run = next(run for name, run in BACKENDS.items() if why_not(name, device) is None)
-            _fastest[device.type] = run
+            usable = [name for name in BACKENDS if why_not(name, device) is None]
+            if triton.INTERPRETED and "triton" in usable:
+                usable.remove("triton")  # for tests alone: it is slower than the definition
+            run = _fastest[device.type] = BACKENDS[usable[0]]
         return run
     _check_name(name, "TCAE_OPS_BACKEND" if name is not requested else "backend")
     reason = why_not(name, device)
@@ -77,6 +80,8 @@ def why_not(name: str, device: torch.device) -> str | None:
     """Why a backend cannot run on a device; None if it can."""
     if name == "reference":
         return None
+    if name == "triton":
+        return triton.why_not(device)
     compiled = library.CPU if name == "cpp" else library.CUDA
     if device.type != compiled.device:
         return f"it is for {compiled.device} tensors, but the image is on {device}"

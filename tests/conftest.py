@@ -1,17 +1,26 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
 import torch
+
+# Without a GPU Triton's kernels run in its interpreter, which must be told before they are loaded.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 from host import build
 from host.kernels import KernelsOnHost
 
@@ -50,6 +59,46 @@ def deterministic() -> Iterator[Callable[[bool], None]]:
     before = torch.are_deterministic_algorithms_enabled()
     yield torch.use_deterministic_algorithms
     torch.use_deterministic_algorithms(before)
+
+
+@pytest.fixture(scope="session")
+def interpreter() -> Iterator[None]:
+    """Triton's interpreter, many times as fast, and with bf16 as GPUs have it.
+
+    It takes its time for every operation of every block, however small: here blocks are larger.
+    What stands in for Triton's language is put in its place once for a kernel, not again for every
+    function that it calls. No integer is computed twice to see whether it overflows. By itself it
+    cuts off what does not fit into bf16, and has no subnormal numbers of that type.
+    """
+    pytest.importorskip("triton")
+    from triton import language
+    from triton.runtime import interpreter
+
+    from tcae_ops.triton import launch
+
+    call, builder = interpreter.InterpretedFunction.__call__, interpreter.interpreter_builder
+    cast = interpreter.InterpreterBuilder.cast_impl
+
+    def call_ours(function: Any, *arguments: Any, **constants: Any) -> Any:
+        ours = function.fn.__module__.startswith("tcae_ops.")
+        return (function.rewrite() if ours else partial(call, function))(*arguments, **constants)
+
+    def cast_exactly(builder: Any, source: Any, wanted: Any) -> Any:
+        types = source.dtype.scalar, wanted.scalar
+        if types == (language.float32, language.bfloat16):
+            numbers = torch.from_numpy(source.data).bfloat16().view(torch.int16).numpy()
+            return interpreter.TensorHandle(numbers.view(np.uint16), wanted.scalar)
+        if types == (language.bfloat16, language.float32):
+            numbers = torch.from_numpy(source.data.view(np.int16)).view(torch.bfloat16).float()
+            return interpreter.TensorHandle(numbers.numpy(), wanted.scalar)
+        return cast(builder, source, wanted)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter.InterpretedFunction, "__call__", call_ours)
+        patch.setattr(interpreter.InterpreterBuilder, "cast_impl", cast_exactly)
+        patch.setattr(builder, "options", replace(builder.options, sanitize_overflow=False))
+        patch.setattr(launch, "BLOCK", 1024)
+        yield
 
 
 @pytest.fixture(scope="session")

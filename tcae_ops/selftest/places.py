@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tcae_ops import backends
+from tcae_ops import backends, triton
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")
@@ -30,9 +30,13 @@ def devices() -> list[torch.device]:
 
 
 def usable() -> list[Place]:
-    """All places there are."""
+    """All places there are, but for Triton's interpreter: nobody wants to work there."""
     found = [Place(name, device) for device in devices() for name in backends.BACKENDS]
-    return [place for place in found if why_not(place) is None]
+    return [place for place in found if why_not(place) is None and not _interpreted(place)]
+
+
+def _interpreted(place: Place) -> bool:
+    return place.backend == "triton" and triton.INTERPRETED
 
 
 def unusable() -> dict[str, str]:

@@ -1,16 +1,15 @@
 """The CUDA library as nvcc makes it: what it holds for each architecture, and what kernels need."""
 
-import importlib.util
 import os
 import re
 import shutil
-import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+import binaries
 import pytest
 import torch
+from binaries import PROCESSORS, Resources, run
 
 import tcae_ops
 from tcae_ops import library
@@ -26,49 +25,6 @@ KERNELS = {
 BLOCK = 256  # threads, in every launch
 
 
-@dataclass(frozen=True)
-class Processor:
-    """What one multiprocessor of an architecture holds (CUDA's programming guide)."""
-
-    threads: int
-    shared: int  # bytes
-    registers: int = 65536
-
-
-PROCESSORS = {
-    "sm_75": Processor(1024, 64 << 10),
-    "sm_80": Processor(2048, 164 << 10),
-    "sm_86": Processor(1536, 100 << 10),
-    "sm_89": Processor(1536, 100 << 10),
-    "sm_90": Processor(2048, 228 << 10),
-    "sm_100": Processor(2048, 228 << 10),
-    "sm_120": Processor(1536, 100 << 10),
-}
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What ptxas gave a kernel: registers of a thread, bytes of its stack, bytes of a block."""
-
-    registers: int
-    stack: int
-    shared: int
-
-    def occupancy(self, processor: Processor) -> float:
-        """The share of a processor's threads that it can hold at a time."""
-        of_warp = -(-self.registers * 32 // 256) * 256  # registers are dealt out in 256s
-        blocks = [
-            processor.registers // (of_warp * BLOCK // 32),
-            processor.threads // BLOCK,
-            processor.shared // (self.shared + 1024),  # what the system takes of each block
-        ]
-        return min(blocks) * BLOCK / processor.threads
-
-
-def run(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
 @pytest.fixture(scope="session")
 def nvcc():
     path = os.environ.get("CUDACXX") or shutil.which("nvcc")
@@ -82,12 +38,7 @@ def nvcc():
 
 @pytest.fixture(scope="session")
 def cuobjdump(nvcc):
-    """Reads binaries. It comes with CUDA's toolkit or with Triton."""
-    directories = [str(Path(nvcc).resolve().parent), os.environ.get("PATH", "")]
-    triton = importlib.util.find_spec("triton")
-    if triton is not None:
-        directories.append(str(Path(triton.origin).parent / "backends/nvidia/bin"))
-    path = shutil.which("cuobjdump", path=os.pathsep.join(directories))
+    path = binaries.cuobjdump(Path(nvcc).resolve().parent)
     if path is None:
         pytest.skip("there is no cuobjdump; `pip install triton` brings one")
     return path
@@ -131,9 +82,7 @@ def resources(cuobjdump, binary):
             symbol = words[1].rstrip(":")
             names.setdefault(symbol, demangled(symbol))
         elif "REG:" in line:
-            has = dict(re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", line))
-            stack = int(has["STACK"]) + int(has["LOCAL"])
-            kernels[names[symbol]] = Resources(int(has["REG"]), stack, int(has["SHARED"]))
+            kernels[names[symbol]] = binaries.usage(line)
     return found
 
 
@@ -155,7 +104,7 @@ def test_there_is_ptx_for_what_comes_later(cuobjdump, built):
 def test_kernels_live_in_registers_and_half_of_all_threads_fit(usage, architecture):
     for name, it in usage[architecture].items():
         assert it.stack == 0, f"{name} uses {it.stack} bytes of local memory"
-        share = it.occupancy(PROCESSORS[architecture])
+        share = it.occupancy(PROCESSORS[architecture], BLOCK)
         assert share >= 0.5, f"{name} with {it.registers} registers fills {share:.0%}"
 
 
@@ -179,7 +128,7 @@ def test_kernels_that_spill_are_seen(nvcc, cuobjdump, tmp_path):
 )
 def test_occupancy(registers, shared, share):
     # From CUDA's occupancy calculator, for 9.0 and blocks of 256.
-    assert Resources(registers, 0, shared).occupancy(PROCESSORS["sm_90"]) == share
+    assert Resources(registers, 0, shared).occupancy(PROCESSORS["sm_90"], BLOCK) == share
 
 
 @pytest.fixture(scope="session")
@@ -194,9 +143,9 @@ def instructions(cuobjdump, built):
             names.setdefault(symbol, demangled(symbol))
             lines = found.setdefault(architecture, {}).setdefault(names[symbol], [])
         else:
-            match = re.match(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]+)", line)
-            if match:
-                lines.append(match[1])
+            name = binaries.instruction(line)
+            if name is not None:
+                lines.append(name)
     return found
 
 

@@ -11,6 +11,7 @@ from tcae_ops.selftest.checks import CROWDED
 from tcae_ops.selftest.places import GPU, Place, why_not
 
 pytestmark = pytest.mark.gpu
+PASSES = ["forward", "backward", "run"]
 TWIN = Case((2, 3, 19, 33), units="normalized", reach=0.2)
 
 
@@ -155,17 +156,18 @@ def test_compiles_into_one_graph(place, dynamic):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.bfloat16, torch.float32])
-def test_kernels_keep_their_promises(dtype):
-    reason = why_not(Place("cuda", GPU))
-    if reason is not None:
-        pytest.skip(reason)
+@pytest.mark.parametrize(("backend", "suffix"), [("cuda", ""), ("triton", "_triton")])
+def test_kernels_keep_their_promises(dtype, backend, suffix):
+    place = Place(backend, GPU)
+    if why_not(place) is not None:
+        pytest.skip(why_not(place))
+    ops = {name: getattr(torch.ops.tcae_ops, name + suffix).default for name in PASSES}
     inputs = twin(dtype)
     given = 2, 2, "normalized", "border"
-    opcheck(torch.ops.tcae_ops.forward.default, (inputs.all, *given, True))
-    loss, warped = apply(inputs.all, 2, options(Place("cuda", GPU)))
+    opcheck(ops["forward"], (inputs.all, *given, True))
+    loss, warped = apply(inputs.all, 2, options(place))
     needs = list(range(int(dtype == torch.uint8), 5 + int(dtype != torch.uint8)))
     arguments = [loss, warped], True, inputs.all, *given, needs
-    opcheck(torch.ops.tcae_ops.backward.default, arguments)
-    ours = torch.ops.tcae_ops.blend_warp_l1.default
+    opcheck(ops["backward"], arguments)
     fields = [t.requires_grad_() for t in (*inputs.flows, *inputs.logits)]
-    opcheck(ours, (inputs.image, fields[:2], fields[2:], inputs.target))
+    opcheck(ops["run"], ([inputs.image, *fields, inputs.target], *given, True))

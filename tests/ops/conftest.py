@@ -79,9 +79,11 @@ def loops(image, flows, logits, target, units, padding):
 
 
 # By name, and beside them the backends for CUDA tensors; without a GPU there would be thousands of
-# tests to skip.
+# tests to skip. Triton runs where the GPU is, else in its interpreter.
 PLACES = {name: Place(name, CPU) for name in ("cpp", "reference")}
-if GPU in devices():
+if GPU not in devices():
+    PLACES["triton"] = Place("triton", CPU)
+else:
     PLACES |= {f"gpu_{name}": Place(name, GPU) for name in backends.BACKENDS if name != "cpp"}
 
 
@@ -104,6 +106,8 @@ def backend(request, monkeypatch):
     reason = why_not(place)
     if reason is not None:
         pytest.skip(f"backend {place}: {reason}")
+    if place.backend == "triton" and place.device == CPU:
+        request.getfixturevalue("interpreter")
     with torch.device(place.device) if place.device == GPU else nullcontext():
         yield place.backend
 

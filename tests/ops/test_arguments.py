@@ -1,10 +1,13 @@
 """Wrong arguments are named, and backends are chosen as asked."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 import tcae_ops
-from tcae_ops import backends, library
+from tcae_ops import backends, library, triton
 
 IMAGE = torch.rand(2, 3, 4, 5)
 FLOW = torch.rand(2, 2, 4, 5)
@@ -90,3 +93,59 @@ def test_without_a_library_the_definition_runs(monkeypatch):
     assert torch.equal(tcae_ops.warp(IMAGE, FLOW), expected)
     with pytest.raises(ValueError, match="backend 'cpp' cannot run: no library was built"):
         tcae_ops.warp(IMAGE, FLOW, backend="cpp")
+
+
+def test_triton_that_cannot_run_says_why(monkeypatch):
+    monkeypatch.setattr(triton, "PROBLEM", None)
+    monkeypatch.setattr(triton, "INTERPRETED", False)
+    said = "'triton' cannot run: it is for cuda tensors, but the image is on cpu .*TRITON_INTERPRET"
+    with pytest.raises(ValueError, match=said):
+        tcae_ops.warp(IMAGE, FLOW, backend="triton")
+    monkeypatch.setattr(triton, "INTERPRETED", True)
+    assert backends.why_not("triton", torch.device("cpu")) is None
+    assert "but the image is on meta" in backends.why_not("triton", torch.device("meta"))
+    monkeypatch.setattr(triton, "PROBLEM", "there is no triton")
+    with pytest.raises(ValueError, match="'triton' cannot run: there is no triton"):
+        tcae_ops.warp(IMAGE, FLOW, backend="triton")
+
+
+@pytest.mark.parametrize(
+    ("cuda_problem", "triton_problem", "interpreted", "chosen"),
+    [
+        (None, None, False, "cuda"),
+        ("not built", None, False, "triton"),
+        ("not built", None, True, "reference"),
+        ("not built", "there is no triton", False, "reference"),
+    ],
+)
+def test_what_runs_on_cuda_tensors(monkeypatch, cuda_problem, triton_problem, interpreted, chosen):
+    monkeypatch.setattr(backends, "_override", None)
+    monkeypatch.setattr(backends, "_fastest", {})
+    monkeypatch.setattr(library.CUDA, "problem", cuda_problem)
+    monkeypatch.setattr(triton, "PROBLEM", triton_problem)
+    monkeypatch.setattr(triton, "INTERPRETED", interpreted)
+    assert backends.choose(torch.device("cuda"), None) is backends.BACKENDS[chosen]
+    assert backends.choose(torch.device("cpu"), None) is not backends.BACKENDS["triton"]
+
+
+WITHOUT_TRITON = """
+import sys
+sys.modules["triton"] = None
+import torch, tcae_ops
+from tcae_ops import triton
+image = torch.rand(1, 1, 3, 3)
+assert torch.equal(tcae_ops.warp(image, torch.zeros(1, 2, 3, 3)), image)
+print(triton.PROBLEM)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (WITHOUT_TRITON, "there is no triton; run `pip install triton`"),
+        ("import sys, tcae_ops; print('triton' in sys.modules)", "False"),
+    ],
+)
+def test_triton_is_not_needed_and_not_loaded(program, said):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == said, done.stderr

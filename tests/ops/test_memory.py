@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import tcae_ops
+from tcae_ops import library
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("cpp")
@@ -42,13 +43,13 @@ def test_each_gradient_only_if_needed(problem, monkeypatch):
     own = [t.detach().requires_grad_() for t in inputs]
     every = torch.autograd.grad(objective(own), own)
     kernels = []
-    original = tcae_ops.library._backward
+    original = library.PASSES.backward
 
     def spy(*arguments):
         kernels.append(original(*arguments))
         return kernels[-1]
 
-    monkeypatch.setattr(tcae_ops.library, "_backward", spy)
+    monkeypatch.setattr(library.PASSES, "backward", spy)
     for needs in itertools.product([False, True], repeat=len(inputs)):
         if not any(needs):
             continue

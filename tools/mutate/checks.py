@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -36,7 +37,8 @@ def plant(mutation: Mutation, folder: Path) -> Path:
     Raises:
         ValueError: The text to replace does not occur once.
     """
-    path = f"csrc/{mutation.path}"
+    source = "tcae_ops" if mutation.check.kernels == "triton" else "csrc"
+    path = f"{source}/{mutation.path}"
     text = (ROOT / path).read_text()
     if text.count(mutation.text) != 1:
         raise ValueError(
@@ -45,7 +47,8 @@ def plant(mutation: Mutation, folder: Path) -> Path:
         )
     tree = folder / "tree"
     shutil.rmtree(tree, ignore_errors=True)
-    shutil.copytree(ROOT / "csrc", tree / "csrc")
+    without_libraries = shutil.ignore_patterns("*.so", "__pycache__")
+    shutil.copytree(ROOT / source, tree / source, ignore=without_libraries)
     (tree / path).write_text(text.replace(mutation.text, mutation.replacement))
     return tree
 
@@ -55,9 +58,11 @@ def caught_by(check: Check, tree: Path, folder: Path) -> str | None:
 
     Args:
         check: To be run.
-        tree: Holds csrc/.
+        tree: Holds csrc/, or tcae_ops/ for kernels in Triton.
         folder: Where compiled parts are kept.
     """
+    if check.kernels == "triton":
+        return _interpret(check, tree)
     try:
         module = build.build(tree, check.watched, folder, check.kernels)
     except subprocess.CalledProcessError as error:
@@ -71,6 +76,17 @@ def caught_by(check: Check, tree: Path, folder: Path) -> str | None:
     finally:
         torch.use_deterministic_algorithms(False)
         kernels.close()
+
+
+def _interpret(check: Check, tree: Path) -> str | None:
+    """The same for kernels in Triton, which its interpreter runs in another process."""
+    arguments = [check.case, check.image, check.layout, *["deterministic"] * check.deterministic]
+    command = [sys.executable, str(Path(__file__).with_name("interpreted.py")), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(tree), "TRITON_INTERPRET": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        return "interpreter: " + done.stderr.strip().splitlines()[-1]
+    return done.stdout.strip() or None
 
 
 def _run(check: Check) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 class Check:
     """One case of tcae_ops.selftest.cases against the definition, values and all gradients."""
 
-    kernels: str = "cuda"  # "cuda" on the CPU; "cpu" or "avx2" compiled alone
+    kernels: str = "cuda"  # "cuda" on the CPU; "cpu" or "avx2" compiled alone; "triton" interpreted
     watched: str = "plain"  # a flavour of tests/cuda/host/build.py
     case: str = "twin"
     image: str = "float32"
@@ -22,7 +22,7 @@ class Mutation:
     """A text that occurs once in a file, what to put in its place, and what that breaks."""
 
     breaks: str
-    path: str  # below csrc/
+    path: str  # below csrc/, or below tcae_ops/ for kernels in Triton
     text: str
     replacement: str
     check: Check = field(default_factory=Check)
@@ -253,5 +253,75 @@ MUTATIONS = [
         "(far, index_l), far_l);",
         "(far, index_l), far_r);",
         Check("avx2", case="still"),
+    ),
+    Mutation(
+        "Triton: the target's gradient has the wrong sign",
+        "triton/backward.py",
+        "by_goal = -sign * step",
+        "by_goal = sign * step",
+        Check("triton"),
+    ),
+    Mutation(
+        "Triton: NaN positions add to the image's gradient",
+        "triton/image_gradient.py",
+        "wanted = exist[i] & known & (value != 0)",
+        "wanted = exist[i] & (value != 0)",
+        Check("triton", case="nowhere"),
+    ),
+    Mutation(
+        "Triton: sums of whole numbers are of gradients without their scale",
+        "triton/image_gradient.py",
+        "whole = tl.floor(value.to(tl.float64) * scale + 0.5).to(tl.int64)",
+        "whole = tl.floor(value.to(tl.float64) + 0.5).to(tl.int64)",
+        Check("triton", deterministic=True),
+    ),
+    Mutation(
+        "Triton: the loss of an image sums the wrong blocks",
+        "triton/forward.py",
+        "tl.load(distances + tl.cast(n, tl.int64) * blocks + i, i < blocks, other=0)",
+        "tl.load(distances + tl.cast(n, tl.int64) + i, i < blocks, other=0)",
+        Check("triton"),
+    ),
+    Mutation(
+        "Triton: beyond the last pixel there is no zero, but the last pixel again",
+        "triton/coordinates.py",
+        "following = size\n",
+        "following = size - 1\n",
+        Check("triton", case="zeros"),
+    ),
+    Mutation(
+        "Triton: mirrored positions have the derivative of unmirrored ones",
+        "triton/coordinates.py",
+        "tl.where(back, -sign, sign)",
+        "tl.where(back, sign, sign)",
+        Check("triton", case="mirrored many times"),
+    ),
+    Mutation(
+        "Triton: the gradient of a logit without the mean displacement",
+        "triton/blend.py",
+        "off_x = load(flows[k], n, 0, y, x, inside, WORKING) - mean_x",
+        "off_x = load(flows[k], n, 0, y, x, inside, WORKING)",
+        Check("triton"),
+    ),
+    Mutation(
+        "Triton: the derivative by x has the wrong weight",
+        "triton/sample.py",
+        "dx = (1 - fy) * (pixels[1] - pixels[0])",
+        "dx = fy * (pixels[1] - pixels[0])",
+        Check("triton"),
+    ),
+    Mutation(
+        "Triton: slices are read as if their rows followed each other",
+        "triton/tensors.py",
+        "return tl.load(plane(v, n, c) + (y * v.h + x * v.w), inside, other=0).to(WORKING)",
+        "return tl.load(plane(v, n, c) + (y * (v.w * 31) + x * v.w), inside, other=0).to(WORKING)",
+        Check("triton", case="warp", layout="sliced"),
+    ),
+    Mutation(
+        "Triton: bytes are not divided by 255",
+        "triton/tensors.py",
+        "return tl.fma(tl.fma(-quotient, 255.0, stored), inverse, quotient)",
+        "return stored",
+        Check("triton", image="uint8"),
     ),
 ]

@@ -21,7 +21,7 @@ import torch
 from host import build
 from torch import Tensor
 
-from tcae_ops import library
+from tcae_ops import library, passes
 
 TYPES = {
     torch.uint8: "B",
@@ -65,7 +65,7 @@ class KernelsOnHost:
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Has backend "cpp" run these kernels."""
         for name in ("forward", "warp_forward", "backward", "backward_deterministic"):
-            patch.setattr(library, f"_{name}", getattr(self, name), raising=False)
+            patch.setattr(library.PASSES, name, getattr(self, name))
 
     def forward(
         self,
@@ -77,7 +77,7 @@ class KernelsOnHost:
         return_warped: bool,
     ) -> list[Tensor]:
         """See TCAE_OPS_FORWARD in csrc/torch/schemas.h."""
-        results = library._forward_fake(inputs, flows, logits, units, padding, return_warped)
+        results = passes.forward_fake(inputs, flows, logits, units, padding, return_warped)
         has_loss = len(inputs) > 1 + flows + logits
         outputs = {
             "loss": results[0] if has_loss else None,
@@ -107,7 +107,7 @@ class KernelsOnHost:
         deterministic: bool = False,
     ) -> list[Tensor]:
         """See TCAE_OPS_BACKWARD in csrc/torch/schemas.h."""
-        results = library._backward_fake(
+        results = passes.backward_fake(
             upstream, by_loss, inputs, flows, logits, units, padding, needs
         )
         by_input = dict(zip(needs, results, strict=True))

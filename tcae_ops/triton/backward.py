@@ -1,0 +1,182 @@
+"""Backward pass: gradients of flows, logits and target pixel by pixel, and that of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from tcae_ops.passes import backward_fake
+from tcae_ops.triton import image_gradient
+from tcae_ops.triton.blend import displacement_backward
+from tcae_ops.triton.image_gradient import scatter
+from tcae_ops.triton.launch import Call, launch
+from tcae_ops.triton.sample import bilinear, corners, offsets, positions, read, slopes, unit
+from tcae_ops.triton.tensors import divide, load, shown, site, store, view
+
+
+@triton.jit
+def forget(position, c):
+    """The same position, but compilers do not know that it is the same for every channel.
+
+    So they find the cells again for each, which is cheap, and have registers for more threads.
+    """
+    return position + tl.cast(c, position.dtype) * 0.0
+
+
+@triton.jit
+def backward_kernel(
+    image,
+    flows,
+    logits,
+    target,
+    by_loss,
+    by_loss_stride,
+    by_warped,
+    by_flows,
+    by_logits,
+    by_target,
+    sums,
+    wholes,
+    scales,
+    blocks,
+    channels,
+    h,
+    w,
+    count,
+    MOVES: tl.constexpr,
+    NORMALIZED: tl.constexpr,
+    PADDING: tl.constexpr,
+    WORKING: tl.constexpr,
+    INDEX: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Gradients of a block's pixels. MOVES: whether any of flows or logits is wanted."""
+    n, y, x, inside = site(blocks, h, w, INDEX, BLOCK)
+    px, py, slope_x, slope_y = positions(
+        flows, logits, n, y, x, inside, h, w, NORMALIZED, PADDING, WORKING
+    )
+    if by_loss is not None:
+        step = tl.load(by_loss + tl.cast(n, tl.int64) * by_loss_stride)
+        step = divide(step, tl.cast(count, WORKING))
+    if sums.data is not None:
+        scale = tl.load(scales + n) if wholes.data is not None else None
+        known = px == px
+    by_x = tl.full([BLOCK], 0.0, WORKING)
+    by_y = tl.full([BLOCK], 0.0, WORKING)
+    for c in range(channels):
+        columns, rows, exist, weights, fx, fy = corners(
+            forget(px, c), forget(py, c), h, w, inside, PADDING, INDEX
+        )
+        at = offsets(image, columns, rows)
+        by_sample = tl.full([BLOCK], 0.0, WORKING)
+        by_goal = tl.full([BLOCK], 0.0, WORKING)
+        if by_warped.data is not None:
+            by_sample = load(by_warped, n, c, y, x, inside, WORKING)
+        if MOVES or by_loss is not None:
+            pixels = read(image, n, c, at, exist, WORKING)
+        if by_loss is not None:
+            sample = shown(image, bilinear(weights, pixels))
+            goal = shown(target, load(target, n, c, y, x, inside, WORKING))
+            sign = (sample > goal).to(WORKING) - (sample < goal).to(WORKING)
+            by_sample += sign * step
+            by_goal = -sign * step
+        if by_target.data is not None:
+            store(by_target, n, c, y, x, by_goal, inside)
+        if MOVES:
+            dx, dy = slopes(fx, fy, pixels)
+            by_x += by_sample * dx
+            by_y += by_sample * dy
+        if sums.data is not None:
+            to = offsets(sums, columns, rows)
+            scatter(sums, wholes, scale, n, c, to, exist, weights, known, by_sample)
+    if MOVES:
+        by_x = shown(image, by_x) * slope_x * unit(w, NORMALIZED, WORKING)
+        by_y = shown(image, by_y) * slope_y * unit(h, NORMALIZED, WORKING)
+        by_x = tl.where(slope_x == 0, 0.0, by_x)
+        by_y = tl.where(slope_y == 0, 0.0, by_y)
+        displacement_backward(
+            flows, logits, by_flows, by_logits, n, y, x, inside, by_x, by_y, WORKING
+        )
+
+
+def backward(
+    upstream: Sequence[Tensor],
+    by_loss: bool,
+    inputs: Sequence[Tensor],
+    flows: int,
+    logits: int,
+    units: str,
+    padding: str,
+    needs: Sequence[int],
+    deterministic: bool = False,
+) -> list[Tensor]:
+    """See TCAE_OPS_BACKWARD in csrc/torch/schemas.h."""
+    results = backward_fake(upstream, by_loss, inputs, flows, logits, units, padding, needs)
+    by_input = dict(zip(needs, results, strict=True))
+    call = Call.of(inputs, flows, logits, units, padding, (*upstream[int(by_loss) :], *results))
+    loss = upstream[0] if by_loss else None
+    warped = upstream[-1] if len(upstream) > by_loss else None
+    end = 1 + flows + logits
+    fields = [by_input.get(i) for i in range(1, end)]
+    sums, wholes, scales = _sums(call, by_input.get(0), loss, warped, deterministic)
+    launch(
+        backward_kernel,
+        call.programs,
+        call.image,
+        *call.views,
+        loss,
+        0 if loss is None else loss.stride(0),
+        view(warped),
+        tuple(map(view, fields[:flows])),
+        tuple(map(view, fields[flows:])),
+        view(by_input.get(end)),
+        view(sums),
+        view(wholes),
+        scales,
+        *call.sizes,
+        inputs[0][:1].numel(),
+        MOVES=any(t is not None for t in fields),
+        **call.sampling,
+        **call.types,
+    )
+    if sums is not None:
+        results[needs.index(0)] = image_gradient.finished(sums, wholes, scales, inputs[0].dtype)
+    return results
+
+
+# See TCAE_OPS_BACKWARD_DETERMINISTIC in csrc/torch/schemas.h.
+backward_deterministic = partial(backward, deterministic=True)
+
+
+def _sums(
+    call: Call,
+    result: Tensor | None,
+    by_loss: Tensor | None,
+    by_warped: Tensor | None,
+    deterministic: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """What the image's gradient is summed in: working type, whole numbers, and their scales."""
+    if result is None:
+        return None, None, None
+    sums = torch.zeros_like(result, dtype=call.working)
+    if not deterministic:
+        return sums, None, None
+    largest = None
+    if by_warped is not None:
+        largest = call.scratch()
+        launch(
+            image_gradient.largest_kernel,
+            call.programs,
+            call.image,
+            view(by_warped),
+            largest,
+            *call.sizes,
+            **call.types,
+        )
+    scales = image_gradient.scales(largest, by_loss, result)
+    return sums, torch.zeros_like(result, dtype=torch.int64), scales

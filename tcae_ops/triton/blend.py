@@ -1,0 +1,76 @@
+"""Softmax over displacement fields: weights that blend them, and the way back."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from tcae_ops.triton.tensors import divide, load, store
+
+_SHIFT = tl.constexpr(12582912.0)  # 1.5 * 2^23: adding it rounds to an integer, in the low bits
+
+
+@triton.jit
+def exp_nonpositive(x):
+    """exp(x) for x <= 0, to 1e-7 relative; below the normal numbers zero; NaN stays NaN.
+
+    The polynomial of csrc/include/tcae_ops/blend.h: GPUs' own exponential of fp32 is not as exact.
+    """
+    if x.dtype == tl.float64:
+        return tl.exp(x)
+    else:
+        shifted = x * 1.44269504 + _SHIFT
+        n = shifted - _SHIFT
+        r = x - n * 0.693359375 - n * -2.12194440e-4  # ln 2 in two parts: the first is not rounded
+        p = r * 0.0013814539 + 0.0083687454  # (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2, minimax
+        p = p * r + 0.041668389
+        p = p * r + 0.16666521
+        p = p * r + 0.49999994
+        p = 1.0 + (r + r * r * p)
+        exponent = (shifted.to(tl.int32, bitcast=True) - 0x4B400000 + 127) << 23
+        return tl.where(x < -87.0, 0.0, p * exponent.to(tl.float32, bitcast=True))
+
+
+@triton.jit
+def displacement(flows, logits, n, y, x, inside, WORKING: tl.constexpr):
+    """The blended displacement; of the softmax, the largest logit and what its power weighs."""
+    if len(logits) == 0:
+        dx = load(flows[0], n, 0, y, x, inside, WORKING)
+        return dx, load(flows[0], n, 1, y, x, inside, WORKING), dx, dx
+    else:
+        top = load(logits[0], n, 0, y, x, inside, WORKING)
+        for k in tl.static_range(1, len(logits)):
+            logit = load(logits[k], n, 0, y, x, inside, WORKING)
+            top = tl.where(logit > top, logit, top)
+        total = tl.full(top.shape, 0.0, WORKING)
+        dx = tl.full(top.shape, 0.0, WORKING)
+        dy = tl.full(top.shape, 0.0, WORKING)
+        for k in tl.static_range(len(logits)):
+            power = exp_nonpositive(load(logits[k], n, 0, y, x, inside, WORKING) - top)
+            total += power
+            dx += power * load(flows[k], n, 0, y, x, inside, WORKING)
+            dy += power * load(flows[k], n, 1, y, x, inside, WORKING)
+        share = divide(tl.full([], 1.0, WORKING), total)
+        return dx * share, dy * share, top, share
+
+
+@triton.jit
+def displacement_backward(
+    flows, logits, by_flows, by_logits, n, y, x, inside, by_dx, by_dy, WORKING: tl.constexpr
+):
+    """From the gradient by the displacement to those of flows and logits, where wanted."""
+    if len(logits) == 0:
+        store(by_flows[0], n, 0, y, x, by_dx, inside)
+        store(by_flows[0], n, 1, y, x, by_dy, inside)
+    else:
+        mean_x, mean_y, top, share = displacement(flows, logits, n, y, x, inside, WORKING)
+        for k in tl.static_range(len(logits)):
+            weight = exp_nonpositive(load(logits[k], n, 0, y, x, inside, WORKING) - top) * share
+            if by_flows[k].data is not None:
+                store(by_flows[k], n, 0, y, x, weight * by_dx, inside)
+                store(by_flows[k], n, 1, y, x, weight * by_dy, inside)
+            if by_logits[k].data is not None:
+                off_x = load(flows[k], n, 0, y, x, inside, WORKING) - mean_x
+                off_y = load(flows[k], n, 1, y, x, inside, WORKING) - mean_y
+                by_logit = weight * (off_x * by_dx + off_y * by_dy)
+                store(by_logits[k], n, 0, y, x, by_logit, inside)

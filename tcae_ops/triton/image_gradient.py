@@ -1,0 +1,86 @@
+"""The gradient of the image: every pixel of the output adds to the four it was sampled from.
+
+Sums are kept in the working type and added to by atomics, in whatever order programs come. Where
+the result must not depend on that order, what is added are whole numbers: contributions as
+multiples of a power of two, chosen for each image such that no sum can overflow. That keeps 61 bits
+less the logarithm of the number of pixels, counted from the largest gradient that comes in.
+Infinite and NaN contributions have no such number; they are added to the sums as they are, which
+gives the same in any order.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from tcae_ops.triton.tensors import load, plane, site
+
+ROOM = 61  # bits for the gradient by one sample, if every sample is added to one pixel
+
+
+@triton.jit
+def scatter(sums, wholes, scale, n, c, at, exist, weights, known, by_sample):
+    """Adds the gradients by samples to the pixels of their cells. A NaN position has none."""
+    for i in tl.static_range(4):
+        value = weights[i] * by_sample
+        wanted = exist[i] & known & (value != 0)
+        if wholes.data is not None:
+            finite = value - value == 0
+            whole = tl.floor(value.to(tl.float64) * scale + 0.5).to(tl.int64)
+            tl.atomic_add(plane(wholes, n, c) + at[i], whole, wanted & finite, sem="relaxed")
+            wanted = wanted & ~finite
+        tl.atomic_add(plane(sums, n, c) + at[i], value, wanted, sem="relaxed")
+
+
+@triton.jit
+def largest_kernel(
+    by_warped,
+    largest,
+    blocks,
+    channels,
+    h,
+    w,
+    WORKING: tl.constexpr,
+    INDEX: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The largest finite gradient by the warped image that each block meets."""
+    n, y, x, inside = site(blocks, h, w, INDEX, BLOCK)
+    most = tl.full([BLOCK], 0.0, WORKING)
+    for c in range(channels):
+        size = tl.abs(load(by_warped, n, c, y, x, inside, WORKING))
+        most = tl.where((size - size == 0) & (size > most), size, most)
+    tl.store(largest + tl.program_id(0), tl.max(most, 0).to(tl.float64))
+
+
+def scales(largest: Tensor | None, by_loss: Tensor | None, image: Tensor) -> Tensor:
+    """How many whole numbers make 1, for each image: (N,) fp64, powers of two.
+
+    Args:
+        largest: The largest gradients by the warped image, (N, blocks), or None.
+        by_loss: The gradient of the losses, (N,), or None.
+        image: (N, C, H, W).
+    """
+    n, c, h, w = image.shape
+    bound = torch.zeros(n, dtype=torch.float64, device=image.device)
+    if largest is not None:
+        bound += largest.amax(1)
+    if by_loss is not None:
+        step = by_loss.double().abs() / (c * h * w)
+        bound += torch.where(step.isfinite(), step, 0.0)
+    room = ROOM - math.ceil(math.log2(h * w))
+    power = (room - torch.frexp(bound).exponent).clamp(max=1000)
+    return torch.ldexp(torch.ones_like(bound), power)
+
+
+def finished(
+    sums: Tensor, wholes: Tensor | None, scale: Tensor | None, dtype: torch.dtype
+) -> Tensor:
+    """The sums with what was added as whole numbers, rounded once."""
+    if wholes is not None and scale is not None:
+        sums = sums + (wholes / scale[:, None, None, None]).to(sums.dtype)
+    return sums.to(dtype)

@@ -1,0 +1,103 @@
+"""Which pixels of the image a position is sampled from, and what they give."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from tcae_ops.triton.blend import displacement
+from tcae_ops.triton.coordinates import cell, fold, in_pixels
+from tcae_ops.triton.tensors import plane
+
+
+@triton.jit
+def unit(size, NORMALIZED: tl.constexpr, WORKING: tl.constexpr):
+    """How many pixels a displacement of 1 stands for."""
+    if NORMALIZED:
+        return tl.cast(size - 1, WORKING) / 2
+    else:
+        return tl.full([], 1.0, WORKING)
+
+
+@triton.jit
+def positions(
+    flows,
+    logits,
+    n,
+    y,
+    x,
+    inside,
+    h,
+    w,
+    NORMALIZED: tl.constexpr,
+    PADDING: tl.constexpr,
+    WORKING: tl.constexpr,
+):
+    """Where pixels sample the image: x and y inside it, both NaN if one is, and their slopes."""
+    dx, dy, _, _ = displacement(flows, logits, n, y, x, inside, WORKING)
+    px = x.to(WORKING) + in_pixels(dx, unit(w, NORMALIZED, WORKING))
+    py = y.to(WORKING) + in_pixels(dy, unit(h, NORMALIZED, WORKING))
+    px, slope_x = fold(px, w, PADDING)
+    py, slope_y = fold(py, h, PADDING)
+    both = px + py  # finite unless one is NaN
+    known = both == both
+    return (
+        tl.where(known, px, both),
+        tl.where(known, py, both),
+        tl.where(known, slope_x, 1.0),
+        tl.where(known, slope_y, 1.0),
+    )
+
+
+@triton.jit
+def corners(px, py, h, w, inside, PADDING: tl.constexpr, INDEX: tl.constexpr):
+    """The cells that positions lie in.
+
+    Returns:
+        Their columns and rows (two each), which of their pixels exist and what these weigh (four
+        each: top left, top right, bottom left, bottom right), and the fractions of the positions.
+    """
+    left, right, fx = cell(px, w, PADDING, INDEX)
+    above, below, fy = cell(py, h, PADDING, INDEX)
+    left_is, right_is = (left >= 0) & (left < w), (right >= 0) & (right < w)
+    above_is, below_is = inside & (above >= 0) & (above < h), inside & (below >= 0) & (below < h)
+    exist = above_is & left_is, above_is & right_is, below_is & left_is, below_is & right_is
+    gx, gy = 1 - fx, 1 - fy
+    return (left, right), (above, below), exist, (gy * gx, gy * fx, fy * gx, fy * fx), fx, fy
+
+
+@triton.jit
+def offsets(v, columns, rows):
+    """Where the pixels of cells are inside a plane."""
+    left, right = columns[0] * v.w, columns[1] * v.w
+    above, below = rows[0] * v.h, rows[1] * v.h
+    return above + left, above + right, below + left, below + right
+
+
+@triton.jit
+def read(v, n, c, at, exist, WORKING: tl.constexpr):
+    """The pixels of cells as they are stored; 0 outside."""
+    begin = plane(v, n, c)
+    return (
+        tl.load(begin + at[0], exist[0], other=0).to(WORKING),
+        tl.load(begin + at[1], exist[1], other=0).to(WORKING),
+        tl.load(begin + at[2], exist[2], other=0).to(WORKING),
+        tl.load(begin + at[3], exist[3], other=0).to(WORKING),
+    )
+
+
+@triton.jit
+def bilinear(weights, pixels):
+    """The sample. A pixel of weight zero does not count, even if it is NaN or inf."""
+    sum = weights[0] * pixels[0]
+    for i in tl.static_range(1, 4):
+        sum = tl.where(weights[i] != 0, sum + weights[i] * pixels[i], sum)
+    return sum
+
+
+@triton.jit
+def slopes(fx, fy, pixels):
+    """The derivatives of the sample by x and y."""
+    dx = (1 - fy) * (pixels[1] - pixels[0]) + fy * (pixels[3] - pixels[2])
+    dy = (1 - fx) * (pixels[2] - pixels[0]) + fx * (pixels[3] - pixels[1])
+    return dx, dy

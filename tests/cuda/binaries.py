@@ -1,0 +1,76 @@
+"""What kernels need of a GPU, as its binaries tell."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What one multiprocessor of an architecture holds (CUDA's programming guide)."""
+
+    threads: int
+    shared: int  # bytes
+    registers: int = 65536
+
+
+PROCESSORS = {
+    "sm_75": Processor(1024, 64 << 10),
+    "sm_80": Processor(2048, 164 << 10),
+    "sm_86": Processor(1536, 100 << 10),
+    "sm_89": Processor(1536, 100 << 10),
+    "sm_90": Processor(2048, 228 << 10),
+    "sm_100": Processor(2048, 228 << 10),
+    "sm_120": Processor(1536, 100 << 10),
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What ptxas gave a kernel: registers of a thread, bytes of its stack, bytes of a block."""
+
+    registers: int
+    stack: int
+    shared: int
+
+    def occupancy(self, processor: Processor, block: int) -> float:
+        """The share of a processor's threads that it can hold at a time, in blocks of so many."""
+        of_warp = -(-self.registers * 32 // 256) * 256  # registers are dealt out in 256s
+        blocks = [
+            processor.registers // (of_warp * block // 32),
+            processor.threads // block,
+            processor.shared // (self.shared + 1024),  # what the system takes of each block
+        ]
+        return min(blocks) * block / processor.threads
+
+
+def run(*command: str | Path) -> str:
+    """What a command prints."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def cuobjdump(*directories: Path) -> str | None:
+    """The program that reads binaries. It comes with CUDA's toolkit or with Triton."""
+    places = [*map(str, directories), os.environ.get("PATH", "")]
+    triton = importlib.util.find_spec("triton")
+    if triton is not None and triton.origin is not None:
+        places.append(str(Path(triton.origin).parent / "backends/nvidia/bin"))
+    return shutil.which("cuobjdump", path=os.pathsep.join(places))
+
+
+def usage(line: str) -> Resources:
+    """Of a line that `cuobjdump -res-usage` prints."""
+    has = {name: int(value) for name, value in re.findall(r"(\w+):(\d+)", line)}
+    return Resources(has["REG"], has["STACK"] + has["LOCAL"], has["SHARED"])
+
+
+def instruction(line: str) -> str | None:
+    """The name of the instruction in a line that `cuobjdump -sass` prints."""
+    match = re.match(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]+)", line)
+    return match[1] if match else None

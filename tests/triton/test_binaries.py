@@ -1,0 +1,111 @@
+"""Triton's kernels as compiled for GPUs that are not there: what they need of them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import binaries
+import pytest
+from binaries import PROCESSORS, Resources
+
+from tcae_ops import triton
+
+COMPILE = Path(__file__).parent / "ahead/compile.py"
+NVIDIA = ["sm_80", "sm_90", "sm_100"]
+ARCHITECTURES = [*NVIDIA, "gfx942"]
+THREADS = 128  # of a block: four warps; 256 where a warp has 64
+TYPES = ["uint8", "float16", "bfloat16", "float32", "float64"]
+WAYS = [*TYPES, "zeros", "reflection", "one flow", "4 flows", "odd sizes"]
+DETERMINISTIC = ["float32 deterministic", "float64 deterministic"]
+# Bytes have no gradient.
+SCATTERS = {f"backward, {way}" for way in WAYS[1:] + DETERMINISTIC}
+# Where fewer than half of the threads fit. fp64 serves to check the others.
+FEWER_THREADS = {
+    "backward, reflection": 7 / 16,
+    "backward, 4 flows": 7 / 16,
+    "backward, float64": 0.25,
+    "backward, float64 deterministic": 0.25,
+}
+LOCAL_MEMORY = {"backward, float64": 8}  # bytes of a thread; all others have none
+
+
+@pytest.fixture(scope="session")
+def compiled(request, tmp_path_factory):
+    """Function that gives what kernels need on an architecture; all are compiled side by side."""
+    if triton.PROBLEM is not None:
+        pytest.skip(triton.PROBLEM)
+    if binaries.cuobjdump() is None:
+        pytest.skip("there is no cuobjdump")
+    folder = tmp_path_factory.mktemp("triton")
+    cache = getattr(request.config, "cache", None)
+    kept = cache.mkdir("triton_kernels") if cache is not None else folder
+    path = os.pathsep.join([str(Path(binaries.__file__).parent), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": path, "TRITON_CACHE_DIR": str(kept)}
+    environment.pop("TRITON_INTERPRET", None)
+    processes = {
+        name: subprocess.Popen(
+            [sys.executable, str(COMPILE), name, str(folder)],
+            env=environment,
+            stdout=(folder / f"{name}.json").open("w"),
+            stderr=(folder / f"{name}.log").open("w"),
+        )
+        for name in ARCHITECTURES
+    }
+
+    def wait(name):
+        assert processes[name].wait() == 0, (folder / f"{name}.log").read_text()
+        return json.loads((folder / f"{name}.json").read_text())
+
+    yield wait
+    for process in processes.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_kernel_compiles_for_every_type(compiled, architecture):
+    kernels = compiled(architecture)
+    passes = [f"{name}, {way}" for name in ("forward", "backward") for way in WAYS + DETERMINISTIC]
+    assert set(kernels) == {
+        *passes,
+        *(f"loss, {way}" for way in WAYS + DETERMINISTIC),
+        *(f"largest, {way}" for way in DETERMINISTIC),
+    }
+
+
+@pytest.mark.parametrize("architecture", NVIDIA)
+def test_kernels_live_in_registers_and_half_of_all_threads_fit(compiled, architecture):
+    for name, it in compiled(architecture).items():
+        most = LOCAL_MEMORY.get(name, 0)
+        assert it["stack"] <= most, f"{name} uses {it['stack']} bytes of local memory"
+        has = Resources(it["registers"], it["stack"], it["shared"])
+        share = has.occupancy(PROCESSORS[architecture], THREADS)
+        assert share >= FEWER_THREADS.get(name, 0.5), f"{name}: {it['registers']}, {share:.0%}"
+
+
+def test_nothing_is_spilled_on_amd(compiled):
+    for name, it in compiled("gfx942").items():
+        assert it["stack"] == 0, name
+        assert it["registers"] <= 128, name  # four of a unit's eight waves: AMD's ISA guide
+
+
+@pytest.mark.parametrize("architecture", NVIDIA)
+def test_memory_is_accessed_as_it_should_be(compiled, architecture):
+    for name, it in compiled(architecture).items():
+        has = it["instructions"]
+        local = [op for op in has if op.startswith(("LDL", "STL"))]
+        assert not local or name in LOCAL_MEMORY, name
+        assert not [op for op in has if op.startswith("ATOM")], name  # nobody waits for old values
+        added = {op.split(".")[3] for op in has if op.startswith("RED")} - {"64"}
+        kind = "F64" if "float64" in name else "F32"
+        assert added == ({kind} if name in SCATTERS else set()), (name, added)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_sums_of_whole_numbers_are_there_when_deterministic(compiled, architecture):
+    for name, it in compiled(architecture).items():
+        nvidia, amd = ".E.ADD.64", "_atomic_add_x2"
+        wholes = [op for op in it["instructions"] if nvidia in op or op.endswith(amd)]
+        assert bool(wholes) == (name.startswith("backward") and "deterministic" in name), name
