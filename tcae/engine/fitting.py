@@ -151,7 +151,8 @@ class _Training:
             "total": self.total,
             "seconds": self.seconds,
             "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            # The moments of the weights are twice as large as these, and of no use in the end.
+            "optimizer": None if self.step == self.total else self.optimizer.state_dict(),
             "curriculum": self.curriculum.state_dict(),
             "random": torch.get_rng_state(),
         }
@@ -165,7 +166,8 @@ class _Training:
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
             self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            if state["optimizer"] is not None:
+                self.optimizer.load_state_dict(state["optimizer"])
             self.curriculum.load_state_dict(state["curriculum"])
             self.step, self.total, self.seconds = state["step"], state["total"], state["seconds"]
             torch.set_rng_state(state["random"])
