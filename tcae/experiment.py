@@ -38,6 +38,7 @@ log = logging.getLogger("tcae.experiment")  # not __name__, which is __main__ he
 
 _PLAN = "experiment.json"
 _WORLD = World()
+_JUDGED, _OTHERS = UnseenConfig(), UnseenConfig(people=30, seed=1)
 # Another world than the one that is learned from: heads turn further, pictures are worse.
 _ELSEWHERE = replace(
     _WORLD, motion=MotionConfig(yaw=20.0, pitch=11.0), camera=CameraConfig(noise=12.0)
@@ -189,10 +190,10 @@ def _data(
         world = replace(_WORLD, image_size=max(_WORLD.image_size, image_size))
         beside = out.parent
         videos = PackedDataset(options.videos or rendered(beside, world))
-        judged = unseen_world(world, UnseenConfig())
+        judged = unseen_world(world, _JUDGED)
         dataset = PackedDataset(rendered(beside, judged))
         elsewhere = replace(_ELSEWHERE, image_size=world.image_size)
-        others = unseen_world(elsewhere, UnseenConfig(people=30, seed=1))
+        others = unseen_world(elsewhere, _OTHERS)
         other = options.transfer or rendered(beside, others)
     labels = read_labels(options.labels or dataset.path / "labels.csv", dataset)
     wanted = UNITS.get(options.name)

@@ -105,11 +105,15 @@ def with_few_subjects(prober: Prober, features: Floats, share: float, draw: int)
 
 
 def transferred(probe: LinearProbe, features: Floats, names: tuple[str, ...]) -> Floats:
-    """Probabilities (n, A) of the units of that name on another data set; NaN: not readable."""
-    known = np.isfinite(features).all(1)
+    """Probabilities (n, A) of the units of that name on another data set.
+
+    NaN where the frame is not readable, or the probe does not know the unit.
+    """
+    known = np.flatnonzero(np.isfinite(features).all(1))
     probability = np.full((len(features), len(names)), np.nan, np.float32)
-    columns = [probe.names.index(name) for name in names]
-    probability[known] = probe.probabilities(features[known])[:, columns]
+    found = [name for name in names if name in probe.names]
+    given = probe.probabilities(features[known])[:, [probe.names.index(n) for n in found]]
+    probability[np.ix_(known, [names.index(name) for name in found])] = given
     return probability
 
 

@@ -92,8 +92,8 @@ def test_transfer_picks_units_by_name(numbers):
     probe = Prober(labelled, config=QUICK).fit(features)
     holes = features.copy()
     holes[3] = np.nan
-    got = transferred(probe, holes, ("AU02",))
-    assert got.shape == (240, 1) and np.isnan(got[3]).all()
+    unknown, got = np.split(transferred(probe, holes, ("AU99", "AU02")), 2, axis=1)
+    assert got.shape == (240, 1) and np.isnan(got[3]).all() and np.isnan(unknown).all()
     known = ~np.isnan(labelled.labels.values[:, 1])
     known[3] = False
     assert roc_auc_score(labelled.labels.values[known, 1], got[known, 0]) > 0.9
