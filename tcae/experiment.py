@@ -252,20 +252,21 @@ def _claim(plan: Plan, options: ExperimentOptions) -> None:
         "image_size": plan.budget.image_size,
         "preset": options.preset,
         "seed": options.seed,
-        "folds": options.folds,
+        "labels": plan.labelled.fingerprint,
         "encoder": options.encoder and str(options.encoder),
         "videos": fingerprint(plan.videos),
         "data": fingerprint(plan.labelled.dataset),
-        "transfer": plan.transfer and fingerprint(plan.transfer.dataset),
+        "transfer": plan.transfer and plan.transfer.fingerprint,
     }
     path = plan.out / _PLAN
     if path.exists():
         before = json.loads(path.read_bytes())
         for name, value in now.items():
             if before.get(name) != value:
+                option = f"another --{name.replace('_', '-')}"
+                what = "other labels or folds" if name == "labels" else option
                 raise ValueError(
-                    f"--out {plan.out}: holds an experiment with another "
-                    f"--{name.replace('_', '-')}; choose another directory"
+                    f"--out {plan.out}: holds an experiment with {what}; choose another directory"
                 )
         return
     if plan.out.exists() and any(plan.out.iterdir()):

@@ -91,7 +91,7 @@ def fit(
     training = _Training(network, losses, recipe, path, name, validation)
     with StopSignals() as stop:
         while training.step < training.total:
-            training.learn(batch_of(training.step))
+            training.learn(batch_of)
             if stop.received:
                 training.save()
                 raise Interrupted(stop.received)
@@ -123,10 +123,10 @@ class _Training:
         self._saved = time.monotonic()
         network.train()
 
-    def learn(self, batch: Batch) -> None:
+    def learn(self, batch_of: Callable[[int], Batch]) -> None:
         """Take one step, and do what is due after it."""
         start = time.monotonic()
-        loss = self._loss(batch)
+        loss = self._loss(batch_of(self.step))
         self._recent.append(float(loss.detach()))
         if not math.isfinite(self._recent[-1]):
             raise FloatingPointError(f"{self.name}: loss of step {self.step + 1} is not finite")

@@ -145,6 +145,7 @@ class Experiment:
     def _ablate(self, name: str) -> None:
         plan, variant, kept = self.plan, self.plan.variants[name], f"ablation-{name}"
         config = _in(variant.config, plan.run(kept), plan.budget.ablation)
+        config = replace(config, image_size=plan.ablation_size)
         trainer = train_twin_cycle(config, plan.videos, variant.change)
         features = self._encoded(load_encoder(plan.run(kept), plan.device), kept, plan.labelled)
         result = judge(plan.labelled, self.prober.predict(features), plan.config.seed)

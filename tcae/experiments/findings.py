@@ -75,7 +75,8 @@ def _ablation(plan: Plan) -> Table:
         values = tuple(float(found[key]) for key in keys)
         lines.append(Line(variant.title, "", values, "ours", found["low"], found["high"]))
     columns = ("F1", "L1 ratio", "AU flow", "pose flow", "steps", "AUC")
-    caption = "TCAE without each of its parts; the interval is that of the AUC"
+    side = plan.ablation_size
+    caption = f"TCAE at {side}x{side} without each of its parts; the interval is that of the AUC"
     return Table(caption, columns, tuple(lines), percent=False)
 
 

@@ -113,7 +113,8 @@ def transferred(probe: LinearProbe, features: Floats, names: tuple[str, ...]) ->
     probability = np.full((len(features), len(names)), np.nan, np.float32)
     found = [name for name in names if name in probe.names]
     given = probe.probabilities(features[known])[:, [probe.names.index(n) for n in found]]
-    probability[np.ix_(known, [names.index(name) for name in found])] = given
+    columns = np.array([names.index(name) for name in found], np.int64)
+    probability[np.ix_(known, columns)] = given
     return probability
 
 

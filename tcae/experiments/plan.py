@@ -87,6 +87,11 @@ class Plan:
         return variants(self.config) if self.ablation else {}
 
     @property
+    def ablation_size(self) -> int:
+        """Side of the images of the ablation."""
+        return self.budget.ablation_size or self.config.image_size
+
+    @property
     def cycle_run(self) -> Path | None:
         """The run directory of TCAE, decoders and all; None if there is none."""
         if "tcae" not in self.sources:

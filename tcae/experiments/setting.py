@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ class Budget:
         baseline: Minutes of training for each other self-supervised network.
         fold: Minutes of training for each supervised network and fold.
         ablation: Minutes of training for each variant of the ablation.
+        ablation_size: Side of the images of the ablation; None: as of all others. Where minutes
+            are short, smaller images leave time for steps in which all loss terms count.
         pairs: Pairs of frames of Figure 5.
     """
 
@@ -32,11 +35,12 @@ class Budget:
     baseline: float | None
     fold: float | None
     ablation: float | None
+    ablation_size: int | None = None
     pairs: int = 6400
 
 
 BUDGETS = {
-    "small": Budget(64, twin_cycle=9.0, baseline=3.5, fold=0.7, ablation=2.0),
+    "small": Budget(64, twin_cycle=8.0, baseline=3.0, fold=0.6, ablation=2.5, ablation_size=32),
     "full": Budget(256, twin_cycle=None, baseline=None, fold=None, ablation=None),
 }
 """small: the whole of an experiment within an hour on two cores."""
@@ -60,6 +64,15 @@ class Labelled:
     def units(self) -> tuple[int, ...]:
         """Numbers of the action units."""
         return tuple(unit_number(name) for name in self.labels.names)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of which frames are labelled, how, of whom, and of their folds."""
+        labels = self.labels
+        digest = hashlib.sha256(repr((labels.names, labels.subjects)).encode())
+        for array in (labels.values, labels.frame_index, self.fold):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def part(self, rows: NDArray[np.bool_]) -> Labelled:
         """The frames for which ``rows`` (n,) is true."""

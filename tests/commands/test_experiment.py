@@ -14,6 +14,7 @@ from tcae import experiment as command
 from tcae.data.synthetic.motion import MotionConfig
 from tcae.data.synthetic.packed import world_of
 from tcae.data.synthetic.world import World
+from tcae.engine.encoder_file import load_encoder
 from tcae.evaluation.linear_probe import ProbeConfig
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.experiment import main
@@ -26,7 +27,7 @@ METHODS = ["--methods", "pixels", "resnet", "fab_net", "tcae"]
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """Every training is over after its first steps."""
-    budget = Budget(32, *[0.002] * 4, pairs=70)
+    budget = Budget(64, *[0.002] * 4, ablation_size=32, pairs=70)
     monkeypatch.setitem(command.BUDGETS, "small", budget)
     quick = partial(experiment.Prober, config=ProbeConfig(steps=30, learning_rate=0.05))
     monkeypatch.setattr(experiment, "Prober", quick)
@@ -94,6 +95,8 @@ def test_fills_every_row_and_figure_and_goes_on_after_a_kill(
     }
     assert len(rows(out / "tables" / "few_labels.csv")) == 4
     assert len(rows(out / "tables" / "ablation.csv")) == 6
+    assert load_encoder(out / "runs" / "ablation-no_l1").image_size == 32
+    assert load_encoder(out / "runs" / "tcae").image_size == 64
     # Tested on the frames it learned from, which another data set would not be.
     assert float(rows(out / "tables" / "transfer_auc.csv")["raw pixels", "ours"]["ave"]) > 0.9
     lengths = json.loads((out / "figures" / "figure5.json").read_text())
@@ -129,6 +132,8 @@ def test_another_experiment_in_the_same_place_is_refused(argv, tmp_path, capsys)
     assert main([*argv, "--methods", "pixels", "--no-ablation"]) == 0
     assert main([*argv, "--methods", "pixels", "--no-ablation", "--seed", "1"]) == 2
     assert "holds an experiment with another --seed" in capsys.readouterr().err
+    assert main([*argv, "--methods", "pixels", "--no-ablation", "--folds", "4"]) == 2
+    assert "holds an experiment with other labels or folds" in capsys.readouterr().err
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")
     assert main([*argv, "--out", str(tmp_path / "full")]) == 2

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,3 +39,17 @@ def test_the_small_budget_trains_for_less_than_three_quarters_of_an_hour():
     small = BUDGETS["small"]
     networks = small.twin_cycle + 3 * small.baseline + 3 * 3 * small.fold + 6 * small.ablation
     assert networks < 45
+
+
+def test_other_labels_folds_or_frames_have_another_fingerprint(numbers):
+    labelled = numbers[1]
+    values = labelled.labels.values.copy()
+    values[5, 1] = 1 - np.nan_to_num(values[5, 1])
+    others = [
+        replace(labelled, fold=labelled.fold[::-1]),
+        replace(labelled, labels=replace(labelled.labels, values=values)),
+        replace(labelled, labels=replace(labelled.labels, frame_index=np.arange(240) + 1)),
+        labelled.part(labelled.fold < 2),
+    ]
+    assert len({labelled.fingerprint, *(other.fingerprint for other in others)}) == 5
+    assert replace(labelled, fold=labelled.fold.copy()).fingerprint == labelled.fingerprint
