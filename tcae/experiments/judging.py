@@ -93,7 +93,7 @@ def with_few_subjects(prober: Prober, features: Floats, share: float, draw: int)
         others = sorted(set(subjects[labelled.fold != k]), key=lambda name: _shuffled(name, draw))
         count = math.ceil(share * len(others))
         while True:
-            chosen = np.isin(subjects, others[:count]) & (labelled.fold != k)
+            chosen = np.isin(subjects, others[:count])
             if count >= len(others) or class_weights(labelled.labels.values[chosen])[1].any():
                 return chosen
             count += 1
