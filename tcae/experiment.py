@@ -19,11 +19,11 @@ from tcae.data.labels import LabelTable, read_labels
 from tcae.data.shards import PackedDataset
 from tcae.data.synthetic.camera import CameraConfig
 from tcae.data.synthetic.motion import MotionConfig
-from tcae.data.synthetic.world import World
 from tcae.engine import command
 from tcae.engine.fitting import Interrupted
-from tcae.engine.outcome import rendered
+from tcae.engine.measuring import CACHE, rendered
 from tcae.engine.progress import say
+from tcae.engine.trained import built_in_world
 from tcae.engine.trainer import fingerprint
 from tcae.evaluation.folds import read_folds, subject_folds
 from tcae.evaluation.protocol import select
@@ -33,16 +33,14 @@ from tcae.experiments.plan import Plan
 from tcae.experiments.published import UNITS
 from tcae.experiments.setting import BUDGETS, Labelled, with_units
 from tcae.methods.registry import METHODS
+from tcae.weights import find_weights
 
 log = logging.getLogger("tcae.experiment")  # not __name__, which is __main__ here
 
 _PLAN = "experiment.json"
-_WORLD = World()
-_JUDGED, _OTHERS = UnseenConfig(), UnseenConfig(people=30, seed=1)
 # Another world than the one that is learned from: heads turn further, pictures are worse.
-_ELSEWHERE = replace(
-    _WORLD, motion=MotionConfig(yaw=20.0, pitch=11.0), camera=CameraConfig(noise=12.0)
-)
+_MOTION, _CAMERA = MotionConfig(yaw=20.0, pitch=11.0), CameraConfig(noise=12.0)
+_JUDGED, _OTHERS = UnseenConfig(), UnseenConfig(people=30, seed=1)
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,10 @@ class ExperimentOptions:
     ] = tuple(METHODS)
     encoder: Annotated[
         Path | None,
-        tyro.conf.arg(help="TCAE from this run directory or encoder file. Default: it is trained."),
+        tyro.conf.arg(
+            help="TCAE from a run directory, an encoder file, or weights that ship, by name. "
+            "Default: it is trained."
+        ),
     ] = None
     networks: Annotated[
         tuple[str, ...],
@@ -163,7 +164,7 @@ def _plan(options: ExperimentOptions) -> Plan:
         videos=videos,
         labelled=labelled,
         methods=tuple(name for name in METHODS if name in options.methods),
-        encoder=options.encoder,
+        encoder=options.encoder and find_weights(options.encoder),
         networks=networks,
         features=tables,
         transfer=transfer,
@@ -187,14 +188,11 @@ def _data(
     else:
         if options.data is not None:
             raise ValueError("--data: synthetic renders its own; name bp4d, disfa or gft")
-        world = replace(_WORLD, image_size=max(_WORLD.image_size, image_size))
-        beside = out.parent
-        videos = PackedDataset(options.videos or rendered(beside, world))
-        judged = unseen_world(world, _JUDGED)
-        dataset = PackedDataset(rendered(beside, judged))
-        elsewhere = replace(_ELSEWHERE, image_size=world.image_size)
-        others = unseen_world(elsewhere, _OTHERS)
-        other = options.transfer or rendered(beside, others)
+        world, cache = built_in_world(image_size), out.parent / CACHE
+        videos = PackedDataset(options.videos or rendered(cache, world))
+        dataset = PackedDataset(rendered(cache, unseen_world(world, _JUDGED)))
+        others = replace(unseen_world(world, _OTHERS), motion=_MOTION, camera=_CAMERA)
+        other = options.transfer or rendered(cache, others)
     labels = read_labels(options.labels or dataset.path / "labels.csv", dataset)
     wanted = UNITS.get(options.name)
     labels = labels if wanted is None else with_units(labels, wanted)

@@ -140,7 +140,7 @@ def read_faces(dataset: PackedDataset, frames: NDArray[np.int64], crop: float, s
     Returns:
         (n, 3, size, size) uint8.
     """
-    return _Batches(dataset, frames, len(frames), crop, size)[0][0]
+    return PictureBatches(dataset, frames, len(frames), crop, size)[0][0]
 
 
 def cached_embeddings(

@@ -10,16 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tcae.config import load_config
 from tcae.data.durable import write_durably
 from tcae.data.shards import PackedDataset
-from tcae.engine.start import initialise
+from tcae.engine.trained import load_trained
 from tcae.evaluation.disentanglement import flow_length
 from tcae.evaluation.metrics import Array
 from tcae.experiments.tables import Line, Table
 from tcae.experiments.training import pair_batches
-from tcae.models.twin_cycle import TwinCycle
-from tcae.objectives.twin_cycle import TwinCycleObjective
 from tcae.report.charts import Points, histogram, line_chart, standalone
 from tcae.report.panels import pair_panel
 
@@ -38,10 +35,8 @@ class TrainedCycle:
     """
 
     def __init__(self, run: Path, dataset: PackedDataset, device: torch.device) -> None:
-        config = load_config(run)
-        model = TwinCycle(config.model, config.image_size)
-        initialise(model, run)
-        self._objective = TwinCycleObjective(model.to(device), config.objective).eval()
+        trained = load_trained(run, device)
+        self._objective, config = trained.objective, trained.config
         self._device = device
         self._pairs = pair_batches(config, dataset, "val", _BATCH)
 
