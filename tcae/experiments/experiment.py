@@ -82,8 +82,8 @@ class Experiment:
                 continue
             rest = [later.minutes for later in stages[number - 1 :] if not later.file.exists()]
             known = [minutes for minutes in rest if minutes is not None]
-            left = f"about {sum(known):.0f} min left" if len(known) == len(rest) else "hours left"
-            say(f"[{number}/{len(stages)}] {stage.title}; {left} in all")
+            more = "" if len(known) == len(rest) else ", and the trainings"
+            say(f"[{number}/{len(stages)}] {stage.title}; about {sum(known):.0f} min left{more}")
             stage.work()
         write_findings(self.plan)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,8 +26,9 @@ METHODS = ["--methods", "pixels", "resnet", "fab_net", "tcae"]
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """Every training is over after its first steps."""
-    budget = Budget(64, *[0.002] * 4, ablation_size=32, pairs=70)
+    budget = Budget(64, None, 0.001, 0.001, None, ablation_size=32, pairs=70)
     monkeypatch.setitem(command.BUDGETS, "small", budget)
+    monkeypatch.setitem(command.PRESETS, "default", replace(command.PRESETS["default"], steps=3))
     quick = partial(experiment.Prober, config=ProbeConfig(steps=30, learning_rate=0.05))
     monkeypatch.setattr(experiment, "Prober", quick)
 
@@ -71,7 +73,7 @@ def test_fills_every_row_and_figure_and_goes_on_after_a_kill(
         patch.setattr(training, "pair_batches", stopping)
         assert main(argv) == 128 + signal.SIGTERM
     said = capsys.readouterr().out
-    assert "goes on from here" in said and "[1/" in said and "min left in all" in said
+    assert "goes on from here" in said and "[1/" in said and " min left" in said
     done = contents(out / "predictions")
     assert set(done) == {"mine.npy", "pixels.npy", "resnet.npy"}
 
