@@ -15,7 +15,7 @@ import tyro
 
 from tcae.config import PRESETS, TrainConfig
 from tcae.data.durable import write_durably
-from tcae.data.labels import LabelTable, read_labels
+from tcae.data.labels import FOLDS, LABELS, LabelTable, read_labels
 from tcae.data.shards import PackedDataset
 from tcae.data.synthetic.camera import CameraConfig
 from tcae.data.synthetic.motion import MotionConfig
@@ -25,7 +25,7 @@ from tcae.engine.measuring import CACHE, rendered
 from tcae.engine.progress import say
 from tcae.engine.trained import built_in_world
 from tcae.engine.trainer import fingerprint
-from tcae.evaluation.folds import read_folds, subject_folds
+from tcae.evaluation.folds import chosen_folds
 from tcae.evaluation.protocol import select
 from tcae.evaluation.unseen import UnseenConfig, unseen_world
 from tcae.experiments.experiment import Experiment
@@ -193,14 +193,14 @@ def _data(
         dataset = PackedDataset(rendered(cache, unseen_world(world, _JUDGED)))
         others = replace(unseen_world(world, _OTHERS), motion=_MOTION, camera=_CAMERA)
         other = options.transfer or rendered(cache, others)
-    labels = read_labels(options.labels or dataset.path / "labels.csv", dataset)
+    labels = read_labels(options.labels or dataset.path / LABELS, dataset)
     wanted = UNITS.get(options.name)
     labels = labels if wanted is None else with_units(labels, wanted)
     labelled = _with_folds(options, dataset, labels)
     if other is None:
         return videos, labelled, None
     apart = PackedDataset(other)
-    foreign = read_labels(apart.path / "labels.csv", apart)
+    foreign = read_labels(apart.path / LABELS, apart)
     fold = np.zeros(len(foreign.frame_index), np.int64)
     transfer = Labelled(apart, foreign, fold)
     if not set(transfer.units) & set(labelled.units):
@@ -210,13 +210,7 @@ def _data(
 
 def _with_folds(options: ExperimentOptions, dataset: PackedDataset, labels: LabelTable) -> Labelled:
     """The frames of subjects who have a fold."""
-    given, shipped = options.folds, dataset.path / "folds.csv"
-    if given is None and shipped.exists():
-        given = str(shipped)
-    if given is None or given.isdecimal():
-        dealt = subject_folds(labels.subjects, int(given or 3), options.seed)
-    else:
-        dealt = read_folds(Path(given), labels.subjects)
+    dealt = chosen_folds(options.folds, dataset.path / FOLDS, labels.subjects, options.seed)
     labels = select(labels, np.array([subject in dealt for subject in labels.subjects], bool))
     return Labelled(dataset, labels, np.array([dealt[s] for s in labels.subjects], np.int64))
 
