@@ -41,8 +41,9 @@ class Variant:
 def variants(config: TrainConfig) -> dict[str, Variant]:
     """The recipe, and the recipe without each of its parts; parts that it lacks are left out.
 
-    A recipe without a curriculum is compared with the same one with the paper's.
+    A recipe without masks or a curriculum is compared with the same one with the paper's.
     """
+    blends = config.model.composition == "blend"
     objective, everybody = config.objective, config.curriculum.windows == _EVERYBODY
 
     def weighed(**weights: float) -> TrainConfig:
@@ -55,7 +56,13 @@ def variants(config: TrainConfig) -> dict[str, Variant]:
             "without embedding terms", weighed(embedding=0.0, reconstruction_embedding=0.0)
         ),
         "no_l1": Variant("without L1 of the AU flow", weighed(sparsity=0.0)),
-        "no_masks": Variant("without masks", config, masks=False),
+        "no_contrast": Variant("without contrast", weighed(contrast=0.0)),
+        "masks": Variant("without masks", config, masks=False)
+        if blends
+        else Variant(
+            "with the paper's masks",
+            replace(config, model=replace(config.model, composition="blend")),
+        ),
         "curriculum": Variant(
             "with the paper's curriculum" if everybody else "without curriculum",
             replace(

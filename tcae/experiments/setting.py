@@ -40,7 +40,7 @@ class Budget:
 
 
 BUDGETS = {
-    "small": Budget(64, twin_cycle=8.0, baseline=3.0, fold=0.6, ablation=2.5, ablation_size=32),
+    "small": Budget(64, twin_cycle=8.0, baseline=3.0, fold=0.6, ablation=2.0, ablation_size=32),
     "full": Budget(256, twin_cycle=None, baseline=None, fold=None, ablation=None),
 }
 """small: the whole of an experiment within an hour on two cores."""
