@@ -18,7 +18,7 @@ from tcae.engine import command
 from tcae.engine.encoder_file import load_encoder
 from tcae.engine.progress import say
 from tcae.evaluation.embedding import cached_embeddings, damaged_files
-from tcae.evaluation.folds import read_folds, subject_folds
+from tcae.evaluation.folds import chosen_folds
 from tcae.evaluation.protocol import cross_validate, select
 from tcae.evaluation.results import text_table, write_results
 
@@ -101,13 +101,10 @@ def probe(options: ProbeOptions) -> int:
 
 def _folds(options: ProbeOptions, subjects: Sequence[str]) -> dict[str, int]:
     """The fold of each subject; what is wrong with them is said before anything is embedded."""
-    given, shipped = options.folds, options.data / FOLDS
-    if given is None and shipped.exists():
+    shipped = options.data / FOLDS
+    if options.folds is None and shipped.exists():
         say(f"folds are those of {shipped}")
-        return read_folds(shipped, subjects)
-    if given is None or given.isdecimal():
-        return subject_folds(subjects, int(given or 3), options.seed)
-    return read_folds(Path(given), subjects)
+    return chosen_folds(options.folds, shipped, subjects, options.seed)
 
 
 def _of_those(folds: Mapping[str, int], labels: LabelTable) -> LabelTable:

@@ -21,6 +21,8 @@ class OptimizerConfig:
     """Learning rate after the warm-up (paper, released code: 0.001)."""
     momentum: float = 0.9
     """Momentum of sgd; adamw does not use it."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of adamw's two running means; sgd does not use it."""
     weight_decay: float = 1e-4
     """Weight decay (paper, released code: 0)."""
     warmup_steps: int = 100
@@ -47,6 +49,8 @@ class OptimizerConfig:
             raise ValueError(f"plateau_factor is {self.plateau_factor}, it must lie in (0, 1)")
         if not 0 <= self.final_share <= 1:
             raise ValueError(f"final_share is {self.final_share}, it must lie in [0, 1]")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas is {self.betas}, both must lie in [0, 1)")
         for name in ("momentum", "weight_decay", "warmup_steps", "clip_norm"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, it must not be negative")
@@ -104,7 +108,9 @@ class Optimizer:
                 self._parameters, rate, config.momentum, weight_decay=decay
             )
         else:
-            self._torch = torch.optim.AdamW(self._parameters, rate, weight_decay=decay)
+            self._torch = torch.optim.AdamW(
+                self._parameters, rate, betas=config.betas, weight_decay=decay
+            )
 
     def rate(self, step: int, total_steps: int | None) -> float:
         """Learning rate of a step (the first one is 0); a cosine waits until the total is known."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tcae.engine.encoder_file import FrozenEncoder
+from tcae.models.batch_norm import settle_batch_norm
 from tcae.models.twin_cycle import ModelConfig, TwinCycle
 
 
-@torch.no_grad()
 def untrained_encoder(config: ModelConfig, like: FrozenEncoder, images: Tensor) -> FrozenEncoder:
-    """An encoder of the same shape with random weights.
-
-    Its batch norms know the statistics of real images: without them the activations of random
-    layers shrink, which would make it a weaker rival than it is.
+    """An encoder of the same shape with random weights; its batch norms know real images.
 
     Args:
         config: What the trained model was built from.
@@ -24,9 +21,5 @@ def untrained_encoder(config: ModelConfig, like: FrozenEncoder, images: Tensor) 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = TwinCycle(config, like.image_size).to(like.device)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # the mean of all that was seen, not of the last batches
-    for batch in images.split(64):
-        model.train().encode(batch.to(like.device))
+    settle_batch_norm(model, lambda batch: model.encode(batch.to(like.device)), images)
     return FrozenEncoder(model, like.image_size, like.template, like.crop)

@@ -110,7 +110,7 @@ def embed_frames(
         ValueError: the data set is aligned to another template.
     """
     check_template(encoder, dataset.template, dataset.path)
-    batches = _Batches(dataset, frames, batch_size, encoder.crop, encoder.image_size)
+    batches = PictureBatches(dataset, frames, batch_size, encoder.crop, encoder.image_size)
     au, pose = (
         np.full((len(frames), size), np.nan, np.float32)
         for size in (encoder.embedding_size, encoder.pose_size)
@@ -140,7 +140,7 @@ def read_faces(dataset: PackedDataset, frames: NDArray[np.int64], crop: float, s
     Returns:
         (n, 3, size, size) uint8.
     """
-    return _Batches(dataset, frames, len(frames), crop, size)[0][0]
+    return PictureBatches(dataset, frames, len(frames), crop, size)[0][0]
 
 
 def cached_embeddings(
@@ -190,8 +190,18 @@ def damaged_files(failures: Sequence[str]) -> list[str]:
     ]
 
 
-class _Batches(Dataset[_Batch]):
-    """Batch k: readable pictures (m, 3, S, S) uint8, which of the frames they are, failures."""
+class PictureBatches(Dataset[_Batch]):
+    """Batches of packed frames: of each the centred part, at some size.
+
+    Item k: readable pictures (m, 3, S, S) uint8, which of the frames they are, failures.
+
+    Args:
+        dataset: the packed frames.
+        frames: (n,) which of them.
+        batch_size: frames in a batch.
+        crop: side of the part, as a share.
+        size: side of the pictures that come out.
+    """
 
     def __init__(
         self,
@@ -202,7 +212,7 @@ class _Batches(Dataset[_Batch]):
         size: int,
     ) -> None:
         self._dataset, self._frames, self._batch_size = dataset, frames, batch_size
-        self._crop, self._size = crop, size
+        self._crop, self.size = crop, size
 
     def __len__(self) -> int:
         return -(-len(self._frames) // self._batch_size)
@@ -217,11 +227,11 @@ class _Batches(Dataset[_Batch]):
         for row, frame in enumerate(frames):
             try:
                 picture = self._dataset.read(int(frame))
-                pictures.append(centre(picture, self._crop, self._size))
+                pictures.append(centre(picture, self._crop, self.size))
             except ShardError as error:
                 readable[row] = False
                 failures.append(str(error))
-        stack = np.stack(pictures) if pictures else np.empty((0, self._size, self._size, 3), "u1")
+        stack = np.stack(pictures) if pictures else np.empty((0, self.size, self.size, 3), "u1")
         return torch.from_numpy(stack).permute(0, 3, 1, 2), readable, failures
 
 

@@ -48,6 +48,28 @@ def subject_folds(subjects: Sequence[str], folds: int = 3, seed: int = 0) -> dic
     return dict(sorted(dealt.items()))
 
 
+def chosen_folds(
+    given: str | None, beside: Path, subjects: Sequence[str], seed: int = 0
+) -> dict[str, int]:
+    """The folds that an option names.
+
+    Args:
+        given: their number, or a CSV file for `read_folds`; None: the file `beside`, or three if
+            there is none.
+        beside: the file that comes with the data set, perhaps.
+        subjects: the subject of every labelled frame, in any order.
+        seed: of folds that are dealt.
+
+    Raises:
+        ValueError: as `subject_folds` and `read_folds`.
+    """
+    if given is None and beside.exists():
+        return read_folds(beside, subjects)
+    if given is None or given.isdecimal():
+        return subject_folds(subjects, int(given or 3), seed)
+    return read_folds(Path(given), subjects)
+
+
 def read_folds(path: Path, subjects: Sequence[str]) -> dict[str, int]:
     """Reads the folds from a CSV file with the columns ``subject`` and ``fold``.
 

@@ -138,7 +138,7 @@ def cross_validate(
                 advance=bar.update,
             )
 
-        probability = _out_of_fold(fit, features, labels, fold)
+        probability = out_of_fold(fit, features, labels, fold)
         probe = fit(np.ones(len(features), bool)).cpu()
     probe.embedding, probe.encoder = embedding, embedded.encoder
     tested = fold != TRAIN_ONLY
@@ -177,20 +177,33 @@ def _fold_of_each(
     return np.where(named == TRAIN_ONLY, TRAIN_ONLY, np.searchsorted(tested, named))
 
 
-def _out_of_fold(
+def out_of_fold(
     fit: Callable[[NDArray[np.bool_]], LinearProbe],
     features: NDArray[np.float32],
     labels: LabelTable,
     fold: NDArray[np.int64],
+    learners: Callable[[int], NDArray[np.bool_]] | None = None,
 ) -> NDArray[np.float32]:
-    """Probabilities (n, A) of each frame from the probe that has not seen its fold."""
+    """Probabilities (n, A) of each frame from the probe that has not seen its fold.
+
+    Args:
+        fit: trains a probe on the rows of a mask (n,).
+        features: (n, D).
+        labels: the n labelled frames.
+        fold: (n,) from 0; frames of a negative fold are learned from and never tested.
+        learners: gives the frames (n,) that are learned from to test a fold; by default all of
+            the others.
+
+    Returns:
+        NaN where no probe could be trained, or where the frame is not tested.
+    """
     probability = np.full(labels.values.shape, np.nan, np.float32)
     for k in range(int(fold.max()) + 1):
-        probe = fit(fold != k)
+        probe = fit(fold != k if learners is None else learners(k))
         columns = [labels.names.index(name) for name in probe.names]
         probability[np.ix_(fold == k, columns)] = probe.probabilities(features[fold == k])
         missing = [name for name in labels.names if name not in probe.names]
-        if missing:
+        if missing and learners is None:  # few frames lack classes: who chose them knows
             log.warning(
                 "%s: one class only in the training frames of fold %d, not predicted there",
                 ", ".join(missing),

@@ -3,11 +3,12 @@ from __future__ import annotations
 import base64
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 
-from tcae.report.charts import histogram, line_chart
+from tcae.report.charts import histogram, line_chart, standalone
 from tcae.report.html import RunReport, render_report
 
 RED = np.full((8, 8, 3), (255, 0, 0), np.uint8)
@@ -93,3 +94,11 @@ def test_a_histogram_has_all_pairs() -> None:
     np.testing.assert_allclose(shares, [0.75, 0.25], atol=1e-3)
     assert f"{top}.0H" in second
     assert histogram("t", {}) == ""
+
+
+def test_a_chart_on_its_own_is_well_formed_xml_with_its_namespace():
+    chart = line_chart("a & b", {"x": [(0.0, 1.0), (1.0, 2.0)]})
+    root = ElementTree.fromstring(standalone(chart))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "background" in root.attrib["style"] and root.attrib["viewBox"]
+    assert "".join(root.itertext()).count("a & b") == 1

@@ -1,0 +1,276 @@
+"""``python -m tcae.experiment``: the paper's tables and figures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from tcae.config import PRESETS, TrainConfig
+from tcae.data.durable import write_durably
+from tcae.data.labels import FOLDS, LABELS, LabelTable, read_labels
+from tcae.data.shards import PackedDataset
+from tcae.data.synthetic.camera import CameraConfig
+from tcae.data.synthetic.motion import MotionConfig
+from tcae.engine import command
+from tcae.engine.fitting import Interrupted
+from tcae.engine.measuring import CACHE, rendered
+from tcae.engine.progress import say
+from tcae.engine.trained import built_in_world
+from tcae.engine.trainer import fingerprint
+from tcae.evaluation.folds import chosen_folds
+from tcae.evaluation.protocol import select
+from tcae.evaluation.unseen import UnseenConfig, unseen_world
+from tcae.experiments.experiment import Experiment
+from tcae.experiments.plan import Plan
+from tcae.experiments.published import UNITS
+from tcae.experiments.setting import BUDGETS, Labelled, with_units
+from tcae.methods.registry import METHODS
+from tcae.weights import find_weights
+
+log = logging.getLogger("tcae.experiment")  # not __name__, which is __main__ here
+
+_PLAN = "experiment.json"
+# Another world than the one that is learned from: heads turn further, pictures are worse.
+_MOTION, _CAMERA = MotionConfig(yaw=20.0, pitch=11.0), CameraConfig(noise=12.0)
+_JUDGED, _OTHERS = UnseenConfig(), UnseenConfig(people=30, seed=1)
+
+
+@dataclass(frozen=True)
+class ExperimentOptions:
+    """Trains all methods, probes their features on the same folds, writes tables and figures.
+
+    Everything is kept in --out: the same command again goes on where it was stopped.
+    """
+
+    name: tyro.conf.Positional[
+        Annotated[
+            Literal["synthetic", "bp4d", "disfa", "gft"],
+            tyro.conf.arg(help="Which data set. synthetic: rendered talking heads."),
+        ]
+    ] = "synthetic"
+    data: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="Packed labelled frames: a directory from tcae.pack. Not for synthetic."
+        ),
+    ] = None
+    videos: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="Packed frames to pretrain on. Default: the faces of --data without their labels "
+            "(those of test subjects too, which the paper's methods have not seen)."
+        ),
+    ] = None
+    out: Annotated[
+        Path | None, tyro.conf.arg(help="Where all is kept. Default: runs/experiment-NAME-BUDGET.")
+    ] = None
+    budget: Annotated[
+        Literal["small", "full"],
+        tyro.conf.arg(help="small: within an hour on two cores; full: the published schedules."),
+    ] = "small"
+    methods: Annotated[
+        tuple[str, ...], tyro.conf.arg(help=f"Which: {', '.join(METHODS)}. Default: all.")
+    ] = tuple(METHODS)
+    encoder: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="TCAE from a run directory, an encoder file, or weights that ship, by name. "
+            "Default: it is trained."
+        ),
+    ] = None
+    networks: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(help="Other networks, NAME=FILE@SIDE: ONNX or TorchScript; images of SIDE."),
+    ] = ()
+    features: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(help="Other features, NAME=FILE: a CSV table frame,<features>."),
+    ] = ()
+    labels: Annotated[
+        Path | None, tyro.conf.arg(help="CSV: frame,subject,<AUs>. Default: DATA/labels.csv.")
+    ] = None
+    folds: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="Number of folds over subjects, or a CSV file subject,fold. Default: "
+            "DATA/folds.csv, or 3 if there is none."
+        ),
+    ] = None
+    transfer: Annotated[
+        Path | None,
+        tyro.conf.arg(help="Another packed labelled data set to test the probes on."),
+    ] = None
+    ablation: Annotated[bool, tyro.conf.arg(help="Train TCAE without each of its parts, too.")] = (
+        True
+    )
+    preset: Annotated[
+        Literal["default", "paper", "official"], tyro.conf.arg(help="How TCAE is trained.")
+    ] = "default"
+    image_size: Annotated[
+        int | None,
+        tyro.conf.arg(help="Side of the images in pixels. Default: 64 (small), 256 (full)."),
+    ] = None
+    seed: command.SeedOption = 0
+    device: command.DeviceOption = "auto"
+
+
+def experiment(options: ExperimentOptions) -> int:
+    """Does what ``python -m tcae.experiment`` is asked for and returns its exit status."""
+    plan = _plan(options)
+    _claim(plan, options)
+    try:
+        Experiment(plan).run()
+    except Interrupted as stop:
+        say(f"{stop}; the same command goes on from here")
+        return 128 + stop.signal
+    say(f"tables and figures are in {plan.out}")
+    failed = [*plan.videos.failures, *plan.labelled.dataset.failures]
+    return command.SOME_FAILED if failed else command.DONE
+
+
+def _plan(options: ExperimentOptions) -> Plan:
+    unknown = [name for name in options.methods if name not in METHODS]
+    if unknown:
+        raise ValueError(f"--methods: {unknown[0]!r} is none of {', '.join(METHODS)}")
+    device = command.device_of(options.device)
+    budget = BUDGETS[options.budget]
+    if options.image_size is not None:
+        budget = replace(budget, image_size=options.image_size)
+    out = options.out or Path("runs") / f"experiment-{options.name}-{options.budget}"
+    networks = {n: _network(n, file) for n, file in _named("--networks", options.networks)}
+    tables = {name: Path(file) for name, file in _named("--features", options.features)}
+    videos, labelled, transfer = _data(options, out, budget.image_size)
+    preset = PRESETS[options.preset]
+    config: TrainConfig = replace(
+        preset,
+        data=videos.path,
+        image_size=budget.image_size,
+        seed=options.seed,
+        device=options.device,
+    )
+    return Plan(
+        name=options.name,
+        out=out,
+        budget=budget,
+        config=config,
+        videos=videos,
+        labelled=labelled,
+        methods=tuple(name for name in METHODS if name in options.methods),
+        encoder=options.encoder and find_weights(options.encoder),
+        networks=networks,
+        features=tables,
+        transfer=transfer,
+        ablation=options.ablation,
+        device=device,
+    )
+
+
+def _data(
+    options: ExperimentOptions, out: Path, image_size: int
+) -> tuple[PackedDataset, Labelled, Labelled | None]:
+    """Frames to pretrain on, labelled frames, and those of another data set."""
+    if options.name != "synthetic":
+        if options.data is None:
+            raise ValueError(f"--data: {options.name} needs its packed frames")
+        dataset = PackedDataset(options.data)
+        videos = PackedDataset(options.videos) if options.videos else dataset
+        if options.videos is None:
+            log.warning("pretrained on the faces of --data, test subjects included (no labels)")
+        other = options.transfer
+    else:
+        if options.data is not None:
+            raise ValueError("--data: synthetic renders its own; name bp4d, disfa or gft")
+        world, cache = built_in_world(image_size), out.parent / CACHE
+        videos = PackedDataset(options.videos or rendered(cache, world))
+        dataset = PackedDataset(rendered(cache, unseen_world(world, _JUDGED)))
+        others = replace(unseen_world(world, _OTHERS), motion=_MOTION, camera=_CAMERA)
+        other = options.transfer or rendered(cache, others)
+    labels = read_labels(options.labels or dataset.path / LABELS, dataset)
+    wanted = UNITS.get(options.name)
+    labels = labels if wanted is None else with_units(labels, wanted)
+    labelled = _with_folds(options, dataset, labels)
+    if other is None:
+        return videos, labelled, None
+    apart = PackedDataset(other)
+    foreign = read_labels(apart.path / LABELS, apart)
+    fold = np.zeros(len(foreign.frame_index), np.int64)
+    transfer = Labelled(apart, foreign, fold)
+    if not set(transfer.units) & set(labelled.units):
+        raise ValueError(f"--transfer {other}: no action unit in common with {options.name}")
+    return videos, labelled, transfer
+
+
+def _with_folds(options: ExperimentOptions, dataset: PackedDataset, labels: LabelTable) -> Labelled:
+    """The frames of subjects who have a fold."""
+    dealt = chosen_folds(options.folds, dataset.path / FOLDS, labels.subjects, options.seed)
+    labels = select(labels, np.array([subject in dealt for subject in labels.subjects], bool))
+    return Labelled(dataset, labels, np.array([dealt[s] for s in labels.subjects], np.int64))
+
+
+def _named(option: str, items: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = []
+    for item in items:
+        name, _, file = item.partition("=")
+        if not name or not file or name in METHODS or "/" in name:
+            raise ValueError(f"{option} {item}: NAME=FILE is needed, with a new name")
+        pairs.append((name, file))
+    return pairs
+
+
+def _network(name: str, text: str) -> tuple[Path, int]:
+    file, _, side = text.rpartition("@")
+    if not file or not side.isdecimal() or int(side) < 1:
+        raise ValueError(f"--networks {name}={text}: NAME=FILE@SIDE is needed, as e=vgg.onnx@224")
+    return Path(file), int(side)
+
+
+def _claim(plan: Plan, options: ExperimentOptions) -> None:
+    """Make the directory, or see that it holds the same experiment.
+
+    Raises:
+        ValueError: It holds another one; the option that differs is named.
+    """
+    now: dict[str, Any] = {
+        "name": plan.name,
+        "budget": options.budget,
+        "image_size": plan.budget.image_size,
+        "preset": options.preset,
+        "seed": options.seed,
+        "labels": plan.labelled.fingerprint,
+        "encoder": options.encoder and str(options.encoder),
+        "videos": fingerprint(plan.videos),
+        "data": fingerprint(plan.labelled.dataset),
+        "transfer": plan.transfer and plan.transfer.fingerprint,
+    }
+    path = plan.out / _PLAN
+    if path.exists():
+        before = json.loads(path.read_bytes())
+        for name, value in now.items():
+            if before.get(name) != value:
+                option = f"another --{name.replace('_', '-')}"
+                what = "other labels or folds" if name == "labels" else option
+                raise ValueError(
+                    f"--out {plan.out}: holds an experiment with {what}; choose another directory"
+                )
+        return
+    if plan.out.exists() and any(plan.out.iterdir()):
+        raise ValueError(f"--out {plan.out}: not empty, and not an experiment")
+    plan.out.mkdir(parents=True, exist_ok=True)
+    write_durably(path, (json.dumps(now, indent=1) + "\n").encode())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; ``argv`` defaults to the command line."""
+    return command.run(experiment, ExperimentOptions, prog="tcae.experiment", argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

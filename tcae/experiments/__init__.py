@@ -1,0 +1,1 @@
+"""The paper's experiments: methods trained, features extracted, probes, tables and figures."""

@@ -1,0 +1,262 @@
+"""An experiment from the packed frames to tables and figures, stage by stage.
+
+Whatever a stage has found lies in a file of its own, so an experiment that was stopped goes on
+where it was, and one with another method added does that method only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tcae.config import TrainConfig
+from tcae.engine.encoder_file import FrozenEncoder, load_encoder
+from tcae.engine.progress import say
+from tcae.evaluation.embedding import check_template
+from tcae.experiments.features import cached_features
+from tcae.experiments.figures import TrainedCycle, length_histogram
+from tcae.experiments.findings import SHARES, write_findings
+from tcae.experiments.judging import Floats, Prober, judge, transferred, with_few_subjects
+from tcae.experiments.plan import Plan, dump, save
+from tcae.experiments.setting import Labelled
+from tcae.experiments.training import pair_batches, pretrain, supervise, train_twin_cycle
+from tcae.methods.feature_table import read_features
+from tcae.methods.network_file import NetworkFile
+from tcae.methods.random_weights import RandomWeights
+from tcae.methods.registry import METHODS
+from tcae.methods.twin_cycle import TwinCycleEmbedding
+
+Embed = Callable[[Tensor], Tensor]
+
+_DRAWS = 3  # of the subjects, where not all are taken
+_PROBE_MINUTES = 0.3  # guess of what extracting and probing take
+_FEW_MINUTES = 0.8
+_FIGURE_MINUTES = 2.0
+_SETTLING = 256  # images that random weights take the statistics from
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the work.
+
+    Attributes:
+        title: What is said about it.
+        minutes: About how long it takes; None if that is not known.
+        file: It is done when this exists.
+        work: Does it.
+    """
+
+    title: str
+    minutes: float | None
+    file: Path
+    work: Callable[[], None]
+
+
+class Experiment:
+    """Carries out a plan.
+
+    Args:
+        plan: What is to be done.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.prober = Prober(plan.labelled, plan.config.seed, plan.device)
+
+    def run(self) -> None:
+        """Do what is left to do, then write tables and figures.
+
+        Raises:
+            Interrupted: A signal came during a training; what was done is on disk.
+        """
+        stages = list(self.stages())
+        for number, stage in enumerate(stages, 1):
+            if stage.file.exists():
+                continue
+            rest = [later.minutes for later in stages[number - 1 :] if not later.file.exists()]
+            known = [minutes for minutes in rest if minutes is not None]
+            more = "" if len(known) == len(rest) else ", and the trainings"
+            say(f"[{number}/{len(stages)}] {stage.title}; about {sum(known):.0f} min left{more}")
+            stage.work()
+        write_findings(self.plan)
+
+    def stages(self) -> Iterator[Stage]:
+        """All parts of the work, in order."""
+        plan = self.plan
+        for name, (title, _) in plan.sources.items():
+            work = partial(self._predict, name)
+            yield Stage(title, self._minutes(name), plan.predictions(name), work)
+        for name, (title, _) in plan.probed.items():
+            work = partial(self._few_labels, name)
+            yield Stage(f"few labels: {title}", _FEW_MINUTES, plan.few_labels(name), work)
+        if plan.transfer is not None:
+            for name, (title, _) in plan.probed.items():
+                work = partial(self._transfer, name, plan.transfer)
+                yield Stage(f"transfer: {title}", _PROBE_MINUTES, plan.transferred(name), work)
+        if plan.cycle_run is not None:
+            work = partial(self._draw, plan.cycle_run)
+            yield Stage("Figures 4 and 5", _FIGURE_MINUTES, plan.figure("figure5.json"), work)
+        for name, variant in plan.variants.items():
+            minutes = _sum(plan.budget.ablation, _PROBE_MINUTES)
+            work = partial(self._ablate, name)
+            yield Stage(f"ablation: {variant.title}", minutes, plan.ablated(name), work)
+
+    # What the stages do ---------------------------------------------------------------------------
+
+    def _predict(self, name: str) -> None:
+        if self.plan.sources[name].family == "supervised":
+            probability = self._supervised(name)
+        else:
+            probability = self.prober.predict(self._features(name, self.plan.labelled))
+        save(self.plan.predictions(name), probability)
+
+    def _few_labels(self, name: str) -> None:
+        features, values = self._features(name, self.plan.labelled), []
+        for share in SHARES:
+            draws = range(_DRAWS if share < 1 else 1)
+            found = [with_few_subjects(self.prober, features, share, draw) for draw in draws]
+            values.append(float(np.mean(found)))
+        dump(self.plan.few_labels(name), values)
+
+    def _transfer(self, name: str, other: Labelled) -> None:
+        labels = self.plan.labelled.labels
+        probe = self.prober.fit(self._features(name, self.plan.labelled))
+        units = zip(self.plan.labelled.units, labels.names, strict=True)
+        shared = tuple(column for unit, column in units if unit in other.units)
+        features = self._features(name, other, "features-transfer")
+        save(self.plan.transferred(name), transferred(probe, features, shared))
+
+    def _draw(self, run: Path) -> None:
+        _ = self._encoder  # trained by now
+        cycle = TrainedCycle(run, self.plan.videos, self.plan.device)
+        lengths = cycle.lengths(self.plan.budget.pairs)
+        cycle.panel(self.plan.figure("figure4.png"))
+        length_histogram(self.plan.figure("figure5.svg"), lengths)
+        values = {name: values.tolist() for name, values in lengths.items()}
+        dump(self.plan.figure("figure5.json"), values)
+
+    def _ablate(self, name: str) -> None:
+        plan, variant, kept = self.plan, self.plan.variants[name], f"ablation-{name}"
+        config = _in(variant.config, plan.run(kept), plan.budget.ablation)
+        config = replace(config, image_size=plan.ablation_size)
+        trainer = train_twin_cycle(config, plan.videos, variant.change)
+        features = self._encoded(load_encoder(plan.run(kept), plan.device), kept, plan.labelled)
+        result = judge(plan.labelled, self.prober.predict(features), plan.config.seed)
+        measures = {k: trainer.measures[k] for k in ("recon_ratio", "au_flow", "pose_flow")}
+        scores = {"f1": result.scores.f1_mean, "auc": result.scores.auc_mean}
+        ends = {"low": result.auc.mean_low, "high": result.auc.mean_high}
+        dump(plan.ablated(name), {**scores, **ends, **measures, "steps": trainer.step})
+
+    # Features -------------------------------------------------------------------------------------
+
+    def _features(self, name: str, labelled: Labelled, folder: str = "features") -> Floats:
+        """Features (n, D) of labelled frames by a method that is not supervised."""
+        if name in self.plan.features:
+            frames = labelled.labels.frame_index
+            return read_features(self.plan.features[name], labelled.dataset, frames)
+        if name == "tcae":
+            return self._encoded(self._encoder, name, labelled, folder)
+        return self._extracted(name, lambda: self._embedder(name), labelled, folder)
+
+    def _encoded(
+        self, encoder: FrozenEncoder, name: str, labelled: Labelled, folder: str = "features"
+    ) -> Floats:
+        """AU embeddings of labelled frames, which it sees as it was trained to."""
+        check_template(encoder, labelled.dataset.template, labelled.dataset.path)
+        return cached_features(
+            self.plan.extracted(folder, name),
+            lambda: TwinCycleEmbedding(encoder).embed,
+            labelled.dataset,
+            labelled.labels.frame_index,
+            crop=encoder.crop,
+            image_size=encoder.image_size,
+            name=name,
+        )
+
+    def _extracted(
+        self, name: str, make: Callable[[], Embed], labelled: Labelled, folder: str = "features"
+    ) -> Floats:
+        config = self.plan.config
+        return cached_features(
+            self.plan.extracted(folder, name),
+            make,
+            labelled.dataset,
+            labelled.labels.frame_index,
+            crop=config.pairs.centre_crop,
+            image_size=config.image_size,
+            name=name,
+        )
+
+    def _supervised(self, name: str) -> Floats:
+        """Out-of-fold probabilities (n, A) of a network that is trained for each fold."""
+        plan, labelled = self.plan, self.plan.labelled
+        pixels = self._features("pixels", labelled)  # which also tell what can be read
+        readable = np.isfinite(pixels).all(1)
+        probability = np.full(labelled.labels.values.shape, np.nan, np.float32)
+        for k in range(int(labelled.fold.max()) + 1):
+            kept, learners = f"{name}-fold{k}", (labelled.fold != k) & readable
+
+            def make(kept: str = kept, learners: Any = learners) -> Embed:
+                path, minutes = plan.weights(kept), plan.budget.fold
+                config, device = plan.config, plan.device
+                network = supervise(
+                    METHODS[name], config, labelled, learners, path, minutes, device
+                )
+                return lambda images: network(images.to(device)).sigmoid()
+
+            tested = labelled.fold == k
+            probability[tested] = self._extracted(kept, make, labelled.part(tested))
+        return probability
+
+    def _embedder(self, name: str) -> Embed:
+        plan = self.plan
+        if name in plan.networks:
+            return NetworkFile(*plan.networks[name]).embed
+        method = METHODS[name]
+        if method.family == "self-supervised":
+            path, minutes = plan.weights(name), plan.budget.baseline
+            network = pretrain(method, plan.config, plan.videos, path, minutes, plan.device)
+            return _on(network, plan.device)
+        made = method.build(plan.config.image_size, 0)
+        if isinstance(made, RandomWeights):
+            made.settle(pair_batches(plan.config, plan.videos, "train", _SETTLING)(0)[0])
+            return _on(made.to(plan.device), plan.device)
+        embed: Embed = made.embed
+        return embed
+
+    @cached_property
+    def _encoder(self) -> FrozenEncoder:
+        plan = self.plan
+        if plan.encoder is not None:
+            return load_encoder(plan.encoder, plan.device)
+        run = plan.run("tcae")
+        train_twin_cycle(_in(plan.config, run, plan.budget.twin_cycle), plan.videos)
+        return load_encoder(run, plan.device)
+
+    def _minutes(self, name: str) -> float | None:
+        budget, family = self.plan.budget, self.plan.sources[name].family
+        if family == "supervised":
+            folds = int(self.plan.labelled.fold.max()) + 1
+            return _sum(budget.fold and folds * budget.fold, _PROBE_MINUTES)
+        if family == "descriptor" or (name == "tcae" and self.plan.encoder is not None):
+            return _PROBE_MINUTES
+        return _sum(budget.twin_cycle if name == "tcae" else budget.baseline, _PROBE_MINUTES)
+
+
+def _in(config: TrainConfig, run: Path, minutes: float | None) -> TrainConfig:
+    return replace(config, out=run, minutes=minutes)
+
+
+def _on(network: Any, device: torch.device) -> Embed:
+    return lambda images: network.embed(images.to(device))
+
+
+def _sum(minutes: float | None, more: float) -> float | None:
+    return None if minutes is None else minutes + more

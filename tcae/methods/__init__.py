@@ -1,0 +1,1 @@
+"""What a face can be embedded with: the twin cycle and all that it is compared with."""

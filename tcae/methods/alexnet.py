@@ -1,0 +1,58 @@
+"""AlexNet, trained end to end on action units, as in Chu et al. (FG 2017)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from tcae.methods.method import Method
+from tcae.methods.supervised import SUPERVISED_RECIPE
+from tcae.models.alexnet import AlexNetTrunk
+from tcae.models.twin_cycle import check_image_size, unit_range
+
+
+class AlexNet(nn.Module):
+    """AlexNet's convolutions, two fully connected layers, logits.
+
+    A last map of more than 6x6, its size for the original's images, is averaged down to that.
+
+    Args:
+        image_size: side of the images, a power of two from 32.
+        units: number of action units.
+        hidden: units of the fully connected layers.
+    """
+
+    def __init__(self, image_size: int, units: int, hidden: int = 4096) -> None:
+        super().__init__()
+        check_image_size(image_size)
+        side = min(image_size // 16, 6)
+        self.trunk = AlexNetTrunk(3, 1.0)
+        self.hidden = nn.Sequential(
+            nn.AdaptiveAvgPool2d(side),
+            nn.Flatten(),
+            nn.Dropout(),
+            nn.Linear(self.trunk.widths[-1] * side * side, hidden),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+        )
+        self.logits = nn.Linear(hidden, units)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The last hidden layer (N, 4096) of images (N, 3, S, S), uint8 or in [0, 1]."""
+        features: Tensor = self.hidden(self.trunk(2 * unit_range(images) - 1))
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, A)."""
+        logits: Tensor = self.logits(self.embed(images))
+        return logits
+
+
+ALEXNET = Method(
+    name="alexnet",
+    title="AlexNet",
+    family="supervised",
+    build=AlexNet,
+    recipe=SUPERVISED_RECIPE,
+)

@@ -1,0 +1,86 @@
+"""FAb-Net: one embedding per face, one flow from source to target (Wiles et al., BMVC 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from tcae.engine.fitting import Recipe
+from tcae.engine.optimizer import OPTIMIZER_PRESETS
+from tcae.methods.method import Method
+from tcae.models.decoder import Decoder
+from tcae.models.twin_cycle import check_image_size, unit_range
+from tcae.objectives.curriculum import CURRICULUM_PRESETS
+from tcae_ops import warp_l1
+
+
+@dataclass(frozen=True)
+class FabNetConfig:
+    """The published architecture."""
+
+    base_filters: int = 32
+    """Channels of the first level, up to 8 times as many deeper down."""
+    embedding_size: int = 256
+    """Length of the embedding."""
+
+
+class FabNet(nn.Module):
+    """Encoder of stride-2 convolutions, and a decoder as the twin cycle's.
+
+    With one source view the blending mask of the original is 1 everywhere, so it is left out.
+
+    Args:
+        config: the architecture.
+        image_size: side of the images, a power of two from 32.
+    """
+
+    def __init__(self, config: FabNetConfig, image_size: int) -> None:
+        super().__init__()
+        check_image_size(image_size)
+        levels = image_size.bit_length() - 1
+        widths = [config.base_filters * min(2**level, 8) for level in range(levels - 1)]
+        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1)]
+        for inputs, outputs in pairwise(widths):
+            layers += [*_down(inputs, outputs), nn.BatchNorm2d(outputs)]
+        layers += [*_down(widths[-1], config.embedding_size), nn.Flatten()]
+        self.encoder = nn.Sequential(*layers)
+        self.decoder = Decoder(
+            image_size=image_size,
+            base_filters=config.base_filters,
+            embedding_size=config.embedding_size,
+            conv_bias=True,
+            start=1,
+            leading_relu=True,
+            mask_tanh=True,
+            zero_init=False,
+        )
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Embeddings (N, 256) of images (N, 3, S, S), uint8 or in [0, 1]."""
+        embeddings: Tensor = self.encoder(unit_range(images))
+        return embeddings
+
+    def losses(self, source: Tensor, target: Tensor) -> Tensor:
+        """(N,) mean absolute difference of the warped source to the target."""
+        motion = self.decoder(self.embed(source), self.embed(target))
+        return warp_l1(unit_range(source), motion[:, :2], unit_range(target), units="normalized")
+
+
+def _down(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)]
+
+
+FAB_NET = Method(
+    name="fab_net",
+    title="Fab-Net",
+    family="self-supervised",
+    build=lambda image_size, units: FabNet(FabNetConfig(), image_size),
+    recipe=Recipe(
+        steps=82_000,
+        batch_size=64,
+        optimizer=OPTIMIZER_PRESETS["paper"],
+        curriculum=CURRICULUM_PRESETS["paper"],
+    ),
+)

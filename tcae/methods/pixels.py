@@ -1,0 +1,26 @@
+"""Raw pixels: what any method has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from tcae.methods.method import Method
+from tcae.models.twin_cycle import unit_range
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The face, made small."""
+
+    side: int = 16
+    """Side of the small face in pixels."""
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Pixels (N, 3 * 16 * 16) of images (N, 3, S, S), uint8 or in [0, 1]."""
+        return interpolate(unit_range(images), (self.side, self.side), mode="area").flatten(1)
+
+
+PIXELS = Method("pixels", "raw pixels", "descriptor", lambda image_size, units: Pixels())

@@ -1,0 +1,138 @@
+"""SplitBrain: one half predicts colour, one lightness (Zhang, Isola, Efros, CVPR 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
+
+from tcae.engine.fitting import Recipe
+from tcae.engine.optimizer import OptimizerConfig
+from tcae.methods.method import Method
+from tcae.models.alexnet import AlexNetTrunk
+from tcae.models.twin_cycle import check_image_size, unit_range
+
+_GRID = 10.0  # distance of neighbouring colours, in the units of a and b
+
+# Of sRGB (IEC 61966-2-1) to XYZ, relative to the white D65: each row sums to 1.
+_TO_XYZ = (
+    (0.4124564 / 0.95047, 0.3575761 / 0.95047, 0.1804375 / 0.95047),
+    (0.2126729, 0.7151522, 0.0721750),
+    (0.0193339 / 1.08883, 0.1191920 / 1.08883, 0.9503041 / 1.08883),
+)
+
+
+@dataclass(frozen=True)
+class SplitBrainConfig:
+    """The published architecture; the side of the pooled features is not known."""
+
+    colours: int = 313
+    """Classes of colour that are predicted from lightness."""
+    greys: int = 100
+    """Classes of lightness that are predicted from colour."""
+    hidden: int = 2048
+    """Channels of the two layers between AlexNet's convolutions and the classes."""
+    pooled: int = 2
+    """Side that the third layer's map is averaged down to for the embedding."""
+
+
+class SplitBrain(nn.Module):
+    """Two AlexNets of half width: lightness to colour, colour to lightness.
+
+    Args:
+        config: the architecture.
+        image_size: side of the images, a power of two from 32.
+    """
+
+    colours: Tensor
+
+    def __init__(self, config: SplitBrainConfig, image_size: int) -> None:
+        super().__init__()
+        check_image_size(image_size)
+        self.config = config
+        self.lightness, self.colour = AlexNetTrunk(1, 0.5), AlexNetTrunk(2, 0.5)
+        self.to_colour = _head(self.lightness.widths[-1], config.hidden, config.colours)
+        self.to_lightness = _head(self.colour.widths[-1], config.hidden, config.greys)
+        self.register_buffer("colours", colour_classes(config.colours))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Both nets' pooled third layers, (N, 384 * 4), of images (N, 3, S, S)."""
+        light, ab = _inputs(rgb_to_lab(unit_range(images)))
+        maps = torch.cat([self.lightness.conv3(light), self.colour.conv3(ab)], 1)
+        return adaptive_avg_pool2d(maps, self.config.pooled).flatten(1)
+
+    def losses(self, source: Tensor, target: Tensor) -> Tensor:
+        """(N,) cross entropies of the sources, mean over positions; targets are not needed."""
+        lab = rgb_to_lab(unit_range(source))
+        light, ab = _inputs(lab)
+        colour = self.to_colour(self.lightness(light))
+        grey = self.to_lightness(self.colour(ab))
+        small = adaptive_avg_pool2d(lab, colour.shape[-1])
+        return sum(  # type: ignore[return-value]
+            cross_entropy(logits, classes, reduction="none").mean((1, 2))
+            for logits, classes in ((colour, self._colour(small)), (grey, self._grey(small)))
+        )
+
+    def _colour(self, lab: Tensor) -> Tensor:
+        """Nearest class of colour (N, h, w)."""
+        ab = lab[:, 1:].permute(0, 2, 3, 1)
+        return torch.cdist(ab.flatten(0, 2), self.colours).argmin(1).view(ab.shape[:3])
+
+    def _grey(self, lab: Tensor) -> Tensor:
+        count = self.config.greys
+        return (lab[:, 0] * (count / 100)).long().clamp(0, count - 1)
+
+
+def rgb_to_lab(images: Tensor) -> Tensor:
+    """CIE L*a*b* (white D65), L in [0, 100], of sRGB images (N, 3, H, W) in [0, 1]."""
+    linear = torch.where(images > 0.04045, ((images + 0.055) / 1.055) ** 2.4, images / 12.92)
+    matrix = torch.tensor(_TO_XYZ, dtype=images.dtype, device=images.device)
+    xyz = torch.einsum("ij,njhw->nihw", matrix, linear)
+    knee = 6 / 29
+    root = torch.where(xyz > knee**3, xyz.clamp_min(1e-9) ** (1 / 3), xyz / (3 * knee**2) + 4 / 29)
+    x, y, z = root.unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+
+
+def colour_classes(count: int) -> Tensor:
+    """The points (count, 2) of an ab grid of spacing 10 that are nearest to colours of sRGB.
+
+    261 of them have a colour in their cell; with more, the rim around those joins.
+    """
+    level = torch.linspace(0, 1, 33)
+    cube = torch.stack(torch.meshgrid(level, level, level, indexing="ij")).view(1, 3, 33, -1)
+    shown = rgb_to_lab(cube)[0, 1:].flatten(1).T
+    axis = torch.arange(-13, 14) * _GRID
+    grid = torch.cartesian_prod(axis, axis)
+    distance = torch.cdist(grid, shown).amin(1)
+    return grid[distance.argsort(stable=True)[:count]]
+
+
+def _inputs(lab: Tensor) -> tuple[Tensor, Tensor]:
+    """Lightness (N, 1, S, S) and colour (N, 2, S, S), about in [-1, 1]."""
+    return lab[:, :1] / 50 - 1, lab[:, 1:] / 110
+
+
+def _head(inputs: int, hidden: int, classes: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ZeroPad2d((2, 3, 2, 3)),
+        nn.Conv2d(inputs, hidden, 6, bias=False),
+        nn.BatchNorm2d(hidden),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(hidden, hidden, 1, bias=False),
+        nn.BatchNorm2d(hidden),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(hidden, classes, 1),
+    )
+
+
+SPLIT_BRAIN = Method(
+    name="split_brain",
+    title="SplitBrain",
+    family="self-supervised",
+    build=lambda image_size, units: SplitBrain(SplitBrainConfig(), image_size),
+    # Its authors' schedule is for ImageNet; this one is ours.
+    recipe=Recipe(steps=82_000, batch_size=64, optimizer=OptimizerConfig(learning_rate=1e-3)),
+)
