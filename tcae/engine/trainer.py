@@ -28,8 +28,9 @@ from tcae.engine.encoder_file import ENCODER_FILE, load_weights, save_encoder
 from tcae.engine.logbook import Logbook
 from tcae.engine.optimizer import Optimizer
 from tcae.engine.progress import Progress, Stopwatch, say
-from tcae.engine.run_directory import CHECKPOINTS, PANELS
+from tcae.engine.run_directory import CHECKPOINTS, PANELS, UNUSABLE
 from tcae.engine.signals import StopSignals, leave_signals_to_the_parent
+from tcae.engine.unusable import UnusableSteps
 from tcae.engine.validation import Validation
 from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import Curriculum
@@ -73,6 +74,7 @@ class Trainer:
         self.pairs = self._pairs("train")
         self.validation = Validation(self._pairs("val"), config.validation.pairs, self.device)
         self.checkpoints = CheckpointFolder(run / CHECKPOINTS, config.checkpoints.keep)
+        self.unusable = UnusableSteps(run / UNUSABLE, config.max_skipped, dataset)
         self.data_fingerprint = fingerprint(dataset)
         self.step = 0
         # A number of steps that ends before they have been timed needs no timing.
@@ -105,7 +107,8 @@ class Trainer:
             0, or the number of the signal, after a checkpoint was written.
 
         Raises:
-            FloatingPointError: A loss or a weight is not finite; earlier checkpoints are intact.
+            FloatingPointError: Losses or gradients are not finite in more steps than allowed, or a
+                weight is not; earlier checkpoints are intact.
             OSError: The disk is full, or a data worker died; earlier checkpoints are intact.
         """
         with (
@@ -146,6 +149,7 @@ class Trainer:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "best_val_loss": self.best,
             "unreadable_frames": self.unreadable_frames,
+            "skipped_steps": self.unusable.count,
             **measures,
             **self.progress.overall(),
         }
@@ -192,35 +196,33 @@ class Trainer:
                 batches._shutdown_workers()  # type: ignore[attr-defined]
 
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
-        """One optimiser step; returns its learning rate."""
+        """One optimiser step, skipped if it is not finite; returns its learning rate."""
         source, target = (
             batch[name].to(self.device, non_blocking=True, memory_format=torch.channels_last)
             for name in ("source", "target")
         )
+        statistics = [(buffer, buffer.clone()) for buffer in self.objective.buffers()]
         with self._precision():
             terms = self.objective(source, target, self.step)
-        self._check_finite(terms)
         loss = self.curriculum.loss(terms, self.objective.weights(self.step))
-        rate = self.optimizer.step(loss, self.step, self.total_steps)
+        losses = {"loss": loss.detach()} | {k: v.detach().mean() for k, v in terms.items()}
+        finite = bool(torch.stack(list(losses.values())).isfinite().all())
+        moved = finite and self.optimizer.step(loss, self.step, self.total_steps)
+        rate = self.optimizer.rate(self.step, self.total_steps)
         self.step += 1
         self.failures += int(batch["failures"])
-        losses = {"loss": loss.detach()} | {k: v.detach().mean() for k, v in terms.items()}
+        if not moved:
+            for buffer, before in statistics:
+                buffer.copy_(before)
+            state = {"model": self.model.state_dict(), "config": plain_config(self.config)}
+            self.unusable.add(self.step, batch, terms, state)
+            losses = {}
         self.progress.add(len(source), waited, waited + self._watch.lap(), losses)
         return rate
 
     def _precision(self) -> torch.autocast:
         bf16 = self.config.optimizer.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
-
-    def _check_finite(self, terms: dict[str, Tensor]) -> None:
-        if bool(torch.stack([term.isfinite().all() for term in terms.values()]).all()):
-            return
-        bad = [name for name, term in terms.items() if not bool(term.isfinite().all())]
-        kept = self.checkpoints.numbered()
-        last = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
-        raise FloatingPointError(
-            f"step {self.step + 1}: not finite: {', '.join(bad)}; stopped, {last}"
-        )
 
     # Now and then ---------------------------------------------------------------------------------
 
@@ -305,6 +307,8 @@ class Trainer:
             "minutes": self._minutes(),
             "best": self.best,
             "failures": self.failures,
+            "skipped": self.unusable.count,
+            "threads": torch.get_num_threads(),
             "measures": self.measures,
             "config": plain_config(self.config),
             "data": self.data_fingerprint,
@@ -327,6 +331,9 @@ class Trainer:
         load_weights(self.model, state["model"], f"{source}: model")
         self.step, self.best, self.failures = state["step"], state["best"], state["failures"]
         self.total_steps = state["total_steps"] or self.total_steps
+        self.unusable.count = state["skipped"]
+        if self.device.type == "cpu":
+            torch.set_num_threads(state["threads"])  # another number gives other last bits
         self.measures = state["measures"]
         self._minutes_before = state["minutes"]
         self._logbook_state, self._progress_state = state["logbook"], state["progress"]
