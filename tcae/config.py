@@ -106,6 +106,13 @@ class TrainConfig:
     seed: command.SeedOption = 0
     device: command.DeviceOption = "auto"
     workers: command.WorkersOption = 0
+    sync_batch_norm: Annotated[
+        bool,
+        _Option(
+            help="With several processes: batch norm over the whole batch, as if there were one; "
+            "else each process's part has its own statistics, which is faster."
+        ),
+    ] = True
     max_skipped: Annotated[
         int,
         _Option(

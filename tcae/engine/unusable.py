@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tcae.data.durable import write_durably
 from tcae.data.shards import PackedDataset
+from tcae.models import ranks
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ class UnusableSteps:
     ) -> None:
         """Note one step and write ``<folder>/step-<step>.pt`` (`torch.load` with weights_only).
 
+        Of several processes each writes about its own part of the batch, with its number in the
+        file's name.
+
         The dump holds `step`, `pairs` (names of the source and target frames), `source` and
         `target` (N, 3, S, S) uint8, `terms` (each (N,), by name), and `state`.
 
@@ -66,7 +70,8 @@ class UnusableSteps:
         images = {name: batch[name].cpu() for name in ("source", "target")}
         content = io.BytesIO()
         torch.save({"step": step, "pairs": pairs, **images, "terms": values, **state}, content)
-        path = self.folder / f"step-{step:08d}.pt"
+        process = f"-process-{ranks.rank()}" if ranks.size() > 1 else ""
+        path = self.folder / f"step-{step:08d}{process}.pt"
         self.folder.mkdir(parents=True, exist_ok=True)
         write_durably(path, content.getvalue())
         text = (

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tcae.models import ranks
 from tcae.models.twin_cycle import Embeddings, Motion, TwinCycle, unit_range
 from tcae_ops import blend_warp, blend_warp_l1, warp, warp_l1
 
@@ -256,7 +257,7 @@ class TwinCycleObjective(nn.Module):
         if self.config.scale_embeddings:
             distance = distance / _variance(wanted)
         if self.config.shrink_validation and not self.training:
-            distance = distance / wanted.numel()
+            distance = distance / (ranks.size() * wanted.numel())
         return distance
 
 
@@ -276,6 +277,7 @@ def _within_image(flow: Tensor) -> Tensor:
 
 def _variance(embeddings: Tensor) -> Tensor:
     """Variance over the batch, averaged over channels; a constant to the gradient."""
+    embeddings = ranks.gathered(embeddings.detach())
     if len(embeddings) < 2:
         raise ValueError("scale_embeddings divides by a variance over the batch, which has 1 pair")
-    return embeddings.detach().var(0, correction=0).mean().clamp_min(1e-12)
+    return embeddings.var(0, correction=0).mean().clamp_min(1e-12)

@@ -31,8 +31,8 @@ LABELS = (
 PIECES = [
     b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x00\x00\x00\x80", b"\n", b'"', b",", b"/", b"[", b"{",
     b"}", b"]", b"null", b"-1", b"1e999", b"NaN", b"\xed\xa0\x80", b"\\ud800", b"9" * 30,
-    b"[" * 3000, b"frame,subject", b"ann/T1/0/2", b"=cmd()", b"\xff\xd8", b"\xff\xc0", b"TCAEIDX1", b"\xef\xbb\xbf",
-    "\u0661".encode(), b"\r",
+    b"[" * 3000, b"frame,subject", b"ann/T1/0/2", b"=cmd()", b"\xff\xd8", b"\xff\xc0", b"TCAEIDX1",
+    b"\xef\xbb\xbf", "\u0661".encode(), b"\r",
 ]  # fmt: skip
 
 
