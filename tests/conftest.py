@@ -148,8 +148,8 @@ def write_video() -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture
-def start_team(tmp_path: Path) -> Iterator[Callable[..., list[subprocess.Popen[str]]]]:
+@pytest.fixture(scope="module")
+def start_team() -> Iterator[Callable[..., list[subprocess.Popen[str]]]]:
     """Function that starts a Python program as several processes of one team, as torchrun does.
 
     Takes the words after ``python`` and the number of processes.
@@ -181,7 +181,7 @@ def start_team(tmp_path: Path) -> Iterator[Callable[..., list[subprocess.Popen[s
         process.communicate()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run_team(
     start_team: Callable[..., list[subprocess.Popen[str]]],
 ) -> Callable[..., list[tuple[int, str, str]]]:
