@@ -47,6 +47,7 @@ _FREE_ON_RESUME = {
     "minutes",
     "device",
     "workers",
+    "max_skipped",
     "resume",
     "init_from",
     "overwrite",
@@ -105,6 +106,20 @@ class TrainConfig:
     seed: command.SeedOption = 0
     device: command.DeviceOption = "auto"
     workers: command.WorkersOption = 0
+    sync_batch_norm: Annotated[
+        bool,
+        _Option(
+            help="With several processes: batch norm over the whole batch, as if there were one; "
+            "else each process's part has its own statistics, which is faster."
+        ),
+    ] = True
+    max_skipped: Annotated[
+        int,
+        _Option(
+            help="Steps that are left out because a loss or the gradient is not finite; one more "
+            "stops the run."
+        ),
+    ] = 3
     resume: Annotated[
         str | None,
         _Option(
@@ -136,7 +151,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} is {value}, it must be above 0 and finite")
-        for name in ("workers", "seed"):
+        for name in ("workers", "seed", "max_skipped"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, it must not be negative")
         if self.batch_size == 1 and self.objective.scale_embeddings:

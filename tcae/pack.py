@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from tqdm import tqdm
 
 from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.au_sets.readers import READERS, SetName
@@ -23,8 +25,11 @@ from tcae.data.labels import LABELS
 from tcae.data.pack_worker import VideoRow
 from tcae.data.packing import MANIFEST, pack_videos, remove_pack
 from tcae.data.sources import find_sources
+from tcae.data.verify import shard_bytes, verify
 from tcae.engine import command
 from tcae.engine.pack_display import PackDisplay
+
+log = logging.getLogger("tcae.pack")  # __name__ is __main__ when run as a command
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class PackOptions:
     Without --overwrite, a set at --out is continued: videos that are packed already are skipped.
     The exit status is 1 if a video could not be read in full or shows no face; --out/manifest.csv
     says what became of each. With --dataset, labels.csv and folds.csv are written for tcae.probe.
+    `python -m tcae.pack --verify DIR` checks a packed set instead.
     """
 
     source: Annotated[
@@ -117,6 +123,28 @@ def pack(options: PackOptions) -> int:
     return command.DONE if summary["videos_packed"] == len(rows) else command.SOME_FAILED
 
 
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Compares every picture and index of a packed set with its checksum, and writes nothing.
+
+    The exit status is 1 if anything is damaged or missing; each such thing is a line on stderr.
+    """
+
+    verify: Annotated[Path, tyro.conf.arg(help="The packed set.")]
+
+
+def verify_set(options: VerifyOptions) -> int:
+    """Does what ``python -m tcae.pack --verify`` is asked for and returns its exit status."""
+    size = shard_bytes(options.verify)
+    with tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
+        found = verify(options.verify, bar.update)
+    for line in found.damages:
+        log.warning("%s", line)
+    state = f"{len(found.damages)} damages" if found.damages else "no damage"
+    print(f"{options.verify}: {found.frames} frames in {found.shards} shards are whole; {state}")
+    return command.SOME_FAILED if found.damages else command.DONE
+
+
 def _crop_config(options: PackOptions) -> CropConfig:
     """How faces are found, checked before anything is written."""
     if options.aligned and options.landmarks:
@@ -177,7 +205,10 @@ def _summary(rows: list[VideoRow]) -> dict[str, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; ``argv`` defaults to the command line."""
-    return command.run(pack, PackOptions, prog="tcae.pack", argv=argv)
+    words = sys.argv[1:] if argv is None else argv
+    if any(word.partition("=")[0] == "--verify" for word in words):
+        return command.run(verify_set, VerifyOptions, prog="tcae.pack", argv=words)
+    return command.run(pack, PackOptions, prog="tcae.pack", argv=words)
 
 
 if __name__ == "__main__":

@@ -18,33 +18,48 @@ from tcae.engine.outcome import judge
 from tcae.engine.progress import say
 from tcae.engine.run_directory import REPORT_FILE, SUMMARY_FILE, find_run, prepare_run
 from tcae.engine.start import initialise
+from tcae.engine.team import first_one_first, of_the_first, program, team
 from tcae.engine.trained import built_in_world
 from tcae.engine.trainer import Trainer
 from tcae.evaluation.embedding import damaged_files
+from tcae.models import ranks
 
 log = logging.getLogger("tcae.train")  # __name__ is __main__ when run as a command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see ``--help``."""
-    return command.run(train, TrainConfig, prog="tcae.train", argv=argv, default=starting_point)
+    prog = program("tcae.train")
+    return command.run(train, TrainConfig, prog=prog, argv=argv, default=starting_point)
 
 
 def train(config: TrainConfig) -> int:
-    """Train as configured; returns the exit status."""
+    """Train as configured, alone or in a team that torchrun started; returns the exit status."""
+    with team(config.device):
+        return _train(config)
+
+
+def _train(config: TrainConfig) -> int:
     run, checkpoint = find_run(config)
+    run = Path(of_the_first(str(run)))  # its default name is the time of day
     config = with_steps(replace(config, out=run))
     say(f"{describe(config)}\n  {', '.join(f'{k} {v}' for k, v in versions().items())}")
-    dataset = PackedDataset(config.data or built_in_data(run.parent, config.image_size))
+    with first_one_first():
+        data = config.data or built_in_data(run.parent, config.image_size)
+    dataset = PackedDataset(data)
     trainer = Trainer(config, dataset, run, checkpoint)
     if config.init_from is not None and checkpoint is None:
         initialise(trainer.model, config.init_from)
-    prepare_run(run, config, checkpoint)
+    if not ranks.rank():  # all have found the run by now: the trainer compared their steps
+        prepare_run(run, config, checkpoint)
     say(trainer.describe())
     signal = trainer.fit()
     if signal:
         say(f"stopped after step {trainer.step}; go on with --out {run} --resume auto")
         return 128 + signal
+    if ranks.rank():
+        return command.DONE
+    trainer.go_on_alone()
     say(f"encoder: {trainer.export_encoder()}")
     _write_summary(run, trainer.summary())
     judged = _judged(trainer)

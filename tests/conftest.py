@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -193,6 +194,53 @@ def write_video() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def start_team() -> Iterator[Callable[..., list[subprocess.Popen[str]]]]:
+    """Function that starts a Python program as several processes of one team, as torchrun does.
+
+    Takes the words after ``python`` and the number of processes.
+    """
+    started: list[subprocess.Popen[str]] = []
+
+    def start(words: list[str], processes: int) -> list[subprocess.Popen[str]]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        names = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes}
+        root = {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": 1}
+        for rank in range(processes):
+            own = {**names, **root, "RANK": rank, "LOCAL_RANK": rank}
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, *words],
+                    env={**os.environ, **{name: str(value) for name, value in own.items()}},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        return started[-processes:]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def run_team(
+    start_team: Callable[..., list[subprocess.Popen[str]]],
+) -> Callable[..., list[tuple[int, str, str]]]:
+    """Function that runs a team to its end: exit status, output and errors of each process."""
+
+    def run(words: list[str], processes: int) -> list[tuple[int, str, str]]:
+        team = start_team(words, processes)
+        texts = [process.communicate(timeout=300) for process in team]
+        return [(p.returncode, *text) for p, text in zip(team, texts, strict=True)]
+
+    return run
 
 
 @pytest.fixture(scope="session")

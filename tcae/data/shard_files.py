@@ -105,7 +105,7 @@ class PackInfo:
                 f"{directory}: not a packed data set ({path.name}: {error.strerror}); "
                 "make one with python -m tcae.pack"
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ShardError(f"{path}: not JSON: {error}") from error
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
             raise ShardError(f"{path}: not the description of a packed data set")
@@ -279,7 +279,7 @@ def read_index(path: Path) -> ShardIndex:
         tables = json.loads(content[_INDEX_HEADER.size : text_end])
         clips = [Clip(*map(str, clip)) for clip in tables["clips"]]
         videos = [dict(row) for row in tables["videos"]]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ShardError(f"{path}: its clip table is malformed: {error}") from error
     records = np.frombuffer(content, _RECORD, count, text_end)
     if count and int(records["clip"].max()) >= len(clips):

@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 
 VIDEO_SUFFIXES: tuple[str, ...] = (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4")
 VIDEO_SUFFIXES += (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv")
+# Containers that hold their own data. A list of other files, addresses among them, is a video to
+# FFmpeg too, whatever its name ends with: it would read what it was not given.
+_OPTIONS = {
+    "format_whitelist": "mov,matroska,avi,flv,mpegts,mpeg,mpegvideo,m4v,ogg,asf",
+    "protocol_whitelist": "file",
+}
 _ENOUGH = 0.9  # share of the frames that the container announces, below which a file is truncated
 
 
@@ -58,7 +64,7 @@ def read_frames(
         raise ValueError(f"fps must be positive, not {fps}")
     path = os.fspath(path)
     try:
-        container = av.open(path)
+        container = _open(path)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)})") from error
     with container:
@@ -76,13 +82,18 @@ def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> 
     Only for progress bars: containers err, and a file that is no video gives None.
     """
     try:
-        with av.open(os.fspath(path)) as container:
+        with _open(os.fspath(path)) as container:
             stream = container.streams.video[0]
             rate = float(stream.average_rate or 25)
             count = stream.frames or int((container.duration or 0) / av.time_base * rate)
     except (av.FFmpegError, OSError, IndexError):
         return None
     return (count if fps is None else min(count, int(count / rate * fps) + 1)) or None
+
+
+def _open(path: str) -> av.container.InputContainer:
+    # An absolute path: "concat:a.mp4" would be an order, not a name.
+    return av.open(os.path.abspath(path), options=_OPTIONS)
 
 
 class _Decoder:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tcae.engine.progress import Stopwatch
 from tcae.objectives.curriculum import Curriculum
@@ -40,21 +41,26 @@ def first_full_step(objective: TwinCycleObjective) -> int:
 
 
 def time_full_step(
-    objective: TwinCycleObjective, curriculum: Curriculum, source: Tensor, target: Tensor
+    forward: nn.Module,
+    weights: Mapping[str, float],
+    curriculum: Curriculum,
+    source: Tensor,
+    target: Tensor,
 ) -> float:
     """Seconds that a step with all terms takes; it leaves no trace in the model but gradients.
 
     Args:
-        objective: In training mode.
+        forward: The objective, perhaps wrapped, in training mode.
+        weights: Of its terms.
         curriculum: As it is now.
         source: Images (N, 3, S, S) of one batch.
         target: The same.
     """
-    buffers = [(buffer, buffer.clone()) for buffer in objective.buffers()]
+    buffers = [(buffer, buffer.clone()) for buffer in forward.buffers()]
     watch = Stopwatch()
     for _ in range(_PASSES):
-        terms = objective(source, target)
-        curriculum.loss(terms, objective.weights()).backward()
+        terms = forward(source, target)
+        curriculum.loss(terms, weights).backward()
     seconds = watch.lap() / _PASSES
     for buffer, before in buffers:
         buffer.copy_(before)

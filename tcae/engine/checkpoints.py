@@ -26,6 +26,8 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "minutes": float,
     "best": float,
     "failures": int,
+    "skipped": int,
+    "threads": int,
     "measures": dict,
     "config": dict,
     "data": str,

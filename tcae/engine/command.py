@@ -38,7 +38,9 @@ EncoderOption = Annotated[
 ImageSizeOption = Annotated[
     int, tyro.conf.arg(help="Side of the square face images in pixels, a power of two from 32.")
 ]
-BatchSizeOption = Annotated[int, tyro.conf.arg(help="How many samples are processed at once.")]
+BatchSizeOption = Annotated[
+    int, tyro.conf.arg(help="How many samples are processed at once, by all processes together.")
+]
 SeedOption = Annotated[
     int, tyro.conf.arg(help="Seed of everything random; the same seed gives the same bits.")
 ]

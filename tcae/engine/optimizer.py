@@ -124,17 +124,21 @@ class Optimizer:
         share = config.final_share
         return rate * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * progress)))
 
-    def step(self, loss: torch.Tensor, step: int, total_steps: int | None) -> float:
-        """Differentiate the loss, move the weights, return the learning rate that was used."""
+    def step(self, loss: torch.Tensor, step: int, total_steps: int | None) -> bool:
+        """Differentiate the loss and move the weights, unless the gradient is not finite.
+
+        Returns:
+            Whether the weights were moved.
+        """
         self._torch.zero_grad(set_to_none=True)
         loss.backward()
-        if self.config.clip_norm:
-            nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
-        rate = self.rate(step, total_steps)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm or math.inf)
+        if not math.isfinite(norm):
+            return False
         for group in self._torch.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.rate(step, total_steps)
         self._torch.step()
-        return rate
+        return True
 
     def observe(self, validation_loss: float, last_window: bool) -> bool:
         """Note a validation; return whether the plateau schedule lowered the rate."""

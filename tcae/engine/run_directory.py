@@ -22,6 +22,7 @@ from tcae.evaluation.linear_probe import PROBE
 
 CHECKPOINTS = "checkpoints"
 PANELS = "panels"
+UNUSABLE = "not-finite"
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
 
@@ -30,6 +31,7 @@ _CONTENT = (
     CHECKPOINTS,
     PANELS,
     PROBE,
+    UNUSABLE,
     "metrics.jsonl",
     "events.out.tfevents.*",
     ENCODER_FILE,

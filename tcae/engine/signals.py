@@ -7,7 +7,10 @@ from types import FrameType
 
 
 class StopSignals:
-    """While active, Ctrl-C and SIGTERM are noted instead of obeyed; a second one is obeyed at once.
+    """While active, Ctrl-C, SIGTERM and SIGUSR1 are noted instead of obeyed.
+
+    A second Ctrl-C is obeyed at once. Launchers and batch systems send the others more than once:
+    SIGTERM before they kill, SIGUSR1 some minutes before the time is up.
 
     Example:
         >>> with StopSignals() as stop:
@@ -17,7 +20,7 @@ class StopSignals:
         True
     """
 
-    _WATCHED = (signal.SIGINT, signal.SIGTERM)
+    _WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
     def __init__(self) -> None:
         self.received = 0
@@ -33,11 +36,12 @@ class StopSignals:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.received = number
-        signal.signal(number, self._before[signal.Signals(number)])
+        if number == signal.SIGINT:
+            signal.signal(number, self._before[signal.SIGINT])
 
 
 def leave_signals_to_the_parent(_: int) -> None:
-    """In a worker process: ignore Ctrl-C and SIGTERM, which reach the whole process group.
+    """In a worker process: ignore Ctrl-C and the rest, which reach the whole process group.
 
     The main process finishes its step with the workers' help, and then ends them.
     """

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from tcae.config import TrainConfig, plain_config
@@ -21,6 +22,7 @@ from tcae.data.pairs import PairBatches
 from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.data.splits import Split
+from tcae.engine import team
 from tcae.engine.budget import first_full_step, steps_that_fit, time_full_step
 from tcae.engine.checkpoints import CheckpointFolder
 from tcae.engine.command import device_of
@@ -28,9 +30,12 @@ from tcae.engine.encoder_file import ENCODER_FILE, load_weights, save_encoder
 from tcae.engine.logbook import Logbook
 from tcae.engine.optimizer import Optimizer
 from tcae.engine.progress import Progress, Stopwatch, say
-from tcae.engine.run_directory import CHECKPOINTS, PANELS
+from tcae.engine.run_directory import CHECKPOINTS, PANELS, UNUSABLE
 from tcae.engine.signals import StopSignals, leave_signals_to_the_parent
+from tcae.engine.unusable import UnusableSteps
 from tcae.engine.validation import Validation
+from tcae.models import ranks
+from tcae.models.batch_norm import synchronise
 from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import Curriculum
 from tcae.objectives.twin_cycle import TwinCycleObjective
@@ -43,6 +48,8 @@ _ENDLESS = 10**9  # more steps than anybody takes
 
 class Trainer:
     """Trains a twin-cycle autoencoder, from step 0 or from a checkpoint.
+
+    All processes of a team do the same at the same steps; the first one writes.
 
     Args:
         config: The run's configuration, with `steps` or `minutes` given.
@@ -67,13 +74,17 @@ class Trainer:
         self.model = TwinCycle(config.model, config.image_size).to(self.device)
         # In this layout convolutions take half the time on a CPU.
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if ranks.size() > 1 and config.sync_batch_norm:
+            synchronise(self.model)
         self.objective = TwinCycleObjective(self.model, config.objective)
+        self._forward = self._shared()
         self.curriculum = Curriculum(config.curriculum)
         self.optimizer = Optimizer(self.model.parameters(), config.optimizer)
         self.pairs = self._pairs("train")
         self.validation = Validation(self._pairs("val"), config.validation.pairs, self.device)
         self.checkpoints = CheckpointFolder(run / CHECKPOINTS, config.checkpoints.keep)
-        self.data_fingerprint = fingerprint(dataset)
+        self.unusable = UnusableSteps(run / UNUSABLE, config.max_skipped, dataset)
+        self.data_fingerprint = team.joint_fingerprint(fingerprint(dataset))
         self.step = 0
         # A number of steps that ends before they have been timed needs no timing.
         timed = config.minutes and not (config.steps and config.steps <= _TIMED_STEPS)
@@ -82,20 +93,24 @@ class Trainer:
         self.failures = 0
         self.measures: dict[str, float] = {}
         self._minutes_before = 0.0
+        self._time_is_up = False
         self._start = time.monotonic()
         self._logbook_state: dict[str, Any] | None = None
         self._progress_state: dict[str, Any] | None = None
         if state is not None:
             self._restore(state)
+        team.check_same_start(run, self.step)
 
     def describe(self) -> str:
         """What is about to happen, in one line."""
         parameters = sum(p.numel() for p in self.model.parameters())
         people = f"{len(self.pairs.identities)} people"
+        count = ranks.size()
+        shares = f" in {count} processes, {self.pairs.batch_size} pairs each" if count > 1 else ""
         start = f", from step {self.step}" if self.step else ""
         return (
-            f"{self.run}: {parameters:,} parameters on {self.device}, pairs of frames of {people}, "
-            f"{self.total_steps or 'as many as fit'} steps{start}"
+            f"{self.run}: {parameters:,} parameters on {self.device}{shares}, "
+            f"pairs of frames of {people}, {self.total_steps or 'as many as fit'} steps{start}"
         )
 
     def fit(self) -> int:
@@ -105,29 +120,33 @@ class Trainer:
             0, or the number of the signal, after a checkpoint was written.
 
         Raises:
-            FloatingPointError: A loss or a weight is not finite; earlier checkpoints are intact.
-            OSError: The disk is full, or a data worker died; earlier checkpoints are intact.
+            FloatingPointError: Losses or gradients are not finite in more steps than allowed, or a
+                weight is not; earlier checkpoints are intact.
+            OSError: The disk is full, or a data worker or another process died; earlier checkpoints
+                are intact.
         """
         with (
+            team.deaths_named(),
             _worker_deaths_named(),
             StopSignals() as stop,
-            Logbook(self.run, self._logbook_state) as self.logbook,
+            self._open_logbook() as self.logbook,
             Progress(self.step, self.total_steps, self._progress_state) as self.progress,
             contextlib.closing(self._batches()) as batches,
         ):
             for batch, waited in batches:
                 rate = self._learn(batch, waited)
                 self._fix_length()
+                signal = self._agree(stop.received)
                 last = self._is_last()
                 if last or self.step % self.config.logbook.every == 0:
                     self._tell(rate)
                 if last or self.step % self.config.validation.every == 0:
                     self._validate(last)
-                if last or stop.received or self.step % self.config.checkpoints.every == 0:
+                if last or signal or self.step % self.config.checkpoints.every == 0:
                     self._save()
-                if last or stop.received:
+                if last or signal:
                     break
-        return 0 if self._is_last() else stop.received
+            return 0 if self._is_last() else signal
 
     def export_encoder(self) -> Path:
         """Write the encoder as it is now, with the alignment template of the data."""
@@ -146,6 +165,7 @@ class Trainer:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "best_val_loss": self.best,
             "unreadable_frames": self.unreadable_frames,
+            "skipped_steps": self.unusable.count,
             **measures,
             **self.progress.overall(),
         }
@@ -159,6 +179,7 @@ class Trainer:
 
     def _batches(self) -> Generator[tuple[dict[str, Tensor], float], None, None]:
         """Batches of the steps still to do, each with the seconds waited for it."""
+        self._agree(0)
         if self._is_last():
             return
         workers = self.config.workers
@@ -192,36 +213,38 @@ class Trainer:
                 batches._shutdown_workers()  # type: ignore[attr-defined]
 
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
-        """One optimiser step; returns its learning rate."""
+        """One optimiser step, skipped if it is not finite; returns its learning rate."""
         source, target = (
             batch[name].to(self.device, non_blocking=True, memory_format=torch.channels_last)
             for name in ("source", "target")
         )
+        statistics = [(buffer, buffer.clone()) for buffer in self.objective.buffers()]
         with self._precision():
-            terms = self.objective(source, target, self.step, batch["tracks"].to(self.device))
-        self._check_finite(terms)
+            tracks = batch["tracks"].to(self.device)
+            terms = self._forward(source, target, self.step, tracks)
         loss = self.curriculum.loss(terms, self.objective.weights(self.step))
-        rate = self.optimizer.step(loss, self.step, self.total_steps)
+        own = {"loss": loss.detach()} | {k: v.detach().mean() for k, v in terms.items()}
+        failed = batch["failures"].to(loss)
+        *means, failed = team.mean(torch.stack([*own.values(), failed])).unbind()
+        losses = dict(zip(own, means, strict=True))
+        finite = bool(torch.stack(means).isfinite().all())
+        moved = finite and self.optimizer.step(loss, self.step, self.total_steps)
+        rate = self.optimizer.rate(self.step, self.total_steps)
         self.step += 1
-        self.failures += int(batch["failures"])
-        losses = {"loss": loss.detach()} | {k: v.detach().mean() for k, v in terms.items()}
-        self.progress.add(len(source), waited, waited + self._watch.lap(), losses)
+        self.failures += round(float(failed) * ranks.size())
+        if not moved:
+            for buffer, before in statistics:
+                buffer.copy_(before)
+            state = {"model": self.model.state_dict(), "config": plain_config(self.config)}
+            self.unusable.add(self.step, batch, terms, state)
+            losses = {}
+        self.progress.add(self.config.batch_size, waited, waited + self._watch.lap(), losses)
         return rate
 
     def _precision(self) -> torch.autocast:
         precision = self.config.optimizer.precision
         bf16 = precision == "bf16" or (precision == "auto" and _has_bf16(self.device))
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
-
-    def _check_finite(self, terms: dict[str, Tensor]) -> None:
-        if bool(torch.stack([term.isfinite().all() for term in terms.values()]).all()):
-            return
-        bad = [name for name, term in terms.items() if not bool(term.isfinite().all())]
-        kept = self.checkpoints.numbered()
-        last = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
-        raise FloatingPointError(
-            f"step {self.step + 1}: not finite: {', '.join(bad)}; stopped, {last}"
-        )
 
     # Now and then ---------------------------------------------------------------------------------
 
@@ -236,32 +259,41 @@ class Trainer:
         watch = Stopwatch()
         self.validation.measure(self.objective)
         validation = watch.lap() / self.config.validation.every
-        pair = self.validation.example(self.config.batch_size)
+        pair = self.validation.example(self.pairs.batch_size)
         with self._precision():
-            full = time_full_step(self.objective, self.curriculum, *pair)
+            weights = self.objective.weights()
+            full = time_full_step(self._forward, weights, self.curriculum, *pair)
         fitting = self.step + steps_that_fit(
             60 * (self._budget() * (1 - _RESERVE) - self._minutes()),
             self.progress.seconds_per_step + validation,
             full + validation,
             first_full_step(self.objective) - self.step,
         )
-        self.total_steps = min(fitting, self.config.steps or _ENDLESS)
+        self.total_steps = int(team.of_the_first(str(min(fitting, self.config.steps or _ENDLESS))))
         say(f"{self.total_steps} steps fit into {self.config.minutes:g} minutes")
 
     def _is_last(self) -> bool:
         """Whether all steps are done, or the time is up."""
-        return self.step == self.total_steps or self._minutes() >= self._budget()
+        return self.step == self.total_steps or self._time_is_up
+
+    def _agree(self, signal: int) -> int:
+        """Whether somebody got a signal or ran out of time: all stop at the same step."""
+        late = self._minutes() >= self._budget()
+        number, late_anywhere = team.largest(signal, late)
+        self._time_is_up = bool(late_anywhere)
+        return int(number)
 
     def _tell(self, rate: float) -> None:
         values = self.progress.flush() | {"learning_rate": rate}
         low, high = self.curriculum.window
-        self.logbook.write("train", self.step, values | {"window_low": low, "window_high": high})
+        self._write("train", values | {"window_low": low, "window_high": high})
         self.progress.tell(self.step, self.total_steps, values)
 
     def _validate(self, last: bool) -> None:
+        team.share_buffers(self.model)
         self.measures = self.validation.measure(self.objective)
         loss = self.measures["loss"]
-        self.logbook.write("val", self.step, self.measures)
+        self._write("val", self.measures)
         say(
             f"step {self.step}  validation loss {loss:.4g}, reconstruction "
             f"{self.measures['recon_l1']:.4f} against {self.measures['identity_l1']:.4f} of the "
@@ -282,7 +314,13 @@ class Trainer:
             self.best = loss
             self._save(best=True)
 
+    def _write(self, kind: str, values: dict[str, float]) -> None:
+        if self.logbook is not None:
+            self.logbook.write(kind, self.step, values)
+
     def _draw_panel(self) -> None:
+        if self.logbook is None:
+            return
         source, target = self.validation.example(self.config.validation.panel_pairs)
         self.objective.eval()
         pictures = self.objective.pictures(source, target)
@@ -293,6 +331,8 @@ class Trainer:
 
     def _save(self, best: bool = False) -> None:
         """Write everything that the run depends on from here."""
+        if self.logbook is None:
+            return
         weights = self.model.state_dict()
         for name, tensor in weights.items():
             if not bool(tensor.isfinite().all()):
@@ -306,6 +346,8 @@ class Trainer:
             "minutes": self._minutes(),
             "best": self.best,
             "failures": self.failures,
+            "skipped": self.unusable.count,
+            "threads": torch.get_num_threads(),
             "measures": self.measures,
             "config": plain_config(self.config),
             "data": self.data_fingerprint,
@@ -328,6 +370,9 @@ class Trainer:
         load_weights(self.model, state["model"], f"{source}: model")
         self.step, self.best, self.failures = state["step"], state["best"], state["failures"]
         self.total_steps = state["total_steps"] or self.total_steps
+        self.unusable.count = state["skipped"]
+        if self.device.type == "cpu":
+            torch.set_num_threads(state["threads"])  # another number gives other last bits
         self.measures = state["measures"]
         self._minutes_before = state["minutes"]
         self._logbook_state, self._progress_state = state["logbook"], state["progress"]
@@ -347,13 +392,36 @@ class Trainer:
         if self.device.type == "cuda" and "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.device)
 
+    def go_on_alone(self) -> None:
+        """Leave the team after the last step; all validation pairs are this process's from now."""
+        if ranks.size() > 1:
+            team.leave()
+            self.pairs = self._pairs("train")
+            self.validation = Validation(
+                self._pairs("val"), self.config.validation.pairs, self.device
+            )
+
+    def _shared(self) -> nn.Module:
+        """The objective, with gradients that are means over the processes."""
+        if ranks.size() == 1:
+            return self.objective
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(self.objective, devices)
+
+    def _open_logbook(self) -> contextlib.AbstractContextManager[Logbook | None]:
+        if ranks.rank():
+            return contextlib.nullcontext()
+        return Logbook(self.run, self._logbook_state)
+
     def _pairs(self, split: Split) -> PairBatches:
         config = self.config
         return PairBatches(
             self.dataset,
             split,
-            config.batch_size,
+            team.share_of(config.batch_size),
             config.seed,
+            ranks.rank(),
+            ranks.size(),
             image_size=config.image_size,
             config=config.pairs,
         )

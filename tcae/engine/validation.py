@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tcae.data.pairs import PairBatches
+from tcae.models import ranks
 from tcae.objectives.twin_cycle import TwinCycleObjective
 
 log = logging.getLogger(__name__)
@@ -52,9 +53,11 @@ VALIDATION_PRESETS: dict[str, ValidationConfig] = {
 class Validation:
     """Measures a model on fixed pairs of the validation split.
 
+    Of several processes each holds a part of every batch, and all get the measures of the whole.
+
     Args:
         batches: Validation pairs; its items 0, 1, ... are a pure function of its seed.
-        pairs: How many pairs to use, rounded up to whole batches.
+        pairs: How many pairs to use in all processes, rounded up to whole batches.
         device: Where the model computes.
 
     Attributes:
@@ -62,7 +65,7 @@ class Validation:
     """
 
     def __init__(self, batches: PairBatches, pairs: int, device: torch.device) -> None:
-        count = math.ceil(pairs / batches.batch_size)
+        count = math.ceil(pairs / (batches.batch_size * batches.world_size))
         items = [batches[i] for i in range(count)]
         layout = torch.channels_last  # as in training
         self._pairs = [
@@ -79,7 +82,7 @@ class Validation:
         return source[:pairs].to(self._device), target[:pairs].to(self._device)
 
     def pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All pairs in batches: source and target (N, 3, S, S) uint8."""
+        """This process's pairs in batches: source and target (N, 3, S, S) uint8."""
         return ((s.to(self._device), t.to(self._device)) for s, t in self._pairs)
 
     @torch.no_grad()
@@ -100,11 +103,13 @@ class Validation:
         sums: dict[str, float] = {}
         embeddings: dict[str, list[Tensor]] = {"au": [], "pose": []}
         for source, target in self.pairs():
-            for name, value in _measure_batch(objective, source, target).items():
-                sums[name] = sums.get(name, 0.0) + float(value.double().mean())
+            values = _measure_batch(objective, source, target)
+            table = ranks.gathered(torch.stack(list(values.values()), 1).double())
+            for name, value in zip(values, table.mean(0).tolist(), strict=True):
+                sums[name] = sums.get(name, 0.0) + value
             found = objective.model.encode(source)
-            embeddings["au"].append(found.au)
-            embeddings["pose"].append(found.pose)
+            embeddings["au"].append(ranks.gathered(found.au))
+            embeddings["pose"].append(ranks.gathered(found.pose))
         means = {name: value / len(self._pairs) for name, value in sums.items()}
         means["recon_ratio"] = means["recon_l1"] / max(means["identity_l1"], 1e-12)
         for branch, parts in embeddings.items():
@@ -139,7 +144,7 @@ class Validation:
 def _measure_batch(
     objective: TwinCycleObjective, source: Tensor, target: Tensor
 ) -> dict[str, Tensor]:
-    """Per-pair values (N,) of one batch."""
+    """Per-pair values (N,) of this process's part of a batch."""
     terms = objective(source, target)
     pictures = objective.pictures(source, target)
     wanted, unmoved = target.float() / 255, source.float() / 255

@@ -1,4 +1,4 @@
-"""Batch norm of networks that were not trained."""
+"""Batch norm: over the batch of all processes, and of networks that were not trained."""
 
 from __future__ import annotations
 
@@ -6,6 +6,53 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from tcae.models import ranks
+
+
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` whose statistics are those of the whole batch, whoever holds its parts.
+
+    torch's `nn.SyncBatchNorm` does the same on GPUs only.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise images (N, C, H, W); N, H, W are the same in all processes."""
+        if ranks.size() == 1 or not self.training:
+            return super().forward(images)
+        wide = images.to(torch.promote_types(images.dtype, torch.float32))
+        own = torch.stack([wide.mean((0, 2, 3)), wide.var((0, 2, 3), correction=0)])
+        means, variances = ranks.gathered(own[None]).unbind(1)
+        mean = means.mean(0)
+        variance = (variances + (means - mean).square()).mean(0)
+        self._remember(mean.detach(), variance.detach(), ranks.size() * images.numel())
+        scale = self.weight * (variance + self.eps).rsqrt()
+        shift = self.bias - mean * scale
+        return (wide * scale[:, None, None] + shift[:, None, None]).to(images.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, numbers: int) -> None:
+        """Move the running statistics, which hold the unbiased variance."""
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        count = numbers / len(mean)
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance * (count / max(count - 1, 1)), share)
+
+
+def synchronise(model: nn.Module) -> nn.Module:
+    """Give a model batch norms over the batch of all processes; its weights keep their names."""
+    if any(parameter.is_cuda for parameter in model.parameters()):
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                norm = SyncBatchNorm2d(child.num_features, child.eps, child.momentum)
+                norm.load_state_dict(child.state_dict())
+                setattr(module, name, norm.train(child.training))
+    return model
 
 
 @torch.no_grad()

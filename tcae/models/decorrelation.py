@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tcae.models import ranks
 from tcae.models.precision import wide
 
 _MOMENTUM = 0.03  # of the running moments: about the last two thousand faces
@@ -52,6 +53,7 @@ class Decorrelation(nn.Module):
 
     @torch.no_grad()
     def _follow(self, embedding: Tensor, known: Tensor) -> None:
+        embedding, known = ranks.gathered(embedding), ranks.gathered(known)
         self.batches += 1
         share = max(_MOMENTUM, 1 / int(self.batches))
         self.mean.lerp_(embedding.mean(0), share)

@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tcae.models import ranks
+
 
 @dataclass(frozen=True)
 class CurriculumConfig:
@@ -76,6 +78,9 @@ class Curriculum:
     def loss(self, terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
         """Mean weighted loss of the samples in the window, a scalar.
 
+        Of several processes each holds a part of the batch. All samples are ranked together, and it
+        is the mean over the processes that is the loss.
+
         Args:
             terms: per-sample losses (N,) by name.
             weights: the weight of each term. Terms of weight 0 are left out.
@@ -122,8 +127,9 @@ class Curriculum:
         self._window, self._best, self._stale = window, state["best"], int(state["stale"])
 
     def _mean_in_window(self, losses: Tensor) -> Tensor:
-        chosen, count = in_window(losses, self.window)
-        return torch.where(chosen, losses, 0.0).sum() / count
+        chosen, count = in_window(ranks.gathered(losses.detach()), self.window)
+        own = chosen.chunk(ranks.size())[ranks.rank()]
+        return torch.where(own, losses, 0.0).sum() * ranks.size() / count
 
 
 def in_window(losses: Tensor, window: tuple[float, float]) -> tuple[Tensor, int]:

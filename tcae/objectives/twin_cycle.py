@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tcae.models import ranks
 from tcae.models.precision import wide
 from tcae.models.twin_cycle import Embeddings, Motion, TwinCycle, unit_range
 from tcae.objectives.contrast import contrast, disguise
@@ -285,12 +286,15 @@ class TwinCycleObjective(nn.Module):
         with torch.no_grad():
             pose = wide(pose)
             others = pose.roll(len(tracks), 0)
-            others = others + _POSE_NOISE * pose.std(0) * torch.randn_like(pose)
+            others = others + _POSE_NOISE * ranks.gathered(pose).std(0) * torch.randn_like(pose)
             aim = torch.lerp(pose, others, self._approach(step))
             flow = self.model.pose_motion(pose, aim).flow
             turned = disguise(warp(images, flow, units="normalized"))
         found = self.model.encode(turned).au
-        return contrast(found, au, tracks.repeat(2)).unflatten(0, (2, -1)).mean(0)
+        # A track's frames may be spread over processes.
+        parts = (ranks.gathered(values) for values in (found, au, tracks.repeat(2)))
+        own = contrast(*parts).chunk(ranks.size())[ranks.rank()]
+        return own.unflatten(0, (2, -1)).mean(0)
 
     def _approach(self, step: int | None) -> float:
         """How much of the way to the other pose is gone."""
@@ -330,7 +334,7 @@ class TwinCycleObjective(nn.Module):
         if self.config.scale_embeddings:
             distance = distance / _variance(wanted)
         if self.config.shrink_validation and not self.training:
-            distance = distance / wanted.numel()
+            distance = distance / (ranks.size() * wanted.numel())
         return distance
 
 
@@ -345,6 +349,7 @@ def _within_image(flow: Tensor) -> Tensor:
 
 def _variance(embeddings: Tensor) -> Tensor:
     """Variance over the batch, averaged over channels; a constant to the gradient."""
+    embeddings = ranks.gathered(embeddings.detach())
     if len(embeddings) < 2:
         raise ValueError("scale_embeddings divides by a variance over the batch, which has 1 pair")
-    return embeddings.detach().var(0, correction=0).mean().clamp_min(1e-12)
+    return embeddings.var(0, correction=0).mean().clamp_min(1e-12)

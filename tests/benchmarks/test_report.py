@@ -63,7 +63,21 @@ MEASURED = {
         {
             "group": "training step",
             "stats": {"median": 1.0},
-            "extra_info": {"image_size": 64, "batch_size": 32, "images_per_second": 32.0},
+            "extra_info": {
+                "preset": "default",
+                "precision": "bf16",
+                "image_size": 64,
+                "batch_size": 32,
+                "images_per_second": 32.04,
+                "speed_over_released": 2.5,
+                "memory_over_released": 0.456,
+            },
+        },
+        {
+            "group": "loader",
+            "name": "test_loading",
+            "stats": {"median": 1.0},
+            "extra_info": {"frames_per_second": 1234.5, "frames_per_core_second": 700.2},
         },
     ],
 }

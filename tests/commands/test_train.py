@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -212,6 +212,55 @@ def test_a_full_disk_is_one_line_and_earlier_checkpoints_stay(
     del kept[latest]
     assert {path: path.read_bytes() for path in kept} == kept
     assert train.main([*argv, "--resume", "auto"]) == 0
+
+
+def test_a_full_file_system_is_one_line_and_the_run_goes_on_with_more_room(
+    argv: list[str], unlabelled: Path, tmp_path: Path
+) -> None:
+    argv += ["--checkpoints.every", "1", "--steps", "8"]
+    whole, disk = tmp_path / "whole", tmp_path / "disk"
+    assert train.main([*argv, "--out", str(whole)]) == 0
+    checkpoint = max(p.stat().st_size for p in (whole / "checkpoints").iterdir())
+    disk.mkdir()
+    room = checkpoint * 5 // 2
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        run = disk / "run"
+        process = start([*argv, "--out", str(run)])
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert errors.count("\n") == 1
+        assert re.search(rf"{run}/\S*: No space left on device", errors)
+        assert [name for name in names(run) if name.endswith(".tmp")] == []
+        latest = CheckpointFolder(run / "checkpoints").latest()
+        assert latest is not None and 0 < latest[1]["step"] < 8
+        more = ["mount", "-o", f"remount,size={room * 9}", str(disk)]
+        subprocess.run(more, check=True)
+        assert train.main([*argv, "--out", str(run), "--resume", "auto"]) == 0
+        assert_same_outcome(whole, run)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_damaged_index_is_named_and_the_other_shards_are_trained_on(
+    argv: list[str], tmp_path: Path, pack_frames: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    data = pack_frames({(f"id{i}", f"v{i}", "0"): 3 for i in range(60)}, shards=3)
+    index = data / "shards" / "0001.index"
+    content = bytearray(index.read_bytes())
+    content[-1] ^= 1
+    index.write_bytes(content)
+    assert train.main([*argv, "--data", str(data)]) == 1
+    errors = capsys.readouterr().err
+    assert f"{index}: damaged (its checksum does not match); this shard is left out\n" in errors
+    # The other frames would make it another run.
+    content[-1] ^= 1
+    index.write_bytes(content)
+    assert train.main([*argv, "--data", str(data), "--resume", "auto"]) == 2
+    assert "other frames than the run was trained on" in capsys.readouterr().err
 
 
 # What a user meets --------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ def test_the_first_full_step_is_where_the_ramp_begins(start: int, ramp: int, fir
 def test_timing_a_step_leaves_weights_and_statistics_alone() -> None:
     timed = objective()
     before = {name: value.clone() for name, value in timed.state_dict().items()}
-    seconds = time_full_step(timed, Curriculum(CurriculumConfig()), *torch.rand(2, 2, 3, 32, 32))
+    curriculum = Curriculum(CurriculumConfig())
+    seconds = time_full_step(timed, timed.weights(), curriculum, *torch.rand(2, 2, 3, 32, 32))
     assert 0 < seconds < 10
     assert all(torch.equal(value, before[name]) for name, value in timed.state_dict().items())

@@ -21,6 +21,8 @@ def state(step: int) -> dict[str, Any]:
         "minutes": 0.5,
         "best": 1.0,
         "failures": 0,
+        "skipped": 0,
+        "threads": 1,
         "measures": {},
         "config": {"seed": 0},
         "data": "hash",

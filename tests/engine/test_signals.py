@@ -8,11 +8,19 @@ import pytest
 from tcae.engine.signals import StopSignals
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_first_signal_is_noted(number: int) -> None:
     with StopSignals() as stop:
         assert stop.received == 0
         os.kill(os.getpid(), number)
+        assert stop.received == number
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_launchers_may_repeat_themselves(number: int) -> None:
+    with StopSignals() as stop:
+        for _ in range(3):
+            os.kill(os.getpid(), number)
         assert stop.received == number
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from multiprocessing import active_children
 from pathlib import Path
@@ -168,23 +169,110 @@ def test_resume_auto_starts_where_there_is_nothing(tiny: TrainConfig) -> None:
     assert [line["step"] for line in records(run, "train")] == [3, 6, 9, 12]
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
-    tiny: TrainConfig,
-) -> None:
-    class Breaks(Trainer):
-        def _learn(self, batch: dict[str, torch.Tensor], waited: float) -> float:
-            if self.step == 9:
-                with torch.no_grad():
-                    self.model.pose_decoder.motion[-1].bias[0] = torch.nan  # type: ignore[index, union-attr]
-            return super()._learn(batch, waited)
+class Breaks(Trainer):
+    """From step `first` to step `last` the first pair's target is not finite."""
 
+    first, last = 5, 5
+
+    def _learn(self, batch: dict[str, torch.Tensor], waited: float) -> float:
+        if self.first <= self.step + 1 <= self.last:
+            batch = batch | {"target": batch["target"].float() / 255}
+            batch["target"][0, 0, 0, 0] = torch.nan
+        return super()._learn(batch, waited)
+
+
+def test_a_loss_that_is_not_finite_costs_one_step_and_leaves_a_dump(
+    tiny: TrainConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = trainer_of(tiny, out=tiny.out.parent / "before", steps=4)  # type: ignore[union-attr]
+    constant = dataclasses.replace(tiny.optimizer, schedule="constant")
+    before.optimizer.config = constant
     trainer = trainer_of(tiny, kind=Breaks)
-    with pytest.raises(FloatingPointError, match=r"step 10: not finite: rec, ") as caught:
+    trainer.optimizer.config = constant
+    before.fit()
+    assert trainer.fit() == 0
+    assert trainer.summary()["skipped_steps"] == 1
+    assert all(tensor.isfinite().all() for tensor in trainer.model.state_dict().values())
+    assert all(line["loss"] is not None for line in records(trainer.run, "train"))
+    [line] = [m for m in caplog.messages if "not finite" in m]
+    dump = trainer.run / "not-finite" / "step-00000005.pt"
+    assert line.startswith("step 5: not finite: rec, ")
+    assert str(dump) in line
+    assert line.endswith("skipped, 1 of at most 3")
+    found = torch.load(dump, weights_only=True)
+    frames = trainer.pairs[4]["frames"].tolist()
+    assert found["pairs"] == [[trainer.dataset.name(i) for i in pair] for pair in frames]
+    assert f"(pairs {' > '.join(found['pairs'][0])}, " in line
+    assert found["target"].isnan().sum() == 1
+    assert not found["terms"]["rec"].isfinite().any()  # batch norm spreads it
+    # The weights, and the statistics of batch norm, from which the step can be repeated.
+    for name, tensor in before.model.state_dict().items():
+        assert torch.equal(found["model"][name], tensor), name
+
+
+def test_too_many_such_steps_stop_the_run_and_keep_the_checkpoint(tiny: TrainConfig) -> None:
+    kind = type("Often", (Breaks,), {"first": 6, "last": 99})
+    trainer = trainer_of(tiny, kind=kind, max_skipped=4)
+    message = r"^step 10: not finite: rec, .*step-00000010\.pt\); stopped after 4 skipped steps$"
+    with pytest.raises(FloatingPointError, match=message):
         trainer.fit()
-    kept = trainer.run / "checkpoints" / "step-00000008.pt"
-    assert str(kept) in str(caught.value)
-    assert "sparsity" not in str(caught.value)  # of the AU flow, which is fine
-    assert read_checkpoint(kept)["step"] == 8
+    assert len(list((trainer.run / "not-finite").iterdir())) == 5
+    assert CheckpointFolder(trainer.run / "checkpoints").latest()[1]["step"] == 8  # type: ignore[index]
+
+
+def test_a_skipped_step_is_skipped_again_after_a_restart(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare
+) -> None:
+    whole = trainer_of(tiny, kind=Breaks, out=tmp_path / "whole")
+    whole.fit()
+    kind = type("Both", (Breaks, Stops), {"at": 5})
+    assert trainer_of(tiny, kind=kind).fit() == signal.SIGTERM
+    resumed = trainer_of(tiny, kind=Breaks, resume="auto", max_skipped=0)
+    assert resumed.unusable.count == 1
+    resumed.fit()
+    assert_same_run(whole.run, resumed.run)
+
+
+def test_a_gradient_that_is_not_finite_is_noticed_before_it_moves_a_weight(
+    tiny: TrainConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Steep(Trainer):
+        def _learn(self, batch: dict[str, torch.Tensor], waited: float) -> float:
+            weight = self.model.encoder.backbone[0][0].weight  # type: ignore[index, union-attr]
+            hook = weight.register_hook(lambda grad: grad * torch.inf)
+            before = weight.detach().clone()
+            rate = super()._learn(batch, waited)
+            assert torch.equal(weight, before)
+            hook.remove()
+            return rate
+
+    trainer = trainer_of(tiny, kind=Steep, max_skipped=0)
+    with pytest.raises(FloatingPointError, match=r"^step 1: not finite: the gradient \(pairs "):
+        trainer.fit()
+
+
+def test_a_resumed_run_computes_with_as_many_threads_as_before(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare
+) -> None:
+    torch.set_num_threads(2)
+    whole = train(tiny, out=tmp_path / "whole")
+    assert trainer_of(tiny, kind=Stops).fit() == signal.SIGTERM
+    torch.set_num_threads(1)
+    assert_same_run(whole, train(tiny, resume="auto"))
+    assert torch.get_num_threads() == 2
+
+
+def test_the_clock_may_be_set_back(
+    tiny: TrainConfig,
+    tmp_path: Path,
+    assert_same_run: Compare,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = train(tiny, out=tmp_path / "whole")
+    assert trainer_of(tiny, kind=Stops).fit() == signal.SIGTERM
+    monkeypatch.setattr(time, "time", lambda: 1e9)  # 2001: before all that is on the disk
+    os.utime(tiny.out / "checkpoints" / "step-00000004.pt", (4e9, 4e9))  # type: ignore[operator]
+    assert_same_run(whole, train(tiny, resume="auto"))
 
 
 def test_weights_that_are_not_finite_never_reach_a_checkpoint(tiny: TrainConfig) -> None:

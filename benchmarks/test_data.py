@@ -1,0 +1,141 @@
+"""The loader and the packer: frames per second, by the clock and by the time that cores worked.
+
+The second does not suffer from what else a machine does: frames per second of a core.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import pytest
+from torch.utils.data import DataLoader
+
+from benchmarks import faces
+from tcae.data.align import DEFAULT_TEMPLATE, align
+from tcae.data.faces import make_detector
+from tcae.data.pairs import PairBatches, PairsConfig
+from tcae.data.pictures import decode_image, encode_jpeg
+from tcae.data.shard_files import Clip, ShardWriter
+from tcae.data.video import read_frames
+
+BATCH = 32
+WORKERS = 2
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return faces.heads(tmp_path_factory.mktemp("heads"))
+
+
+@pytest.fixture(scope="module")
+def dataset(pictures, tmp_path_factory):
+    return faces.packed(tmp_path_factory.mktemp("set"), pictures)
+
+
+@pytest.fixture
+def per_core(benchmark) -> Callable[[Callable[[], object], int], None]:
+    """Measures a call that handles some frames on one core."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+
+    def measure(run: Callable[[], object], frames: int) -> None:
+        run()
+        benchmark.pedantic(run, rounds=5, warmup_rounds=1)
+        if benchmark.disabled:
+            return
+        worked = []
+        for _ in range(5):
+            start = time.process_time()
+            run()
+            worked.append(time.process_time() - start)
+        benchmark.extra_info |= {
+            "frames_per_second": frames / benchmark.stats.stats.median,
+            "frames_per_core_second": frames / sorted(worked)[2],
+        }
+
+    yield measure
+    cv2.setNumThreads(before)
+
+
+def pairs_of(dataset, size: int) -> PairBatches:
+    config = PairsConfig(split="time", split_seed=0)
+    return PairBatches(dataset, "train", BATCH, seed=0, image_size=size, config=config)
+
+
+@pytest.mark.parametrize("size", [256, 64])
+def test_loading_on_one_core(per_core, benchmark, dataset, size):
+    """Reading, checking, decoding, cropping, resizing, mirroring."""
+    batches = pairs_of(dataset, size)
+    steps = iter(range(10**9))
+    benchmark.group = "loader"
+    per_core(lambda: batches[next(steps)], 2 * BATCH)
+    benchmark.extra_info["mean_jpeg_bytes"] = float(dataset.frames["length"].mean())
+
+
+def test_loading_with_workers(benchmark, dataset):
+    loader = DataLoader(
+        pairs_of(dataset, 256), batch_size=None, sampler=range(10**6), num_workers=WORKERS
+    )
+    batches = iter(loader)
+    for _ in range(2 * WORKERS):
+        next(batches)
+    benchmark.group = "loader"
+    benchmark.pedantic(lambda: [next(batches) for _ in range(8)], rounds=5)
+    if not benchmark.disabled:
+        benchmark.extra_info |= {
+            "workers": WORKERS,
+            "frames_per_second": 8 * 2 * BATCH / benchmark.stats.stats.median,
+        }
+
+
+def decoders() -> dict[str, Callable[[bytes], Any]]:
+    found: dict[str, Callable[[bytes], Any]] = {"OpenCV": decode_image}
+    try:
+        import simplejpeg
+    except ImportError:
+        return found
+    return found | {"simplejpeg": lambda blob: simplejpeg.decode_jpeg(blob, "RGB")}
+
+
+@pytest.mark.parametrize("name", ["OpenCV", "simplejpeg"])
+def test_decoding(per_core, benchmark, pictures, name):
+    if name not in decoders():
+        pytest.skip(f"{name} is not installed")
+    decode = decoders()[name]
+    blobs = [encode_jpeg(rgb) for rgb in pictures]
+    assert abs(decode(blobs[0]).astype(int) - decode_image(blobs[0])).max() <= 2
+    benchmark.group = "JPEG decoder"
+    per_core(lambda: [decode(blob) for blob in blobs], len(blobs))
+
+
+@pytest.mark.parametrize("stage", ["decode", "detect", "align", "write"])
+def test_packing(per_core, benchmark, pictures, tmp_path, stage):
+    """What each stage of the packer takes for a frame of a talk, 640x360."""
+    path = faces.video(tmp_path / "talk.mp4", pictures)
+    frames = [frame.rgb for frame in read_frames(path, fps=2, threads=1)]
+    detect = make_detector()
+    found = [(rgb, face) for rgb in frames for face in detect(rgb)]
+    assert len(found) >= len(frames) // 2
+    shards = iter(range(10**9))
+
+    def write() -> None:
+        with ShardWriter(tmp_path, str(next(shards)), faces.SIDE) as shard:
+            for i, rgb in enumerate(pictures):
+                shard.add(Clip("a", "v", "0"), i, rgb)
+            shard.finish_video({"video": "v"})
+
+    runs: dict[str, tuple[Callable[[], object], int]] = {
+        "decode": (lambda: list(read_frames(path, fps=1, threads=1)), 100),
+        "detect": (lambda: [detect(rgb) for rgb in frames], len(frames)),
+        "align": (
+            lambda: [align(rgb, f.points, DEFAULT_TEMPLATE, faces.SIDE) for rgb, f in found],
+            len(found),
+        ),
+        "write": (write, len(pictures)),
+    }
+    benchmark.group = "packer"
+    per_core(*runs[stage])
+    benchmark.extra_info["stage"] = stage

@@ -1,0 +1,49 @@
+"""The yardstick is the released code's mathematics: its terms, and the gradient of its loss."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tcae.config import PRESETS
+from tcae.models.twin_cycle import TwinCycle
+from tcae.objectives.curriculum import Curriculum
+from tcae.objectives.twin_cycle import TwinCycleObjective
+
+
+@pytest.fixture
+def yardstick(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
+    from benchmarks import yardstick
+
+    return yardstick
+
+
+def test_it_is_the_preset_official(yardstick):
+    config = PRESETS["official"]
+    torch.manual_seed(0)
+    model = TwinCycle(config.model, 32)
+    objective = TwinCycleObjective(model, config.objective)
+    source, target = torch.rand(2, 8, 3, 32, 32)
+    ours = objective(source, target)
+    theirs = yardstick.Yardstick(model).terms(source, target)
+    assert ours.keys() == theirs.keys() == yardstick.WEIGHTS.keys()
+    for name, term in theirs.items():
+        torch.testing.assert_close(ours[name], term, rtol=1e-4, atol=1e-6)
+    assert objective.weights() == pytest.approx(yardstick.WEIGHTS)
+    assert config.curriculum.windows[0] == yardstick.WINDOW
+    parameters = list(model.parameters())
+    loss = Curriculum(config.curriculum).loss(ours, objective.weights())
+    wanted = torch.autograd.grad(loss, parameters)
+    found = torch.autograd.grad(yardstick.windowed_loss(theirs), parameters)
+    one, other = (torch.cat([part.flatten() for part in parts]) for parts in (found, wanted))
+    assert (one - other).norm() < 1e-3 * other.norm()
+
+
+def test_a_step_moves_the_weights(yardstick):
+    model = TwinCycle(PRESETS["official"].model, 32)
+    before = [p.detach().clone() for p in model.parameters()]
+    images = torch.randint(256, (2, 4, 3, 32, 32), dtype=torch.uint8)
+    yardstick.Yardstick(model).step(*images)
+    moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
+    assert sum(moved) > len(moved) / 2
