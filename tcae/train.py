@@ -13,6 +13,7 @@ from tcae.config import TrainConfig, describe, starting_point, versions, with_st
 from tcae.data.durable import write_durably
 from tcae.data.shards import PackedDataset
 from tcae.engine import command
+from tcae.engine.fabnet import train_fabnet
 from tcae.engine.measuring import CACHE, rendered
 from tcae.engine.outcome import judge
 from tcae.engine.progress import say
@@ -62,6 +63,11 @@ def _train(config: TrainConfig) -> int:
     trainer.go_on_alone()
     say(f"encoder: {trainer.export_encoder()}")
     _write_summary(run, trainer.summary())
+    if config.data is None and config.unseen.fabnet:
+        signal = train_fabnet(trainer)
+        if signal:
+            say(f"stopped while training FAb-Net; go on with --out {run} --resume auto")
+            return 128 + signal
     judged = _judged(trainer)
     return _status(trainer) if judged else command.SOME_FAILED
 

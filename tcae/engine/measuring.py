@@ -21,7 +21,7 @@ from tcae.engine.progress import say
 from tcae.engine.trained import Trained
 from tcae.engine.untrained import untrained_encoder
 from tcae.evaluation.disentanglement import Truth, pair_measures
-from tcae.evaluation.embedding import read_faces
+from tcae.evaluation.embedding import FaceEncoder, read_faces
 from tcae.evaluation.estimates import Estimate
 from tcae.evaluation.metrics import Array
 from tcae.evaluation.protocol import ProbeResults
@@ -161,7 +161,10 @@ def probe_frames(trained: Trained, labelled: Labelled, outcome: Outcome) -> Prob
     some = frames[np.unique(np.linspace(0, len(frames) - 1, _STATISTICS).astype(int))]
     images = read_faces(dataset, some, encoder.crop, encoder.image_size)
     untrained = untrained_encoder(config.model, encoder, images)
-    measures, results = measure_embeddings(encoder, untrained, dataset, labels, pose, config.seed)
+    others: dict[str, FaceEncoder] = {"random": untrained}
+    if trained.fabnet is not None:
+        others["fabnet"] = trained.fabnet
+    measures, results = measure_embeddings(encoder, others, dataset, labels, pose, config.seed)
     say(text_table(results))
     outcome.add({"au_f1": Estimate(results.scores.f1_mean), **measures})
     outcome.units, outcome.failures = rows(results), results.failures

@@ -24,7 +24,7 @@ from tcae.engine.measuring import (
     rendered_people,
 )
 from tcae.engine.run_directory import PROBE, REPORT_FILE
-from tcae.engine.trained import Trained, rendered_world
+from tcae.engine.trained import Trained, fabnet_of, rendered_world
 from tcae.engine.trainer import Trainer
 from tcae.evaluation.disentanglement import pair_measures, pair_values
 from tcae.evaluation.estimates import Estimate
@@ -50,6 +50,7 @@ def judge(trainer: Trainer) -> Outcome:
         load_encoder(trainer.run, trainer.device),
         trainer.config,
         rendered_world(trainer.dataset.path),
+        fabnet_of(trainer.run, trainer.device),
     )
     outcome = Outcome()
     if trained.world is None:

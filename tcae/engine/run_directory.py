@@ -22,6 +22,9 @@ from tcae.evaluation.linear_probe import PROBE
 
 CHECKPOINTS = "checkpoints"
 PANELS = "panels"
+FABNET = "fabnet"
+"""Name of the run, inside another, that trains FAb-Net's objective to compare with."""
+
 UNUSABLE = "not-finite"
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
@@ -30,6 +33,7 @@ REPORT_FILE = "report.html"
 _CONTENT = (
     CHECKPOINTS,
     PANELS,
+    FABNET,
     PROBE,
     UNUSABLE,
     "metrics.jsonl",

@@ -24,7 +24,7 @@ from tcae.engine.encoder_file import (
     read_encoder_weights,
     save_encoder,
 )
-from tcae.engine.run_directory import CHECKPOINTS
+from tcae.engine.run_directory import CHECKPOINTS, FABNET
 from tcae.evaluation.linear_probe import PROBE, PROBE_FILE, LinearProbe, save_probe
 from tcae.models.twin_cycle import TwinCycle
 from tcae.models.weight_file import digest, read_weights, write_weights
@@ -47,12 +47,14 @@ class Trained:
         encoder: Its encoder.
         config: What it was trained by.
         world: The rendered people it was trained on, None if they were real.
+        fabnet: The encoder that FAb-Net's objective gave in the same time, if it was trained.
     """
 
     objective: TwinCycleObjective
     encoder: FrozenEncoder
     config: TrainConfig
     world: World | None
+    fabnet: FrozenEncoder | None = None
 
 
 def load_trained(run: Path | str, device: torch.device | str = "cpu") -> Trained:
@@ -76,8 +78,18 @@ def load_trained(run: Path | str, device: torch.device | str = "cpu") -> Trained
         )
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Trained(
-        TwinCycleObjective(model, config.objective).eval(), encoder, config, _world(run, config)
+        TwinCycleObjective(model, config.objective).eval(),
+        encoder,
+        config,
+        _world(run, config),
+        fabnet_of(run, device),
     )
+
+
+def fabnet_of(run: Path, device: torch.device | str) -> FrozenEncoder | None:
+    """The encoder of the FAb-Net that was trained beside a run."""
+    beside = run / FABNET
+    return load_encoder(beside, device) if (beside / ENCODER_FILE).exists() else None
 
 
 def save_trained(directory: Path, trained: Trained, probe: LinearProbe) -> None:

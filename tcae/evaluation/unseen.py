@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class UnseenConfig:
     """Pairs of frames, each of another person, whose flows and pictures are compared."""
     seed: int = 0
     """Which people; those on whom a recipe is chosen should not be those it is judged by."""
+    fabnet: bool = True
+    """Without --data: train FAb-Net's objective too, for as long, to compare with."""
 
     def __post_init__(self) -> None:
         for name, least in (("people", 3), ("pairs", 1), ("seed", 0)):
@@ -91,7 +93,7 @@ def read_pose(path: Path, dataset: PackedDataset, frames: NDArray[np.int64]) -> 
 
 def measure_embeddings(
     encoder: FaceEncoder,
-    untrained: FaceEncoder,
+    others: Mapping[str, FaceEncoder],
     dataset: PackedDataset,
     labels: LabelTable,
     pose: Array | None,
@@ -100,12 +102,12 @@ def measure_embeddings(
     """What the embeddings of people not trained on know.
 
     au_auc, au_auc_from_pose: mean AUC over action units of `cross_validate` on either embedding;
-    au_auc_random, au_auc_pixels: the same of `untrained` and of raw 16x16 pixels; pose_r2_from_au,
-    pose_r2_from_pose: `pose_r2`.
+    au_auc_NAME: the same of the AU embeddings of `others`, and (pixels) of raw 16x16 pixels;
+    pose_r2_from_au, pose_r2_from_pose: `pose_r2`.
 
     Args:
         encoder: The trained encoder.
-        untrained: One of the same shape with random weights.
+        others: Encoders to compare it with, by name.
         dataset: Packed frames.
         labels: Those of them that are measured.
         pose: (n, 3) pose in these frames, None where it is not known.
@@ -121,7 +123,7 @@ def measure_embeddings(
         "au_auc_from_pose": _auc(cross_validate(embedded, labels, embedding="pose", seed=seed)),
     }
     pixels = PixelEncoder(encoder.template, encoder.crop)
-    for name, other in (("random", untrained), ("pixels", pixels)):
+    for name, other in {**others, "pixels": pixels}.items():
         known = embed_frames(other, dataset, labels.frame_index)
         measures[f"au_auc_{name}"] = _auc(cross_validate(known, labels, seed=seed))
     if pose is not None:
