@@ -1,4 +1,4 @@
-"""FAb-Net's objective on the same network, data and time: what a twin-cycle run is compared with."""
+"""FAb-Net's objective on the same network, data and time, to compare a twin-cycle run with."""
 
 from __future__ import annotations
 
