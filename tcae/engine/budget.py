@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import torch
 from torch import Tensor
 
 from tcae.engine.progress import Stopwatch
@@ -52,9 +53,10 @@ def time_full_step(
     """
     buffers = [(buffer, buffer.clone()) for buffer in objective.buffers()]
     watch = Stopwatch()
-    for _ in range(_PASSES):
-        terms = objective(source, target)
-        curriculum.loss(terms, objective.weights()).backward()
+    with torch.random.fork_rng():
+        for _ in range(_PASSES):
+            terms = objective(source, target)
+            curriculum.loss(terms, objective.weights()).backward()
     seconds = watch.lap() / _PASSES
     for buffer, before in buffers:
         buffer.copy_(before)

@@ -94,8 +94,8 @@ def test_what_cannot_be_saved(trained: Trained, rendered_run: Path, tmp_path: Pa
     with pytest.raises(ValueError, match="need a model of rendered people"):
         save_trained(folder, replace(trained, world=None), probe)
     with torch.no_grad():
-        trained.objective.model.pose_decoder.motion[1].weight[0, 0, 0, 0] = 7e4
-    with pytest.raises(ValueError, match=r"pose_decoder\.motion\.1\.weight: .* too large"):
+        trained.objective.model.au_decoder.motion[1].weight[0, 0, 0, 0] = 7e4
+    with pytest.raises(ValueError, match=r"au_decoder\.motion\.1\.weight: .* too large"):
         save_trained(folder, trained, probe)
 
 

@@ -175,7 +175,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
         def _learn(self, batch: dict[str, torch.Tensor], waited: float) -> float:
             if self.step == 9:
                 with torch.no_grad():
-                    self.model.pose_decoder.motion[-1].bias[0] = torch.nan  # type: ignore[index, union-attr]
+                    self.model.pose_decoder.pose.bias[0] = torch.nan  # type: ignore[index, union-attr]
             return super()._learn(batch, waited)
 
     trainer = trainer_of(tiny, kind=Breaks)
