@@ -163,7 +163,9 @@ def test_disguise_moves_a_point_as_a_small_similarity_would() -> None:
     slopes = torch.linalg.pinv(design) @ (inner[:, :2].flatten(2).mT * 4)
     along_x, along_y = slopes[:, 0, 0], slopes[:, 1, 1]
     turned_x, turned_y = slopes[:, 1, 0], slopes[:, 0, 1]
-    assert (along_x - along_y).abs().max() < 0.05 and (turned_x + turned_y).abs().max() < 0.05
+    # Noise leaves some .02.
+    assert (along_x - along_y).abs().max() < 0.1 and (turned_x + turned_y).abs().max() < 0.1
+    assert (turned_x - turned_y).abs().max() > 0.2
     turn = turned_y / along_x
     assert 0.03 < turn.std() < 0.05 and turn.mean().abs() < 0.01
     strength = along_x.log()

@@ -36,7 +36,8 @@ def make_model(preset: str) -> TwinCycle:
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.add_(0.1 * noise)
         if model.encoder.decorrelation is not None:
-            model.au_decoder.motion[1].weight.mul_(4)  # it started at zero
+            model.au_decoder.motion[1].weight.mul_(4)  # both started at zero
+            model.pose_decoder.pose.weight.mul_(4)
             for _ in range(20):
                 images = torch.rand(8, 3, SIZE, SIZE, generator=generator, dtype=torch.float64)
                 au, pose = model.encode(images)

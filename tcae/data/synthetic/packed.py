@@ -30,10 +30,8 @@ from tcae.data.synthetic.world import Video, World, identity_name
 log = logging.getLogger(__name__)
 
 TRUTH, SHEETS = "truth.csv", "sheets"
-PRESENT, ABSENT = (
-    0.4,
-    0.05,
-)  # intensities from which a unit is 1 (2 of 5, as for DISFA), below which 0
+# Intensities from which a unit is labelled 1 (2 of 5, as for DISFA), below which 0.
+PRESENT, ABSENT = 0.4, 0.05
 _GENERATOR = "tcae.synthesize 2"  # the number grows when equal options give other pictures
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 12
 
