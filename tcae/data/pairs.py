@@ -41,7 +41,8 @@ class PairsConfig:
         crop_min: Smallest side of the random training crop, as a fraction of the picture.
         crop_max: Largest side of it. Validation and test take the middle of the two, centred.
         crop_shift: How far from the picture's middle training crops may be centred, as a fraction
-            of its side; those of source and target are drawn apart. 1: anywhere inside it.
+            of its side, rounded up to whole pixels; those of source and target are drawn apart.
+            1: anywhere inside it.
         together: Training pairs in a row that come from one track (or video), of different frames
             as long as there are any; they are cropped to one side and mirrored together.
         crop_size_per: A new crop side for each "pair", or one for each "epoch" (of as many pairs

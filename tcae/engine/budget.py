@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from tcae.engine.progress import Stopwatch
@@ -58,9 +59,10 @@ def time_full_step(
     """
     buffers = [(buffer, buffer.clone()) for buffer in forward.buffers()]
     watch = Stopwatch()
-    for _ in range(_PASSES):
-        terms = forward(source, target)
-        curriculum.loss(terms, weights).backward()
+    with torch.random.fork_rng():
+        for _ in range(_PASSES):
+            terms = forward(source, target)
+            curriculum.loss(terms, weights).backward()
     seconds = watch.lap() / _PASSES
     for buffer, before in buffers:
         buffer.copy_(before)

@@ -16,6 +16,7 @@ from tcae.models.precision import wide
 from tcae_ops import warp
 
 _TEMPERATURE = 0.15
+_SMALLEST = 1e-4  # length of a difference that counts in full: rounding must not decide
 # Changes that a camera or a face detector might make, as standard deviations: turn and scale,
 # shift (half pictures), contrast, each channel's brightness, and the most noise.
 _TURN, _SHIFT, _CONTRAST, _BRIGHTNESS, _NOISE = 0.04, 0.06, 0.2, 0.08, 0.04
@@ -33,12 +34,19 @@ def contrast(found: Tensor, wanted: Tensor, tracks: Tensor) -> Tensor:
         tracks: (M,) the track of each; wrong answers come from the same one.
     """
     same = tracks[:, None] == tracks
-    mean = same.float() / same.sum(1, keepdim=True)
-    found, wanted = (F.normalize(e - mean.to(e) @ e, dim=1) for e in (wide(found), wide(wanted)))
-    likeness = (found @ wanted.T / _TEMPERATURE).masked_fill(~same, -torch.inf)
-    answer = torch.arange(len(found), device=found.device)
-    both = [F.cross_entropy(rows, answer, reduction="none") for rows in (likeness, likeness.T)]
-    return torch.stack(both).mean(0)
+    # In half precision the track's mean, which may be far longer than the differences, would stay.
+    with torch.autocast(found.device.type, enabled=False):
+        found, wanted = (_direction(wide(embeddings), same) for embeddings in (found, wanted))
+        likeness = (found @ wanted.T / _TEMPERATURE).masked_fill(~same, -torch.inf)
+        answer = torch.arange(len(found), device=found.device)
+        both = [F.cross_entropy(rows, answer, reduction="none") for rows in (likeness, likeness.T)]
+        return torch.stack(both).mean(0)
+
+
+def _direction(embeddings: Tensor, same: Tensor) -> Tensor:
+    """Unit vectors (M, D) from the means of rows that are the `same` (M, M) track's."""
+    share = same.to(embeddings) / same.sum(1, keepdim=True)
+    return F.normalize(embeddings - share @ embeddings, dim=1, eps=_SMALLEST)
 
 
 def disguise(images: Tensor) -> Tensor:

@@ -152,7 +152,7 @@ class TwinCycleObjective(nn.Module):
     def weights(self, step: int | None = None) -> dict[str, float]:
         """The weight of every term at a step; None: after the ramp."""
         config = self.config
-        ramp = 1.0 if step is None else self._ramp(step)
+        ramp = _risen(step, config.ramp_start, config.ramp_steps)
         embedding = ramp * config.embedding
         extra = ramp * config.reconstruction_embedding
         return {
@@ -287,7 +287,7 @@ class TwinCycleObjective(nn.Module):
             pose = wide(pose)
             others = pose.roll(len(tracks), 0)
             others = others + _POSE_NOISE * ranks.gathered(pose).std(0) * torch.randn_like(pose)
-            aim = torch.lerp(pose, others, self._approach(step))
+            aim = torch.lerp(pose, others, _risen(step, 0, self.config.contrast_ramp))
             flow = self.model.pose_motion(pose, aim).flow
             turned = disguise(warp(images, flow, units="normalized"))
         found = self.model.encode(turned).au
@@ -295,18 +295,6 @@ class TwinCycleObjective(nn.Module):
         parts = (ranks.gathered(values) for values in (found, au, tracks.repeat(2)))
         own = contrast(*parts).chunk(ranks.size())[ranks.rank()]
         return own.unflatten(0, (2, -1)).mean(0)
-
-    def _approach(self, step: int | None) -> float:
-        """How much of the way to the other pose is gone."""
-        if step is None:
-            return 1.0
-        return min(step / max(self.config.contrast_ramp, 1), 1.0)
-
-    def _ramp(self, step: int) -> float:
-        progress = step - self.config.ramp_start
-        if progress >= self.config.ramp_steps:
-            return 1.0
-        return max(progress, 0) / max(self.config.ramp_steps, 1)
 
     def _encode(self, *images: Tensor) -> list[Embeddings]:
         if not images or not self.config.joint_batch_norm:
@@ -336,6 +324,13 @@ class TwinCycleObjective(nn.Module):
         if self.config.shrink_validation and not self.training:
             distance = distance / (ranks.size() * wanted.numel())
         return distance
+
+
+def _risen(step: int | None, start: int, steps: int) -> float:
+    """Height at a step of a ramp from 0 to 1; None: after it."""
+    if step is None or step - start >= steps:
+        return 1.0
+    return max(step - start, 0) / max(steps, 1)
 
 
 def _within_image(flow: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from tcae.models.twin_cycle import ModelConfig, TwinCycle
 def run(tmp_path) -> Path:
     """A run directory with an encoder for 32x32 faces."""
     torch.manual_seed(0)
-    config = ModelConfig(base_filters=4, embedding_size=8)
+    config = ModelConfig(base_filters=4, embedding_size=8, pose_size=5)
     (tmp_path / "run").mkdir()
     path = tmp_path / "run" / "encoder.safetensors"
     save_encoder(path, TwinCycle(config, 32), config, 32, DEFAULT_TEMPLATE.to_dict())
@@ -51,7 +51,9 @@ def test_aligned_video_to_csv(run, tmp_path, write_video, capsys):
     faces = np.stack([resize(frame.rgb, 32) for frame in read_frames(video)])
     expected = load_encoder(run).embed(torch.from_numpy(faces).permute(0, 3, 1, 2))
     for name, values in expected._asdict().items():
-        got = [[float(row[f"{name}_{i:03d}"]) for i in range(8)] for row in rows]
+        columns = [column for column in rows[0] if column.startswith(f"{name}_")]
+        assert columns == [f"{name}_{i:03d}" for i in range({"au": 8, "pose": 5}[name])]
+        got = [[float(row[column]) for column in columns] for row in rows]
         np.testing.assert_allclose(got, values, rtol=1e-4, atol=1e-5)
     assert "7 rows" in capsys.readouterr().out
 
@@ -74,13 +76,13 @@ def test_fps_and_choice_of_columns(run, tmp_path, write_video):
     assert main(run, tmp_path / "t.csv", video, "--fps", 1, "--embeddings", "pose") == 0
     rows = read(tmp_path / "t.csv")
     assert [row["frame"] for row in rows] == ["0", "4", "8"]
-    assert list(rows[0])[6:] == [f"pose_{i:03d}" for i in range(8)]
+    assert list(rows[0])[6:] == [f"pose_{i:03d}" for i in range(5)]
 
 
 @pytest.fixture
 def probe(run) -> Path:
     torch.manual_seed(1)
-    probe = LinearProbe(8, ("AU06", "AU12"), "pose", load_encoder(run).fingerprint)
+    probe = LinearProbe(5, ("AU06", "AU12"), "pose", load_encoder(run).fingerprint)
     path = run.parent / "probe"
     path.mkdir()
     save_probe(path / "probe.safetensors", probe)
@@ -98,7 +100,7 @@ def test_probe_columns(run, tmp_path, write_video, probe):
 
 
 def test_a_probe_of_another_encoder_is_refused(run, tmp_path, write_video, probe, capsys):
-    config = ModelConfig(base_filters=4, embedding_size=8)
+    config = ModelConfig(base_filters=4, embedding_size=8, pose_size=5)
     path = run / "encoder.safetensors"
     save_encoder(path, TwinCycle(config, 32), config, 32, DEFAULT_TEMPLATE.to_dict())
     video = write_video(tmp_path / "a.mp4", 3)

@@ -65,7 +65,7 @@ def test_labels_are_the_rendered_intensities(packed):
             state.pose, abs=1e-4
         )
         assert row["subject"] == labels.subjects[index] == identity
-        expected = np.where(strength >= 0.2, 1.0, np.where(strength < 0.05, 0.0, np.nan))
+        expected = np.where(strength >= 0.4, 1.0, np.where(strength < 0.05, 0.0, np.nan))
         assert np.array_equal(labels.values[index], expected.astype(np.float32), equal_nan=True)
 
 

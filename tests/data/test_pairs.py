@@ -18,7 +18,9 @@ CLIPS = {
     for video in range(2)
     for track in range(2)
 }
-OFFICIAL = PairsConfig(crop_min=200 / 256, crop_max=224 / 256, crop_size_per="epoch", flip=False)
+OFFICIAL = PairsConfig(
+    crop_min=200 / 256, crop_max=224 / 256, crop_shift=1, together=1, crop_size_per="epoch", flip=False
+)
 
 
 def ramps(clip, frame):
@@ -47,6 +49,8 @@ def test_shapes_and_types(dataset):
     assert batch["source"].is_contiguous()
     assert batch["frames"].shape == (4, 2)
     assert batch["frames"].dtype == torch.int64
+    assert batch["tracks"].shape == (4,)
+    assert batch["tracks"].dtype == torch.int64
     assert batch["failures"] == 0
 
 
@@ -59,11 +63,12 @@ def test_a_batch_is_a_function_of_seed_and_step(dataset):
     assert not same(one[0], batches(dataset, seed=6)[0])
 
 
-def test_ranks_share_the_sequence_of_one_process(dataset):
+@pytest.mark.parametrize("ranks", [3, 4])  # in the second case rows are split over ranks
+def test_ranks_share_the_sequence_of_one_process(dataset, ranks):
     whole = batches(dataset, batch_size=12)[4]
-    parts = [batches(dataset, batch_size=4, rank=r, world_size=3)[4] for r in range(3)]
-    for key in ("source", "target", "frames"):
-        assert torch.equal(whole[key], torch.cat([part[key] for part in parts]))
+    parts = [batches(dataset, "train", 12 // ranks, 5, r, ranks)[4] for r in reversed(range(ranks))]
+    for key in ("source", "target", "frames", "tracks"):
+        assert torch.equal(whole[key], torch.cat([part[key] for part in reversed(parts)]))
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
@@ -76,13 +81,21 @@ def test_worker_processes_change_nothing(dataset, context):
         assert same(batch, pairs[step])
 
 
-def test_each_identity_once_in_an_epoch_in_another_order_each_time(dataset):
-    pairs = batches(dataset, batch_size=1)
+@pytest.mark.parametrize(("split", "row"), [("train", 4), ("train", 1), ("val", 1), ("test", 1)])
+def test_each_identity_once_in_an_epoch_in_another_order_each_time(pack_frames, split, row):
+    clips = {(f"p{i}", f"v{i}", "0"): 2 for i in range(60)}
+    dataset = PackedDataset(pack_frames(clips, size=16))
+    config = PairsConfig(together=row if split == "train" else 4)
+    pairs = batches(dataset, split, batch_size=row, config=config)
     n = len(pairs.identities)
-    names = [dataset.identity(int(pairs[step]["frames"][0, 0])) for step in range(3 * n)]
+    assert n >= 3
+    names = []
+    for step in range(3 * n):
+        (name,) = {dataset.identity(i) for i in pairs[step]["frames"].flatten().tolist()}
+        names.append(name)
     epochs = [names[i : i + n] for i in range(0, 3 * n, n)]
     assert all(sorted(epoch) == pairs.identities for epoch in epochs)
-    assert epochs[0] != epochs[1] != epochs[2]
+    assert len({*map(tuple, epochs)}) > 1
 
 
 @pytest.mark.parametrize("wanted", ["track", "video"])
@@ -101,6 +114,58 @@ def test_two_different_frames_of_one_group(dataset, wanted, monkeypatch):
     # Every frame of the split turns up, in both roles.
     inside = {i for i in range(len(dataset)) if split_of(dataset.identity(i), 0) == "train"}
     assert {a for a, _ in frames} == {b for _, b in frames} == inside
+
+
+@pytest.mark.parametrize("same", ["track", "video"])
+def test_rows_come_from_one_track_and_repeat_no_frame_before_they_must(pack_frames, same):
+    lengths = (2, 3, 4, 5, 6, 7, 8, 20)
+    clips = {
+        (f"p{i}", f"v{i}", str(track)): frames
+        for i, frames in enumerate(lengths)
+        for track in range(2)
+    }
+    dataset = PackedDataset(pack_frames(clips, size=16))
+    config = PairsConfig(split="time", same=same)
+    pairs = batches(dataset, batch_size=4, config=config)
+    group_of = collections.Counter()
+    for i in range(len(dataset)):
+        group_of[clip_of(dataset, i, same)] += dataset.name(i) in inside_in_time(dataset)
+    seen = set()
+    for step in range(40 * len(lengths)):
+        batch = pairs[step]
+        frames = batch["frames"].tolist()
+        (group,) = {clip_of(dataset, i, same) for pair in frames for i in pair}
+        assert len(set(batch["tracks"].tolist())) == 1
+        assert all(a != b for a, b in frames)
+        distinct = {i for pair in frames for i in pair}
+        assert len(distinct) == min(8, group_of[group])
+        whole = group_of[group] // 2  # pairs before the first frame comes again
+        assert len({i for pair in frames[:whole] for i in pair}) == 2 * min(whole, 4)
+        seen.add(group)
+    assert seen == {group for group, frames in group_of.items() if frames > 1}
+
+
+def clip_of(dataset, frame, same):
+    clip = dataset.clips[dataset.frames["clip"][frame]]
+    return (clip.video, clip.track) if same == "track" else clip.video
+
+
+def inside_in_time(dataset):
+    """Names of the frames in the first 75 % of their tracks."""
+    clips = collections.defaultdict(list)
+    for i in range(len(dataset)):
+        clips[int(dataset.frames["clip"][i])].append(dataset.name(i))
+    return {name for names in clips.values() for i, name in enumerate(names) if i < 0.75 * len(names)}
+
+
+@pytest.mark.parametrize("same", ["track", "video"])
+def test_tracks_are_equal_where_pairs_share_one(dataset, same):
+    batch = batches(dataset, batch_size=100, config=PairsConfig(same=same))[0]
+    groups = [clip_of(dataset, int(a), same) for a in batch["frames"][:, 0]]
+    for i, one in enumerate(groups):
+        for j, other in enumerate(groups):
+            assert (batch["tracks"][i] == batch["tracks"][j]) == (one == other)
+    assert 1 < len(set(groups)) < 100
 
 
 def test_identity_splits(dataset):
@@ -147,9 +212,13 @@ def geometry(picture):
     return left, float(green[0].mean()) / 4, abs(slope), slope < 0
 
 
-@pytest.mark.parametrize("config", [PairsConfig(), OFFICIAL, PairsConfig(crop_max=1.0)])
+@pytest.mark.parametrize(
+    "config",
+    [PairsConfig(), OFFICIAL, PairsConfig(crop_max=1.0, crop_shift=1, together=1)],
+    ids=["default", "official", "anywhere"],
+)
 def test_training_crops(dataset, config):
-    pairs = batches(dataset, batch_size=60, config=config)
+    pairs = batches(dataset, batch_size=60 * config.together, config=config)
     batch = pairs[0]
     sides, sources, targets, flips = [], [], [], []
     for source, target in zip(batch["source"], batch["target"], strict=True):
@@ -160,20 +229,64 @@ def test_training_crops(dataset, config):
         assert config.crop_min * SIZE - 1.5 < side < config.crop_max * SIZE + 1.5
         assert min(left, top) > -0.6
         assert max(left, top) + side < SIZE + 1.5
+        middle = (SIZE - side) / 2
+        offsets = (left - middle, top - middle), (other_left - middle, other_top - middle)
+        assert np.abs(offsets).max() < config.crop_shift * SIZE + 1.8  # a pixel, and what is measured
         sides.append(side)
-        sources.append((left, top))
-        targets.append((other_left, other_top))
+        sources.append(offsets[0])
+        targets.append(offsets[1])
         flips.append(flipped)
     # Source and target positions are independent, as are x and y.
     places = np.concatenate([sources, targets], 1)
     assert np.abs(np.corrcoef(places.T) - np.eye(4)).max() < 0.5
-    assert 15 < sum(flips) < 45 if config.flip else sum(flips) == 0
+    mirrored = sum(flips) / config.together
+    assert 15 < mirrored < 45 if config.flip else mirrored == 0
+    for row in range(0, len(sides), config.together):
+        assert np.ptp(sides[row : row + config.together]) < 0.9
+        assert len(set(flips[row : row + config.together])) == 1
     if config is OFFICIAL:
         n = len(pairs.identities)  # one crop size for each epoch
         assert np.ptp(sides[:n]) < 0.9
         assert np.ptp(sides[::n]) > 1
     else:
         assert np.ptp(sides) > 4
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.03, 0.1, 1.0])
+@pytest.mark.parametrize("side", [40, 47])
+def test_crops_take_every_place_within_the_shift_and_no_other(dataset, shift, side, monkeypatch):
+    y, x = np.mgrid[:SIZE, :SIZE]
+    places = np.stack([y, x, x * 0], 2).astype(np.uint8)
+    crops = []
+
+    def record(picture, size):
+        crops.append((*picture[0, 0, :2].tolist(), *picture.shape[:2]))
+        return np.zeros((size, size, 3), np.uint8)
+
+    monkeypatch.setattr(dataset, "read", lambda i: places)
+    monkeypatch.setattr("tcae.data.pairs.resize", record)
+    config = PairsConfig(crop_min=side / SIZE, crop_max=side / SIZE, crop_shift=shift)
+    batches(dataset, batch_size=1000, config=config)[0]
+    # The last pixel may be begun: whole places that are less than one beyond the shift.
+    middle, inside = (SIZE - side) / 2, range(SIZE - side + 1)
+    allowed = {place for place in inside if abs(place - middle) < shift * SIZE + 1}
+    assert {crop[2:] for crop in crops} == {(side, side)}
+    assert {crop[0] for crop in crops} == {crop[1] for crop in crops} == allowed
+    # Each pair and picture of a row draws its own.
+    rows = [crops[i : i + 8] for i in range(0, len(crops), 8)]
+    assert (len(allowed) == 1) == all(len(set(row)) == 1 for row in rows)
+    most = collections.Counter(crop[0] for crop in crops).most_common()
+    assert most[0][1] < 2 * most[-1][1]
+
+
+def test_rows_share_side_and_mirroring_and_differ_in_them_from_others(dataset):
+    config = PairsConfig(crop_min=0.5, crop_max=0.9, together=3)
+    batch = batches(dataset, batch_size=60, config=config)[0]
+    found = [geometry(picture) for picture in [*batch["source"], *batch["target"]]]
+    sides = np.array([side for _, _, side, _ in found]).reshape(2, 20, 3)
+    flips = np.array([flipped for *_, flipped in found]).reshape(2, 20, 3)
+    assert np.ptp(sides, (0, 2)).max() < 0.9 and np.ptp(sides) > 0.3 * SIZE
+    assert (flips.any((0, 2)) == flips.all((0, 2))).all() and 0 < flips.mean() < 1
 
 
 def test_validation_crops_are_centred_and_fixed(dataset):
@@ -187,7 +300,7 @@ def test_validation_crops_are_centred_and_fixed(dataset):
 
 
 def test_validation_crops_can_be_random_and_are_fixed_all_the_same(dataset):
-    config = PairsConfig(crop_min=0.6, crop_max=0.8, jitter_validation=True)
+    config = PairsConfig(crop_min=0.6, crop_max=0.8, crop_shift=1, jitter_validation=True)
     batch, again = (batches(dataset, "val", batch_size=12, config=config)[3] for _ in range(2))
     assert same(batch, again)
     found = [geometry(picture) for picture in [*batch["source"], *batch["target"]]]
@@ -248,3 +361,7 @@ def test_wrong_arguments(dataset):
         batches(dataset, rank=2, world_size=2)
     with pytest.raises(ValueError, match="crop_min"):
         PairsConfig(crop_min=0.9, crop_max=0.8)
+    with pytest.raises(ValueError, match=r"crop_shift is 1.5, .* \[0, 1\]"):
+        PairsConfig(crop_shift=1.5)
+    with pytest.raises(ValueError, match="together is 0, .* at least 1"):
+        PairsConfig(together=0)

@@ -59,6 +59,9 @@ def test_the_published_settings() -> None:
     assert round(official.pairs.crop_min * 256) == 200
     assert round(official.pairs.crop_max * 256) == 224
     assert not official.pairs.flip
+    for config in (official, paper):
+        assert (config.pairs.together, config.pairs.crop_shift) == (1, 1)
+        assert (config.model.embedding_size, config.model.pose_size) == (256, 256)
     assert len(official.curriculum.windows) == 5
     assert len(paper.curriculum.windows) == 3
 

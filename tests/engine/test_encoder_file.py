@@ -33,7 +33,7 @@ def run(tmp_path: Path, model: TwinCycle) -> Path:
 @pytest.mark.parametrize("by_file", [True, False])
 def test_the_round_trip_keeps_every_bit(run: Path, model: TwinCycle, by_file: bool) -> None:
     encoder = load_encoder(encoder_path(run) if by_file else str(run))
-    assert (encoder.image_size, encoder.embedding_size) == (32, 8)
+    assert (encoder.image_size, encoder.embedding_size, encoder.pose_size) == (32, 8, 16)
     assert encoder.template == TEMPLATE
     images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():

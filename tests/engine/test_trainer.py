@@ -305,7 +305,7 @@ def test_minutes_become_steps_and_stay_so(tiny: TrainConfig, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("steps", [6, 20, 21])
 def test_steps_limit_minutes(tiny: TrainConfig, steps: int) -> None:
-    trainer = trainer_of(tiny, steps=steps, minutes=0.4)
+    trainer = trainer_of(tiny, steps=steps, minutes=5.0)
     trainer.fit()
     assert trainer.step == steps
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tcae.models.twin_cycle import MODEL_PRESETS, ModelConfig, TwinCycle, unit_range
 
 SIZES = (32, 64, 128, 256)
-SMALL = {"base_filters": 2, "embedding_size": 5}
+SMALL = {"base_filters": 2, "embedding_size": 5, "pose_size": 3}
 
 
 def count(module: torch.nn.Module) -> int:
@@ -22,7 +22,7 @@ def count(module: torch.nn.Module) -> int:
 
 def small(preset: str, image_size: int = 32, **changes: object) -> TwinCycle:
     torch.manual_seed(0)
-    return TwinCycle(replace(MODEL_PRESETS[preset], **SMALL, **changes), image_size)
+    return TwinCycle(replace(MODEL_PRESETS[preset], **(SMALL | changes)), image_size)
 
 
 def test_official_has_the_released_models_parameters() -> None:
@@ -48,7 +48,7 @@ def test_paper_differs_from_official_by_no_parameter() -> None:
 def test_shapes_at_every_size(preset: str, size: int) -> None:
     model = small(preset, size).eval()
     embeddings = model.encode(torch.rand(2, 3, size, size))
-    assert embeddings.au.shape == embeddings.pose.shape == (2, 5)
+    assert embeddings.au.shape == (2, 5) and embeddings.pose.shape == (2, 3)
     for decode, embedding in (
         (model.au_motion, embeddings.au),
         (model.pose_motion, embeddings.pose),
@@ -62,9 +62,10 @@ def test_shapes_at_every_size(preset: str, size: int) -> None:
 @pytest.mark.parametrize("preset", MODEL_PRESETS)
 def test_flow_and_logit_are_views_of_one_tensor(preset: str) -> None:
     model = small(preset)
-    flow, logit = model.au_motion(torch.rand(2, 5), torch.rand(2, 5))
-    assert flow.data_ptr() + 2 * 32 * 32 * 4 == logit.data_ptr()
-    assert flow.stride() == logit.stride() == (3 * 32 * 32, 32 * 32, 32, 1)
+    for decode, size in ((model.au_motion, 5), (model.pose_motion, 3)):
+        flow, logit = decode(torch.rand(2, size), torch.rand(2, size))
+        assert flow.data_ptr() + 2 * 32 * 32 * 4 == logit.data_ptr()
+        assert flow.stride() == logit.stride() == (3 * 32 * 32, 32 * 32, 32, 1)
 
 
 def batch_norm(x: Tensor) -> Tensor:
@@ -83,24 +84,71 @@ def weights_of(module: torch.nn.Module) -> list[tuple[Tensor, Tensor]]:
     ]
 
 
-def test_encoder_is_the_written_out_one() -> None:
-    model = small("official", 64).double()
+@pytest.mark.parametrize("separate", [False, True])
+def test_encoder_is_the_written_out_one(separate: bool) -> None:
+    model = small("official", 64, separate_backbones=separate).double()
+    encoder = model.encoder
     images = torch.rand(3, 3, 64, 64, dtype=torch.float64)
-    shared = images
-    for weight, bias in weights_of(model.encoder.backbone):
-        shared = F.conv2d(shared, weight, bias, stride=2, padding=1)
-        shared = F.leaky_relu(batch_norm(shared), 0.2)
-    assert shared.shape == (3, 8, 8, 8)
     found = model.encode(images)
-    branches = (model.encoder.au_branch, model.encoder.pose_branch)
-    for branch, embedding in zip(branches, found, strict=True):
+    parts = (
+        (encoder.backbone, encoder.au_branch, 5, found.au),
+        (encoder.pose_backbone or encoder.backbone, encoder.pose_branch, 3, found.pose),
+    )
+    assert (parts[0][0] is parts[1][0]) != separate
+    for backbone, branch, size, embedding in parts:
+        x = images
+        for weight, bias in weights_of(backbone):
+            x = F.leaky_relu(batch_norm(F.conv2d(x, weight, bias, stride=2, padding=1)), 0.2)
+        assert x.shape == (3, 8, 8, 8)
         *blocks, (last_weight, last_bias) = weights_of(branch)
-        x = shared
         for weight, bias in blocks:
             x = F.leaky_relu(batch_norm(F.conv2d(x, weight, bias, stride=2, padding=1)), 0.2)
         x = F.conv2d(x, last_weight, last_bias, stride=2, padding=1)
-        assert x.shape == (3, 5, 1, 1)
+        assert x.shape == (3, size, 1, 1)
         torch.testing.assert_close(embedding, x[..., 0, 0])
+
+
+def test_separate_backbones_are_two_of_the_same_make() -> None:
+    one, two = small("paper"), small("paper", separate_backbones=True)
+    assert count(two) - count(one) == count(one.encoder.backbone) > 0
+    loss = two.encode(torch.rand(3, 3, 32, 32)).pose.square().sum()
+    loss.backward()
+    reached = {name for name, p in two.encoder.named_parameters() if p.grad is not None}
+    assert {name.split(".")[0] for name in reached} == {"pose_backbone", "pose_branch"}
+
+
+def test_decorrelation_cleans_the_au_embedding_and_nothing_else() -> None:
+    plain, clean = small("paper"), small("paper", decorrelate=True)
+    added = set(clean.state_dict()) - set(plain.state_dict())
+    assert all(name.startswith("encoder.decorrelation.") for name in added)
+    assert count(clean) == count(plain)
+    images = torch.rand(8, 3, 32, 32)
+    (au, pose), (cleaned, same_pose) = plain.encode(images), clean.encode(images)
+    assert pose.equal(same_pose) and not au.allclose(cleaned)
+    centred = pose - pose.mean(0)
+    charge = 0.01 * torch.diag(centred.square().sum(0))
+    told = centred @ torch.linalg.solve(centred.T @ centred + charge, centred.T @ (au - au.mean(0)))
+    torch.testing.assert_close(cleaned, au - told, rtol=1e-3, atol=1e-4)
+
+
+def test_pose_size_is_that_of_the_pose_alone() -> None:
+    for preset in ("paper", "default"):
+        shapes, others = (
+            {name: value.shape for name, value in small(preset, **change).state_dict().items()}
+            for change in ({}, {"pose_size": 7})
+        )
+        changed = {name.rpartition(".")[0] for name in shapes if shapes[name] != others[name]}
+        assert changed
+        assert all("pose" in name or "decorrelation" in name for name in changed)
+
+
+def test_pose_motion_changes_the_pose_decoder_alone() -> None:
+    free, rigid = small("default", pose_motion="free"), small("default")
+    assert type(free.pose_decoder) is type(free.au_decoder) is not type(rigid.pose_decoder)
+    for part in ("encoder", "au_decoder"):
+        expected = getattr(free, part).state_dict()
+        found = getattr(rigid, part).state_dict()
+        assert all(found[name].equal(value) for name, value in expected.items())
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -118,7 +166,7 @@ def doubled(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("mask_tanh", [False, True])
 def test_decoder_is_the_written_out_one(leading_relu: bool, mask_tanh: bool) -> None:
     model = small("official", leading_relu=leading_relu, mask_tanh=mask_tanh).double()
-    source, target = torch.randn(2, 3, 5, dtype=torch.float64)
+    source, target = torch.randn(2, 3, 3, dtype=torch.float64)
     x = torch.cat([source, target], 1)[..., None, None]
     if leading_relu:
         x = x.clamp(min=0)
@@ -162,15 +210,19 @@ def test_decoder_start_is_fully_connected(start: int) -> None:
     assert model.au_motion(source, target).flow.shape == (3, 2, 32, 32)
 
 
-def test_zero_init_is_the_identity_and_changes_nothing_else() -> None:
-    on, off = small("default", zero_init=True), small("default", zero_init=False)
+@pytest.mark.parametrize(("motion", "kinds"), [("free", ("au", "pose")), ("rigid", ("au",))])
+def test_zero_init_is_the_identity_and_changes_nothing_else(
+    motion: str, kinds: tuple[str, ...]
+) -> None:
+    """A rigid pose decoder starts as the identity in any case."""
+    on, off = (small("default", zero_init=zero, pose_motion=motion) for zero in (True, False))
     others = off.state_dict()
     changed = {name for name, value in on.state_dict().items() if not value.equal(others[name])}
     assert changed == {
-        f"{kind}_decoder.motion.1.{part}" for kind in ("au", "pose") for part in ("weight", "bias")
+        f"{kind}_decoder.motion.1.{part}" for kind in kinds for part in ("weight", "bias")
     }
-    for kind in ("au_motion", "pose_motion"):
-        flow, logit = getattr(on, kind)(torch.randn(2, 5), torch.randn(2, 5))
+    for decode, size in ((on.au_motion, 5), (on.pose_motion, 3)):
+        flow, logit = decode(torch.randn(2, size), torch.randn(2, size))
         assert not flow.any() and not logit.any()
 
 
@@ -187,7 +239,8 @@ def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"base_filters": 0}, {"embedding_size": -1}, {"decoder_start": 3}]
+    "change",
+    [{"base_filters": 0}, {"embedding_size": -1}, {"pose_size": 0}, {"decoder_start": 3}],
 )
 def test_impossible_configs_are_refused(change: dict[str, int]) -> None:
     (name,) = change

@@ -12,7 +12,7 @@ from torch import Tensor
 from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
 from tcae.objectives.twin_cycle import OBJECTIVE_PRESETS, ObjectiveConfig, TwinCycleObjective
 
-SIZE, PAIRS, D = 32, 5, 4
+SIZE, PAIRS, D, P = 32, 5, 4, 3
 PAPER = OBJECTIVE_PRESETS["paper"]
 CYCLES = {"cycle_au", "cycle_pose"}
 DISTANCES = {"emb_au_phi", "emb_au_psi", "emb_pose_phi", "emb_pose_psi"}
@@ -26,7 +26,7 @@ Measured = dict[str, tuple[Tensor, list[Tensor]]]
 def model() -> TwinCycle:
     """A tiny model whose flows leave the image here and there."""
     torch.manual_seed(5)
-    config = replace(MODEL_PRESETS["paper"], base_filters=2, embedding_size=D)
+    config = replace(MODEL_PRESETS["paper"], base_filters=2, embedding_size=D, pose_size=P)
     model = TwinCycle(config, SIZE).double()
     with torch.no_grad():
         model.au_decoder.motion[1].weight.mul_(2)
@@ -86,6 +86,7 @@ def changed(before: Measured, after: Measured) -> tuple[set[str], set[str]]:
         ("sparsity", 0.5, set(), set()),
         ("cycle", 0.5, set(), set()),
         ("embedding", 0.5, set(), set()),
+        ("contrast_ramp", 9, set(), set()),
         ("ramp_start", 9, set(), set()),
         ("ramp_steps", 9, set(), set()),
     ],
@@ -109,7 +110,7 @@ def test_every_field_has_a_test_here() -> None:
         for mark in test_a_switch_changes_its_terms_and_no_other.pytestmark  # type: ignore[attr-defined]
         if mark.name == "parametrize"
     ]
-    tested = {case[0] for case in cases} | {"reconstruction_embedding"}
+    tested = {case[0] for case in cases} | {"reconstruction_embedding", "contrast"}
     assert tested == {field.name for field in fields(ObjectiveConfig)}
 
 
@@ -167,7 +168,8 @@ def test_shrunk_validation(model: TwinCycle, pair: Tensor) -> None:
     after = measure(model, replace(PAPER, shrink_validation=True), pair, training=False)
     assert changed(before, after) == (DISTANCES, DISTANCES)
     for name in DISTANCES:
-        torch.testing.assert_close(after[name][0] * PAIRS * D, before[name][0])
+        size = P if name.endswith("psi") else D
+        torch.testing.assert_close(after[name][0] * PAIRS * size, before[name][0])
 
 
 @pytest.mark.parametrize("preset", ["paper", "official"])
@@ -179,6 +181,52 @@ def test_reconstruction_embedding_adds_two_terms(
     added = measure(model, replace(config, reconstruction_embedding=1.0), pair)
     assert set(added) - set(without) == EXTRA
     assert changed(without, {name: added[name] for name in without}) == (set(), set())
+
+
+def test_contrast_adds_one_term_and_draws_nothing_outside_training(
+    model: TwinCycle, pair: Tensor
+) -> None:
+    config = replace(PAPER, contrast=0.3)
+    before, added = measure(model, PAPER, pair), measure(model, config, pair)
+    assert set(added) - set(before) == {"contrast"}
+    assert changed(before, {name: added[name] for name in before}) == (set(), set())
+    reached = [bool(gradient.any()) for gradient in added["contrast"][1]]
+    names = [name for name, _ in model.named_parameters()]
+    learning = {name for name, there in zip(names, reached, strict=True) if there}
+    # The turned faces are given: it is the AU embedding that has to tell them apart.
+    assert {name.split(".")[1] for name in learning} == {"backbone", "au_branch"}
+    state = torch.get_rng_state()
+    assert set(measure(model, config, pair, training=False)) == TERMS
+    assert torch.get_rng_state().equal(state)
+
+
+def test_poses_are_approached_along_a_ramp(
+    model: TwinCycle, pair: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no noise to the pose, half-way is the mean of both images' embeddings."""
+    monkeypatch.setattr("tcae.objectives.twin_cycle._POSE_NOISE", 0)
+    model = copy.deepcopy(model).train()
+    for ramp, step, share in ((8, 0, 0), (8, 4, 0.5), (8, 9, 1), (8, None, 1), (0, 0, 1)):
+        aims = []
+        with monkeypatch.context() as patch:
+            pose_motion = model.pose_motion
+
+            def spy(source: Tensor, target: Tensor, call=pose_motion, to=aims):
+                to.append((source, target))
+                return call(source, target)
+
+            patch.setattr(model, "pose_motion", spy)
+            TwinCycleObjective(model, replace(PAPER, contrast=1.0, contrast_ramp=ramp))(*pair, step)
+        found, wanted = next(aim for aim in aims if len(aim[0]) == 2 * PAIRS)
+        other = torch.cat([found[PAIRS:], found[:PAIRS]])
+        torch.testing.assert_close(wanted, (1 - share) * found + share * other)
+
+
+def test_composition_changes_the_reconstruction_alone(model: TwinCycle, pair: Tensor) -> None:
+    before = measure(model, PAPER, pair)
+    sequence = copy.deepcopy(model)
+    sequence.config = replace(model.config, composition="sequence")
+    assert changed(before, measure(sequence, PAPER, pair)) == ({"rec"}, {"rec"})
 
 
 def test_terms_of_weight_zero_are_left_out(model: TwinCycle, pair: Tensor) -> None:
@@ -214,7 +262,7 @@ def test_a_ramp_of_no_length_is_a_step(model: TwinCycle) -> None:
     assert TwinCycleObjective(model, PAPER).weights(0) == TwinCycleObjective(model, PAPER).weights()
 
 
-@pytest.mark.parametrize("name", ["ramp_start", "ramp_steps", "cycle"])
+@pytest.mark.parametrize("name", ["ramp_start", "ramp_steps", "cycle", "contrast", "contrast_ramp"])
 def test_impossible_configs_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is -1"):
         ObjectiveConfig(**{name: -1})
@@ -225,4 +273,5 @@ def test_presets_are_the_papers_and_the_released_codes_weights() -> None:
     for config, scale in ((paper, 1), (official, 10)):
         weights = (config.reconstruction, config.sparsity, config.cycle, config.embedding)
         assert weights == tuple(pytest.approx(scale * w) for w in (1, 0.01, 0.1, 0.1))
+        assert config.contrast == 0
     assert paper.reconstruction_embedding == 0 and official.reconstruction_embedding == 1

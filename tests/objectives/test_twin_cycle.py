@@ -1,7 +1,8 @@
 """The full loss written out for every preset: values, gradients and batch-norm statistics.
 
 Nothing here calls the objective's parts or `tcae_ops`: images are sampled by `F.grid_sample`, and
-the encoder and the decoders are called one by one, in the order the loss is written down.
+the encoder and the decoders are called one by one, in the order the loss is written down. Only what
+draws random numbers is called (`disguise`), with the same seed.
 """
 
 from __future__ import annotations
@@ -15,22 +16,33 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
+from tcae.objectives.contrast import disguise
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, Curriculum
 from tcae.objectives.twin_cycle import OBJECTIVE_PRESETS, TwinCycleObjective
 
 SIZE, PAIRS, D = 32, 6, 4
+TRACKS = torch.tensor([7, 7, 3, 7, 3, 5])
+STEP = 900  # after the ramp of the cycles, at .6 of that of the poses
 
 
 def make_model(preset: str) -> TwinCycle:
     """A tiny model whose flows are large and whose batch norms are not at their start."""
     torch.manual_seed(1)
-    config = replace(MODEL_PRESETS[preset], base_filters=2, embedding_size=D)
+    config = replace(MODEL_PRESETS[preset], base_filters=2, embedding_size=D, pose_size=D)
     model = TwinCycle(config, SIZE).double()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.add_(0.1 * noise)
+        if model.encoder.decorrelation is not None:
+            model.au_decoder.motion[1].weight.mul_(4)  # both started at zero
+            model.pose_decoder.pose.weight.mul_(4)
+            for _ in range(20):
+                images = torch.rand(8, 3, SIZE, SIZE, generator=generator, dtype=torch.float64)
+                au, pose = model.encode(images)
+                model.au_motion(au, au.flip(0))
+                model.pose_motion(pose, pose.flip(0))
     return model
 
 
@@ -130,13 +142,68 @@ def in_one_pass(encode, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
     return phi[:PAIRS], psi[:PAIRS], phi[PAIRS:], psi[PAIRS:]
 
 
+class Cleaning:
+    """The encoder of `default`, phi less its linear prediction from psi by running moments."""
+
+    def __init__(self, model: TwinCycle) -> None:
+        self.encoder, self.training = model.encoder, model.training
+        state = model.encoder.decorrelation.state_dict()
+        self.phi, self.psi = state["mean"].clone(), state["known_mean"].clone()
+        self.within, self.across = state["covariance"].clone(), state["cross"].clone()
+        self.count = int(state["batches"])
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        phi = self.encoder.au_branch(self.encoder.backbone(images))
+        psi = self.encoder.pose_branch(self.encoder.pose_backbone(images))
+        x, y = psi.detach(), phi.detach()
+        if self.training:
+            self.count += 1
+            new = max(0.03, 1 / self.count)
+            self.phi = (1 - new) * self.phi + new * y.mean(0)
+            self.psi = (1 - new) * self.psi + new * x.mean(0)
+            within = (x - self.psi).T @ (x - self.psi) / len(x)
+            across = (x - self.psi).T @ (y - self.phi) / len(x)
+            self.within = (1 - new) * self.within + new * within
+            self.across = (1 - new) * self.across + new * across
+        charged = self.within + 0.01 * self.within.diag().diag()
+        return phi - (x - self.psi) @ charged.inverse() @ self.across, psi
+
+
+def told_apart(found: Tensor, wanted: Tensor) -> Tensor:
+    """InfoNCE within each track, both ways, of the pairs' two images: (2 PAIRS,)."""
+    tracks = TRACKS.tolist() * 2
+    values = []
+    for i in range(2 * PAIRS):
+        mates = [j for j in range(2 * PAIRS) if tracks[j] == tracks[i]]
+        f = {j: found[j] - found[mates].mean(0) for j in mates}
+        w = {j: wanted[j] - wanted[mates].mean(0) for j in mates}
+
+        def odds(a: int, b: int, f=f, w=w) -> Tensor:
+            return (f[a] @ w[b] / f[a].norm() / w[b].norm() / 0.15).exp()
+
+        asked = odds(i, i) / torch.stack([odds(i, j) for j in mates]).sum()
+        asked_back = odds(i, i) / torch.stack([odds(j, i) for j in mates]).sum()
+        values.append(-(asked * asked_back).log() / 2)
+    return torch.stack(values)
+
+
 def default(model: TwinCycle, source: Tensor, target: Tensor, both=one_by_one) -> Tensor:
     config = OBJECTIVE_PRESETS["default"]
-    encode, d_a, d_p = model.encoder, model.au_decoder, model.pose_decoder
+    encode, d_a, d_p = Cleaning(model), model.au_decoder, model.pose_decoder
     phi_s, psi_s, phi_t, psi_t = both(encode, source, target)
-    t_a, mask_a = split(d_a(phi_s, phi_t))
-    t_p, mask_p = split(d_p(psi_s, psi_t))
+    t_a = split(d_a(phi_s, phi_t))[0]
+    t_p = split(d_p(psi_s, psi_t))[0]
     image_a, image_p = sample(source, t_a), sample(source, t_p)
+    l_contrast = torch.zeros(())
+    if model.training:
+        with torch.no_grad():
+            psi = torch.cat([psi_s, psi_t])
+            spread = psi.var(0, correction=1).sqrt()
+            other = torch.cat([psi_t, psi_s]) + 0.5 * spread * torch.randn_like(psi)
+            aim = psi + STEP / 1500 * (other - psi)
+            images = torch.cat([source, target])
+            turned = disguise(sample(images, split(d_p(psi, aim))[0]))
+        l_contrast = told_apart(encode(turned)[0], torch.cat([phi_s, phi_t])).mean()
     phi_a, psi_a, phi_p, psi_p = both(encode, image_a, image_p)
 
     def distance(found: Tensor, wanted: Tensor) -> Tensor:
@@ -149,12 +216,12 @@ def default(model: TwinCycle, source: Tensor, target: Tensor, both=one_by_one) -
     l_emb = distance(psi_a, psi_s) + distance(phi_a, phi_t)
     l_emb = l_emb + distance(phi_p, phi_s) + distance(psi_p, psi_t)
     total = (
-        config.reconstruction * pixels(sample(source, blend(t_a, mask_a, t_p, mask_p)), target)
+        config.reconstruction * pixels(sample(image_a, t_p), target)
         + config.sparsity * t_a.abs().mean((1, 2, 3))
         + config.cycle * (cycle_a + cycle_p)
         + config.embedding * l_emb
     )
-    return total.mean()
+    return total.mean() + config.contrast * l_contrast
 
 
 def joint(model: TwinCycle, source: Tensor, target: Tensor) -> Tensor:
@@ -180,19 +247,41 @@ def test_full_loss_and_gradients_are_the_written_out_ones(
     config = replace(OBJECTIVE_PRESETS[preset], **changes)
     objective = TwinCycleObjective(model, config).train(training)
 
-    found = Curriculum(CURRICULUM_PRESETS[preset]).loss(objective(*pair), objective.weights())
+    torch.manual_seed(4)
+    terms = objective(*pair, STEP, TRACKS)
+    found = Curriculum(CURRICULUM_PRESETS[preset]).loss(terms, objective.weights(STEP))
     found.backward()
+    torch.manual_seed(4)
     expected = written_out(twin, *pair)
     expected.backward()
 
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-10)
-    assert twin.au_motion(*twin.encode(pair[0])).flow.abs().max() > 0.1
     for name, parameter in model.named_parameters():
         wanted = twin.get_parameter(name).grad
         assert parameter.grad is not None and wanted is not None
         torch.testing.assert_close(
             parameter.grad, wanted, rtol=1e-5, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}"
         )
+    for name, buffer in model.named_buffers():
+        if "decorrelation" not in name:  # written out above
+            torch.testing.assert_close(buffer, twin.get_buffer(name))
+    of_source, of_target = (twin.encode(images) for images in pair)
+    for flow in (
+        twin.au_motion(of_source.au, of_target.au).flow,
+        twin.pose_motion(of_source.pose, of_target.pose).flow,
+    ):
+        assert flow.abs().max() > 0.1
+
+
+def test_pairs_without_tracks_come_from_one_each(pair: tuple[Tensor, Tensor]) -> None:
+    model = make_model("default")
+    found = []
+    for tracks in (None, torch.arange(PAIRS), torch.zeros(PAIRS)):
+        torch.manual_seed(4)
+        objective = TwinCycleObjective(copy.deepcopy(model), OBJECTIVE_PRESETS["default"])
+        found.append(objective(*pair, tracks=tracks)["contrast"])
+    torch.testing.assert_close(found[0], found[1])
+    assert (found[2] - found[0]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("preset", OBJECTIVE_PRESETS)
@@ -218,9 +307,13 @@ def test_order_of_the_batch_does_not_matter(preset: str, pair: tuple[Tensor, Ten
 def test_losses_are_fp32_under_autocast(preset: str, pair: tuple[Tensor, Tensor]) -> None:
     source, target = (images.float() for images in pair)
     objective = TwinCycleObjective(make_model(preset).float(), OBJECTIVE_PRESETS[preset])
-    exact = objective(source, target)
+    state = copy.deepcopy(objective.state_dict())
+    torch.manual_seed(4)
+    exact = objective(source, target, tracks=TRACKS)
+    objective.load_state_dict(state)
+    torch.manual_seed(4)
     with torch.autocast("cpu", torch.bfloat16):
-        terms = objective(source, target)
+        terms = objective(source, target, tracks=TRACKS)
     for name, term in terms.items():
         assert term.dtype == torch.float32
         torch.testing.assert_close(term, exact[name], rtol=0.3, atol=0.02)
@@ -256,6 +349,26 @@ def test_pictures(pair: tuple[Tensor, Tensor]) -> None:
     for name, picture in pictures._asdict().items():
         assert not picture.requires_grad
         torch.testing.assert_close(picture, expected[name])
+
+
+def test_pictures_in_sequence_have_no_masks(pair: tuple[Tensor, Tensor]) -> None:
+    source, target = pair
+    model = make_model("default").eval()
+    pictures = TwinCycleObjective(model, OBJECTIVE_PRESETS["default"]).pictures(source, target)
+    encode = Cleaning(model)
+    (phi_s, psi_s), (phi_t, psi_t) = encode(source), encode(target)
+    t_a = split(model.au_decoder(phi_s, phi_t))[0]
+    t_p = split(model.pose_decoder(psi_s, psi_t))[0]
+    assert pictures.au_mask is None and pictures.pose_mask is None
+    expected = {
+        "reconstruction": sample(sample(source, t_a), t_p),
+        "au_changed": sample(source, t_a),
+        "pose_changed": sample(source, t_p),
+        "au_flow": t_a,
+        "pose_flow": t_p,
+    }
+    for name, picture in expected.items():
+        torch.testing.assert_close(getattr(pictures, name), picture.detach())
 
 
 def test_a_small_batch_is_learned_by_heart() -> None:

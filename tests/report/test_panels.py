@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcae.objectives.twin_cycle import Pictures
-from tcae.report.panels import Column, colour_wheel, flow_colours, pair_panel, panel
+from tcae.report.panels import (
+    Column,
+    colour_wheel,
+    flow_colours,
+    pair_panel,
+    pair_pictures,
+    panel,
+)
 
 # What the published colour wheel shows for unit vectors (x right, y down): the pure hues lie at
 # 0, 15, 21, 25, 36 and 49 of 55 places, counted clockwise from the right.
@@ -99,6 +106,16 @@ def test_a_panel_shows_each_picture_in_its_cell(side: int) -> None:
         assert row[6][0] == 0 and row[6][2] == 255
         assert row[7] == (0, 0, 0)
         assert row[8] == (255, 255, 255)
+
+
+def test_flows_that_are_not_blended_have_no_masks() -> None:
+    grey, flow = torch.full((2, 3, 160, 160), 0.5), torch.full((2, 2, 160, 160), 0.1)
+    made = Pictures(grey, grey * 0, grey * 2, flow, -flow, au_mask=None, pose_mask=None)
+    assert pair_panel(grey, grey, made).shape == (40 + 2 * 164, 7 * 164, 3)
+    masked = made._replace(au_mask=grey[:, :1] * 0, pose_mask=grey[:, :1] * 2)
+    assert (pair_panel(grey, grey, masked)[:, : 7 * 164] == pair_panel(grey, grey, made)).all()
+    columns = [set(pair_pictures(grey, grey, pictures, None)[0]) for pictures in (made, masked)]
+    assert columns[1] - columns[0] == {"AU mask", "pose mask"} and columns[0] < columns[1]
 
 
 def test_titles_are_written_over_the_columns() -> None:

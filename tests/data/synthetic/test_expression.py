@@ -61,7 +61,7 @@ def test_rates_are_options():
 def test_intensities_of_active_units(usual):
     active = usual[..., :BLINK, :][usual[..., :BLINK, :] > 0]
     assert active.max() <= 1
-    assert active.mean() == pytest.approx(0.55, abs=0.02)
+    assert active.mean() == pytest.approx(0.75, abs=0.02)
     faint = performances(ExpressionConfig(mean_intensity=0.2))[..., :BLINK, :]
     assert faint[faint > 0].mean() == pytest.approx(0.2, abs=0.02)
 
@@ -95,7 +95,8 @@ def test_the_correlations_can_be():
 
 def test_expressions_rise_and_fall_smoothly():
     """At 100 frames a second without speech nothing jumps, and what is active comes and goes."""
-    config = ExpressionConfig(talking=0.0)
+    # Half is the mean of a uniform number: intensities are that number itself, not a power of it.
+    config = ExpressionConfig(talking=0.0, mean_intensity=0.5)
     acted = performances(config, people=20, seconds=20, fps=100)[..., :BLINK, :]
     steps = np.abs(np.diff(acted, axis=1))
     assert steps.max() < 0.15
@@ -104,6 +105,10 @@ def test_expressions_rise_and_fall_smoothly():
     onsets = (runs == 1).sum() / (20 * 20 * acted.shape[2] * 2)  # a second, for each unit
     mean_seconds = (acted > 0).mean() / onsets
     assert 0.5 < mean_seconds < 3
+    # Stronger faces are the same ones, bent: onsets are steeper, nothing else is.
+    strong = ExpressionConfig(talking=0.0)
+    bent = performances(strong, people=20, seconds=20, fps=100)[..., :BLINK, :]
+    np.testing.assert_allclose(bent, acted ** (1 / 0.75 - 1), atol=1e-9)
 
 
 def test_speech_moves_the_mouth_fast():

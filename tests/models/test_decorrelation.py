@@ -1,0 +1,125 @@
+"""What is taken out, against least squares by numpy, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tcae.models.decorrelation import Decorrelation
+
+WIDTH, KNOWN, RIDGE = 4, 3, 0.01
+
+
+def faces(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """An embedding that a known one tells much about, both off zero and of unequal sizes."""
+    generator = torch.Generator().manual_seed(seed)
+    mixed, told = torch.randn(2, KNOWN, KNOWN, generator=torch.Generator().manual_seed(99))
+    known = torch.randn(count, KNOWN, generator=generator) @ mixed * torch.tensor([0.1, 1, 10]) + 5
+    own = torch.randn(count, WIDTH, generator=generator)
+    told = torch.cat([told, told[:, :1]], 1) / torch.tensor([0.1, 1, 10])[:, None]
+    return own + known @ told - 3, known
+
+
+def correlations(a: Tensor, b: Tensor) -> Tensor:
+    return torch.from_numpy(np.corrcoef(a.detach().T, b.detach().T)[: a.shape[1], a.shape[1] :])
+
+
+def trained(batches: int = 200) -> Decorrelation:
+    module = Decorrelation(WIDTH, KNOWN)
+    for seed in range(batches):
+        module(*faces(64, seed))
+    return module
+
+
+def least_squares(embedding: Tensor, known: Tensor) -> np.ndarray:
+    """The prediction by numpy, each standardised regressor charged RIDGE of its variance."""
+    embedding, known = embedding.double().numpy(), known.double().numpy()
+    count = len(known)
+    standard = (known - known.mean(0)) / known.std(0)
+    charged = np.concatenate([standard, np.sqrt(RIDGE * count) * np.eye(KNOWN)])
+    wanted = np.concatenate([embedding - embedding.mean(0), np.zeros((KNOWN, WIDTH))])
+    return standard @ np.linalg.lstsq(charged, wanted, rcond=None)[0]
+
+
+def test_what_is_left_does_not_correlate_on_faces_not_seen() -> None:
+    embedding, known = faces(20_000, seed=10_000)
+    assert correlations(embedding, known).abs().max() > 0.6
+    left = trained().eval()(embedding, known)
+    assert correlations(left, known).abs().max() < 0.06
+    # What the known embedding does not tell stays.
+    own = torch.randn(20_000, WIDTH, generator=torch.Generator().manual_seed(10_000))
+    assert left.var(0).min() > 0.5 and own.shape == left.shape
+
+
+def test_first_batch_is_ridge_regression_on_it() -> None:
+    embedding, known = faces(50, seed=3)
+    found = Decorrelation(WIDTH, KNOWN).double()(embedding.double(), known.double())
+    np.testing.assert_allclose(embedding.numpy() - found.numpy(), least_squares(embedding, known), 1e-5)
+
+
+def test_a_few_batches_are_regression_on_all_of_them() -> None:
+    """Running moments about running means: nearly those of all rows, as long as all weigh alike."""
+    batches = [faces(400, seed) for seed in range(20)]
+    module = Decorrelation(WIDTH, KNOWN)
+    for batch in batches:
+        module(*batch)
+    embedding, known = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    found = embedding - module.eval()(embedding, known)
+    expected = torch.from_numpy(least_squares(embedding, known)).float()
+    assert (found - found.mean(0) - expected).std() < 0.02 * expected.std()
+
+
+def test_old_batches_are_forgotten() -> None:
+    module = trained(100)
+    for seed in range(200):
+        embedding, known = faces(64, seed)
+        module(-embedding, known)
+    embedding, known = faces(5000, seed=10_000)
+    assert correlations(module.eval()(-embedding, known), known).abs().max() < 0.08
+
+
+def test_eval_mode_rests_and_a_new_one_takes_nothing_out() -> None:
+    module = trained(5).eval()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    embedding, known = faces(8, seed=77)
+    assert module(embedding, known).equal(module(embedding, known))
+    assert all(value.equal(before[name]) for name, value in module.state_dict().items())
+    # A row is cleaned by itself, whatever else is in the batch.
+    torch.testing.assert_close(module(embedding[:1], known[:1]), module(embedding, known)[:1])
+    assert Decorrelation(WIDTH, KNOWN).eval()(embedding, known).equal(embedding)
+
+
+def test_state_round_trip_goes_on_exactly() -> None:
+    one, other = trained(40), Decorrelation(WIDTH, KNOWN)
+    other.load_state_dict(one.state_dict())
+    batch = faces(16, seed=500)
+    assert one(*batch).equal(other(*batch))
+    assert all(value.equal(one.state_dict()[name]) for name, value in other.state_dict().items())
+
+
+def test_gradient_is_the_embeddings_alone() -> None:
+    embedding, known = (values.requires_grad_() for values in faces(8, seed=0))
+    slope = torch.randn(8, WIDTH)
+    (Decorrelation(WIDTH, KNOWN)(embedding, known) * slope).sum().backward()
+    assert embedding.grad is not None and embedding.grad.equal(slope)
+    assert known.grad is None
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_fp32_under_autocast(half: torch.dtype) -> None:
+    batches = [tuple(values.to(half) for values in faces(16, seed)) for seed in range(3)]
+    one, other = Decorrelation(WIDTH, KNOWN), Decorrelation(WIDTH, KNOWN)
+    for embedding, known in batches:
+        expected = one(embedding.float(), known.float())
+        with torch.autocast("cpu", torch.bfloat16):
+            found = other(embedding, known)
+        assert found.dtype == torch.float32 and found.equal(expected)
+
+
+def test_a_known_channel_that_never_varies_is_harmless() -> None:
+    embedding, known = faces(32, seed=0)
+    constant = torch.cat([known, torch.full((32, 1), 7.0)], 1)
+    with_it = Decorrelation(WIDTH, KNOWN + 1)(embedding, constant)
+    torch.testing.assert_close(with_it, Decorrelation(WIDTH, KNOWN)(embedding, known))
