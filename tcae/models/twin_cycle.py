@@ -76,9 +76,10 @@ MODEL_PRESETS: dict[str, ModelConfig] = {
 }
 """The paper read literally, the released code (14,717,094 parameters at 256x256), and ours.
 
-Why `default` differs from the paper, by one seed each on the built-in cartoons (64x64, batch 16,
-300 identities, AdamW 1e-3, bf16, joint_batch_norm on): L1 of the reconstruction over L1 of the
-unmoved source, on new faces.
+Why `default` differs from the paper: docs/recipe.md, for pose_motion, composition, decorrelate,
+separate_backbones and the sizes of embeddings. The others by one seed each on drawn cartoons
+(64x64, batch 16, 300 identities, AdamW 1e-3, bf16, joint_batch_norm on): L1 of the reconstruction
+over L1 of the unmoved source, on new faces.
 
 - base_filters 16: .608 after 600 steps; 32 reached .787 after 250 in about the same time.
 - decoder_start 4: .698 after 400 steps; 1 reached .852, with an AU flow of nothing.

@@ -99,6 +99,7 @@ OBJECTIVE_PRESETS: dict[str, ObjectiveConfig] = {
 
 Why `default` differs from the paper, measured as for `MODEL_PRESETS`:
 
+- contrast, contrast_ramp: docs/recipe.md.
 - ramp_start, ramp_steps: on other toy faces, all terms from step 0 left the reconstruction at
   1.000 of the unmoved source after 900 steps and the embeddings dead; with the ramp it was .454.
 - detach_embedding_targets, scale_embeddings, embedding .005: the paper's embedding terms after the
