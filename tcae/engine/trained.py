@@ -96,8 +96,8 @@ def save_trained(directory: Path, trained: Trained, probe: LinearProbe) -> None:
     """Write a model without its run: encoder, decoders, probe, configuration and world.
 
     `load_trained`, `load_encoder` and `load_probe` read the directory. Matrices and kernels are
-    rounded to half precision; biases and running statistics (of batch norm, of decorrelation), which
-    are few, are not, and neither is the probe, which reads embeddings of any scale.
+    rounded to half precision; biases and running statistics, which are few, are not, and neither is
+    the probe, which reads embeddings of any scale.
 
     Args:
         directory: Where; it is made.

@@ -19,7 +19,12 @@ CLIPS = {
     for track in range(2)
 }
 OFFICIAL = PairsConfig(
-    crop_min=200 / 256, crop_max=224 / 256, crop_shift=1, together=1, crop_size_per="epoch", flip=False
+    crop_min=200 / 256,
+    crop_max=224 / 256,
+    crop_shift=1,
+    together=1,
+    crop_size_per="epoch",
+    flip=False,
 )
 
 
@@ -155,7 +160,9 @@ def inside_in_time(dataset):
     clips = collections.defaultdict(list)
     for i in range(len(dataset)):
         clips[int(dataset.frames["clip"][i])].append(dataset.name(i))
-    return {name for names in clips.values() for i, name in enumerate(names) if i < 0.75 * len(names)}
+    return {
+        name for names in clips.values() for i, name in enumerate(names) if i < 0.75 * len(names)
+    }
 
 
 @pytest.mark.parametrize("same", ["track", "video"])
@@ -231,7 +238,9 @@ def test_training_crops(dataset, config):
         assert max(left, top) + side < SIZE + 1.5
         middle = (SIZE - side) / 2
         offsets = (left - middle, top - middle), (other_left - middle, other_top - middle)
-        assert np.abs(offsets).max() < config.crop_shift * SIZE + 1.8  # a pixel, and what is measured
+        assert (
+            np.abs(offsets).max() < config.crop_shift * SIZE + 1.8
+        )  # a pixel, and what is measured
         sides.append(side)
         sources.append(offsets[0])
         targets.append(offsets[1])

@@ -30,6 +30,16 @@ def test_rows_belong_to_their_frames(pack_frames, encoder, batch_size, workers):
     assert max(encoder.batches) <= batch_size
 
 
+def test_embeddings_may_differ_in_length(pack_frames, encoder, monkeypatch):
+    dataset = PackedDataset(pack_frames(CLIPS, picture=noise))
+    whole, embed = embed_frames(encoder, dataset, np.arange(7)), encoder.embed
+    monkeypatch.setattr(encoder, "pose_size", 2)
+    monkeypatch.setattr(encoder, "embed", lambda x: embed(x)._replace(pose=embed(x).pose[:, :2]))
+    got = embed_frames(encoder, dataset, np.arange(7), batch_size=3)
+    np.testing.assert_array_equal(got.au, whole.au)
+    np.testing.assert_array_equal(got.pose, whole.pose[:, :2])
+
+
 def damage(dataset: PackedDataset, frame: int) -> None:
     """Flips a bit in the middle of one packed picture."""
     (blob,) = sorted((dataset.path / "shards").glob("*.bin"))

@@ -56,7 +56,9 @@ def test_what_is_left_does_not_correlate_on_faces_not_seen() -> None:
 def test_first_batch_is_ridge_regression_on_it() -> None:
     embedding, known = faces(50, seed=3)
     found = Decorrelation(WIDTH, KNOWN).double()(embedding.double(), known.double())
-    np.testing.assert_allclose(embedding.numpy() - found.numpy(), least_squares(embedding, known), 1e-5)
+    np.testing.assert_allclose(
+        embedding.numpy() - found.numpy(), least_squares(embedding, known), 1e-5
+    )
 
 
 def test_a_few_batches_are_regression_on_all_of_them() -> None:

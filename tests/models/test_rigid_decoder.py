@@ -75,7 +75,9 @@ def test_lift_turn_and_project_pixel_by_pixel() -> None:
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
 def test_equal_poses_do_not_move(dtype: torch.dtype, error: float) -> None:
     source, _, depth = (values.to(dtype) for values in drawn(3))
-    assert not rigid_flow(torch.zeros_like(source), torch.zeros_like(source), depth, grid(dtype)).any()
+    assert not rigid_flow(
+        torch.zeros_like(source), torch.zeros_like(source), depth, grid(dtype)
+    ).any()
     flow = rigid_flow(source, source, depth, grid(dtype))
     assert flow.abs().max() < error * (1 + depth.abs().max())
 
