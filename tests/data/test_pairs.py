@@ -372,5 +372,5 @@ def test_wrong_arguments(dataset):
         PairsConfig(crop_min=0.9, crop_max=0.8)
     with pytest.raises(ValueError, match=r"crop_shift is 1.5, .* \[0, 1\]"):
         PairsConfig(crop_shift=1.5)
-    with pytest.raises(ValueError, match="together is 0, .* at least 1"):
+    with pytest.raises(ValueError, match=r"together is 0, .* at least 1"):
         PairsConfig(together=0)
