@@ -49,8 +49,7 @@ def test_what_is_left_does_not_correlate_on_faces_not_seen() -> None:
     left = trained().eval()(embedding, known)
     assert correlations(left, known).abs().max() < 0.06
     # What the known embedding does not tell stays.
-    own = torch.randn(20_000, WIDTH, generator=torch.Generator().manual_seed(10_000))
-    assert left.var(0).min() > 0.5 and own.shape == left.shape
+    assert left.var(0).min() > 0.5
 
 
 def test_first_batch_is_ridge_regression_on_it() -> None:
