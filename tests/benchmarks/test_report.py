@@ -182,7 +182,7 @@ def test_each_case_is_set_against_each_rival(written):
 
 
 def test_overrides_and_kinds_of_data_have_tables_of_their_own(written):
-    variants, kinds = tables(written[1])[2:]
+    variants, kinds = tables(written[1])[2:4]
     assert dict(variants) == {
         "case": ["tcae_ops, portable"],
         "warp forward 16x3x256x256 smooth": ["2x"],
@@ -192,7 +192,18 @@ def test_overrides_and_kinds_of_data_have_tables_of_their_own(written):
         "bf16": ["0.90"],
         "fp16": ["0.60 ▼"],
     }
-    assert "32.0 images/s" in written[1]
+
+
+def test_training_steps_and_frames_have_tables_of_their_own(written):
+    steps, frames = tables(written[1])[4:]
+    assert dict(steps) == {
+        "step": ["images/s", "released code", "its memory = 1"],
+        "`default` bf16, 32 of side 64": ["32.0", "2.5x", "0.46"],
+    }
+    assert dict(frames) == {
+        "": ["frames/s", "frames per second of a core's work"],
+        "test_loading": ["1234", "700"],
+    }
 
 
 def test_the_machine_is_described_but_not_named(written):

@@ -367,7 +367,7 @@ def test_a_worker_that_dies_is_replaced_and_its_video_named(videos, tmp_path, st
     process = start(videos, out)
     pipe = wait()
     os.kill(worker_of(process), signal.SIGSEGV)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=600)
     os.close(pipe)
     assert process.returncode == 1
     assert err.count("4.mp4: the process that decoded it died (signal 11)") == 1
@@ -387,7 +387,7 @@ def test_unsaved_videos_of_a_dead_worker_are_done_again(videos, tmp_path, start)
     pipe = wait()
     assert list((out / "shards").glob("*.index")) == []
     os.kill(worker_of(process), signal.SIGKILL)
-    assert process.wait(timeout=120) == 1
+    assert process.wait(timeout=600) == 1
     os.close(pipe)
     assert len(contents(out)) == 27
 
@@ -405,7 +405,7 @@ def test_ctrl_c_keeps_what_is_finished(videos, tmp_path, start):
     time.sleep(0.3)
     os.write(pipe, content)
     os.close(pipe)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert err.splitlines() == ["tcae.pack: interrupted"]
     assert len(contents(tmp_path / "out")) == 27
@@ -430,7 +430,7 @@ def test_a_full_disk(write_video, tmp_path, start, limit):
             pytest.skip("needs the right to mount a small file system")
     try:
         process = start(source, out, *words, **settings)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=600)
         assert process.returncode == 2
         (line,) = err.splitlines()
         assert "what was packed before is safe" in line and f"{out}/shards/" in line

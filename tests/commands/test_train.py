@@ -159,7 +159,7 @@ def test_a_killed_worker_is_one_line_and_the_run_goes_on(argv: list[str], tmp_pa
         ["ps", "--ppid", str(process.pid), "-o", "pid="], capture_output=True, text=True, check=True
     )
     os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 2
     assert errors.count("\n") == 1
     assert "a data worker died (" in errors
@@ -175,7 +175,7 @@ def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(
         if line.startswith("step 3/"):
             break
     process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 128 + signal.SIGTERM
     assert errors == ""
     assert output.splitlines()[-1].endswith(f"go on with --out {tmp_path / 'run'} --resume auto")
@@ -229,7 +229,7 @@ def test_a_full_file_system_is_one_line_and_the_run_goes_on_with_more_room(
     try:
         run = disk / "run"
         process = start([*argv, "--out", str(run)])
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 2
         assert errors.count("\n") == 1
         assert re.search(rf"{run}/\S*: No space left on device", errors)
