@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import zipfile
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 # Without a GPU Triton's kernels run in its interpreter, which must be told before they are loaded.
 if not torch.cuda.is_available():
@@ -200,15 +200,16 @@ def write_video() -> Callable[..., Path]:
 def start_team() -> Iterator[Callable[..., list[subprocess.Popen[str]]]]:
     """Function that starts a Python program as several processes of one team, as torchrun does.
 
-    Takes the words after ``python`` and the number of processes.
+    Takes the words after ``python`` and the number of processes. They meet at a store that is
+    held here, as by torchrun's agent: a port that the first of them had yet to take may be gone.
     """
     started: list[subprocess.Popen[str]] = []
+    stores: list[dist.TCPStore] = []
 
     def start(words: list[str], processes: int) -> list[subprocess.Popen[str]]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        names = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes}
+        stores.append(dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False))
+        names = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": stores[-1].port}
+        names |= {"WORLD_SIZE": processes, "TORCHELASTIC_USE_AGENT_STORE": True}
         root = {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": 1}
         for rank in range(processes):
             own = {**names, **root, "RANK": rank, "LOCAL_RANK": rank}
@@ -237,7 +238,7 @@ def run_team(
 
     def run(words: list[str], processes: int) -> list[tuple[int, str, str]]:
         team = start_team(words, processes)
-        texts = [process.communicate(timeout=300) for process in team]
+        texts = [process.communicate(timeout=900) for process in team]
         return [(p.returncode, *text) for p, text in zip(team, texts, strict=True)]
 
     return run
