@@ -22,9 +22,10 @@ def yardstick(monkeypatch):
 def test_it_is_the_preset_official(yardstick):
     config = PRESETS["official"]
     torch.manual_seed(0)
-    model = TwinCycle(config.model, 32)
+    # In fp32 the gradients of differences around zero may have either sign.
+    model = TwinCycle(config.model, 32).double()
     objective = TwinCycleObjective(model, config.objective)
-    source, target = torch.rand(2, 8, 3, 32, 32)
+    source, target = torch.rand(2, 8, 3, 32, 32, dtype=torch.float64)
     ours = objective(source, target)
     theirs = yardstick.Yardstick(model).terms(source, target)
     assert ours.keys() == theirs.keys() == yardstick.WEIGHTS.keys()
@@ -38,7 +39,7 @@ def test_it_is_the_preset_official(yardstick):
     wanted = torch.autograd.grad(loss, parameters)
     found = torch.autograd.grad(yardstick.windowed_loss(theirs), parameters)
     one, other = (torch.cat([part.flatten() for part in parts]) for parts in (found, wanted))
-    assert (one - other).norm() < 1e-3 * other.norm()
+    assert (one - other).norm() < 1e-4 * other.norm()  # the grid is fp32
 
 
 def test_a_step_moves_the_weights(yardstick):
