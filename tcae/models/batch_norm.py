@@ -50,6 +50,7 @@ def synchronise(model: nn.Module) -> nn.Module:
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
                 norm = SyncBatchNorm2d(child.num_features, child.eps, child.momentum)
+                norm.to(child.weight)  # its dtype
                 norm.load_state_dict(child.state_dict())
                 setattr(module, name, norm.train(child.training))
     return model

@@ -5,6 +5,7 @@ Each process ("rank") holds its part of a batch, all parts of one size. Alone, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -42,6 +43,25 @@ def gathered(values: Tensor) -> Tensor:
         return values
     found: Tensor = _Gathered.apply(values)
     return found
+
+
+def drawn(draw: Callable[..., Tensor], images: int, *shape: int, **options: Any) -> Tensor:
+    """Random numbers for this process's pairs, as one process that has the whole batch draws them.
+
+    All processes draw for all of them, so their generators have to be in the same state and stay
+    there together.
+
+    Args:
+        draw: `torch.randn` or the like.
+        images: Of this process's pairs: all first ones, then all second ones.
+        shape: Of an image's numbers.
+        options: For `draw`: dtype, device.
+
+    Returns:
+        (images, *shape).
+    """
+    whole = draw(2, size(), images // 2, *shape, **options)
+    return whole[:, rank()].flatten(0, 1)
 
 
 class _Gathered(torch.autograd.Function):

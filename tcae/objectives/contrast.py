@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tcae.models import ranks
 from tcae.models.precision import wide
 from tcae_ops import warp
 
@@ -52,12 +53,13 @@ def _direction(embeddings: Tensor, same: Tensor) -> Tensor:
 def disguise(images: Tensor) -> Tensor:
     """Images (M, 3, S, S) in [0, 1], each turned, scaled, shifted, recoloured and noisy at random.
 
-    Otherwise the very noise and place of an image would tell it from others.
+    Otherwise the very noise and place of an image would tell it from others. The images are those
+    of pairs, all first ones before all second ones, for `ranks.drawn`.
     """
     count, size = len(images), images.shape[-1]
 
     def drawn(*shape: int) -> Tensor:
-        return torch.randn(count, *shape).to(images)
+        return ranks.drawn(torch.randn, count, *shape).to(images)
 
     side = torch.linspace(-1, 1, size).to(images)
     x, y = torch.meshgrid(side, side, indexing="xy")
@@ -65,5 +67,6 @@ def disguise(images: Tensor) -> Tensor:
     flow = torch.stack([zoom * x - turn * y, turn * x + zoom * y], 1) + shift
     moved = warp(images, flow, units="normalized") - 0.5
     coloured = moved * (_CONTRAST * drawn(1, 1, 1)).exp() + 0.5 + _BRIGHTNESS * drawn(3, 1, 1)
-    strength = _NOISE * torch.rand(count, 1, 1, 1).to(images)
-    return coloured + strength * torch.randn_like(coloured)
+    strength = _NOISE * ranks.drawn(torch.rand, count, 1, 1, 1).to(images)
+    like = {"dtype": coloured.dtype, "device": coloured.device}
+    return coloured + strength * ranks.drawn(torch.randn, count, *coloured.shape[1:], **like)

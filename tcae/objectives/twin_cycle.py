@@ -215,7 +215,9 @@ class TwinCycleObjective(nn.Module):
         if twins:
             changed |= {"au": acted, "pose": warp(source, pose.flow, units="normalized")}
         if weights["contrast"] and self.training:  # it draws random numbers
-            tracks = torch.arange(len(source), device=source.device) if tracks is None else tracks
+            if tracks is None:
+                tracks = torch.arange(len(source), device=source.device)
+                tracks = tracks + ranks.rank() * len(source)
             terms["contrast"] = self._contrast(
                 torch.cat([source, target]), (of_source, of_target), tracks, step
             )
@@ -287,7 +289,9 @@ class TwinCycleObjective(nn.Module):
         with torch.no_grad():
             pose = wide(pose)
             others = pose.roll(len(tracks), 0)
-            others = others + _POSE_NOISE * ranks.gathered(pose).std(0) * torch.randn_like(pose)
+            like = {"dtype": pose.dtype, "device": pose.device}
+            noise = ranks.drawn(torch.randn, len(pose), pose.shape[1], **like)
+            others = others + _POSE_NOISE * ranks.gathered(pose).std(0) * noise
             aim = torch.lerp(pose, others, _risen(step, 0, self.config.contrast_ramp))
             flow = self.model.pose_motion(pose, aim).flow
             turned = disguise(warp(images, flow, units="normalized"))

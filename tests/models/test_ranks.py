@@ -170,15 +170,18 @@ def test_every_term_of_the_objective_is_that_of_the_whole_batch(in_team, trainin
     torch.manual_seed(0)
     model = TwinCycle(ModelConfig(base_filters=4, embedding_size=8, zero_init=False), 32)
     config = ObjectiveConfig(shrink_validation=True, reconstruction_embedding=1.0)
-    objective = TwinCycleObjective(model, config).train(training)
-    source, target = torch.rand(2, 6, 3, 32, 32)
+    # In fp32 what is divided by an untrained model's variances differs in the fifth digit.
+    objective = TwinCycleObjective(model, config).train(training).double()
+    source, target = torch.rand(2, 6, 3, 32, 32, dtype=torch.float64)
     body = """
 objective, source, target = given
 synchronise(objective)
+torch.manual_seed(1)
 found = {name: term.detach() for name, term in objective(part(source), part(target)).items()}
 """
     found = in_team(body, (objective, source, target), 3)
+    torch.manual_seed(1)
     terms = objective(source, target)
-    assert len(terms) == 10
+    assert len(terms) == 10 + training  # contrast, which draws random numbers
     for name, term in terms.items():
-        torch.testing.assert_close(joined(found, name), term.detach(), rtol=2e-5, atol=1e-7)
+        torch.testing.assert_close(joined(found, name), term.detach(), rtol=1e-9, atol=1e-12)
