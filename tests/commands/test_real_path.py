@@ -44,7 +44,7 @@ def test_the_encoder_turns_a_video_into_a_table(run, real_clips, tmp_path):
     assert len(shown) == 169 and all(shown[:70]) and not any(shown[75:])
     values = {name: [row[name] for row in rows if row["success"] == "1"] for name in rows[0]}
     moving = [name for name in values if name.startswith(("au_", "pose_"))]
-    assert len(moving) == 64
+    assert len(moving) == 32 + 16
     assert all(len(set(values[name])) > 100 for name in moving)
 
 

@@ -187,9 +187,9 @@ def test_a_loss_that_is_not_finite_costs_one_step_and_leaves_a_dump(
     before = trainer_of(tiny, out=tiny.out.parent / "before", steps=4)  # type: ignore[union-attr]
     constant = dataclasses.replace(tiny.optimizer, schedule="constant")
     before.optimizer.config = constant
-    trainer = trainer_of(tiny, kind=Breaks)
-    trainer.optimizer.config = constant
     before.fit()
+    trainer = trainer_of(tiny, kind=Breaks)  # it sets the seed
+    trainer.optimizer.config = constant
     assert trainer.fit() == 0
     assert trainer.summary()["skipped_steps"] == 1
     assert all(tensor.isfinite().all() for tensor in trainer.model.state_dict().values())
@@ -320,11 +320,11 @@ def test_timing_leaves_no_trace(
 
 
 def test_bf16_trains_too(tiny: TrainConfig) -> None:
-    bf16 = dataclasses.replace(tiny.optimizer, precision="bf16")
+    bf16, fp32 = (dataclasses.replace(tiny.optimizer, precision=p) for p in ("bf16", "fp32"))
     trainer = trainer_of(tiny, optimizer=bf16, steps=4)
     assert trainer.fit() == 0
     assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
-    other = trainer_of(tiny, out=trainer.run.parent / "fp32", steps=4)
+    other = trainer_of(tiny, optimizer=fp32, out=trainer.run.parent / "fp32", steps=4)
     other.fit()
     weights = zip(trainer.model.parameters(), other.model.parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in weights)

@@ -31,6 +31,8 @@ part = lambda values: values.chunk(ranks.size())[ranks.rank()]
 """
 ENDING = """
 torch.save(found, f"{folder}/found-{ranks.rank()}.pt")
+dist.barrier()
+dist.destroy_process_group()  # else its threads may still run when the program ends
 """
 
 Found = list[dict[str, torch.Tensor]]
