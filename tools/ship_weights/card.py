@@ -55,6 +55,7 @@ def card_text(card: Card) -> str:
         size=encoder.image_size,
         template=encoder.template["name"],
         width=encoder.embedding_size,
+        pose_width=encoder.pose_size,
         units=len(card.units),
         files=", ".join(f"`{name}` {size:,}" for name, size in card.files.items()),
         people=world.identities,
