@@ -92,7 +92,7 @@ class Trainer:
         self.best = math.inf
         self.failures = 0
         self.measures: dict[str, float] = {}
-        self._minutes_before = 0.0
+        self._minutes_before = self._took = 0.0  # minutes of training
         self._time_is_up = False
         self._start = time.monotonic()
         self._logbook_state: dict[str, Any] | None = None
@@ -146,6 +146,7 @@ class Trainer:
                     self._save()
                 if last or signal:
                     break
+            self._took = self._minutes()
             return 0 if self._is_last() else signal
 
     def export_encoder(self) -> Path:
@@ -161,7 +162,7 @@ class Trainer:
         measures = {("val_loss" if k == "loss" else k): v for k, v in self.measures.items()}
         return {
             "steps": self.step,
-            "minutes": self._minutes(),
+            "minutes": self._took,
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "best_val_loss": self.best,
             "unreadable_frames": self.unreadable_frames,
