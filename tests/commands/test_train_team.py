@@ -252,7 +252,8 @@ def test_all_processes_skip_a_step_that_is_not_finite_in_one(
     argv += ["--no-sync-batch-norm", "--out", str(run)]
     results = run_team(["-c", BREAKS, *argv], 2)
     assert [result[0] for result in results] == [0, 0], results
-    assert lines(run)[0]["loss"] != pytest.approx(lines(whole)[0]["loss"], rel=1e-4)
+    # The curves of one and two processes that share statistics agree to 1e-5.
+    assert lines(run)[0]["loss"] != pytest.approx(lines(whole)[0]["loss"], rel=2e-5)
     assert json.loads((run / "summary.json").read_text())["skipped_steps"] == 2
     assert all(tensor.isfinite().all() for tensor in weights(run).values())
     assert sorted(path.name for path in (run / "not-finite").iterdir()) == [
