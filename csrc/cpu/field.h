@@ -62,7 +62,7 @@ class Field {
   };
 
   Member member(const Piece& p, int64_t k) {
-    return {load(s_.logits[k], 0, p, a_), load(s_.flows[k], 0, p, x_), load(s_.flows[k], 1, p, y_)};
+    return {load(s_.logits[k], 0, p, logit_), load(s_.flows[k], 0, p, x_), load(s_.flows[k], 1, p, y_)};
   }
 
   // Softmax over the logits in one pass: a logit above all before turns down what they summed to.
@@ -97,12 +97,12 @@ class Field {
     const Member m = member(p, k);
     for (int32_t i = 0; i < p.count; ++i) {
       const T weight = exp_nonpositive(m.logit[i] - top_[i]) * share_[i];
-      a_[i] = weight * ((m.x[i] - dx_[i]) * by.x[i] + (m.y[i] - dy_[i]) * by.y[i]);
-      x_[i] = weight * by.x[i];
-      y_[i] = weight * by.y[i];
+      by_logit_[i] = weight * ((m.x[i] - dx_[i]) * by.x[i] + (m.y[i] - dy_[i]) * by.y[i]);
+      by_x_[i] = weight * by.x[i];
+      by_y_[i] = weight * by.y[i];
     }
-    if (g.flows[k].exists()) store(x_, g.flows[k], 0, p), store(y_, g.flows[k], 1, p);
-    if (g.logits[k].exists()) store(a_, g.logits[k], 0, p);
+    if (g.flows[k].exists()) store(by_x_, g.flows[k], 0, p), store(by_y_, g.flows[k], 1, p);
+    if (g.logits[k].exists()) store(by_logit_, g.logits[k], 0, p);
   }
 
   const Sampling& s_;
@@ -110,7 +110,9 @@ class Field {
   Lane<T> dx_, dy_;  // the displacement
   // Of the softmax: the maximum, the sum of exponentials, and the weight of the maximum.
   Lane<T> top_, total_, share_;
-  Lane<T> a_, x_, y_;  // a logit, and its flow
+  Lane<T> logit_, x_, y_;
+  // In lanes of their own: compilers take no vectors where what is written may be what is read.
+  Lane<T> by_logit_, by_x_, by_y_;
 };
 
 TCAE_OPS_LEVEL_END

@@ -15,7 +15,7 @@ Threads threads() {
   return {run, int64_t(torch::stable::get_num_threads())};
 }
 
-Tensors forward_cpu(Tensors inputs, int64_t flows, int64_t logits, std::string units, std::string padding,
+Tensors forward_cpu(Tensors inputs, int64_t flows, int64_t logits, StringHandle units, StringHandle padding,
                     bool return_warped) {
   return forward_pass(inputs, flows, logits, units, padding, return_warped,
                       [](const Sampling& s, const Outputs& out, const Tensor&) {
@@ -23,12 +23,12 @@ Tensors forward_cpu(Tensors inputs, int64_t flows, int64_t logits, std::string u
                       });
 }
 
-Tensor warp_forward_cpu(Tensor image, Tensor flow, std::string units, std::string padding) {
+Tensor warp_forward_cpu(Tensor image, Tensor flow, StringHandle units, StringHandle padding) {
   return forward_cpu({std::move(image), std::move(flow)}, 1, 0, units, padding, true)[0];
 }
 
 Tensors backward_cpu(Tensors upstream, bool by_loss, Tensors inputs, int64_t flows, int64_t logits,
-                     std::string units, std::string padding, std::vector<int64_t> needs) {
+                     StringHandle units, StringHandle padding, std::vector<int64_t> needs) {
   return backward_pass(upstream, by_loss, inputs, flows, logits, units, padding, needs,
                        [](const Sampling& s, const Gradients& g, const Tensor&) {
                          kernels().backward(s, g, threads());
@@ -37,7 +37,7 @@ Tensors backward_cpu(Tensors upstream, bool by_loss, Tensors inputs, int64_t flo
 
 std::string level_name() { return kernels().level; }
 
-bool use_level(std::string level) { return use_kernels(level.c_str()); }
+bool use_level(StringHandle level) { return use_kernels(take(level).c_str()); }
 
 STABLE_TORCH_LIBRARY(tcae_ops, m) {
   m.def(TCAE_OPS_FORWARD);

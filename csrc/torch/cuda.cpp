@@ -39,7 +39,7 @@ void check_count(int64_t flows) {
   STD_TORCH_CHECK(flows <= kMostFlows, "the CUDA library blends at most ", kMostFlows, " flows");
 }
 
-Tensors forward_cuda(Tensors inputs, int64_t flows, int64_t logits, std::string units, std::string padding,
+Tensors forward_cuda(Tensors inputs, int64_t flows, int64_t logits, StringHandle units, StringHandle padding,
                      bool return_warped) {
   check_count(flows);
   return forward_pass(inputs, flows, logits, units, padding, return_warped,
@@ -52,7 +52,7 @@ Tensors forward_cuda(Tensors inputs, int64_t flows, int64_t logits, std::string 
 
 template <bool deterministic>
 Tensors backward_cuda(Tensors upstream, bool by_loss, Tensors inputs, int64_t flows, int64_t logits,
-                      std::string units, std::string padding, std::vector<int64_t> needs) {
+                      StringHandle units, StringHandle padding, std::vector<int64_t> needs) {
   check_count(flows);
   return backward_pass(upstream, by_loss, inputs, flows, logits, units, padding, needs,
                        [](const Sampling& s, const Gradients& g, const Tensor& image) {

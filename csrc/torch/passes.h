@@ -7,9 +7,9 @@ namespace tcae_ops {
 
 // `run` is the device's kernel: void(const Sampling&, const Outputs&, const Tensor& image).
 template <class Run>
-Tensors forward_pass(const Tensors& inputs, int64_t flows, int64_t logits, const std::string& units,
-                     const std::string& padding, bool return_warped, Run&& run) {
-  const Arguments a(inputs, flows, logits, units, padding);
+Tensors forward_pass(const Tensors& inputs, int64_t flows, int64_t logits, StringHandle units,
+                     StringHandle padding, bool return_warped, Run&& run) {
+  const Arguments a(inputs, flows, logits, take(units), take(padding));
   const Sampling& s = a.sampling;
   const Tensor& image = inputs[0];
   Outputs out;
@@ -30,9 +30,9 @@ Tensors forward_pass(const Tensors& inputs, int64_t flows, int64_t logits, const
 // `run` is the device's kernel: void(const Sampling&, const Gradients&, const Tensor& image).
 template <class Run>
 Tensors backward_pass(const Tensors& upstream, bool by_loss, const Tensors& inputs, int64_t flows,
-                      int64_t logits, const std::string& units, const std::string& padding,
+                      int64_t logits, StringHandle units, StringHandle padding,
                       const std::vector<int64_t>& needs, Run&& run) {
-  const Arguments a(inputs, flows, logits, units, padding);
+  const Arguments a(inputs, flows, logits, take(units), take(padding));
   const Sampling& s = a.sampling;
   const bool by_warped = upstream.size() > size_t(by_loss);
   Gradients g;

@@ -16,6 +16,18 @@ namespace tcae_ops {
 using torch::stable::Tensor;
 using Tensors = std::vector<Tensor>;
 
+// A `str` argument, whose memory is ours now. Kernels take handles, since torch's own conversion to
+// std::string (2.10 to 2.13) never frees a copy that it makes: it would lose memory at every call.
+inline std::string take(StringHandle handle) {
+  size_t length = 0;
+  const char* data = nullptr;
+  STABLE_TORCH_ERROR_CODE_CHECK(torch_string_length(handle, &length));
+  STABLE_TORCH_ERROR_CODE_CHECK(torch_string_c_str(handle, &data));
+  std::string text(data, length);
+  STABLE_TORCH_ERROR_CODE_CHECK(torch_delete_string(handle));
+  return text;
+}
+
 // LibTorch's number for a type; it may differ between its versions, so it is asked at run time.
 inline int32_t code_of(Dtype dtype) {
   switch (dtype) {

@@ -1,5 +1,6 @@
 """What is computed and allocated: what is needed, and nothing else. Offsets beyond 32 bits."""
 
+import ctypes
 import itertools
 import mmap
 import shutil
@@ -89,6 +90,39 @@ def test_allocations_are_the_gradients_and_nothing_else(problem, dtype):
             backward = allocated(lambda: torch.autograd.grad(losses, wanted, upstream))  # noqa: B023
             bytes_needed = sum(t.nbytes for t in wanted)
             assert bytes_needed <= backward <= bytes_needed + slack
+
+
+class HeapInfo(ctypes.Structure):
+    """``struct mallinfo2`` of glibc."""
+
+    _names = ("arena", "ordblks", "smblks", "hblks", "hblkhd")
+    _names += ("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    _fields_ = [(name, ctypes.c_size_t) for name in _names]
+
+
+def test_calls_leave_nothing_behind(problem):
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallinfo2"):
+        pytest.skip("only glibc tells how much memory is in use")
+    libc.mallinfo2.restype = HeapInfo
+    image, flows, logits, target = problem()
+    leaf = flows[0].detach().requires_grad_()
+
+    def call():
+        tcae_ops.warp(image, leaf.detach(), backend="cpp")
+        loss = tcae_ops.blend_warp_l1(image, [leaf, flows[1]], logits, target, backend="cpp")
+        torch.autograd.grad(loss.sum(), leaf)
+
+    def in_use():
+        heap = libc.mallinfo2()
+        return heap.uordblks + heap.hblkhd
+
+    for _ in range(200):
+        call()
+    before = in_use()
+    for _ in range(2000):
+        call()
+    assert in_use() - before < 2000 * 16  # less than the smallest thing malloc can give
 
 
 OFFSETS = """
