@@ -24,6 +24,7 @@ if not torch.cuda.is_available():
 
 from host import build
 from host.kernels import KernelsOnHost
+from hypothesis import HealthCheck, settings
 
 from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.shard_files import Clip, PackInfo, ShardWriter
@@ -32,6 +33,11 @@ ROOT = Path(__file__).parents[1]
 
 # A shell that starts the tests in the background has them, and all they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Slowness says something of the machine, not of the code.
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 
 def pytest_report_header() -> list[str]:

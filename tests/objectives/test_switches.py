@@ -81,6 +81,7 @@ def changed(before: Measured, after: Measured) -> tuple[set[str], set[str]]:
         ("detach_embedding_targets", True, set(), DISTANCES),
         ("scale_embeddings", True, DISTANCES, DISTANCES),
         ("joint_batch_norm", True, TERMS, TERMS),
+        ("twin_every", 2, CYCLES | DISTANCES, CYCLES | DISTANCES),
         ("shrink_validation", True, set(), set()),
         ("reconstruction", 3.0, set(), set()),
         ("sparsity", 0.5, set(), set()),
@@ -149,6 +150,19 @@ def test_scaled_distance_is_in_units_of_the_targets_variance(
         # The variance is a unit of length, not something to be maximised.
         for found, expected in zip(scaled[name][1], plain[name][1], strict=True):
             torch.testing.assert_close(found * variance, expected)
+
+
+@pytest.mark.parametrize("every", [2, 3, 9])
+def test_some_pairs_stand_for_all_in_the_twin_terms(
+    every: int, model: TwinCycle, pair: Tensor
+) -> None:
+    whole = replace(PAPER, scale_embeddings=True)
+    plain = measure(model, whole, pair, training=False)
+    part = measure(model, replace(whole, twin_every=every), pair, training=False)
+    chosen = torch.tensor([i % every == 0 for i in range(PAIRS)])
+    for name in CYCLES | DISTANCES:
+        expected = torch.where(chosen, plain[name][0] * PAIRS / chosen.sum(), 0)
+        torch.testing.assert_close(part[name][0], expected)
 
 
 def test_one_pair_has_no_variance(model: TwinCycle, pair: Tensor) -> None:

@@ -139,7 +139,8 @@ def one_by_one(encode, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
 
 def in_one_pass(encode, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
     phi, psi = encode(torch.cat([first, second]))
-    return phi[:PAIRS], psi[:PAIRS], phi[PAIRS:], psi[PAIRS:]
+    count = len(first)
+    return phi[:count], psi[:count], phi[count:], psi[count:]
 
 
 class Cleaning:
@@ -187,7 +188,7 @@ def told_apart(found: Tensor, wanted: Tensor) -> Tensor:
     return torch.stack(values)
 
 
-def default(model: TwinCycle, source: Tensor, target: Tensor, both=one_by_one) -> Tensor:
+def default(model: TwinCycle, source: Tensor, target: Tensor, both=in_one_pass) -> Tensor:
     config = OBJECTIVE_PRESETS["default"]
     encode, d_a, d_p = Cleaning(model), model.au_decoder, model.pose_decoder
     phi_s, psi_s, phi_t, psi_t = both(encode, source, target)
@@ -204,28 +205,27 @@ def default(model: TwinCycle, source: Tensor, target: Tensor, both=one_by_one) -
             images = torch.cat([source, target])
             turned = disguise(sample(images, split(d_p(psi, aim))[0]))
         l_contrast = told_apart(encode(turned)[0], torch.cat([phi_s, phi_t])).mean()
-    phi_a, psi_a, phi_p, psi_p = both(encode, image_a, image_p)
+    some = [0, 4]  # every fourth
+    changed_a, changed_p = image_a[some], image_p[some]
+    phi_a, psi_a, phi_p, psi_p = both(encode, changed_a, changed_p)
 
     def distance(found: Tensor, wanted: Tensor) -> Tensor:
         wanted = wanted.detach()
         spread = ((wanted - wanted.mean(0)) ** 2).sum() / (PAIRS * D)
-        return squared(found, wanted) / spread
+        return squared(found, wanted[some]) / spread
 
-    cycle_a = pixels(sample(image_a, split(d_a(phi_a, phi_s))[0]), source)
-    cycle_p = pixels(sample(image_p, split(d_p(psi_p, psi_s))[0]), source)
+    cycle_a = pixels(sample(changed_a, split(d_a(phi_a, phi_s[some]))[0]), source[some])
+    cycle_p = pixels(sample(changed_p, split(d_p(psi_p, psi_s[some]))[0]), source[some])
     l_emb = distance(psi_a, psi_s) + distance(phi_a, phi_t)
     l_emb = l_emb + distance(phi_p, phi_s) + distance(psi_p, psi_t)
-    total = (
-        config.reconstruction * pixels(sample(image_a, t_p), target)
-        + config.sparsity * t_a.abs().mean((1, 2, 3))
-        + config.cycle * (cycle_a + cycle_p)
-        + config.embedding * l_emb
-    )
-    return total.mean() + config.contrast * l_contrast
+    first = config.reconstruction * pixels(sample(image_a, t_p), target)
+    first = first + config.sparsity * t_a.abs().mean((1, 2, 3))
+    twins = config.cycle * (cycle_a + cycle_p) + config.embedding * l_emb
+    return first.mean() + twins.mean() + config.contrast * l_contrast
 
 
-def joint(model: TwinCycle, source: Tensor, target: Tensor) -> Tensor:
-    return default(model, source, target, in_one_pass)
+def apart(model: TwinCycle, source: Tensor, target: Tensor) -> Tensor:
+    return default(model, source, target, one_by_one)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def joint(model: TwinCycle, source: Tensor, target: Tensor) -> Tensor:
         # The released code's slip in validation has a test of its own.
         (official, "official", {"shrink_validation": False}),
         (default, "default", {}),
-        (joint, "default", {"joint_batch_norm": True}),
+        (apart, "default", {"joint_batch_norm": False}),
     ],
 )
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
@@ -295,7 +295,8 @@ def test_total_is_the_weighted_sum(preset: str, pair: tuple[Tensor, Tensor]) -> 
 
 @pytest.mark.parametrize("preset", OBJECTIVE_PRESETS)
 def test_order_of_the_batch_does_not_matter(preset: str, pair: tuple[Tensor, Tensor]) -> None:
-    objective = TwinCycleObjective(make_model(preset), OBJECTIVE_PRESETS[preset]).eval()
+    whole = replace(OBJECTIVE_PRESETS[preset], twin_every=1)
+    objective = TwinCycleObjective(make_model(preset), whole).eval()
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     terms, permuted = objective(*pair), objective(pair[0][order], pair[1][order])
     for name, term in terms.items():
