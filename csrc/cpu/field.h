@@ -78,7 +78,8 @@ class Field {
       const Member m = member(p, k);
       for (int32_t i = 0; i < p.count; ++i) {
         const bool above = m.logit[i] > top_[i];
-        const T e = exp_nonpositive(above ? top_[i] - m.logit[i] : m.logit[i] - top_[i]);
+        const T gap = above ? top_[i] - m.logit[i] : m.logit[i] - top_[i];
+        const T e = exp_nonpositive(m.logit[i] == top_[i] ? T(0) : gap);  // of -inf and -inf it would be NaN
         const T before = above ? e : T(1), own = above ? T(1) : e;
         total_[i] = total_[i] * before + own;
         dx_[i] = dx_[i] * before + m.x[i] * own;

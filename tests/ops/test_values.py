@@ -123,6 +123,14 @@ def test_a_logit_of_minus_infinity_switches_a_flow_off(backend, problem):
     assert torch.equal(blended, tcae_ops.warp(image, flows[1], backend=backend))
 
 
+@pytest.mark.parametrize("left", range(4))
+def test_all_flows_but_one_are_switched_off(backend, problem, left):
+    image, flows, logits, _ = problem(count=4)
+    off = [logit if k == left else logit - math.inf for k, logit in enumerate(logits)]
+    blended = tcae_ops.blend_warp(image, flows, off, backend=backend)
+    assert torch.equal(blended, tcae_ops.warp(image, flows[left], backend=backend))
+
+
 @pytest.mark.parametrize("shape", [(0, 3, 4, 5), (1, 1, 1, 1), (2, 1, 1, 7), (1, 17, 6, 1)])
 @pytest.mark.parametrize("padding", PADDINGS)
 def test_degenerate_sizes(backend, problem, truth, shape, padding):
