@@ -52,7 +52,11 @@ __global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(const Argum
   const Source& source = a.source;
   const Site s = a.grid.site<T>(source.h, source.w);
   if (s.count <= 0) return;
-  Spots<T> spots = find_spots<T>(source, a.fields, s);
+  // Each thread keeps its blend for the end: in shared memory, since registers do not suffice.
+  __shared__ Blend<T> blends[kThreads];
+  Blend<T>& own = blends[threadIdx.x];
+  own = blend<T>(a.fields, s);
+  Spots<T> spots = find_spots<T>(source, a.fields, s, own.mean);
   Vectors<T> by = {};
   const T step = a.by_loss != nullptr ? static_cast<const T*>(a.by_loss)[int64_t(s.n) * a.by_loss_stride] / T(a.count) : T(0);
 #pragma unroll 1
@@ -76,7 +80,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(const Argum
     by.y[i] = slope_y == 0 ? T(0) : shown(source, by.y[i]) * slope_y * unit_y;
   }
   const bool wide = a.fields.views.wide && a.by_fields.wide;
-  with_fields<T>(a.fields, wide, s, [&](auto f) { displacement_backward_as<decltype(f)>(a.fields, a.by_fields, s, by); });
+  with_fields<T>(a.fields, wide, s, [&](auto f) { displacement_backward_as<decltype(f)>(a.fields, a.by_fields, s, own, by); });
 }
 
 // The parts of the scratch memory, by their offsets in bytes.

@@ -48,9 +48,10 @@ struct Fields {
   }
 };
 
-// Of the softmax: the maximum of the logits, and what its exponential weighs.
+// Fields blended: their mean; of the softmax the largest logit, and what its exponential weighs.
 template <class T>
-struct Softmax {
+struct Blend {
+  Vectors<T> mean;
   Group<T> top, share;
 };
 
@@ -89,51 +90,55 @@ __device__ __forceinline__ auto with_fields(const Fields& f, bool wide, const Si
   return body(Any());
 }
 
-// The blended displacement. Logits first for their maximum, then together with the flows.
+// The displacement; of one flow alone only the mean. Every field is read once: when a logit comes that is
+// larger than those before, the sums so far are scaled down to it.
 template <class F, class T>
-__device__ __forceinline__ Vectors<T> displacement_as(const Fields& f, const Site& s, Softmax<T>& softmax) {
-  if (!f.blended) return {load_field<F, T>(f.views.flows[0], 0, s), load_field<F, T>(f.views.flows[0], 1, s)};
-  softmax.top = load_field<F, T>(f.views.logits[0], 0, s);
+__device__ __forceinline__ Blend<T> blend_as(const Fields& f, const Site& s) {
+  Blend<T> it = {{load_field<F, T>(f.views.flows[0], 0, s), load_field<F, T>(f.views.flows[0], 1, s)}, {}, {}};
+  if (!f.blended) return it;
+  it.top = load_field<F, T>(f.views.logits[0], 0, s);
+  Group<T> total;
+#pragma unroll
+  for (int i = 0; i < kPixels<T>; ++i) total[i] = 1;
 #pragma unroll 1
   for (int32_t k = 1; k < f.count; ++k) {
-    const Group<T> logit = load_field<F, T>(f.views.logits[k], 0, s);
-#pragma unroll
-    for (int i = 0; i < kPixels<T>; ++i) softmax.top[i] = logit[i] > softmax.top[i] ? logit[i] : softmax.top[i];
-  }
-  Vectors<T> sum = {};
-  Group<T> total = {};
-#pragma unroll 1
-  for (int32_t k = 0; k < f.count; ++k) {
     const Group<T> logit = load_field<F, T>(f.views.logits[k], 0, s);
     const Group<T> x = load_field<F, T>(f.views.flows[k], 0, s), y = load_field<F, T>(f.views.flows[k], 1, s);
 #pragma unroll
     for (int i = 0; i < kPixels<T>; ++i) {
-      const T e = exp_nonpositive(logit[i] - softmax.top[i]);
-      total[i] += e;
-      sum.x[i] += e * x[i];
-      sum.y[i] += e * y[i];
+      const T rise = logit[i] == it.top[i] ? T(0) : logit[i] - it.top[i];  // of -inf and -inf it would be NaN
+      const bool higher = rise > 0;
+      const T e = exp_nonpositive(-fabs(rise));
+      const T kept = higher ? e : T(1), weight = higher ? T(1) : e;  // NaN if `rise` is
+      total[i] = total[i] * kept + weight;
+      it.mean.x[i] = it.mean.x[i] * kept + weight * x[i];
+      it.mean.y[i] = it.mean.y[i] * kept + weight * y[i];
+      it.top[i] = higher ? logit[i] : it.top[i];
     }
   }
 #pragma unroll
   for (int i = 0; i < kPixels<T>; ++i) {
-    softmax.share[i] = 1 / total[i];
-    sum.x[i] *= softmax.share[i];
-    sum.y[i] *= softmax.share[i];
+    it.share[i] = 1 / (total[i] + (it.top[i] - it.top[i]));  // an infinite top makes NaN
+    it.mean.x[i] *= it.share[i];
+    it.mean.y[i] *= it.share[i];
   }
-  return sum;
+  return it;
+}
+
+template <class T>
+__device__ __forceinline__ Blend<T> blend(const Fields& f, const Site& s) {
+  return with_fields<T>(f, f.views.wide, s, [&](auto type) { return blend_as<decltype(type), T>(f, s); });
 }
 
 // From the gradient by the displacement to those of flows and logits, where they are wanted.
 template <class F, class T>
 __device__ __forceinline__ void displacement_backward_as(const Fields& f, const FieldViews& g, const Site& s,
-                                                         const Vectors<T>& by) {
+                                                         const Blend<T>& blend, const Vectors<T>& by) {
   if (!f.blended) {
     store_field<F>(by.x, g.flows[0], 0, s);
     store_field<F>(by.y, g.flows[0], 1, s);
     return;
   }
-  Softmax<T> softmax;
-  const Vectors<T> mean = displacement_as<F>(f, s, softmax);
 #pragma unroll 1
   for (int32_t k = 0; k < f.count; ++k) {
     if (!g.flows[k].exists() && !g.logits[k].exists()) continue;
@@ -141,8 +146,8 @@ __device__ __forceinline__ void displacement_backward_as(const Fields& f, const 
     Group<T> x = load_field<F, T>(f.views.flows[k], 0, s), y = load_field<F, T>(f.views.flows[k], 1, s);
 #pragma unroll
     for (int i = 0; i < kPixels<T>; ++i) {
-      const T weight = exp_nonpositive(logit[i] - softmax.top[i]) * softmax.share[i];
-      logit[i] = weight * ((x[i] - mean.x[i]) * by.x[i] + (y[i] - mean.y[i]) * by.y[i]);
+      const T weight = exp_nonpositive(logit[i] - blend.top[i]) * blend.share[i];
+      logit[i] = weight * ((x[i] - blend.mean.x[i]) * by.x[i] + (y[i] - blend.mean.y[i]) * by.y[i]);
       x[i] = weight * by.x[i];
       y[i] = weight * by.y[i];
     }

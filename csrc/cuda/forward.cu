@@ -17,7 +17,7 @@ struct Arguments {
 
 template <class T>
 __device__ __forceinline__ T forward_group(const Arguments& a, const Site& s) {
-  Spots<T> spots = find_spots<T>(a.source, a.fields, s);
+  Spots<T> spots = find_spots<T>(a.source, a.fields, s, blend<T>(a.fields, s).mean);
   T distance = 0;
 #pragma unroll 1
   for (int32_t c = 0; c < a.source.channels; ++c) {

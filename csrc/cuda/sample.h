@@ -47,11 +47,8 @@ struct Spots {
 };
 
 template <class T>
-__device__ __forceinline__ Spots<T> find_spots(const Source& source, const Fields& fields, const Site& s) {
-  const Vectors<T> by = with_fields<T>(fields, fields.views.wide, s, [&](auto f) {
-    Softmax<T> softmax;
-    return displacement_as<decltype(f)>(fields, s, softmax);
-  });
+__device__ __forceinline__ Spots<T> find_spots(const Source& source, const Fields& fields, const Site& s,
+                                               const Vectors<T>& by) {
   const T unit_x = unit<T>(fields, source.w), unit_y = unit<T>(fields, source.h);
   Spots<T> spots;
 #pragma unroll

@@ -157,8 +157,21 @@ MUTATIONS = [
     Mutation(
         "the gradient of a logit without the mean displacement",
         "cuda/field.h",
-        "(x[i] - mean.x[i]) * by.x[i]",
+        "(x[i] - blend.mean.x[i]) * by.x[i]",
         "x[i] * by.x[i]",
+    ),
+    Mutation(
+        "sums of the softmax are not scaled down when a larger logit comes",
+        "cuda/field.h",
+        "const T kept = higher ? e : T(1)",
+        "const T kept = T(1)",
+    ),
+    Mutation(
+        "two threads keep their blends in one place",
+        "cuda/backward.cu",
+        "blends[threadIdx.x];",
+        "blends[threadIdx.x / 2];",
+        Check(watched="races"),
     ),
     Mutation(
         "x and y mixed up in the gradient of blended flows",
@@ -313,8 +326,8 @@ MUTATIONS = [
     Mutation(
         "Triton: slices are read as if their rows followed each other",
         "triton/tensors.py",
-        "return tl.load(plane(v, n, c) + (y * v.h + x * v.w), inside, other=0).to(WORKING)",
-        "return tl.load(plane(v, n, c) + (y * (v.w * 31) + x * v.w), inside, other=0).to(WORKING)",
+        "return y * elements(v.h) + x * elements(v.w)",
+        "return (y * 31 + x) * elements(v.w)",
         Check("triton", case="warp", layout="sliced"),
     ),
     Mutation(

@@ -41,8 +41,8 @@ class Way:
     @property
     def trips(self) -> list[int]:
         """How often each loop is run through, in the order of the code."""
-        softmax = [FLOWS - 1, FLOWS] if self.blended else []
-        again = [*softmax, FLOWS] if self.blended and self.kernel == "backward" else []
+        softmax = [FLOWS - 1] if self.blended else []
+        again = [FLOWS] if self.blended and self.kernel == "backward" else []
         return [*softmax, CHANNELS, *again]
 
     @property
@@ -50,8 +50,8 @@ class Way:
         """How many accesses to global memory a thread makes, by kind: what the way must hold."""
         k, c, pixels = FLOWS if self.blended else 1, CHANNELS, PIXELS_OF_A_THREAD
         backward = self.kernel == "backward"
-        fields = (1 + (k - 1) + 3 * k) if self.blended else 2
-        again = fields + 3 * k if self.blended else 0
+        fields = 3 * k if self.blended else 2
+        again = fields if self.blended else 0  # for their gradients
         compared = c * self.loss
         given = c * (not self.loss) if backward else 0  # the gradient of the warped image
         stored = (3 * k if self.blended else 2) if backward else c * (not self.loss)
