@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,16 +26,44 @@ class Unable(Exception):
     """A check that cannot be made here, and why."""
 
 
+class Combination(NamedTuple):
+    """A case, and what it is tried with."""
+
+    case: str
+    dtype: torch.dtype  # of the image
+    layout: str
+
+    @property
+    def properties(self) -> list[tuple[str, object]]:
+        """What kernels depend on, but for sizes and numbers."""
+        case = CASES[self.case]
+        found = ("flows", case.count), ("flow", case.flow), ("padding", case.padding)
+        return [*found, ("units", case.units), ("dtype", self.dtype), ("layout", self.layout)]
+
+
 def values_and_gradients(place: Place) -> str:
     """Every case with every type of image."""
-    return _agree(place, [(name, dtype, "contiguous") for name in CASES for dtype in IMAGES])
+    return _agree(place, [Combination(*it, "contiguous") for it in product(CASES, IMAGES)])
 
 
 def layouts(place: Place) -> str:
     """Some cases with every type of image, in memory in every way."""
     names = ("twin", "warp", "zeros", "many blended")
     rest = [layout for layout in LAYOUTS if layout != "contiguous"]
-    return _agree(place, [(n, dtype, layout) for n in names for dtype in IMAGES for layout in rest])
+    return _agree(place, [Combination(*it) for it in product(names, IMAGES, rest)])
+
+
+def pairwise(combinations: Iterable[Combination]) -> list[Combination]:
+    """Some of them, among which is every case, and every two properties that go together."""
+    shows: dict[Combination, set[object]] = {
+        it: {it.case, *itertools.combinations(it.properties, 2)} for it in combinations
+    }
+    missing = set[object]().union(*shows.values())
+    chosen = []
+    while missing:  # first what shows most of them
+        chosen.append(max(shows, key=lambda it: len(shows[it] & missing)))
+        missing -= shows[chosen[-1]]
+    return chosen
 
 
 def determinism(place: Place) -> str:
@@ -127,7 +158,9 @@ def of(place: Place) -> dict[str, Check]:
     return {**ON_ANY_DEVICE, **(ON_GPUS if place.device.type == "cuda" else {})}
 
 
-def _agree(place: Place, combinations: Sequence[tuple[str, torch.dtype, str]]) -> str:
+def _agree(place: Place, combinations: Sequence[Combination]) -> str:
+    if place.backend == "triton":  # compiles for most of them, half a second each
+        combinations = pairwise(combinations)
     failures = []
     for name, dtype, layout in combinations:
         case = CASES[name]

@@ -16,7 +16,7 @@ from tcae_ops.triton.blend import displacement_backward
 from tcae_ops.triton.image_gradient import scatter
 from tcae_ops.triton.launch import Call, launch
 from tcae_ops.triton.sample import bilinear, corners, offsets, positions, read, slopes, unit
-from tcae_ops.triton.tensors import divide, load, shown, site, store, view
+from tcae_ops.triton.tensors import divide, kernel, load, shown, site, store, view
 
 
 @triton.jit
@@ -28,7 +28,7 @@ def forget(position, c):
     return position + tl.cast(c, position.dtype) * 0.0
 
 
-@triton.jit
+@kernel
 def backward_kernel(
     image,
     flows,
@@ -48,8 +48,8 @@ def backward_kernel(
     h,
     w,
     count,
+    normalized,
     MOVES: tl.constexpr,
-    NORMALIZED: tl.constexpr,
     PADDING: tl.constexpr,
     WORKING: tl.constexpr,
     INDEX: tl.constexpr,
@@ -58,7 +58,7 @@ def backward_kernel(
     """Gradients of a block's pixels. MOVES: whether any of flows or logits is wanted."""
     n, y, x, inside = site(blocks, h, w, INDEX, BLOCK)
     px, py, slope_x, slope_y = positions(
-        flows, logits, n, y, x, inside, h, w, NORMALIZED, PADDING, WORKING
+        flows, logits, n, y, x, inside, h, w, normalized, PADDING, WORKING
     )
     if by_loss is not None:
         step = tl.load(by_loss + tl.cast(n, tl.int64) * by_loss_stride)
@@ -95,8 +95,8 @@ def backward_kernel(
             to = offsets(sums, columns, rows)
             scatter(sums, wholes, scale, n, c, to, exist, weights, known, by_sample)
     if MOVES:
-        by_x = shown(image, by_x) * slope_x * unit(w, NORMALIZED, WORKING)
-        by_y = shown(image, by_y) * slope_y * unit(h, NORMALIZED, WORKING)
+        by_x = shown(image, by_x) * slope_x * unit(w, normalized, WORKING)
+        by_y = shown(image, by_y) * slope_y * unit(h, normalized, WORKING)
         by_x = tl.where(slope_x == 0, 0.0, by_x)
         by_y = tl.where(slope_y == 0, 0.0, by_y)
         displacement_backward(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import triton
 import triton.language as tl
 from torch import Tensor
 
 from tcae_ops.passes import forward_fake
 from tcae_ops.triton.launch import Call, launch
 from tcae_ops.triton.sample import bilinear, corners, offsets, positions, read
-from tcae_ops.triton.tensors import load, shown, site, store, view
+from tcae_ops.triton.tensors import kernel, load, shown, site, store, view
 
 
-@triton.jit
+@kernel
 def forward_kernel(
     image,
     flows,
@@ -26,7 +25,7 @@ def forward_kernel(
     channels,
     h,
     w,
-    NORMALIZED: tl.constexpr,
+    normalized,
     PADDING: tl.constexpr,
     WORKING: tl.constexpr,
     INDEX: tl.constexpr,
@@ -34,7 +33,7 @@ def forward_kernel(
 ):
     """Samples of a block's pixels; the sum of |sample - target| of each block."""
     n, y, x, inside = site(blocks, h, w, INDEX, BLOCK)
-    px, py, _, _ = positions(flows, logits, n, y, x, inside, h, w, NORMALIZED, PADDING, WORKING)
+    px, py, _, _ = positions(flows, logits, n, y, x, inside, h, w, normalized, PADDING, WORKING)
     columns, rows, exist, weights, _, _ = corners(px, py, h, w, inside, PADDING, INDEX)
     at = offsets(image, columns, rows)
     distance = tl.full([BLOCK], 0.0, WORKING)
@@ -49,7 +48,7 @@ def forward_kernel(
         tl.store(distances + tl.program_id(0), tl.sum(distance, 0).to(tl.float64))
 
 
-@triton.jit
+@kernel
 def loss_kernel(distances, loss, blocks, count, BLOCK: tl.constexpr):
     """The mean of each image: what its blocks left behind, summed in an order that is fixed."""
     n = tl.program_id(0)

@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tcae_ops.triton.tensors import load, plane, site
+from tcae_ops.triton.tensors import kernel, load, plane, site
 
 ROOM = 61  # bits for the gradient by one sample, if every sample is added to one pixel
 
@@ -36,7 +36,7 @@ def scatter(sums, wholes, scale, n, c, at, exist, weights, known, by_sample):
         tl.atomic_add(plane(sums, n, c) + at[i], value, wanted, sem="relaxed")
 
 
-@triton.jit
+@kernel
 def largest_kernel(
     by_warped,
     largest,

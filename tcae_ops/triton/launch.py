@@ -30,7 +30,7 @@ class Call:
         views: Image, flows, logits and target.
         blocks: How many share an image.
         working: The type that is computed in.
-        sampling: Constants that say how positions are found.
+        sampling: What says how positions are found.
         types: Constants that all kernels take.
     """
 
@@ -66,7 +66,7 @@ class Call:
             ),
             -(-pixels // BLOCK),
             working,
-            {"NORMALIZED": units == "normalized", "PADDING": padding},
+            {"normalized": units == "normalized", "PADDING": padding},
             {
                 "WORKING": _WORKING[working],
                 "INDEX": tl.int32 if far < FAR else tl.int64,

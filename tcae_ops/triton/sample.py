@@ -7,16 +7,13 @@ import triton.language as tl
 
 from tcae_ops.triton.blend import displacement
 from tcae_ops.triton.coordinates import cell, fold, in_pixels
-from tcae_ops.triton.tensors import plane
+from tcae_ops.triton.tensors import elements, plane
 
 
 @triton.jit
-def unit(size, NORMALIZED: tl.constexpr, WORKING: tl.constexpr):
+def unit(size, normalized, WORKING: tl.constexpr):
     """How many pixels a displacement of 1 stands for."""
-    if NORMALIZED:
-        return tl.cast(size - 1, WORKING) / 2
-    else:
-        return tl.full([], 1.0, WORKING)
+    return tl.where(normalized, tl.cast(size - 1, WORKING) / 2, 1.0)
 
 
 @triton.jit
@@ -29,14 +26,14 @@ def positions(
     inside,
     h,
     w,
-    NORMALIZED: tl.constexpr,
+    normalized,
     PADDING: tl.constexpr,
     WORKING: tl.constexpr,
 ):
     """Where pixels sample the image: x and y inside it, both NaN if one is, and their slopes."""
     dx, dy, _, _ = displacement(flows, logits, n, y, x, inside, WORKING)
-    px = x.to(WORKING) + in_pixels(dx, unit(w, NORMALIZED, WORKING))
-    py = y.to(WORKING) + in_pixels(dy, unit(h, NORMALIZED, WORKING))
+    px = x.to(WORKING) + in_pixels(dx, unit(w, normalized, WORKING))
+    py = y.to(WORKING) + in_pixels(dy, unit(h, normalized, WORKING))
     px, slope_x = fold(px, w, PADDING)
     py, slope_y = fold(py, h, PADDING)
     both = px + py  # finite unless one is NaN
@@ -69,8 +66,9 @@ def corners(px, py, h, w, inside, PADDING: tl.constexpr, INDEX: tl.constexpr):
 @triton.jit
 def offsets(v, columns, rows):
     """Where the pixels of cells are inside a plane."""
-    left, right = columns[0] * v.w, columns[1] * v.w
-    above, below = rows[0] * v.h, rows[1] * v.h
+    stride_h, stride_w = elements(v.h), elements(v.w)
+    left, right = columns[0] * stride_w, columns[1] * stride_w
+    above, below = rows[0] * stride_h, rows[1] * stride_h
     return above + left, above + right, below + left, below + right
 
 

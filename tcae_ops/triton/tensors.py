@@ -6,6 +6,8 @@ offsets; inside a plane offsets are of a type of their own, ``INDEX``: 32 bits w
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import triton
@@ -13,8 +15,18 @@ import triton.language as tl
 from torch import Tensor
 
 
+def kernel(function: Callable[..., None]) -> Any:
+    """What is launched. Compiled once for all sizes: Triton would again for 1 and multiples of 16.
+
+    A thread has one pixel and accesses single numbers, which gain nothing by that.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    varying = [it.name for it in parameters if it.annotation != "tl.constexpr"]
+    return triton.jit(function, do_not_specialize=varying)
+
+
 class View(NamedTuple):
-    """A tensor (N, C, H, W): its memory and its strides in elements. No memory: not wanted."""
+    """A tensor (N, C, H, W): memory, strides as `view` writes them. No memory: not wanted."""
 
     data: Any
     n: Any
@@ -23,15 +35,18 @@ class View(NamedTuple):
     w: Any
 
 
-ABSENT = View(None, 0, 0, 0, 0)
-
-
 def view(tensor: Tensor | None) -> View:
     """A tensor (N, C, H, W) or (N, H, W) as kernels see it."""
-    if tensor is None:
-        return ABSENT
-    n, *c, h, w = tensor.stride()
-    return View(tensor, n, c[0] if c else 0, h, w)
+    n, *c, h, w = (0, 0, 0) if tensor is None else tensor.stride()
+    strides = n, c[0] if c else 0, h, w
+    # Odd numbers, and never 1: inside of tuples Triton cannot be kept from compiling again.
+    return View(tensor, *(2 * stride + 3 for stride in strides))
+
+
+@triton.jit
+def elements(stride):
+    """A stride of a view, in elements."""
+    return (stride - 3) >> 1
 
 
 @triton.jit
@@ -45,13 +60,19 @@ def site(blocks, h, w, INDEX: tl.constexpr, BLOCK: tl.constexpr):
 @triton.jit
 def plane(v, n, c):
     """Where plane c of image n begins."""
-    return v.data + (tl.cast(n, tl.int64) * v.n + tl.cast(c, tl.int64) * v.c)
+    return v.data + (tl.cast(n, tl.int64) * elements(v.n) + tl.cast(c, tl.int64) * elements(v.c))
+
+
+@triton.jit
+def within(v, y, x):
+    """Where a pixel is inside of a plane."""
+    return y * elements(v.h) + x * elements(v.w)
 
 
 @triton.jit
 def load(v, n, c, y, x, inside, WORKING: tl.constexpr):
     """The numbers of plane c as they are stored; 0 where there are no pixels."""
-    return tl.load(plane(v, n, c) + (y * v.h + x * v.w), inside, other=0).to(WORKING)
+    return tl.load(plane(v, n, c) + within(v, y, x), inside, other=0).to(WORKING)
 
 
 @triton.jit
@@ -60,7 +81,7 @@ def store(v, n, c, y, x, value, inside):
     if v.data.dtype.element_ty.primitive_bitwidth == 16:
         value = value.to(tl.float32)
     value = value.to(v.data.dtype.element_ty)
-    tl.store(plane(v, n, c) + (y * v.h + x * v.w), value, inside)
+    tl.store(plane(v, n, c) + within(v, y, x), value, inside)
 
 
 @triton.jit

@@ -1,5 +1,6 @@
 """The self-test of an installed package: what it finds, what it leaves out, how it fails."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from tcae_ops import backends, library
 from tcae_ops.selftest import __main__ as selftest
 from tcae_ops.selftest import checks, places, speed
 from tcae_ops.selftest.agreement import Disagreement
+from tcae_ops.selftest.cases import CASES, IMAGES
 from tcae_ops.selftest.places import CPU, Place
 from tcae_ops.selftest.workloads import FORWARD, Workload
 
@@ -116,6 +118,29 @@ def test_a_layout_that_is_read_wrongly_is_found(plant, few_cases):
     checks.values_and_gradients(PLACE)
     with pytest.raises(Disagreement, match=r"of 24 cases: twin, torch\.float32, channels_last"):
         checks.layouts(PLACE)
+
+
+def test_few_combinations_show_every_case_and_every_two_properties():
+    everything = list(itertools.product(CASES, IMAGES, ["contiguous", "sliced"]))
+    few = checks.pairwise([checks.Combination(*it) for it in everything])
+    assert len(few) < len(everything) / 3
+    assert {it.case for it in few} == set(CASES)
+    for aspect in ("count", "flow", "padding", "units"):
+        for other in ("dtype", "layout"):
+            shown = {(getattr(CASES[it.case], aspect), getattr(it, other)) for it in few}
+            values = {getattr(case, aspect) for case in CASES.values()}
+            assert shown == set(itertools.product(values, {getattr(it, other) for it in few}))
+    paddings = {(case.count, case.padding) for case in CASES.values()}
+    assert {(CASES[it.case].count, CASES[it.case].padding) for it in few} == paddings
+
+
+def test_triton_alone_is_tried_with_few_combinations(monkeypatch):
+    tried = []
+    monkeypatch.setattr(checks, "agree", lambda *arguments: tried.append(arguments[-1]))
+    for backend in ("triton", "reference"):
+        checks.values_and_gradients(Place(backend, CPU))
+    assert tried.count("reference") == len(CASES) * len(IMAGES)
+    assert len(CASES) <= tried.count("triton") < len(CASES) * 2
 
 
 def test_results_that_change_from_run_to_run_are_found(plant):

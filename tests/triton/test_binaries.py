@@ -15,6 +15,7 @@ from tcae_ops import triton
 COMPILE = Path(__file__).parent / "ahead/compile.py"
 NVIDIA = ["sm_80", "sm_90", "sm_100"]
 ARCHITECTURES = [*NVIDIA, "gfx942"]
+PYTHONPATH = os.pathsep.join([str(Path(binaries.__file__).parent), *sys.path])
 THREADS = 128  # of a block: four warps; 256 where a warp has 64
 TYPES = ["uint8", "float16", "bfloat16", "float32", "float64"]
 WAYS = [*TYPES, "zeros", "reflection", "one flow", "4 flows", "odd sizes"]
@@ -24,7 +25,7 @@ SCATTERS = {f"backward, {way}" for way in WAYS[1:] + DETERMINISTIC}
 # Where fewer than half of the threads fit. fp64 serves to check the others.
 FEWER_THREADS = {
     "backward, reflection": 7 / 16,
-    "backward, 4 flows": 7 / 16,
+    "backward, 4 flows": 3 / 8,
     "backward, float64": 0.25,
     "backward, float64 deterministic": 0.25,
 }
@@ -41,8 +42,7 @@ def compiled(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("triton")
     cache = getattr(request.config, "cache", None)
     kept = cache.mkdir("triton_kernels") if cache is not None else folder
-    path = os.pathsep.join([str(Path(binaries.__file__).parent), *sys.path])
-    environment = {**os.environ, "PYTHONPATH": path, "TRITON_CACHE_DIR": str(kept)}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "TRITON_CACHE_DIR": str(kept)}
     environment.pop("TRITON_INTERPRET", None)
     processes = {
         name: subprocess.Popen(
@@ -62,6 +62,18 @@ def compiled(request, tmp_path_factory):
     for process in processes.values():
         process.kill()
         process.wait()
+
+
+def test_the_self_test_compiles_few_kernels():
+    """A third of a second each; it is to take about a minute on a GPU that is new to it."""
+    if triton.PROBLEM is not None:
+        pytest.skip(triton.PROBLEM)
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    environment.pop("TRITON_INTERPRET", None)
+    command = [sys.executable, str(COMPILE.with_name("count.py"))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 50 < int(done.stdout) <= 110
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
