@@ -169,6 +169,22 @@ def test_memory_is_accessed_as_it_should_be(instructions, architecture):
         assert not [it for it in kernels[name] if it.startswith(("RED.", "ATOM"))], name
 
 
+# All that is asked of CUDA: to enqueue, and whether that worked. Kernels are launched by what nvcc
+# writes itself, from 13.0 on by functions whose names begin with underscores.
+ENQUEUES = {"cudaLaunchKernel", "cudaMemsetAsync", "cudaGetLastError"}
+
+
+@pytest.mark.parametrize("name", ["forward", "backward"])
+def test_nothing_waits_copies_or_allocates(nvcc, tmp_path, name):
+    """So passes can be captured in a graph; csrc/torch/cuda.cpp includes no more than types."""
+    flags = ["-std=c++17", "--expt-relaxed-constexpr", "-arch=sm_90", f"-I{ROOT}/csrc/include"]
+    run(nvcc, *flags, "-c", ROOT / f"csrc/cuda/{name}.cu", "-o", tmp_path / "it.o")
+    listing = run("nm", "--undefined-only", tmp_path / "it.o")
+    asked = set(re.findall(r" (cuda\w+)", listing))
+    assert "cudaGetLastError" in asked
+    assert asked <= ENQUEUES
+
+
 def test_library_brings_what_it_needs_of_cuda(built):
     needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", built))
     assert not [name for name in needed if "cuda" in name or "nv" in name]

@@ -75,6 +75,51 @@ def test_pinned_torch_is_the_one_of_the_requirements(build_backend):
     assert build_backend.TORCH_REQUIREMENT in requirements.read_text().split()
 
 
+@pytest.fixture
+def build(tmp_path):
+    """Function that runs setup.py where CMake and nvcc only note down what they were asked for."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    asked = tmp_path / "asked"
+    for name, script in {
+        "cmake": f'echo "$@" >> {asked}',
+        "nvcc": "echo compute_75 compute_80 compute_90 compute_91",
+    }.items():
+        (tools / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tools / name).chmod(0o755)
+
+    def run(**environment):
+        asked.unlink(missing_ok=True)
+        folders = ["--build-lib", tmp_path / "lib", "--build-temp", tmp_path / "temp"]
+        done = subprocess.run(
+            [sys.executable, "setup.py", "build_ext", *folders],
+            cwd=ROOT,
+            env={"PATH": f"{tools}:/bin:/usr/bin", "CUDACXX": str(tools / "nvcc"), **environment},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        built = json.loads((tmp_path / "lib/tcae_ops/build.json").read_text())
+        return built["cuda"], asked.read_text().split()
+
+    return run
+
+
+def test_architectures_are_those_that_nvcc_knows_or_that_are_asked_for(build):
+    told, asked = build()
+    assert told == {"architectures": "75-real;80-real;90"}  # PTX of the last
+    assert "-DCMAKE_CUDA_ARCHITECTURES=75-real;80-real;90" in asked
+    told, asked = build(TCAE_OPS_CUDA_ARCHITECTURES="86-real")
+    assert told == {"architectures": "86-real"}
+    assert "-DCMAKE_CUDA_ARCHITECTURES=86-real" in asked
+
+
+def test_the_cuda_library_can_be_left_out(build):
+    told, asked = build(TCAE_OPS_CUDA="OFF")
+    assert told == {"skipped": "TCAE_OPS_CUDA=OFF"}
+    assert "-DTCAE_OPS_DEVICE=cpu" in asked and "-DTCAE_OPS_DEVICE=cuda" not in asked
+
+
 def test_module_tells_what_was_built_and_what_is_usable(cpp):
     done = subprocess.run(
         [sys.executable, "-m", "tcae_ops"], capture_output=True, text=True, check=True, cwd=ROOT

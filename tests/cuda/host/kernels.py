@@ -30,6 +30,7 @@ TYPES = {
     torch.float32: "f",
     torch.float64: "d",
 }
+FAR = 2**31  # elements from which memory is only addressed; serve.py is told the numbers alone
 PADDINGS = ["border", "zeros", "reflection"]
 
 
@@ -198,5 +199,10 @@ def _describe(value: Any, with_content: bool) -> Any:
         value = value[:, None]
     size = 1 + sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True))
     address = value.data_ptr()
-    content = ctypes.string_at(address, size * value.element_size()) if with_content else None
+    content = None
+    if with_content and size < FAR:
+        content = ctypes.string_at(address, size * value.element_size())
+    elif with_content:
+        dense = value.contiguous()
+        content = ctypes.string_at(dense.data_ptr(), dense.nbytes)
     return TYPES[value.dtype], tuple(value.shape), value.stride(), address % 16, content
