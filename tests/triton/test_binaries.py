@@ -26,6 +26,7 @@ SCATTERS = {f"backward, {way}" for way in WAYS[1:] + DETERMINISTIC}
 FEWER_THREADS = {
     "backward, reflection": 7 / 16,
     "backward, 4 flows": 3 / 8,
+    "backward, float32 deterministic": 7 / 16,
     "backward, float64": 0.25,
     "backward, float64 deterministic": 0.25,
 }
