@@ -47,15 +47,17 @@ class Decorrelation(nn.Module):
                 self._follow(embedding.detach(), known)
             scale = self.covariance.diagonal().clamp_min(1e-12).sqrt()
             correlation = self.covariance / scale / scale[:, None]
-            charged = correlation + _RIDGE * torch.eye(len(scale)).to(scale)
-            coefficients = torch.linalg.solve(charged, self.cross / scale[:, None])
+            identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
+            charged = correlation + _RIDGE * identity
+            # The ridge keeps this solvable; asking whether it was would wait for a GPU.
+            coefficients, _ = torch.linalg.solve_ex(charged, self.cross / scale[:, None])
             return embedding - (known - self.known_mean) / scale @ coefficients
 
     @torch.no_grad()
     def _follow(self, embedding: Tensor, known: Tensor) -> None:
         embedding, known = ranks.gathered(embedding), ranks.gathered(known)
         self.batches += 1
-        share = max(_MOMENTUM, 1 / int(self.batches))
+        share = self.batches.to(self.mean).reciprocal().clamp_min(_MOMENTUM)
         self.mean.lerp_(embedding.mean(0), share)
         self.known_mean.lerp_(known.mean(0), share)
         known, embedding = known - self.known_mean, embedding - self.mean

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 from tcae.models.decorrelation import Decorrelation
 
@@ -70,6 +71,24 @@ def test_a_few_batches_are_regression_on_all_of_them() -> None:
     found = embedding - module.eval()(embedding, known)
     expected = torch.from_numpy(least_squares(embedding, known)).float()
     assert (found - found.mean(0) - expected).std() < 0.02 * expected.std()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_moments_follow_by_the_share_of_a_batch(dtype: torch.dtype) -> None:
+    """1 / 1, 1 / 2, ... down to 0.03, to the bit as with Python's numbers."""
+    module, mean = Decorrelation(WIDTH, KNOWN).to(dtype), torch.zeros(WIDTH, dtype=dtype)
+    for batch in range(1, 40):
+        embedding, known = (values.to(dtype) for values in faces(16, batch))
+        module(embedding, known)
+        mean.lerp_(embedding.mean(0), max(0.03, 1 / batch))
+        assert module.mean.equal(mean), batch
+
+
+def test_no_value_is_looked_at() -> None:
+    """Tensors without values would refuse; a GPU would have to be waited for in every step."""
+    with FakeTensorMode():
+        module = Decorrelation(WIDTH, KNOWN)
+        assert module(torch.randn(8, WIDTH), torch.randn(8, KNOWN)).shape == (8, WIDTH)
 
 
 def test_old_batches_are_forgotten() -> None:
