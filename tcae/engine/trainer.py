@@ -5,33 +5,30 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import os
-import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
+from torch import Tensor
 
 from tcae.config import TrainConfig, plain_config
 from tcae.data.pairs import PairBatches
-from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.data.splits import Split
 from tcae.engine import team
 from tcae.engine.budget import first_full_step, steps_that_fit, time_full_step
 from tcae.engine.checkpoints import CheckpointFolder
 from tcae.engine.command import device_of
+from tcae.engine.computing import deterministic, precise, shared
 from tcae.engine.encoder_file import ENCODER_FILE, load_weights, save_encoder
+from tcae.engine.feed import feed, worker_deaths_named
 from tcae.engine.logbook import Logbook
 from tcae.engine.optimizer import Optimizer
 from tcae.engine.progress import Progress, Stopwatch, say
 from tcae.engine.run_directory import CHECKPOINTS, PANELS, UNUSABLE
-from tcae.engine.signals import StopSignals, leave_signals_to_the_parent
+from tcae.engine.signals import StopSignals
 from tcae.engine.unusable import UnusableSteps
 from tcae.engine.validation import Validation
 from tcae.models import ranks
@@ -70,14 +67,14 @@ class Trainer:
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.dataset, self.run = config, dataset, run
-        self.device = _deterministic(device_of(config.device))
+        self.device = deterministic(device_of(config.device))
         self.model = TwinCycle(config.model, config.image_size).to(self.device)
         # In this layout convolutions take half the time on a CPU.
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if ranks.size() > 1 and config.sync_batch_norm:
             synchronise(self.model)
         self.objective = TwinCycleObjective(self.model, config.objective)
-        self._forward = self._shared()
+        self._forward = shared(self.objective, self.device)
         self.curriculum = Curriculum(config.curriculum)
         self.optimizer = Optimizer(self.model.parameters(), config.optimizer)
         self.pairs = self._pairs("train")
@@ -127,7 +124,7 @@ class Trainer:
         """
         with (
             team.deaths_named(),
-            _worker_deaths_named(),
+            worker_deaths_named(),
             StopSignals() as stop,
             self._open_logbook() as self.logbook,
             Progress(self.step, self.total_steps, self._progress_state) as self.progress,
@@ -183,35 +180,9 @@ class Trainer:
         self._agree(0)
         if self._is_last():
             return
-        workers = self.config.workers
-        # Forked workers end when this process is killed; those of a fork server, Python 3.14's
-        # default, would wait for it for ever.
-        fork = "fork" if workers and sys.platform == "linux" else None
-        loader = DataLoader(
-            self.pairs,
-            batch_size=None,
-            sampler=range(self.step, self.total_steps or _ENDLESS),
-            num_workers=workers,
-            multiprocessing_context=fork,
-            worker_init_fn=leave_signals_to_the_parent,
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # or starting the workers would advance the global one
-        )
-        batches = iter(loader)
+        steps = range(self.step, self.total_steps or _ENDLESS)
         self._watch = Stopwatch()
-        try:
-            while True:
-                self._watch.lap()
-                yield next(batches), self._watch.lap()
-        except StopIteration:
-            return
-        except ShardError as error:  # from a worker it comes with the worker's traceback
-            raise ShardError(str(error).strip().split("ShardError: ")[-1]) from None
-        finally:
-            if workers:
-                # Now, not when the garbage is collected: at the end of the program Python would
-                # ask the workers to stop by the very signal that they ignore.
-                batches._shutdown_workers()  # type: ignore[attr-defined]
+        yield from feed(self.pairs, steps, self.config.workers, self.device, self._watch)
 
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
         """One optimiser step, skipped if it is not finite; returns its learning rate."""
@@ -220,7 +191,7 @@ class Trainer:
             for name in ("source", "target")
         )
         statistics = [(buffer, buffer.clone()) for buffer in self.objective.buffers()]
-        with self._precision():
+        with precise(self.device, self.config.optimizer.precision):
             tracks = batch["tracks"].to(self.device)
             terms = self._forward(source, target, self.step, tracks)
         loss = self.curriculum.loss(terms, self.objective.weights(self.step))
@@ -242,11 +213,6 @@ class Trainer:
         self.progress.add(self.config.batch_size, waited, waited + self._watch.lap(), losses)
         return rate
 
-    def _precision(self) -> torch.autocast:
-        precision = self.config.optimizer.precision
-        bf16 = precision == "bf16" or (precision == "auto" and _has_bf16(self.device))
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
-
     # Now and then ---------------------------------------------------------------------------------
 
     def _fix_length(self) -> None:
@@ -261,7 +227,7 @@ class Trainer:
         self.validation.measure(self.objective)
         validation = watch.lap() / self.config.validation.every
         pair = self.validation.example(self.pairs.batch_size)
-        with self._precision():
+        with precise(self.device, self.config.optimizer.precision):
             weights = self.objective.weights()
             full = time_full_step(self._forward, weights, self.curriculum, *pair)
         fitting = self.step + steps_that_fit(
@@ -402,13 +368,6 @@ class Trainer:
                 self._pairs("val"), self.config.validation.pairs, self.device
             )
 
-    def _shared(self) -> nn.Module:
-        """The objective, with gradients that are means over the processes."""
-        if ranks.size() == 1:
-            return self.objective
-        devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(self.objective, devices)
-
     def _open_logbook(self) -> contextlib.AbstractContextManager[Logbook | None]:
         if ranks.rank():
             return contextlib.nullcontext()
@@ -433,35 +392,6 @@ class Trainer:
     def _minutes(self) -> float:
         """Minutes that the run has taken, earlier processes included."""
         return self._minutes_before + (time.monotonic() - self._start) / 60
-
-
-@contextlib.contextmanager
-def _worker_deaths_named() -> Iterator[None]:
-    """A data worker that was killed shows at any moment, as one of several errors."""
-    try:
-        yield
-    except (RuntimeError, ConnectionError, EOFError) as error:
-        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
-            raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ChildProcessError(
-            f"a data worker died ({reason}); --resume auto goes on from the last checkpoint"
-        ) from None
-
-
-def _has_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16 rather than emulating it."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-
-
-def _deterministic(device: torch.device) -> torch.device:
-    """Ask for the same bits every time; on a CPU they are the same anyway."""
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-    return device
 
 
 def fingerprint(dataset: PackedDataset) -> str:

@@ -1,0 +1,40 @@
+"""How a step is computed: on what device, in what precision, with how many processes."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tcae.models import ranks
+
+
+def precise(device: torch.device, precision: str) -> torch.autocast:
+    """Computes in bfloat16 where `OptimizerConfig.precision` asks for it."""
+    bf16 = precision == "bf16" or (precision == "auto" and _has_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+
+def deterministic(device: torch.device) -> torch.device:
+    """Ask for the same bits every time; on a CPU they are the same anyway."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    return device
+
+
+def shared(objective: nn.Module, device: torch.device) -> nn.Module:
+    """The objective, with gradients that are means over the processes."""
+    if ranks.size() == 1:
+        return objective
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(objective, devices)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 rather than emulating it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
