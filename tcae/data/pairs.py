@@ -139,9 +139,9 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         """Batch of one step.
 
         Returns:
-            "source" and "target" uint8 (B, 3, S, S) RGB, "frames" int64 (B, 2) with the two indices
-            into `dataset.frames`, "tracks" int64 (B,), equal where pairs come from one track (or
-            video), and "failures" int64 (), unreadable frames met in this batch.
+            "source" and "target" uint8 (B, 3, S, S) RGB, channels last, "frames" int64 (B, 2) with
+            the two indices into `dataset.frames`, "tracks" int64 (B,), equal where pairs come from
+            one track (or video), and "failures" int64 (), unreadable frames met in this batch.
 
         Raises:
             ShardError: Hardly any frame of the data set can be read.
@@ -154,7 +154,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         first = (step * self.world_size + self.rank) * self.batch_size
         for i in range(self.batch_size):
             frames[i], pictures[:, i] = self._pair(first + i)
-        source, target = torch.from_numpy(pictures).permute(0, 1, 4, 2, 3).contiguous()
+        source, target = torch.from_numpy(pictures).permute(0, 1, 4, 2, 3)
         failures = torch.tensor(self.failures - before)
         places = np.searchsorted(self._frames, frames[:, 0])
         tracks = np.searchsorted(self._groups, places, side="right") - 1

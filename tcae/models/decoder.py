@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class Decoder(nn.Module):
@@ -53,7 +54,7 @@ class Decoder(nn.Module):
             blocks.append(up_block(inputs, width(side), conv_bias))
             inputs, side = width(side), 2 * side
         self.blocks = nn.Sequential(*blocks)
-        self.motion = nn.Sequential(_upsample(), nn.Conv2d(inputs, 3, 3, padding=1))
+        self.motion = _Upsampled(nn.Conv2d(inputs, 3, 3, padding=1))
         if zero_init:
             for parameter in self.motion.parameters():
                 nn.init.zeros_(parameter)
@@ -70,8 +71,31 @@ class Decoder(nn.Module):
         return torch.cat([motion[:, :2].tanh(), motion[:, 2:]], 1)
 
 
-def _upsample() -> nn.Upsample:
-    return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+class _Upsampled(nn.Sequential):
+    """Bilinear x2 up-sampling, then a convolution and other layers.
+
+    The up-sampled maps are four times the size of what they are made from, and quickly made: the
+    gradient makes them again instead of keeping them. (Recomputing stops at what the convolution
+    would have kept: its input. The convolution itself is computed once.)
+    """
+
+    def __init__(self, *layers: nn.Module) -> None:
+        upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+        super().__init__(upsample, *layers)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+            return super().forward(maps)  # a compiler knows by itself what to recompute
+        upsample, convolution, *others = self
+        maps = checkpoint(
+            lambda small: convolution(upsample(small)),
+            maps,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        for layer in others:
+            maps = layer(maps)
+        return maps
 
 
 def up_start(inputs: int, outputs: int, side: int, bias: bool) -> nn.Sequential:
@@ -86,8 +110,7 @@ def up_start(inputs: int, outputs: int, side: int, bias: bool) -> nn.Sequential:
 
 def up_block(inputs: int, outputs: int, bias: bool) -> nn.Sequential:
     """Maps of twice the side."""
-    return nn.Sequential(
-        _upsample(),
+    return _Upsampled(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),

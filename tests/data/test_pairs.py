@@ -51,7 +51,7 @@ def test_shapes_and_types(dataset):
     batch = PairBatches(dataset, "train", 4, seed=0, image_size=32)[0]
     assert batch["source"].shape == batch["target"].shape == (4, 3, 32, 32)
     assert batch["source"].dtype == batch["target"].dtype == torch.uint8
-    assert batch["source"].is_contiguous()
+    assert batch["source"].is_contiguous(memory_format=torch.channels_last)
     assert batch["frames"].shape == (4, 2)
     assert batch["frames"].dtype == torch.int64
     assert batch["tracks"].shape == (4,)

@@ -1,0 +1,101 @@
+"""Compiled and recomputed passes against the plain ones: losses, gradients, statistics, memory."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tcae.config import PRESETS
+from tcae.models.passes import compile_passes, recompute_passes
+from tcae.models.twin_cycle import TwinCycle
+from tcae.objectives.twin_cycle import TwinCycleObjective
+
+SIDE = 32
+
+
+def objective_of(preset: str) -> TwinCycleObjective:
+    config = PRESETS[preset]
+    torch.manual_seed(0)
+    model = TwinCycle(replace(config.model, base_filters=4, zero_init=False), SIDE)
+    return TwinCycleObjective(model, config.objective)
+
+
+def learned(objective: TwinCycleObjective) -> tuple[dict[str, Tensor], list[Tensor], int]:
+    """Terms of a step, the gradients of their sum, and bytes kept between forward and backward."""
+    torch.manual_seed(1)  # of contrast's draws
+    source, target = torch.rand(2, 4, 3, SIDE, SIDE)
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        terms = objective(source, target)
+    bytes_kept = sum(kept.values())
+    loss = objective.total(terms).sum()
+    return terms, list(torch.autograd.grad(loss, list(objective.parameters()))), bytes_kept
+
+
+@pytest.mark.parametrize("preset", ["official", "default"])
+def test_a_recomputed_pass_is_the_same_and_keeps_less(preset: str) -> None:
+    plain = objective_of(preset)
+    other = deepcopy(plain)
+    recompute_passes(other.model)
+    for _ in range(2):  # statistics of the first step count in the second one
+        terms, gradients, kept = learned(plain)
+        found, others, less = learned(other)
+        assert terms.keys() == found.keys()
+        assert all(term.equal(found[name]) for name, term in terms.items())
+        assert all(a.equal(b) for a, b in zip(gradients, others, strict=True))
+        assert less < 0.5 * kept
+    states = plain.state_dict()
+    assert all(value.equal(states[name]) for name, value in other.state_dict().items())
+
+
+def test_up_sampled_maps_are_made_again_and_convolved_once() -> None:
+    decoder = objective_of("official").model.au_decoder
+    kept: list[torch.Size] = []
+    convolved: list[torch.Size] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        kept.append(tensor.shape)
+        return tensor
+
+    for part in decoder.modules():
+        if isinstance(part, nn.Conv2d):
+            part.register_forward_hook(lambda _part, inputs, _out: convolved.append(inputs[0].shape))
+    embeddings = torch.rand(2, 3, 256, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        motion = decoder(*embeddings)
+    assert not set(convolved) & set(kept)
+    assert convolved[-1] == (3, 4, SIDE, SIDE)
+    motion.sum().backward()
+    assert len(convolved) == len(set(convolved)) == 5
+    assert all(parameter.grad is not None for parameter in decoder.parameters())
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+def test_a_compiled_pass_agrees(recomputed: bool) -> None:
+    plain = objective_of("default")
+    other = deepcopy(plain)
+    compile_passes(other.model)
+    if recomputed:
+        recompute_passes(other.model)
+    for _ in range(2):
+        terms, gradients, _ = learned(plain)
+        found, others, _ = learned(other)
+        for name, term in terms.items():
+            torch.testing.assert_close(found[name], term, rtol=1e-5, atol=1e-6)
+        one, two = (torch.cat([g.flatten() for g in part]) for part in (gradients, others))
+        assert (one - two).norm() < 1e-3 * one.norm()
+    assert other.state_dict().keys() == plain.state_dict().keys()
+    # Passes that are not differentiated are the plain ones.
+    images = torch.rand(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        other.load_state_dict(plain.state_dict())
+        assert other.eval().model.encode(images).au.equal(plain.eval().model.encode(images).au)
