@@ -4,7 +4,12 @@
     python -m benchmarks.report speed.json
 
 replaces what stands between the markers of ``README.md`` and ``docs/benchmarks.md``, and draws
-``docs/speed.svg``. Wherever something else was faster than our operator, the figure is marked.
+``docs/speed.svg``; if steps of training were measured, also ``docs/scale.md``. Of training alone
+
+    pytest benchmarks/test_training_step.py benchmarks/test_data.py --benchmark-only ...
+
+it is ``docs/scale.md`` only. Wherever a goal is missed or something else was faster than our
+operator, the figure is marked.
 """
 
 from __future__ import annotations
@@ -14,8 +19,9 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import goals
+from benchmarks import goals, throughput
 from benchmarks.plot import plot
+from benchmarks.records import Record
 from benchmarks.tables import tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,14 +37,8 @@ def main(argv: list[str] | None = None) -> int:
         "--root", type=Path, default=ROOT, help="the tree whose README.md and docs are updated"
     )
     arguments = parser.parse_args(argv)
-    readme, manual = arguments.root / "README.md", arguments.root / "docs/benchmarks.md"
     try:
-        measured = json.loads(arguments.json.read_text())
-        written = {
-            readme: between(readme, "goals", goals.report(measured)),
-            manual: between(manual, "measured", tables(measured)),
-            arguments.root / "docs/speed.svg": plot(measured),
-        }
+        written = contents(json.loads(arguments.json.read_text()), arguments.root)
         for path, text in written.items():
             path.write_text(text)
     except KeyError as error:
@@ -48,6 +48,20 @@ def main(argv: list[str] | None = None) -> int:
         print(f"report: error: {arguments.json}: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def contents(measured: Record, root: Path) -> dict[Path, str]:
+    """What becomes of the files below a root that have the measured figures in them."""
+    readme, manual, scale = (root / n for n in ("README.md", "docs/benchmarks.md", "docs/scale.md"))
+    training = throughput.report(measured)
+    written = {} if training is None else {scale: between(scale, "throughput", training)}
+    if training is None or any("op" in b["extra_info"] for b in measured["benchmarks"]):
+        written |= {
+            readme: between(readme, "goals", goals.report(measured)),
+            manual: between(manual, "measured", tables(measured)),
+            root / "docs/speed.svg": plot(measured),
+        }
+    return written
 
 
 def between(path: Path, name: str, content: str) -> str:

@@ -35,39 +35,7 @@ def tables(measured: Record) -> str:
     if any("speed_over_fp32" in b["extra_info"] for b in measured["benchmarks"]):
         kinds = kinds_of_data(groups(measured, variants=True).values())
         sections.append("Speed of other kinds of data, contiguous fp32 = 1:\n\n" + kinds)
-    infos = [benchmark["extra_info"] for benchmark in measured["benchmarks"]]
-    if any("speed_over_released" in info for info in infos):
-        sections.append(f"Training steps:\n\n{steps(infos)}")
-    if any("frames_per_second" in info for info in infos):
-        sections.append(f"Loader and packer:\n\n{frames(measured)}")
     return "\n\n".join(sections) + "\n"
-
-
-def steps(infos: list[Record]) -> str:
-    """Training steps beside the released code's."""
-    rows = [
-        [
-            f"`{i['preset']}` {i['precision']}, {i['batch_size']} of side {i['image_size']}",
-            f"{i['images_per_second']:.1f}",
-            factor(i["speed_over_released"]),
-            f"{i['memory_over_released']:.2f}" if i["memory_over_released"] else "",
-        ]
-        for i in infos
-        if "speed_over_released" in i
-    ]
-    return table(["step", "images/s", "released code", "its memory = 1"], rows)
-
-
-def frames(measured: Record) -> str:
-    """Frames per second of the loader and of the packer's stages."""
-    rows = []
-    for benchmark in measured["benchmarks"]:
-        info = benchmark["extra_info"]
-        if "frames_per_second" in info:
-            core = info.get("frames_per_core_second")
-            rate = f"{info['frames_per_second']:.0f}"
-            rows.append([benchmark["name"], rate, f"{core:.0f}" if core else ""])
-    return table(["", "frames/s", "frames per second of a core's work"], rows)
 
 
 def summary(compared: dict[str, Group]) -> str:

@@ -1,10 +1,12 @@
-"""The loader and the packer: frames per second, by the clock and by the time that cores worked.
+"""The loader and the packer: frames per second, by the clock and by the time that cores worked; how
+long training waits for data.
 
 The second does not suffer from what else a machine does: frames per second of a core.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +16,17 @@ import pytest
 from torch.utils.data import DataLoader
 
 from benchmarks import faces
+from benchmarks.cases import DEVICE
+from benchmarks.learner import learner
 from tcae.data.align import DEFAULT_TEMPLATE, align
 from tcae.data.faces import make_detector
 from tcae.data.pairs import PairBatches, PairsConfig
 from tcae.data.pictures import decode_image, encode_jpeg
 from tcae.data.shard_files import Clip, ShardWriter
 from tcae.data.video import read_frames
+from tcae.engine.computing import has_bf16
+from tcae.engine.feed import feed
+from tcae.engine.progress import Stopwatch
 
 BATCH = 32
 WORKERS = 2
@@ -72,6 +79,7 @@ def test_loading_on_one_core(per_core, benchmark, dataset, size):
     steps = iter(range(10**9))
     benchmark.group = "loader"
     per_core(lambda: batches[next(steps)], 2 * BATCH)
+    benchmark.extra_info["what"] = f"loading, pictures of 256x256 to {size}x{size}"
     benchmark.extra_info["mean_jpeg_bytes"] = float(dataset.frames["length"].mean())
 
 
@@ -89,6 +97,30 @@ def test_loading_with_workers(benchmark, dataset):
             "workers": WORKERS,
             "frames_per_second": 8 * 2 * BATCH / benchmark.stats.stats.median,
         }
+
+
+def test_waiting_for_data(benchmark, dataset):
+    """Steps of the preset `default` that workers read for, on the same cores."""
+    config = PairsConfig(split="time", split_seed=0)
+    pairs = PairBatches(dataset, "train", 8, seed=0, image_size=256, config=config)
+    learn = learner("default", "bf16" if has_bf16(DEVICE) else "fp32", 256)
+    watch = Stopwatch()
+    waits: list[float] = []
+    with contextlib.closing(feed(pairs, range(10**6), WORKERS, DEVICE, watch)) as batches:
+
+        def step() -> None:
+            batch, waited = next(batches)
+            waits.append(waited)
+            learn(batch["source"], batch["target"])
+
+        for _ in range(2):
+            step()
+        waits.clear()
+        benchmark.group = "loader"
+        benchmark.pedantic(step, rounds=10)
+    if not benchmark.disabled:
+        share = sum(waits) / benchmark.stats.stats.total
+        benchmark.extra_info["data_wait_share"] = share
 
 
 def decoders() -> dict[str, Callable[[bytes], Any]]:
@@ -109,6 +141,7 @@ def test_decoding(per_core, benchmark, pictures, name):
     assert abs(decode(blobs[0]).astype(int) - decode_image(blobs[0])).max() <= 2
     benchmark.group = "JPEG decoder"
     per_core(lambda: [decode(blob) for blob in blobs], len(blobs))
+    benchmark.extra_info["what"] = f"JPEG by {name}, 256x256"
 
 
 @pytest.mark.parametrize("stage", ["decode", "detect", "align", "write"])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -12,15 +12,13 @@ from torch import Tensor
 
 from benchmarks import measuring
 from benchmarks.cases import DEVICE
+from benchmarks.learner import learner
 from benchmarks.yardstick import Yardstick
-from tcae.config import PRESETS
-from tcae.engine.optimizer import Optimizer
+from tcae.engine.computing import has_bf16
 from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
-from tcae.objectives.curriculum import Curriculum
-from tcae.objectives.twin_cycle import TwinCycleObjective
 
 SHAPES = [(32, 64), (8, 256)]  # batch, side
-STEPS = 1_000_000  # of losses that are fully ramped up
+OPTIONS = {"": {}, "compile": {"compiled": True}, "recompute": {"recomputed": True}}
 Step = Callable[[], tuple[Tensor, ...]]
 
 
@@ -29,24 +27,10 @@ def pair(batch: int, side: int) -> tuple[Tensor, Tensor]:
     return images[0], images[1]
 
 
-def ours(preset: str, precision: str, source: Tensor, target: Tensor) -> Step:
-    config = PRESETS[preset]
-    torch.manual_seed(0)
-    model = TwinCycle(config.model, source.shape[-1])
-    model.to(DEVICE, memory_format=torch.channels_last)
-    objective = TwinCycleObjective(model, config.objective)
-    curriculum = Curriculum(config.curriculum)
-    settings = replace(config.optimizer, precision=precision, warmup_steps=0)
-    optimizer = Optimizer(model.parameters(), settings)
-    source, target = (i.contiguous(memory_format=torch.channels_last) for i in (source, target))
-
-    def step() -> tuple[Tensor, ...]:
-        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision == "bf16"):
-            terms = objective(source, target, STEPS)
-        optimizer.step(curriculum.loss(terms, objective.weights(STEPS)), STEPS, 2 * STEPS)
-        return tuple(term.detach() for term in terms.values())
-
-    return measuring.synchronised(step)
+def ours(preset: str, precision: str, source: Tensor, target: Tensor, **options: bool) -> Step:
+    learn = learner(preset, precision, source.shape[-1], **options)
+    images = [i.contiguous(memory_format=torch.channels_last) for i in (source, target)]
+    return measuring.synchronised(lambda: learn(*images))
 
 
 def yardstick(source: Tensor, target: Tensor) -> Step:
@@ -60,19 +44,28 @@ def yardstick(source: Tensor, target: Tensor) -> Step:
     return measuring.synchronised(step)
 
 
-def bf16_is_there() -> bool:
-    return DEVICE.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+@functools.cache
+def memory_of_yardstick(batch: int, side: int) -> int | None:
+    return measuring.extra_bytes(yardstick(*pair(batch, side)))
 
 
 @pytest.mark.parametrize(("batch", "side"), SHAPES, ids=[f"{b}x3x{s}x{s}" for b, s in SHAPES])
 @pytest.mark.parametrize(
-    ("preset", "precision"), [("official", "fp32"), ("default", "fp32"), ("default", "bf16")]
+    ("preset", "precision", "option"),
+    [
+        ("official", "fp32", ""),
+        ("official", "fp32", "recompute"),
+        ("default", "fp32", ""),
+        ("default", "bf16", ""),
+        ("default", "bf16", "recompute"),
+        ("default", "bf16", "compile"),
+    ],
 )
-def test_training_step(benchmark, preset, precision, batch, side):
-    if precision == "bf16" and not bf16_is_there():
+def test_training_step(benchmark, preset, precision, option, batch, side):
+    if precision == "bf16" and not has_bf16(DEVICE):
         pytest.skip("this processor has no bf16")
     images = pair(batch, side)
-    run, rival = ours(preset, precision, *images), yardstick(*images)
+    run, rival = ours(preset, precision, *images, **OPTIONS[option]), yardstick(*images)
     first, other = run(), rival()
     assert all(term.isfinite().all() for term in first)
     if preset == "official":  # the same mathematics, term by term
@@ -81,17 +74,16 @@ def test_training_step(benchmark, preset, precision, batch, side):
     times: list[float] = []
     benchmark.group = f"training step {batch}x3x{side}x{side}"
     elsewhere = measuring.Elsewhere()
-    benchmark.pedantic(
-        run, setup=lambda: times.append(measuring.seconds(rival)), rounds=5, warmup_rounds=1
-    )
+    benchmark.pedantic(run, setup=lambda: times.append(measuring.seconds(rival)), rounds=5)
     if benchmark.disabled:
         return
     disturbed = elsewhere.share()
     median = benchmark.stats.stats.median
-    memory, rival_memory = measuring.extra_bytes(run), measuring.extra_bytes(rival)
+    memory, rival_memory = measuring.extra_bytes(run), memory_of_yardstick(batch, side)
     benchmark.extra_info |= {
         "preset": preset,
         "precision": precision,
+        "option": f", --{option}" if option else "",
         "image_size": side,
         "batch_size": batch,
         "images_per_second": batch / median,

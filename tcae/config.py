@@ -47,6 +47,7 @@ _FREE_ON_RESUME = {
     "minutes",
     "device",
     "workers",
+    "recompute",
     "max_skipped",
     "resume",
     "init_from",
@@ -113,6 +114,20 @@ class TrainConfig:
             "else each process's part has its own statistics, which is faster."
         ),
     ] = True
+    compile: Annotated[
+        bool,
+        _Option(
+            help="Compile the passes of encoder and decoders (torch.compile; needs a C++ compiler; "
+            "on a GPU they become CUDA graphs). It takes minutes once; other last bits."
+        ),
+    ] = False
+    recompute: Annotated[
+        bool,
+        _Option(
+            help="Compute what encoder and decoders pass on again for the gradient, instead of "
+            "keeping it: less than half of the memory, a longer step, the same bits."
+        ),
+    ] = False
     max_skipped: Annotated[
         int,
         _Option(
@@ -272,8 +287,9 @@ def plain_config(config: TrainConfig) -> dict[str, Any]:
 def check_resumable(saved: dict[str, Any], now: TrainConfig, source: str) -> None:
     """Refuse to resume with anything changed that would change what is learned.
 
-    Free to change: --data (its content is compared), --out, --minutes, --device, --workers, and the
-    groups checkpoints and logbook. --steps is not: the learning rate depends on it.
+    Free to change: --data (its content is compared), --out, --minutes, --device, --workers,
+    --recompute, and the groups checkpoints and logbook. --steps is not: the learning rate depends
+    on it.
 
     Args:
         saved: `plain_config` of the run so far.

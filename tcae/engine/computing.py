@@ -1,4 +1,4 @@
-"""How a step is computed: on what device, in what precision, with how many processes."""
+"""How a step is computed: on what device, in what precision, compiled or not, with whom."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tcae.models import ranks
+from tcae.models.passes import compile_passes, recompute_passes
+from tcae.models.twin_cycle import TwinCycle
 
 
 def precise(device: torch.device, precision: str) -> torch.autocast:
     """Computes in bfloat16 where `OptimizerConfig.precision` asks for it."""
-    bf16 = precision == "bf16" or (precision == "auto" and _has_bf16(device))
+    bf16 = precision == "bf16" or (precision == "auto" and has_bf16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
@@ -25,6 +27,21 @@ def deterministic(device: torch.device) -> torch.device:
     return device
 
 
+def arrange_passes(model: TwinCycle, compiled: bool, recomputed: bool) -> None:
+    """Compile the passes of a model, as CUDA graphs on a GPU, keep less of them, or both."""
+    if compiled:
+        on_gpu = any(parameter.is_cuda for parameter in model.parameters())
+        compile_passes(model, "reduce-overhead" if on_gpu else None)
+    if recomputed:
+        recompute_passes(model)
+
+
+def begin_step(compiled: bool) -> None:
+    """Say that results of the last step are not needed any more; CUDA graphs overwrite them."""
+    if compiled:
+        torch.compiler.cudagraph_mark_step_begin()
+
+
 def shared(objective: nn.Module, device: torch.device) -> nn.Module:
     """The objective, with gradients that are means over the processes."""
     if ranks.size() == 1:
@@ -33,7 +50,7 @@ def shared(objective: nn.Module, device: torch.device) -> nn.Module:
     return DistributedDataParallel(objective, devices)
 
 
-def _has_bf16(device: torch.device) -> bool:
+def has_bf16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 rather than emulating it."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

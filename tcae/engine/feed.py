@@ -1,10 +1,11 @@
-"""From pairs on the disk to batches beside the model: workers, and what becomes of them."""
+"""From pairs on the disk to batches beside the model: workers, and copies to a GPU."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,17 +16,20 @@ from tcae.data.shard_files import ShardError
 from tcae.engine.progress import Stopwatch
 from tcae.engine.signals import leave_signals_to_the_parent
 
+COMPUTED_WITH = ("source", "target", "tracks")
+"""What of a batch a step is computed from; the rest is for messages."""
+
 
 def feed(
     pairs: PairBatches, steps: Sequence[int], workers: int, device: torch.device, watch: Stopwatch
 ) -> Generator[tuple[dict[str, Tensor], float], None, None]:
-    """Batches of some steps, each with the seconds waited for it.
+    """Batches of some steps on a device, each with the seconds waited for it.
 
     Args:
         pairs: What they are read from.
         steps: Which ones.
         workers: Processes that read them; 0: this one does.
-        device: That they are meant for.
+        device: Where images and tracks are wanted; what else a batch has stays.
         watch: Its lap is started when a batch has been waited for.
 
     Raises:
@@ -45,10 +49,11 @@ def feed(
         generator=torch.Generator(),  # or starting the workers would advance the global one
     )
     batches = iter(loader)
+    there = _copied_ahead(batches, device) if device.type == "cuda" else batches
     try:
         while True:
             watch.lap()
-            yield next(batches), watch.lap()
+            yield next(there), watch.lap()
     except StopIteration:
         return
     except ShardError as error:  # from a worker it comes with the worker's traceback
@@ -58,6 +63,39 @@ def feed(
             # Now, not when the garbage is collected: at the end of the program Python would
             # ask the workers to stop by the very signal that they ignore.
             batches._shutdown_workers()  # type: ignore[attr-defined]
+
+
+def _copied_ahead(
+    batches: Iterator[dict[str, Tensor]], device: torch.device, cuda: Any = torch.cuda
+) -> Iterator[dict[str, Tensor]]:
+    """Batches on a GPU, each copied while the GPU works on the one before.
+
+    Not run on hardware.
+
+    Args:
+        batches: In pinned memory.
+        device: The GPU.
+        cuda: Has streams: torch.cuda.
+    """
+    copying = cuda.Stream(device)
+
+    def copied() -> dict[str, Tensor] | None:
+        batch = next(batches, None)
+        if batch is None:
+            return None
+        with cuda.stream(copying):
+            moved = {name: batch[name].to(device, non_blocking=True) for name in COMPUTED_WITH}
+        return batch | moved
+
+    coming = copied()
+    while coming is not None:
+        working = cuda.current_stream(device)
+        working.wait_stream(copying)
+        batch = coming
+        for name in COMPUTED_WITH:
+            batch[name].record_stream(working)  # or its memory would be used again too early
+        coming = copied()
+        yield batch
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 
@@ -42,13 +41,13 @@ class Progress:
             else None
         )
 
-    def add(self, images: int, waited: float, seconds: float, values: Mapping[str, Tensor]) -> None:
+    def add(self, images: int, waited: float, seconds: float, values: Mapping[str, float]) -> None:
         """Note one step: images learned from, seconds waited for them, seconds in all, losses."""
         for clock in (self._window, self._overall):
             clock.add(images, waited, seconds)
         for name, value in values.items():
             total, count = self._sums.get(name, (0.0, 0))
-            self._sums[name] = (total + float(value), count + 1)
+            self._sums[name] = (total + value, count + 1)
         if self._bar is not None:
             self._bar.update()
 

@@ -21,9 +21,9 @@ from tcae.engine import team
 from tcae.engine.budget import first_full_step, steps_that_fit, time_full_step
 from tcae.engine.checkpoints import CheckpointFolder
 from tcae.engine.command import device_of
-from tcae.engine.computing import deterministic, precise, shared
+from tcae.engine.computing import arrange_passes, begin_step, deterministic, precise, shared
 from tcae.engine.encoder_file import ENCODER_FILE, load_weights, save_encoder
-from tcae.engine.feed import feed, worker_deaths_named
+from tcae.engine.feed import COMPUTED_WITH, feed, worker_deaths_named
 from tcae.engine.logbook import Logbook
 from tcae.engine.optimizer import Optimizer
 from tcae.engine.progress import Progress, Stopwatch, say
@@ -73,6 +73,7 @@ class Trainer:
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if ranks.size() > 1 and config.sync_batch_norm:
             synchronise(self.model)
+        arrange_passes(self.model, config.compile, config.recompute)
         self.objective = TwinCycleObjective(self.model, config.objective)
         self._forward = shared(self.objective, self.device)
         self.curriculum = Curriculum(config.curriculum)
@@ -186,24 +187,22 @@ class Trainer:
 
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
         """One optimiser step, skipped if it is not finite; returns its learning rate."""
-        source, target = (
-            batch[name].to(self.device, non_blocking=True, memory_format=torch.channels_last)
-            for name in ("source", "target")
-        )
+        source, target, tracks = (batch[name].to(self.device) for name in COMPUTED_WITH)
+        begin_step(self.config.compile)
         statistics = [(buffer, buffer.clone()) for buffer in self.objective.buffers()]
         with precise(self.device, self.config.optimizer.precision):
-            tracks = batch["tracks"].to(self.device)
             terms = self._forward(source, target, self.step, tracks)
         loss = self.curriculum.loss(terms, self.objective.weights(self.step))
         own = {"loss": loss.detach()} | {k: v.detach().mean() for k, v in terms.items()}
         failed = batch["failures"].to(loss)
-        *means, failed = team.mean(torch.stack([*own.values(), failed])).unbind()
+        # All numbers at once: a GPU has to be waited for.
+        *means, failed = team.mean(torch.stack([*own.values(), failed])).tolist()
         losses = dict(zip(own, means, strict=True))
-        finite = bool(torch.stack(means).isfinite().all())
+        finite = all(map(math.isfinite, means))
         moved = finite and self.optimizer.step(loss, self.step, self.total_steps)
         rate = self.optimizer.rate(self.step, self.total_steps)
         self.step += 1
-        self.failures += round(float(failed) * ranks.size())
+        self.failures += round(failed * ranks.size())
         if not moved:
             for buffer, before in statistics:
                 buffer.copy_(before)

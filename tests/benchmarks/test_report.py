@@ -32,6 +32,28 @@ def record(op, provider, speed, ours_over_it=1.0, *, size="16x3x256x256", second
     return {"group": group, "stats": {"median": seconds}, "extra_info": info}
 
 
+def step(preset, precision, speed, memory, *, side=64, option=""):
+    info = {
+        "preset": preset,
+        "precision": precision,
+        "option": option,
+        "image_size": side,
+        "batch_size": 32,
+        "images_per_second": 32.04,
+        "speed_over_released": speed,
+        "memory_over_released": memory,
+    }
+    return {"group": "training step", "stats": {"median": 1.0}, "extra_info": info}
+
+
+def frames(name, per_core_second=None, **info):
+    if per_core_second is not None:
+        info |= {"frames_per_second": 1.0, "frames_per_core_second": per_core_second}
+    return {"group": "loader", "name": name, "stats": {"median": 1.0}, "extra_info": info}
+
+
+STAGES = {"decode": 2.0, "detect": 16.0, "align": 1.5, "write": 0.5}  # ms for a frame
+
 MEASURED = {
     "datetime": "2026-01-02T03:04:05+00:00",
     "machine_info": {
@@ -60,30 +82,21 @@ MEASURED = {
         record("warp", "eager", 1.0, 2.5, flow="rough"),
         record("warp", "tcae_ops", 0, data="bf16", speed_over_fp32=0.9),
         record("warp", "tcae_ops", 0, data="fp16", speed_over_fp32=0.6),
-        {
-            "group": "training step",
-            "stats": {"median": 1.0},
-            "extra_info": {
-                "preset": "default",
-                "precision": "bf16",
-                "image_size": 64,
-                "batch_size": 32,
-                "images_per_second": 32.04,
-                "speed_over_released": 2.5,
-                "memory_over_released": 0.456,
-            },
-        },
-        {
-            "group": "loader",
-            "name": "test_loading",
-            "stats": {"median": 1.0},
-            "extra_info": {"frames_per_second": 1234.5, "frames_per_core_second": 700.2},
-        },
+        step("official", "fp32", 2.0, 0.55),
+        step("official", "fp32", 1.4, 0.5, side=256),
+        step("official", "fp32", 1.2, 0.2, option=", --recompute"),
+        step("default", "bf16", 4.0, 0.456),
+        step("default", "fp32", 2.5, 0.7),
+        frames("loading", 1600, what="loading, pictures of 256x256 to 256x256"),
+        frames("waiting", data_wait_share=0.012),
+        frames("with workers", workers=2, frames_per_second=1234.5),
+        *(frames("packing", 1000 / ms, stage=stage) for stage, ms in STAGES.items()),
     ],
 }
 
 
 README = "# Title\n\n<!-- goals -->\nold\n<!-- /goals -->\n\nEnd.\n"
+SCALE = "Many.\n\n<!-- throughput -->\nold\n<!-- /throughput -->\n\nPlan.\n"
 MANUAL = "Before.\n\n<!-- measured -->\n<!-- /measured -->\nAfter.\n"
 
 
@@ -93,6 +106,7 @@ def report(path, measured, readme=README):
     (path / "docs").mkdir(exist_ok=True)
     (path / "README.md").write_text(readme)
     (path / "docs/benchmarks.md").write_text(MANUAL)
+    (path / "docs/scale.md").write_text(SCALE)
     command = [sys.executable, "-m", "benchmarks.report", str(source), "--root", str(path)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
@@ -194,16 +208,38 @@ def test_overrides_and_kinds_of_data_have_tables_of_their_own(written):
     }
 
 
-def test_training_steps_and_frames_have_tables_of_their_own(written):
-    steps, frames = tables(written[1])[4:]
-    assert dict(steps) == {
-        "step": ["images/s", "released code", "its memory = 1"],
-        "`default` bf16, 32 of side 64": ["32.0", "2.5x", "0.46"],
+def test_training_stands_beside_its_goals(tmp_path):
+    assert report(tmp_path, MEASURED).returncode == 0
+    text = (tmp_path / "docs/scale.md").read_text()
+    assert text.startswith("Many.\n\n<!-- throughput -->\n\nMedians of rounds in turns on Some CPU")
+    assert text.endswith("<!-- /throughput -->\n\nPlan.\n") and "old" not in text
+    goals, steps, frames = map(dict, tables(text))
+    # The worst size counts; what an option brings is another matter.
+    assert goals == {
+        "the worst of all sizes": ["goal", "measured"],
+        "same mathematics, fp32: images/s, released code = 1": [">= 1.5x", "**1.4x ▼**"],
+        "preset `default`, bf16: images/s, released code = 1": [">= 3.5x", "4x"],
+        "same mathematics: peak memory of a step, released code = 1": ["<= 0.6x", "0.55x"],
+        "preset `default`: peak memory of a step, released code = 1": ["<= 0.6x", "**0.70x ▼**"],
+        "time of training that is spent waiting for data, 2 workers, 256x256": ["< 5%", "1.2%"],
+        "loader alone, 2 workers: frames/s of 256x256": [">= 1500", "**1234 ▼**"],
     }
-    assert dict(frames) == {
-        "": ["frames/s", "frames per second of a core's work"],
-        "test_loading": ["1234", "700"],
-    }
+    assert len(steps) == 6
+    assert steps["`official` fp32, --recompute, 32 of side 64"] == ["32.0", "1.2x", "0.20x"]
+    assert frames["loading, pictures of 256x256 to 256x256"] == ["0.62", "1600"]
+    assert frames["packing: detect"] == ["16.00", "62"]
+    assert frames["packing: all four"] == ["20.00", "50"]
+
+
+def test_training_alone_leaves_the_operators_figures(tmp_path):
+    alone = [b for b in MEASURED["benchmarks"] if "op" not in b["extra_info"]]
+    assert report(tmp_path, MEASURED | {"benchmarks": alone[:1]}).returncode == 0
+    assert (tmp_path / "README.md").read_text() == README
+    assert (tmp_path / "docs/benchmarks.md").read_text() == MANUAL
+    text = (tmp_path / "docs/scale.md").read_text()
+    goals, steps = map(dict, tables(text))
+    assert goals["loader alone, 2 workers: frames/s of 256x256"] == [">= 1500", "not measured"]
+    assert len(steps) == 2
 
 
 def test_the_machine_is_described_but_not_named(written):

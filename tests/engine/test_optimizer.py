@@ -44,6 +44,25 @@ def test_the_published_presets_are_sgd_at_a_constant_rate(preset: str) -> None:
         assert weight.item() == pytest.approx(value, rel=1e-5)
 
 
+def test_adamw_is_that_of_its_authors() -> None:
+    """Loshchilov and Hutter, algorithm 2, with plain numbers."""
+    config = OptimizerConfig(
+        learning_rate=0.1, betas=(0.8, 0.9), weight_decay=0.5, warmup_steps=0,
+        schedule="constant", clip_norm=0.0,
+    )  # fmt: skip
+    weight = nn.Parameter(torch.tensor([2.0]))
+    steps = Optimizer([weight], config)
+    value, first, second = 2.0, 0.0, 0.0
+    for step in range(1, 6):
+        steps.step((weight**2).sum(), step - 1, 10)
+        gradient = 2 * value
+        first = 0.8 * first + 0.2 * gradient
+        second = 0.9 * second + 0.1 * gradient**2
+        length = math.sqrt(second / (1 - 0.9**step)) + 1e-8
+        value -= 0.1 * (first / (1 - 0.8**step) / length + 0.5 * value)
+        assert weight.item() == pytest.approx(value, rel=1e-5)
+
+
 def test_long_gradients_are_cut() -> None:
     weight = nn.Parameter(torch.zeros(2))
     config = OptimizerConfig(

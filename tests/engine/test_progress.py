@@ -8,7 +8,7 @@ import torch
 
 from tcae.engine.progress import Progress, peak_memory_mb
 
-HALF = torch.tensor(0.5)
+HALF = 0.5
 
 
 def test_means_and_speed_since_the_last_line() -> None:

@@ -330,6 +330,36 @@ def test_bf16_trains_too(tiny: TrainConfig) -> None:
     assert any(not torch.equal(a, b) for a, b in weights)
 
 
+def test_recomputing_changes_no_bit(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare
+) -> None:
+    whole = train(tiny, out=tmp_path / "whole")
+    assert_same_run(whole, train(tiny, recompute=True))
+
+
+def test_compiled_passes_are_those_of_training(
+    tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[bool] = []
+
+    def compiled(
+        passed: Callable[..., torch.Tensor], mode: str | None, dynamic: bool
+    ) -> Callable[..., Any]:
+        assert mode is None  # CUDA graphs are for GPUs
+
+        def run(*inputs: torch.Tensor) -> torch.Tensor:
+            called.append(torch.is_grad_enabled())
+            return passed(*inputs)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    train(tiny, compile=True, steps=2)
+    # At first each of two steps encodes two images by four parts, and decodes two motions. The
+    # third image, of `contrast`, is moved without a gradient.
+    assert called == [True] * 2 * (3 * 4 + 2)
+
+
 def test_the_exported_encoder_is_the_trained_one(tiny: TrainConfig) -> None:
     trainer = trainer_of(tiny)
     trainer.fit()

@@ -68,7 +68,9 @@ def test_up_sampled_maps_are_made_again_and_convolved_once() -> None:
 
     for part in decoder.modules():
         if isinstance(part, nn.Conv2d):
-            part.register_forward_hook(lambda _part, inputs, _out: convolved.append(inputs[0].shape))
+            part.register_forward_hook(
+                lambda _part, inputs, _out: convolved.append(inputs[0].shape)
+            )
     embeddings = torch.rand(2, 3, 256, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         motion = decoder(*embeddings)
@@ -81,7 +83,7 @@ def test_up_sampled_maps_are_made_again_and_convolved_once() -> None:
 
 @pytest.mark.parametrize("recomputed", [False, True])
 def test_a_compiled_pass_agrees(recomputed: bool) -> None:
-    plain = objective_of("default")
+    plain = objective_of("official")
     other = deepcopy(plain)
     compile_passes(other.model)
     if recomputed:
@@ -90,7 +92,7 @@ def test_a_compiled_pass_agrees(recomputed: bool) -> None:
         terms, gradients, _ = learned(plain)
         found, others, _ = learned(other)
         for name, term in terms.items():
-            torch.testing.assert_close(found[name], term, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(found[name], term, rtol=1e-4, atol=1e-6)
         one, two = (torch.cat([g.flatten() for g in part]) for part in (gradients, others))
         assert (one - two).norm() < 1e-3 * one.norm()
     assert other.state_dict().keys() == plain.state_dict().keys()

@@ -1,0 +1,43 @@
+"""A step of our training, as the trainer takes it, without its files and messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from benchmarks.cases import DEVICE
+from tcae.config import PRESETS
+from tcae.engine.computing import arrange_passes
+from tcae.engine.optimizer import Optimizer
+from tcae.models.twin_cycle import TwinCycle
+from tcae.objectives.curriculum import Curriculum
+from tcae.objectives.twin_cycle import TwinCycleObjective
+
+STEPS = 1_000_000  # of losses that are fully ramped up
+Learn = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+
+
+def learner(
+    preset: str, precision: str, side: int, *, compiled: bool = False, recomputed: bool = False
+) -> Learn:
+    """A function that learns from images (N, 3, side, side) and returns the terms (N,)."""
+    config = PRESETS[preset]
+    torch.manual_seed(0)
+    model = TwinCycle(config.model, side)
+    model.to(DEVICE, memory_format=torch.channels_last)
+    arrange_passes(model, compiled, recomputed)
+    objective = TwinCycleObjective(model, config.objective)
+    curriculum = Curriculum(config.curriculum)
+    settings = replace(config.optimizer, precision=precision, warmup_steps=0)
+    optimizer = Optimizer(model.parameters(), settings)
+
+    def learn(source: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision == "bf16"):
+            terms = objective(source, target, STEPS)
+        optimizer.step(curriculum.loss(terms, objective.weights(STEPS)), STEPS, 2 * STEPS)
+        return tuple(term.detach() for term in terms.values())
+
+    return learn
