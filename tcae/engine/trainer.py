@@ -17,11 +17,10 @@ from tcae.config import TrainConfig, plain_config
 from tcae.data.pairs import PairBatches
 from tcae.data.shards import PackedDataset
 from tcae.data.splits import Split
-from tcae.engine import team
+from tcae.engine import computing, team
 from tcae.engine.budget import first_full_step, steps_that_fit, time_full_step
 from tcae.engine.checkpoints import CheckpointFolder
 from tcae.engine.command import device_of
-from tcae.engine.computing import arrange_passes, begin_step, deterministic, precise, shared
 from tcae.engine.encoder_file import ENCODER_FILE, load_weights, save_encoder
 from tcae.engine.feed import COMPUTED_WITH, feed, worker_deaths_named
 from tcae.engine.logbook import Logbook
@@ -65,17 +64,18 @@ class Trainer:
         run: Path,
         state: dict[str, Any] | None = None,
     ) -> None:
+        computing.keep_memory()
         torch.manual_seed(config.seed)
         self.config, self.dataset, self.run = config, dataset, run
-        self.device = deterministic(device_of(config.device))
+        self.device = computing.deterministic(device_of(config.device))
         self.model = TwinCycle(config.model, config.image_size).to(self.device)
         # In this layout convolutions take half the time on a CPU.
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if ranks.size() > 1 and config.sync_batch_norm:
             synchronise(self.model)
-        arrange_passes(self.model, config.compile, config.recompute)
+        computing.arrange_passes(self.model, config.compile, config.recompute)
         self.objective = TwinCycleObjective(self.model, config.objective)
-        self._forward = shared(self.objective, self.device)
+        self._forward = computing.shared(self.objective, self.device)
         self.curriculum = Curriculum(config.curriculum)
         self.optimizer = Optimizer(self.model.parameters(), config.optimizer)
         self.pairs = self._pairs("train")
@@ -188,9 +188,9 @@ class Trainer:
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
         """One optimiser step, skipped if it is not finite; returns its learning rate."""
         source, target, tracks = (batch[name].to(self.device) for name in COMPUTED_WITH)
-        begin_step(self.config.compile)
+        computing.begin_step(self.config.compile)
         statistics = [(buffer, buffer.clone()) for buffer in self.objective.buffers()]
-        with precise(self.device, self.config.optimizer.precision):
+        with computing.precise(self.device, self.config.optimizer.precision):
             terms = self._forward(source, target, self.step, tracks)
         loss = self.curriculum.loss(terms, self.objective.weights(self.step))
         own = {"loss": loss.detach()} | {k: v.detach().mean() for k, v in terms.items()}
@@ -226,7 +226,7 @@ class Trainer:
         self.validation.measure(self.objective)
         validation = watch.lap() / self.config.validation.every
         pair = self.validation.example(self.pairs.batch_size)
-        with precise(self.device, self.config.optimizer.precision):
+        with computing.precise(self.device, self.config.optimizer.precision):
             weights = self.objective.weights()
             full = time_full_step(self._forward, weights, self.curriculum, *pair)
         fitting = self.step + steps_that_fit(

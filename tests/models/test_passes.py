@@ -27,7 +27,8 @@ def objective_of(preset: str) -> TwinCycleObjective:
 def learned(objective: TwinCycleObjective) -> tuple[dict[str, Tensor], list[Tensor], int]:
     """Terms of a step, the gradients of their sum, and bytes kept between forward and backward."""
     torch.manual_seed(1)  # of contrast's draws
-    source, target = torch.rand(2, 4, 3, SIDE, SIDE)
+    like = next(objective.parameters())
+    source, target = torch.rand(2, 4, 3, SIDE, SIDE, dtype=like.dtype)
     kept: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -81,23 +82,33 @@ def test_up_sampled_maps_are_made_again_and_convolved_once() -> None:
     assert all(parameter.grad is not None for parameter in decoder.parameters())
 
 
-@pytest.mark.parametrize("recomputed", [False, True])
-def test_a_compiled_pass_agrees(recomputed: bool) -> None:
+def test_compiled_losses_agree_in_single_precision() -> None:
     plain = objective_of("official")
     other = deepcopy(plain)
     compile_passes(other.model)
-    if recomputed:
-        recompute_passes(other.model)
     for _ in range(2):
-        terms, gradients, _ = learned(plain)
-        found, others, _ = learned(other)
+        terms, _, _ = learned(plain)
+        found, _, _ = learned(other)
         for name, term in terms.items():
             torch.testing.assert_close(found[name], term, rtol=1e-4, atol=1e-6)
-        one, two = (torch.cat([g.flatten() for g in part]) for part in (gradients, others))
-        assert (one - two).norm() < 1e-3 * one.norm()
     assert other.state_dict().keys() == plain.state_dict().keys()
     # Passes that are not differentiated are the plain ones.
     images = torch.rand(2, 3, SIDE, SIDE)
     with torch.no_grad():
         other.load_state_dict(plain.state_dict())
         assert other.eval().model.encode(images).au.equal(plain.eval().model.encode(images).au)
+
+
+def test_compiled_and_recomputed_gradients_agree() -> None:
+    """In double precision: in single, differences around zero may have either sign."""
+    plain = objective_of("official").double()
+    other = deepcopy(plain)
+    compile_passes(other.model)
+    recompute_passes(other.model)
+    terms, gradients, _ = learned(plain)
+    found, others, _ = learned(other)
+    for name, term in terms.items():
+        torch.testing.assert_close(found[name], term, rtol=1e-9, atol=1e-12)
+    one, two = (torch.cat([g.flatten() for g in part]) for part in (gradients, others))
+    assert (one - two).norm() < 1e-6 * one.norm()
+    torch.testing.assert_close(dict(other.named_buffers()), dict(plain.named_buffers()))
