@@ -18,7 +18,6 @@ from benchmarks import measuring
 from benchmarks.cases import DEVICE, plain
 from benchmarks.providers import providers, simd_level
 from benchmarks.records import EAGER, OURS
-from tcae.engine.computing import keep_memory
 from tcae_ops.selftest import speed
 from tcae_ops.selftest.providers import Run, Unavailable, eager, ours
 from tcae_ops.selftest.workloads import ALL_GRADIENTS, LARGE, Problem, Workload, make_problem
@@ -54,14 +53,10 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 @pytest.fixture(scope="session", autouse=True)
 def warmed_up(request: pytest.FixtureRequest) -> None:
-    """Lets clocks rise, and memory come from the host and stay.
-
-    Else page faults would decide who is fast: whether 12 MB are given back and taken again depends
-    on what lies above them in the heap, on who was measured before.
-    """
+    """Lets clocks rise, and memory come from the host and stay."""
     if request.config.getoption("benchmark_disable"):
         return
-    keep_memory()
+    measuring.keep_memory()
     case = Workload("warp", ALL_GRADIENTS, LARGE)
     problem = make_problem(case, DEVICE)
     runs = [measuring.synchronised(rival(case, problem)) for rival in (eager, ours())]

@@ -20,6 +20,19 @@ SECONDS = 0.5  # for one measurement
 ROUNDS = (5, 2000)  # fewest and most
 _TRIALS = 2
 _SET_THP_DISABLE = 41  # PR_SET_THP_DISABLE of Linux
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc
+
+
+def keep_memory() -> None:
+    """Lets glibc keep freed memory, so that page faults do not decide who is fast.
+
+    Giving back 12 MB and taking them again costs more than a warp does, and whether that happens
+    depends on what lies above them in the heap: on who was measured before.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        for parameter in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            libc.mallopt(parameter, 2**30)
 
 
 def synchronised(run: Run) -> Run:

@@ -7,11 +7,13 @@ term sorted by itself, the whole batch differentiated, fp32, images in torch's d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from tcae.models.decoder import Decoder
 from tcae.models.twin_cycle import TwinCycle
 
 WEIGHTS = {
@@ -51,10 +53,12 @@ class Yardstick:
     def terms(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Per-sample losses of images in [0, 1]."""
         encode = self.model.encoder
+        au_decoder = partial(_decode, self.model.au_decoder)
+        pose_decoder = partial(_decode, self.model.pose_decoder)
         source_au, source_pose = encode(source)
         target_au, target_pose = encode(target)
-        au = self.model.au_decoder(source_au, target_au)
-        pose = self.model.pose_decoder(source_pose, target_pose)
+        au = au_decoder(source_au, target_au)
+        pose = pose_decoder(source_pose, target_pose)
         masks = torch.softmax(torch.cat([au[:, 2:], pose[:, 2:]], 1), 1)
         blended = masks[:, :1] * au[:, :2] + masks[:, 1:] * pose[:, :2]
         reconstruction = _sample(source, blended)
@@ -62,8 +66,8 @@ class Yardstick:
         rec_au, rec_pose = encode(reconstruction)
         changed_au, kept_pose = encode(au_changed)
         kept_au, changed_pose = encode(pose_changed)
-        au_back = self.model.au_decoder(changed_au, source_au)[:, :2]
-        pose_back = self.model.pose_decoder(changed_pose, source_pose)[:, :2]
+        au_back = au_decoder(changed_au, source_au)[:, :2]
+        pose_back = pose_decoder(changed_pose, source_pose)[:, :2]
         grid = _grid(au)
         clamped = (grid + au[:, :2].permute(0, 2, 3, 1)).clamp(-1, 1) - grid
         return {
@@ -78,6 +82,16 @@ class Yardstick:
             "emb_rec_phi": _l2(rec_au, target_au),
             "emb_rec_psi": _l2(rec_pose, target_pose),
         }
+
+
+def _decode(decoder: nn.Module, source: Tensor, target: Tensor) -> Tensor:
+    """Layer by layer: all that torch keeps by itself is kept, up-sampled maps too."""
+    assert isinstance(decoder, Decoder) and decoder.mask_tanh
+    maps = decoder.start(decoder.leading_relu(torch.cat([source, target], 1)))
+    for block in (*decoder.blocks, decoder.motion):
+        for layer in block:
+            maps = layer(maps)
+    return maps.tanh()
 
 
 def windowed_loss(terms: Mapping[str, Tensor]) -> Tensor:

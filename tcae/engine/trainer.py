@@ -64,7 +64,6 @@ class Trainer:
         run: Path,
         state: dict[str, Any] | None = None,
     ) -> None:
-        computing.keep_memory()
         torch.manual_seed(config.seed)
         self.config, self.dataset, self.run = config, dataset, run
         self.device = computing.deterministic(device_of(config.device))

@@ -49,3 +49,17 @@ def test_a_step_moves_the_weights(yardstick):
     yardstick.Yardstick(model).step(*images)
     moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
     assert sum(moved) > len(moved) / 2
+
+
+def test_it_keeps_what_torch_keeps(yardstick):
+    """Our decoders make their up-sampled maps again; what they are measured against does not."""
+    kept = set()
+
+    def note(tensor):
+        kept.add(tensor.shape)
+        return tensor
+
+    rival = yardstick.Yardstick(TwinCycle(PRESETS["official"].model, 32))
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        rival.terms(*torch.rand(2, 3, 3, 32, 32))
+    assert (3, 32, 32, 32) in kept  # what the last convolution of a decoder sees
