@@ -125,7 +125,7 @@ class TrainConfig:
         bool,
         _Option(
             help="Compute what encoder and decoders pass on again for the gradient, instead of "
-            "keeping it: less than half of the memory, a longer step, the same bits."
+            "keeping it: much less memory, a longer step, the same bits."
         ),
     ] = False
     max_skipped: Annotated[
