@@ -228,7 +228,8 @@ def test_training_stands_beside_its_goals(tmp_path):
     assert steps["`official` fp32, --recompute, 32 of side 64"] == ["32.0", "1.2x", "0.20x"]
     assert frames["loading, pictures of 256x256 to 256x256"] == ["0.62", "1600"]
     assert frames["packing: detect"] == ["16.00", "62"]
-    assert frames["packing: all four"] == ["20.00", "50"]
+    # 25 x 2.0 + 16.0 + 1.5 + 0.5 ms
+    assert frames["packing one frame of 25 that are decoded"] == ["68.00", "15"]
 
 
 def test_training_alone_leaves_the_operators_figures(tmp_path):
