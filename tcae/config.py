@@ -117,8 +117,8 @@ class TrainConfig:
     compile: Annotated[
         bool,
         _Option(
-            help="Compile the passes of encoder and decoders (torch.compile, needs a C++ compiler); "
-            "on a GPU they become CUDA graphs. For GPUs: on a CPU steps got slower. Other last bits."
+            help="For GPUs: compile the passes of encoder and decoders (torch.compile, needs a C++ "
+            "compiler) and replay them as CUDA graphs. Other last bits; on a CPU steps got slower."
         ),
     ] = False
     recompute: Annotated[
