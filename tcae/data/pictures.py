@@ -25,7 +25,10 @@ def decode_image(blob: bytes) -> NDArray[np.uint8] | None:
     """RGB picture (H, W, 3) of an encoded one, or None if it cannot be decoded."""
     if not blob:
         return None
-    return cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_COLOR_RGB)  # type: ignore[return-value]
+    try:
+        return cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_COLOR_RGB)  # type: ignore[return-value]
+    except cv2.error:  # as for a header that claims more pixels than OpenCV makes
+        return None
 
 
 def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -29,6 +29,8 @@ OPTIONS = {
     "model.embedding-size": 8,
     "objective.ramp-start": 2,
     "objective.ramp-steps": 2,
+    # Each process counts its own pairs, of which there are 2.
+    "objective.twin-every": 2,
     "objective.shrink-validation": True,
     "curriculum.windows": "0 0.5 0.25 0.75 0.5 1",
     "curriculum.patience": 1,
