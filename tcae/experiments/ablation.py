@@ -57,6 +57,7 @@ def variants(config: TrainConfig) -> dict[str, Variant]:
         ),
         "no_l1": Variant("without L1 of the AU flow", weighed(sparsity=0.0)),
         "no_contrast": Variant("without contrast", weighed(contrast=0.0)),
+        "no_transfer": Variant("without transfer", weighed(transfer=0.0)),
         "masks": Variant("without masks", config, masks=False)
         if blends
         else Variant(

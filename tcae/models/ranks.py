@@ -45,7 +45,9 @@ def gathered(values: Tensor) -> Tensor:
     return found
 
 
-def drawn(draw: Callable[..., Tensor], images: int, *shape: int, **options: Any) -> Tensor:
+def drawn(
+    draw: Callable[..., Tensor], images: int, *shape: int, of_pair: int = 2, **options: Any
+) -> Tensor:
     """Random numbers for this process's pairs, as one process that has the whole batch draws them.
 
     All processes draw for all of them, so their generators have to be in the same state and stay
@@ -55,12 +57,13 @@ def drawn(draw: Callable[..., Tensor], images: int, *shape: int, **options: Any)
         draw: `torch.randn` or the like.
         images: Of this process's pairs: all first ones, then all second ones.
         shape: Of an image's numbers.
+        of_pair: How many images there are of each pair.
         options: For `draw`: dtype, device.
 
     Returns:
         (images, *shape).
     """
-    whole = draw(2, size(), images // 2, *shape, **options)
+    whole = draw(of_pair, size(), images // of_pair, *shape, **options)
     return whole[:, rank()].flatten(0, 1)
 
 

@@ -8,6 +8,9 @@ room, and the pose is that of another frame: what is left to tell them apart is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -50,16 +53,16 @@ def _direction(embeddings: Tensor, same: Tensor) -> Tensor:
     return F.normalize(embeddings - share @ embeddings, dim=1, eps=_SMALLEST)
 
 
-def disguise(images: Tensor) -> Tensor:
+def disguise(images: Tensor, of_pair: int = 2) -> Tensor:
     """Images (M, 3, S, S) in [0, 1], each turned, scaled, shifted, recoloured and noisy at random.
 
-    Otherwise the very noise and place of an image would tell it from others. The images are those
-    of pairs, all first ones before all second ones, for `ranks.drawn`.
+    Otherwise the very noise and place of an image would tell it from others. There are `of_pair`
+    images of each pair: all first ones, then all second ones, for `ranks.drawn`.
     """
     count, size = len(images), images.shape[-1]
 
-    def drawn(*shape: int) -> Tensor:
-        return ranks.drawn(torch.randn, count, *shape).to(images)
+    def drawn(*shape: int, draw: Callable[..., Tensor] = torch.randn, **like: Any) -> Tensor:
+        return ranks.drawn(draw, count, *shape, of_pair=of_pair, **like).to(images)
 
     side = torch.linspace(-1, 1, size).to(images)
     x, y = torch.meshgrid(side, side, indexing="xy")
@@ -67,6 +70,6 @@ def disguise(images: Tensor) -> Tensor:
     flow = torch.stack([zoom * x - turn * y, turn * x + zoom * y], 1) + shift
     moved = warp(images, flow, units="normalized") - 0.5
     coloured = moved * (_CONTRAST * drawn(1, 1, 1)).exp() + 0.5 + _BRIGHTNESS * drawn(3, 1, 1)
-    strength = _NOISE * ranks.drawn(torch.rand, count, 1, 1, 1).to(images)
-    like = {"dtype": coloured.dtype, "device": coloured.device}
-    return coloured + strength * ranks.drawn(torch.randn, count, *coloured.shape[1:], **like)
+    strength = _NOISE * drawn(1, 1, 1, draw=torch.rand)
+    noise = drawn(*coloured.shape[1:], dtype=coloured.dtype, device=coloured.device)
+    return coloured + strength * noise

@@ -34,6 +34,9 @@ class ObjectiveConfig:
     contrast: float = 0.1
     """Weight of telling frames of a track apart by their AU embedding, in another frame's pose: the
     first term of Eq. (6) with wrong answers beside the right one (paper, released code: 0)."""
+    transfer: float = 0.1
+    """Weight of telling by their AU embeddings which pair's AU flow another person's face was
+    moved by: an action means the same on every face (paper, released code: 0)."""
     contrast_ramp: int = 1500
     """Steps in which that pose is approached: small changes of pose come first."""
     reconstruction_embedding: float = 0.0
@@ -74,6 +77,7 @@ _PAPER = ObjectiveConfig(
     embedding=0.1,
     contrast=0.0,
     contrast_ramp=0,
+    transfer=0.0,
     reconstruction_embedding=0.0,
     clamp_sparsity=False,
     detach_changed=False,
@@ -105,7 +109,7 @@ OBJECTIVE_PRESETS: dict[str, ObjectiveConfig] = {
 
 Why `default` differs from the paper, measured as for `MODEL_PRESETS`:
 
-- contrast, contrast_ramp, joint_batch_norm, twin_every: docs/recipe.md.
+- contrast, contrast_ramp, transfer, joint_batch_norm, twin_every: docs/recipe.md.
 - ramp_start, ramp_steps: on other toy faces, all terms from step 0 left the reconstruction at
   1.000 of the unmoved source after 900 steps and the embeddings dead; with the ramp it was .454.
 - detach_embedding_targets, scale_embeddings, embedding .005: the paper's embedding terms after the
@@ -135,8 +139,8 @@ class TwinCycleObjective(nn.Module):
     All pixel terms are means over channels and positions, embedding terms means over the D
     channels: the normalisation of the full loss. Values are fp32 (fp64 for fp64), also under
     autocast. Terms: `rec` Eq. (2), `sparsity` (1), `cycle_au` (3), `cycle_pose` (4), `emb_au_phi`
-    and `emb_au_psi` (5), `emb_pose_phi` and `emb_pose_psi` (6), `contrast`, and the released code's
-    `emb_rec_phi` and `emb_rec_psi`.
+    and `emb_au_psi` (5), `emb_pose_phi` and `emb_pose_psi` (6), `contrast`, `transfer`, and the
+    released code's `emb_rec_phi` and `emb_rec_psi`.
 
     Example:
         >>> from tcae.models.twin_cycle import ModelConfig
@@ -163,6 +167,7 @@ class TwinCycleObjective(nn.Module):
             "rec": config.reconstruction,
             "sparsity": config.sparsity,
             "contrast": config.contrast,
+            "transfer": ramp * config.transfer,
             "cycle_au": ramp * config.cycle,
             "cycle_pose": ramp * config.cycle,
             "emb_au_phi": embedding,
@@ -217,6 +222,8 @@ class TwinCycleObjective(nn.Module):
             terms["contrast"] = self._contrast(
                 torch.cat([source, target]), (of_source, of_target), tracks, step
             )
+        if weights["transfer"] and self.training:  # it depends on the batch
+            terms["transfer"] = self._transfer(source, of_source.au, of_target.au, au.flow)
         if twins:
             turned = warp(source, pose.flow, units="normalized")
             terms |= self._twins(source, of_source, of_target, acted, turned, *made[1:])
@@ -307,17 +314,28 @@ class TwinCycleObjective(nn.Module):
         with torch.no_grad():
             pose = wide(pose)
             others = pose.roll(len(tracks), 0)
-            like = {"dtype": pose.dtype, "device": pose.device}
+            like: dict[str, Any] = {"dtype": pose.dtype, "device": pose.device}
             noise = ranks.drawn(torch.randn, len(pose), pose.shape[1], **like)
             others = others + _POSE_NOISE * ranks.gathered(pose).std(0) * noise
             aim = torch.lerp(pose, others, _risen(step, 0, self.config.contrast_ramp))
             flow = self.model.pose_motion(pose, aim).flow
             turned = disguise(warp(images, flow, units="normalized"))
-        found = self.model.encode(turned).au
-        # A track's frames may be spread over processes.
-        parts = (ranks.gathered(values) for values in (found, au, tracks.repeat(2)))
-        own = contrast(*parts).chunk(ranks.size())[ranks.rank()]
-        return own.unflatten(0, (2, -1)).mean(0)
+        told = _told(self.model.encode(turned).au, au, tracks.repeat(2))
+        return told.unflatten(0, (2, -1)).mean(0)
+
+    def _transfer(
+        self, source: Tensor, of_source: Tensor, of_target: Tensor, flow: Tensor
+    ) -> Tensor:
+        """How badly each pair's action is told, done by another person, from the other pairs'.
+
+        The flow is given: else it would become a sign for the encoder and move no face. Without the
+        disguise the encoder reads the flow off the pixels, and unlearns to tell frames apart.
+        """
+        far = len(source) // 2  # pairs of one person lie side by side
+        with torch.no_grad():
+            acting = disguise(warp(source.roll(far, 0), flow, units="normalized"), of_pair=1)
+        found = self.model.encode(acting).au - of_source.roll(far, 0)
+        return _told(found, of_target - of_source, source.new_zeros(len(source)))
 
     def _encode(self, *images: Tensor) -> list[Embeddings]:
         if not images or not self.config.joint_batch_norm:
@@ -355,6 +373,12 @@ class TwinCycleObjective(nn.Module):
         whole = term.new_zeros(count)
         whole[:: self.config.twin_every] = term * (count / len(term))
         return whole
+
+
+def _told(found: Tensor, wanted: Tensor, tracks: Tensor) -> Tensor:
+    """`contrast` of this process's embeddings among those of all processes."""
+    parts = (ranks.gathered(values) for values in (found, wanted, tracks))
+    return contrast(*parts).chunk(ranks.size())[ranks.rank()]
 
 
 def _risen(step: int | None, start: int, steps: int) -> float:

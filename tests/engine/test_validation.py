@@ -59,8 +59,8 @@ def test_the_loss_is_the_whole_one_of_every_pair(
     measures = Validation(batches, 4, CPU).measure(objective)
     weights = objective.weights()
     # Contrast draws random numbers: of training alone.
-    names = {name for name, weight in weights.items() if weight} - {"contrast"}
-    assert "contrast" not in measures and names <= set(measures)
+    names = {name for name, weight in weights.items() if weight} - {"contrast", "transfer"}
+    assert not {"contrast", "transfer"} & set(measures) and names <= set(measures)
     total = sum(weights[name] * measures[name] for name in names)
     assert measures["loss"] == pytest.approx(total, rel=1e-5)
 

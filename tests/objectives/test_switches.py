@@ -111,7 +111,7 @@ def test_every_field_has_a_test_here() -> None:
         for mark in test_a_switch_changes_its_terms_and_no_other.pytestmark  # type: ignore[attr-defined]
         if mark.name == "parametrize"
     ]
-    tested = {case[0] for case in cases} | {"reconstruction_embedding", "contrast"}
+    tested = {case[0] for case in cases} | {"reconstruction_embedding", "contrast", "transfer"}
     assert tested == {field.name for field in fields(ObjectiveConfig)}
 
 
@@ -197,17 +197,18 @@ def test_reconstruction_embedding_adds_two_terms(
     assert changed(without, {name: added[name] for name in without}) == (set(), set())
 
 
-def test_contrast_adds_one_term_and_draws_nothing_outside_training(
-    model: TwinCycle, pair: Tensor
+@pytest.mark.parametrize("name", ["contrast", "transfer"])
+def test_telling_apart_adds_one_term_and_draws_nothing_outside_training(
+    name: str, model: TwinCycle, pair: Tensor
 ) -> None:
-    config = replace(PAPER, contrast=0.3)
+    config = replace(PAPER, **{name: 0.3})
     before, added = measure(model, PAPER, pair), measure(model, config, pair)
-    assert set(added) - set(before) == {"contrast"}
-    assert changed(before, {name: added[name] for name in before}) == (set(), set())
-    reached = [bool(gradient.any()) for gradient in added["contrast"][1]]
-    names = [name for name, _ in model.named_parameters()]
+    assert set(added) - set(before) == {name}
+    assert changed(before, {term: added[term] for term in before}) == (set(), set())
+    reached = [bool(gradient.any()) for gradient in added[name][1]]
+    names = [parameter for parameter, _ in model.named_parameters()]
     learning = {name for name, there in zip(names, reached, strict=True) if there}
-    # The turned faces are given: it is the AU embedding that has to tell them apart.
+    # The moved faces are given: it is the AU embedding that has to tell them apart.
     assert {name.split(".")[1] for name in learning} == {"backbone", "au_branch"}
     state = torch.get_rng_state()
     assert set(measure(model, config, pair, training=False)) == TERMS
@@ -276,7 +277,9 @@ def test_a_ramp_of_no_length_is_a_step(model: TwinCycle) -> None:
     assert TwinCycleObjective(model, PAPER).weights(0) == TwinCycleObjective(model, PAPER).weights()
 
 
-@pytest.mark.parametrize("name", ["ramp_start", "ramp_steps", "cycle", "contrast", "contrast_ramp"])
+@pytest.mark.parametrize(
+    "name", ["ramp_start", "ramp_steps", "cycle", "contrast", "contrast_ramp", "transfer"]
+)
 def test_impossible_configs_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is -1"):
         ObjectiveConfig(**{name: -1})
@@ -287,5 +290,5 @@ def test_presets_are_the_papers_and_the_released_codes_weights() -> None:
     for config, scale in ((paper, 1), (official, 10)):
         weights = (config.reconstruction, config.sparsity, config.cycle, config.embedding)
         assert weights == tuple(pytest.approx(scale * w) for w in (1, 0.01, 0.1, 0.1))
-        assert config.contrast == 0
+        assert config.contrast == config.transfer == 0
     assert paper.reconstruction_embedding == 0 and official.reconstruction_embedding == 1

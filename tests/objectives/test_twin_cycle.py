@@ -170,12 +170,11 @@ class Cleaning:
         return phi - (x - self.psi) @ charged.inverse() @ self.across, psi
 
 
-def told_apart(found: Tensor, wanted: Tensor) -> Tensor:
-    """InfoNCE within each track, both ways, of the pairs' two images: (2 PAIRS,)."""
-    tracks = TRACKS.tolist() * 2
+def told_apart(found: Tensor, wanted: Tensor, tracks: list[int]) -> Tensor:
+    """InfoNCE within each track, both ways: (M,) for the M numbers of tracks."""
     values = []
-    for i in range(2 * PAIRS):
-        mates = [j for j in range(2 * PAIRS) if tracks[j] == tracks[i]]
+    for i in range(len(tracks)):
+        mates = [j for j in range(len(tracks)) if tracks[j] == tracks[i]]
         f = {j: found[j] - found[mates].mean(0) for j in mates}
         w = {j: wanted[j] - wanted[mates].mean(0) for j in mates}
 
@@ -195,7 +194,7 @@ def default(model: TwinCycle, source: Tensor, target: Tensor, both=in_one_pass) 
     t_a = split(d_a(phi_s, phi_t))[0]
     t_p = split(d_p(psi_s, psi_t))[0]
     image_a, image_p = sample(source, t_a), sample(source, t_p)
-    l_contrast = torch.zeros(())
+    l_contrast = l_transfer = torch.zeros(())
     if model.training:
         with torch.no_grad():
             psi = torch.cat([psi_s, psi_t])
@@ -204,7 +203,12 @@ def default(model: TwinCycle, source: Tensor, target: Tensor, both=in_one_pass) 
             aim = psi + STEP / 1500 * (other - psi)
             images = torch.cat([source, target])
             turned = disguise(sample(images, split(d_p(psi, aim))[0]))
-        l_contrast = told_apart(encode(turned)[0], torch.cat([phi_s, phi_t])).mean()
+        found, tracks = encode(turned)[0], TRACKS.tolist()
+        l_contrast = told_apart(found, torch.cat([phi_s, phi_t]), tracks * 2).mean()
+        with torch.no_grad():
+            acting = disguise(sample(torch.cat([source[3:], source[:3]]), t_a), of_pair=1)
+        change = encode(acting)[0] - torch.cat([phi_s[3:], phi_s[:3]])
+        l_transfer = told_apart(change, phi_t - phi_s, [0] * PAIRS).mean()
     some = [0, 4]  # every fourth
     changed_a, changed_p = image_a[some], image_p[some]
     phi_a, psi_a, phi_p, psi_p = both(encode, changed_a, changed_p)
@@ -221,7 +225,8 @@ def default(model: TwinCycle, source: Tensor, target: Tensor, both=in_one_pass) 
     first = config.reconstruction * pixels(sample(image_a, t_p), target)
     first = first + config.sparsity * t_a.abs().mean((1, 2, 3))
     twins = config.cycle * (cycle_a + cycle_p) + config.embedding * l_emb
-    return first.mean() + twins.mean() + config.contrast * l_contrast
+    told = config.contrast * l_contrast + config.transfer * l_transfer
+    return first.mean() + twins.mean() + told
 
 
 def apart(model: TwinCycle, source: Tensor, target: Tensor) -> Tensor:
