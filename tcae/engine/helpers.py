@@ -25,7 +25,7 @@ from tcae.engine.team import deaths_named
 from tcae.evaluation.embedding import EmbeddedFrames, FaceEncoder, embed_frames
 from tcae.models import ranks
 
-_PATIENCE = timedelta(days=365)  # of helpers: between two tasks another training may lie
+_PATIENCE = timedelta(days=1)  # of helpers: between two tasks another training may lie
 
 Embed = Callable[[FaceEncoder, PackedDataset, NDArray[np.int64]], EmbeddedFrames]
 
@@ -53,7 +53,7 @@ def helped(wanted: bool = True) -> Iterator[Embed]:
             yield embed_frames
         return
     with deaths_named():
-        group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+        group = _patient_group()
         try:
             with ranks.alone():
                 yield partial(_embed_together, group)
@@ -68,7 +68,7 @@ def help_the_first(device: torch.device) -> None:
         ConnectionError: It died.
     """
     with deaths_named():
-        group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+        group = _patient_group()
         while (task := _next(group)) is not None:
             with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
                 part = _attempt(task, device)
@@ -102,6 +102,11 @@ def _embed_together(
         encoder.fingerprint,
         tuple(line for part in known for line in part.failures),
     )
+
+
+def _patient_group() -> dist.ProcessGroup:
+    dist.barrier()  # who is gone already is noticed here, not after a day
+    return dist.new_group(backend="gloo", timeout=_PATIENCE)
 
 
 def _next(group: dist.ProcessGroup) -> _Task | None:
