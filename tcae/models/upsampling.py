@@ -15,13 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-_TAPS = (0.25, 0.75, 0.75, 0.25)
-# Of the 2x2 values made from a value (by row or column): what tap k gets from the value before,
-# from itself and from the next one.
-_PHASES = (
-    ((0.75, 0.25, 0.0), (0.25, 0.75, 0.75), (0.0, 0.0, 0.25)),
-    ((0.25, 0.0, 0.0), (0.75, 0.75, 0.25), (0.0, 0.25, 0.75)),
-)
 _FEW = 8  # channels: four times as many take a convolution no longer
 _SMALL = 16  # side below which the edges cost more than is saved
 
@@ -40,13 +33,12 @@ def upsampled_conv(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Returns:
         (N, C', 2S, 2S).
     """
-    if len(weight) <= _FEW:
-        extended = _by_phases(maps, weight, bias)
-    elif maps.shape[-1] >= _SMALL:
-        extended = _by_blurring(maps, weight, bias)
-    else:
+    few = len(weight) <= _FEW
+    if maps.shape[-1] < _SMALL and not few:
         return _enlarged_again(lambda maps: F.conv2d(_doubled(maps), weight, bias, padding=1), maps)
-    return _Trim.apply(extended, _surplus(maps, weight))
+    surplus = _surplus(maps, weight)  # first: who recomputes it can stop before the convolution
+    convolve = _by_phases if few else _by_blurring
+    return _Trim.apply(convolve(maps, weight, bias), surplus)
 
 
 def _doubled(maps: Tensor) -> Tensor:
@@ -55,7 +47,7 @@ def _doubled(maps: Tensor) -> Tensor:
 
 def _by_blurring(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if bias is not None:
-        bias = bias / 4  # the blur adds up four values
+        bias = bias / 4  # the coefficients of the blur add up to 4
     kernel = weight.flip(2, 3).transpose(0, 1)
 
     def spread(maps: Tensor) -> Tensor:
@@ -66,8 +58,12 @@ def _by_blurring(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _by_phases(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Each of the 2x2 values that come from one has a kernel of its own for the small map."""
-    phases = weight.new_tensor(_PHASES)
-    kernels = torch.einsum("pdk,qel,oikl->opqide", phases, phases, weight).flatten(0, 2)
+    two, three = (torch.arange(n, dtype=weight.dtype, device=weight.device) for n in (2, 3))
+    # (value made, value before, same or next, tap): the tent of bilinear interpolation.
+    distance = (two[:, None, None] + three) / 2 - three[:, None] + 0.25
+    share = (1 - distance.abs()).clamp_min(0)
+    with torch.autocast(weight.device.type, enabled=False):  # rounded once, by the convolution
+        kernels = torch.einsum("pdk,qel,oikl->opqide", share, share, weight).flatten(0, 2)
     if bias is not None:
         bias = bias.repeat_interleave(4)
     values = _enlarged_again(lambda maps: F.conv2d(_extended(maps), kernels, bias), maps)
@@ -136,6 +132,6 @@ class _Blur(torch.autograd.Function):
 
 def _blurred(maps: Tensor, padding: int) -> Tensor:
     channels = maps.shape[1]
-    taps = maps.new_tensor(_TAPS)
+    taps = 1 - (torch.arange(4, dtype=maps.dtype, device=maps.device) - 1.5).abs() / 2
     kernel = (taps[:, None] * taps).expand(channels, 1, 4, 4)
     return F.conv2d(maps, kernel, padding=padding, groups=channels)
