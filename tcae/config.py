@@ -10,7 +10,7 @@ import dataclasses
 import math
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -57,6 +57,15 @@ _FREE_ON_RESUME |= {"validation.panel_every", "validation.panel_pairs"}
 _FREE_GROUPS = ("checkpoints.", "logbook.", "unseen.")
 # Orders for one invocation, not properties of the run.
 _NOT_SAVED = ("resume", "overwrite")
+# What runs did that were begun before there was such an option: not always its default. Any other
+# option that a saved configuration lacks came with a change that such a run cannot go on with.
+_BEFORE: dict[str, Any] = {
+    "sync_batch_norm": True,
+    "compile": False,
+    "model": {"branches": "both"},
+    "objective": {"twin_every": 1},
+    "optimizer": {"betas": [0.9, 0.999]},
+}
 
 _Option = tyro.conf.arg
 # Switches inside groups are written like all other fields: `--pairs.flip False`.
@@ -275,7 +284,7 @@ def load_config(run: Path) -> TrainConfig:
         raise ValueError(f"{path}: not YAML ({error})") from None
     if isinstance(plain, dict):
         plain.pop("versions", None)
-    return from_plain(TrainConfig, plain, str(path))
+    return from_plain(TrainConfig, _completed(plain), str(path))
 
 
 def plain_config(config: TrainConfig) -> dict[str, Any]:
@@ -289,7 +298,7 @@ def check_resumable(saved: dict[str, Any], now: TrainConfig, source: str) -> Non
 
     Free to change: --data (its content is compared), --out, --minutes, --device, --workers,
     --recompute, and the groups checkpoints and logbook. --steps is not: the learning rate depends
-    on it.
+    on it. A run begun before an option existed goes on as it did without it.
 
     Args:
         saved: `plain_config` of the run so far.
@@ -297,14 +306,27 @@ def check_resumable(saved: dict[str, Any], now: TrainConfig, source: str) -> Non
         source: Where `saved` comes from, named in the error.
 
     Raises:
-        ValueError: Names the field and both values.
+        ValueError: Names the field and both values, or a field of `saved` that is unknown.
     """
+    saved = _completed(saved)
+    from_plain(TrainConfig, saved, source)  # it names what is unknown
     for name, (before, after) in differences(saved, plain_config(now)).items():
         if name not in _FREE_ON_RESUME and not name.startswith(_FREE_GROUPS):
             raise ValueError(
                 f"--{name.replace('_', '-')}: the run has {before} ({source}), resuming with "
                 f"{after} would not continue it; start a new run, perhaps with --init-from"
             )
+
+
+def _completed(saved: Any, before: Any = _BEFORE) -> Any:
+    """A saved configuration with the options that there were not yet when it was written."""
+    if not isinstance(saved, Mapping) or not isinstance(before, Mapping):
+        return saved
+    known = {
+        name: _completed(saved[name], value) if name in saved else value
+        for name, value in before.items()
+    }
+    return {**saved, **known}
 
 
 def describe(config: TrainConfig) -> str:

@@ -14,6 +14,7 @@ from tcae.data.durable import write_durably
 from tcae.data.shards import PackedDataset
 from tcae.engine import command
 from tcae.engine.fabnet import train_fabnet
+from tcae.engine.helpers import Embed, help_the_first, helped
 from tcae.engine.measuring import CACHE, rendered
 from tcae.engine.outcome import judge
 from tcae.engine.progress import say
@@ -59,23 +60,31 @@ def _train(config: TrainConfig) -> int:
         say(f"stopped after step {trainer.step}; go on with --out {run} --resume auto")
         return 128 + signal
     if ranks.rank():
+        if trainer.data_everywhere:
+            help_the_first(trainer.device)
         return command.DONE
+    with helped(trainer.data_everywhere) as embed:
+        return _finish(trainer, embed)
+
+
+def _finish(trainer: Trainer, embed: Embed) -> int:
+    """What one process does after the last step."""
     trainer.go_on_alone()
     say(f"encoder: {trainer.export_encoder()}")
-    _write_summary(run, trainer.summary())
-    if config.data is None and config.unseen.fabnet:
+    _write_summary(trainer.run, trainer.summary())
+    if trainer.config.data is None and trainer.config.unseen.fabnet:
         signal = train_fabnet(trainer)
         if signal:
-            say(f"stopped while training FAb-Net; go on with --out {run} --resume auto")
+            say(f"stopped while training FAb-Net; go on with --out {trainer.run} --resume auto")
             return 128 + signal
-    judged = _judged(trainer)
+    judged = _judged(trainer, embed)
     return _status(trainer) if judged else command.SOME_FAILED
 
 
-def _judged(trainer: Trainer) -> bool:
+def _judged(trainer: Trainer, embed: Embed) -> bool:
     """Measure and report; False, after a line each, if some labels cannot be used."""
     try:
-        outcome = judge(trainer)
+        outcome = judge(trainer, embed)
     except ValueError as error:  # the encoder is trained and written whatever the labels are
         log.warning("action units not probed: %s", error)
         return False

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from tcae.data.durable import write_durably
+from tcae.engine.command import first_line
 
 log = logging.getLogger(__name__)
 
@@ -125,8 +126,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             raise ValueError(f"checksum of {damaged} does not match")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged or hostile bytes can raise anything in the two readers
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: damaged or not a checkpoint ({reason})") from None
+        raise ValueError(f"{path}: damaged or not a checkpoint ({first_line(error)})") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path}: not a checkpoint of tcae.train")
     if state.get("version") != VERSION:

@@ -115,6 +115,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """Of the message of an error that others wrote, perhaps a long one."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def device_of(name: str) -> torch.device:
     """The device that ``--device`` names.
 
@@ -132,7 +137,7 @@ def device_of(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
-            f"--device {name}: torch cannot use it here ({str(error).splitlines()[0]})"
+            f"--device {name}: torch cannot use it here ({first_line(error)})"
         ) from None
     return device
 

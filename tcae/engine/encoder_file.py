@@ -30,7 +30,6 @@ class FrozenEncoder:
         crop: Side of the centred part of an aligned picture that it is to see, as a share.
         embedding_size: Length of the AU embedding.
         pose_size: Length of the pose embedding.
-        device: Where it computes.
     """
 
     def __init__(
@@ -42,9 +41,13 @@ class FrozenEncoder:
         self.image_size = image_size
         self.template = template
         self.crop = crop
-        self.device = next(model.parameters()).device
         blank = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
         self.embedding_size, self.pose_size = (e.shape[1] for e in self.embed(blank))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self._model.parameters()).device
 
     @property
     def fingerprint(self) -> str:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from tcae.data.pairs import PairBatches
 from tcae.data.shard_files import ShardError
+from tcae.engine.command import first_line
 from tcae.engine.progress import Stopwatch
 from tcae.engine.signals import leave_signals_to_the_parent
 
@@ -110,7 +111,7 @@ def worker_deaths_named() -> Iterator[None]:
     except (RuntimeError, ConnectionError, EOFError) as error:
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ChildProcessError(
-            f"a data worker died ({reason}); --resume auto goes on from the last checkpoint"
+            f"a data worker died ({first_line(error)}); --resume auto goes on from the last "
+            "checkpoint"
         ) from None

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tcae.data.durable import write_durably
+from tcae.engine.command import first_line
 from tcae.engine.optimizer import Optimizer, OptimizerConfig
 from tcae.engine.progress import say
 from tcae.engine.signals import StopSignals
@@ -172,7 +173,7 @@ class _Training:
             self.step, self.total, self.seconds = state["step"], state["total"], state["seconds"]
             torch.set_rng_state(state["random"])
         except Exception as error:  # a damaged file can raise anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise ValueError(f"{self.path}: not a training of {self.name} ({reason})") from None
 
     def _loss(self, batch: Batch) -> Tensor:

@@ -16,12 +16,13 @@ from tcae.data.labels import LABELS, LabelTable, read_labels
 from tcae.data.shards import PackedDataset
 from tcae.data.synthetic.packed import TRUTH, default_world
 from tcae.data.synthetic.world import World
+from tcae.engine.helpers import Embed
 from tcae.engine.pack_display import PackDisplay
 from tcae.engine.progress import say
 from tcae.engine.trained import Trained
 from tcae.engine.untrained import untrained_encoder
 from tcae.evaluation.disentanglement import Truth, pair_measures
-from tcae.evaluation.embedding import FaceEncoder, read_faces
+from tcae.evaluation.embedding import FaceEncoder, embed_frames, read_faces
 from tcae.evaluation.estimates import Estimate
 from tcae.evaluation.metrics import Array
 from tcae.evaluation.protocol import ProbeResults
@@ -151,8 +152,10 @@ def measure_flows(trained: Trained, world: World, outcome: Outcome) -> None:
     outcome.show(objective, source, target, values, truth)
 
 
-def probe_frames(trained: Trained, labelled: Labelled, outcome: Outcome) -> ProbeResults:
-    """Probe the embeddings for action units, and for pose where it is known."""
+def probe_frames(
+    trained: Trained, labelled: Labelled, outcome: Outcome, embed: Embed = embed_frames
+) -> ProbeResults:
+    """Probe the embeddings that `embed` gives for action units, and for pose where it is known."""
     dataset, labels, pose = labelled
     frames, encoder, config = labels.frame_index, trained.encoder, trained.config
     if not len(frames):
@@ -164,7 +167,9 @@ def probe_frames(trained: Trained, labelled: Labelled, outcome: Outcome) -> Prob
     others: dict[str, FaceEncoder] = {"random": untrained}
     if trained.fabnet is not None:
         others["fabnet"] = trained.fabnet
-    measures, results = measure_embeddings(encoder, others, dataset, labels, pose, config.seed)
+    measures, results = measure_embeddings(
+        encoder, others, dataset, labels, pose, config.seed, embed
+    )
     say(text_table(results))
     outcome.add({"au_f1": Estimate(results.scores.f1_mean), **measures})
     outcome.units, outcome.failures = rows(results), results.failures

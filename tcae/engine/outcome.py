@@ -13,6 +13,7 @@ from tcae.data.durable import write_durably
 from tcae.data.labels import LABELS, LabelTable, read_labels
 from tcae.data.splits import split_of
 from tcae.engine.encoder_file import load_encoder
+from tcae.engine.helpers import Embed
 from tcae.engine.logbook import METRICS_FILE
 from tcae.engine.measuring import (
     CACHE,
@@ -36,11 +37,15 @@ from tcae.report.html import RunReport, render_report
 from tcae.report.panels import FLOW_NOTE
 
 
-def judge(trainer: Trainer) -> Outcome:
+def judge(trainer: Trainer, embed: Embed) -> Outcome:
     """Measure a trained model, write the probe's results and the report.
 
     Rendered data: on other people of the same world. Labelled data: the action units of the people
     that were not trained on. Any data: the flows between validation pairs.
+
+    Args:
+        trainer: It has done its last step.
+        embed: Embeds the frames that are probed.
 
     Raises:
         ValueError: The labels cannot be used.
@@ -60,7 +65,7 @@ def judge(trainer: Trainer) -> Outcome:
     try:
         labelled = _labelled(trainer, trained)
         if labelled is not None:
-            results = probe_frames(trained, labelled, outcome)
+            results = probe_frames(trained, labelled, outcome, embed)
             (trainer.run / PROBE).mkdir(exist_ok=True)
             write_results(trainer.run / PROBE, results, labelled.dataset)
     finally:

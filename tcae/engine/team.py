@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from tcae.engine.command import first_line
 from tcae.models import ranks
 
 # Of the other processes only what the first one cannot know is heard.
@@ -153,8 +154,7 @@ def deaths_named() -> Iterator[None]:
         lost = isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)
         if ranks.size() == 1 or not lost:
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConnectionError(
-            f"another process of the run died or cannot be reached ({reason}); --resume auto goes "
-            "on from the last checkpoint"
+            f"another process of the run died or cannot be reached ({first_line(error)}); "
+            "--resume auto goes on from the last checkpoint"
         ) from None

@@ -358,13 +358,17 @@ class Trainer:
             torch.cuda.set_rng_state(state["cuda"], self.device)
 
     def go_on_alone(self) -> None:
-        """Leave the team after the last step; all validation pairs are this process's from now."""
-        if ranks.size() > 1:
-            team.leave()
+        """After the last step of a team: all validation pairs are this process's from now."""
+        if self.pairs.batch_size < self.config.batch_size:
             self.pairs = self._pairs("train")
             self.validation = Validation(
                 self._pairs("val"), self.config.validation.pairs, self.device
             )
+
+    @property
+    def data_everywhere(self) -> bool:
+        """Whether all processes see the same frames; else each machine has a part of them."""
+        return self.data_fingerprint == fingerprint(self.dataset)
 
     def _open_logbook(self) -> contextlib.AbstractContextManager[Logbook | None]:
         if ranks.rank():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,7 @@ def measure_embeddings(
     labels: LabelTable,
     pose: Array | None,
     seed: int = 0,
+    embed: Callable[..., EmbeddedFrames] = embed_frames,
 ) -> tuple[dict[str, Estimate], ProbeResults]:
     """What the embeddings of people not trained on know.
 
@@ -112,11 +113,12 @@ def measure_embeddings(
         labels: Those of them that are measured.
         pose: (n, 3) pose in these frames, None where it is not known.
         seed: Of folds and probes.
+        embed: `embed_frames`, or what does the same.
 
     Returns:
         The measures, and the results of the probe on the AU embedding.
     """
-    embedded = embed_frames(encoder, dataset, labels.frame_index)
+    embedded = embed(encoder, dataset, labels.frame_index)
     results = cross_validate(embedded, labels, seed=seed)
     measures = {
         "au_auc": _auc(results),
@@ -124,7 +126,7 @@ def measure_embeddings(
     }
     pixels = PixelEncoder(encoder.template, encoder.crop)
     for name, other in {**others, "pixels": pixels}.items():
-        known = embed_frames(other, dataset, labels.frame_index)
+        known = embed(other, dataset, labels.frame_index)
         measures[f"au_auc_{name}"] = _auc(cross_validate(known, labels, seed=seed))
     if pose is not None:
         measures |= _pose_measures(embedded, labels, pose, seed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+
+from tcae.models.upsampling import upsampled_conv
 
 
 class Decoder(nn.Module):
@@ -72,27 +73,18 @@ class Decoder(nn.Module):
 
 
 class _Upsampled(nn.Sequential):
-    """Bilinear x2 up-sampling, then a convolution and other layers.
-
-    The up-sampled maps are four times the size of what they are made from, and quickly made: the
-    gradient makes them again instead of keeping them. (Recomputing stops at what the convolution
-    would have kept: its input. The convolution itself is computed once.)
-    """
+    """Bilinear x2 up-sampling, then a convolution and other layers; the first two in one."""
 
     def __init__(self, *layers: nn.Module) -> None:
         upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
         super().__init__(upsample, *layers)
 
     def forward(self, maps: Tensor) -> Tensor:
-        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
-            return super().forward(maps)  # a compiler knows by itself what to recompute
-        upsample, convolution, *others = self
-        maps = checkpoint(
-            lambda small: convolution(upsample(small)),
-            maps,
-            use_reentrant=False,
-            preserve_rng_state=False,
-        )
+        if torch.compiler.is_compiling():
+            return super().forward(maps)
+        _, convolution, *others = self
+        assert isinstance(convolution, nn.Conv2d)
+        maps = upsampled_conv(maps, convolution.weight, convolution.bias)
         for layer in others:
             maps = layer(maps)
         return maps

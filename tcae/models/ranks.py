@@ -5,22 +5,37 @@ Each process ("rank") holds its part of a batch, all parts of one size. Alone, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+_alone = False
+
 
 def size() -> int:
     """How many processes train together; 1: this one alone."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    together = dist.is_available() and dist.is_initialized() and not _alone
+    return dist.get_world_size() if together else 1
 
 
 def rank() -> int:
     """The number of this process, from 0; 0 is the one that writes."""
     return dist.get_rank() if size() > 1 else 0
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """What is done inside, this process does for itself."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
 
 
 def gathered(values: Tensor) -> Tensor:

@@ -47,42 +47,27 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
 
 
-def test_fills_every_row_and_figure_and_goes_on_after_a_kill(
-    argv, faces, tmp_path, capsys, monkeypatch
-):
-    out = tmp_path / "out"
-    features = tmp_path / "mine.csv"
+def own_features(faces: Path, path: Path) -> Path:
+    """A table of two features that say nothing."""
     names = (faces / "labels.csv").read_text().splitlines()[1:]
     lines = [f"{line.split(',')[0]},{i % 7},{i % 5}" for i, line in enumerate(names)]
-    features.write_text("\n".join(["frame,a,b", *lines]))
-    argv += [*METHODS, "--features", f"mine={features}", "--transfer", str(faces)]
+    path.write_text("\n".join(["frame,a,b", *lines]))
+    return path
 
-    original = training.pair_batches
 
-    def stopping(*args):
-        batch_of = original(*args)
+def stopping(pair_batches, *args):
+    """`pair_batches` of a training that is stopped in its fifth step."""
+    batch_of = pair_batches(*args)
 
-        def give(step):
-            if step == 5 and args[2] == "train":
-                signal.raise_signal(signal.SIGTERM)
-            return batch_of(step)
+    def give(step):
+        if step == 5 and args[2] == "train":
+            signal.raise_signal(signal.SIGTERM)
+        return batch_of(step)
 
-        return give
+    return give
 
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "pair_batches", stopping)
-        assert main(argv) == 128 + signal.SIGTERM
-    said = capsys.readouterr().out
-    assert "goes on from here" in said and "[1/" in said and " min left" in said
-    done = contents(out / "predictions")
-    assert set(done) == {"mine.npy", "pixels.npy", "resnet.npy"}
 
-    assert main(argv) == 0
-    after = contents(out / "predictions")
-    assert {name: after[name] for name in done} == done
-    assert {"fab_net.npy", "tcae.npy"} <= set(after)
-    assert "[1/" not in capsys.readouterr().out
-
+def assert_tables_filled(out: Path) -> None:
     f1 = rows(out / "tables" / "f1.csv")
     assert f1["TCAE", "paper"]["ave"] == "0.561" and f1["JAA-Net", "paper"]["24"] == "0.419"
     for title in ("always present", "mine", "raw pixels", "ResNet", "Fab-Net", "TCAE"):
@@ -95,16 +80,42 @@ def test_fills_every_row_and_figure_and_goes_on_after_a_kill(
     }
     assert len(rows(out / "tables" / "few_labels.csv")) == 4
     assert len(rows(out / "tables" / "ablation.csv")) >= 6
-    assert load_encoder(out / "runs" / "ablation-no_l1").image_size == 32
-    assert load_encoder(out / "runs" / "tcae").image_size == 64
     # Tested on the frames it learned from, which another data set would not be.
     assert float(rows(out / "tables" / "transfer_auc.csv")["raw pixels", "ours"]["ave"]) > 0.9
+
+
+def assert_figures_drawn(out: Path) -> None:
     lengths = json.loads((out / "figures" / "figure5.json").read_text())
     assert len(lengths["AU"]) == len(lengths["pose"]) == 70
     mean = float(rows(out / "tables" / "figure5.csv")["TCAE", "ours"]["AU"])
     assert mean == pytest.approx(np.mean(lengths["AU"]), rel=1e-4)
     figures = {path.name for path in (out / "figures").iterdir()}
     assert {"figure4.png", "figure5.svg", "few_labels.svg"} <= figures
+
+
+def test_fills_every_row_and_figure_and_goes_on_after_a_kill(
+    argv, faces, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "out"
+    features = own_features(faces, tmp_path / "mine.csv")
+    argv += [*METHODS, "--features", f"mine={features}", "--transfer", str(faces)]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "pair_batches", partial(stopping, training.pair_batches))
+        assert main(argv) == 128 + signal.SIGTERM
+    said = capsys.readouterr().out
+    assert "goes on from here" in said and "[1/" in said and " min left" in said
+    done = contents(out / "predictions")
+    assert set(done) == {"mine.npy", "pixels.npy", "resnet.npy"}
+
+    assert main(argv) == 0
+    after = contents(out / "predictions")
+    assert {name: after[name] for name in done} == done
+    assert {"fab_net.npy", "tcae.npy"} <= set(after)
+    assert "[1/" not in capsys.readouterr().out
+    assert load_encoder(out / "runs" / "ablation-no_l1").image_size == 32
+    assert load_encoder(out / "runs" / "tcae").image_size == 64
+    assert_tables_filled(out)
+    assert_figures_drawn(out)
 
     before = contents(out / "tables")
     assert main(argv) == 0  # nothing is left to do

@@ -133,6 +133,22 @@ def test_two_processes_give_the_loss_curve_of_one(
             assert summaries[1][name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
 
 
+def test_all_processes_probe_as_one_does(
+    argv: list[str], faces: Path, tmp_path: Path, run_team: Run
+) -> None:
+    run = tmp_path / "run"
+    argv += ["--data", str(faces), "--out", str(run), "--steps", "4", "--resume", "auto"]
+    results = run_team(["-m", "tcae.train", *argv], 2)
+    assert [result[0] for result in results] == [0, 0], results
+    together = json.loads((run / "summary.json").read_text())
+    assert train.main(argv) == 0  # nothing is left to do but to measure
+    alone = json.loads((run / "summary.json").read_text())
+    found = {name for name in alone if name.startswith("au_")}
+    assert {"au_f1", "au_auc", "au_auc_random", "au_auc_pixels", "au_auc_from_pose"} <= found
+    for name in found:
+        assert together[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-4), name
+
+
 # In the fifth step of a run that was not resumed something happens to the second process.
 HAPPENS = """
 import os, signal, sys

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -24,6 +25,8 @@ from tcae.config import (
 from tcae.data.pairs import PairsConfig
 from tcae.engine import command
 from tcae.engine.optimizer import OptimizerConfig
+from tcae.evaluation.unseen import UnseenConfig
+from tcae.objectives.twin_cycle import ObjectiveConfig
 
 
 def parse(*argv: str) -> TrainConfig:
@@ -167,6 +170,56 @@ def test_what_would_break_exactness_is_refused_by_name() -> None:
             check_resumable(saved, dataclasses.replace(config, **{name: value}), "run")
     with pytest.raises(ValueError, match=r"--pairs.flip: the run has True \(run\).*with False"):
         check_resumable(saved, dataclasses.replace(config, pairs=PairsConfig(flip=False)), "run")
+
+
+def without(plain: dict[str, Any], name: str) -> dict[str, Any]:
+    """A configuration as it was saved before there was the option of this dotted name."""
+    group, _, field = name.rpartition(".")
+    if group:
+        return plain | {group: without(plain[group], field)}
+    return {name: value for name, value in plain.items() if name != field}
+
+
+@pytest.mark.parametrize(
+    ("option", "before"),
+    [
+        ("compile", False),
+        ("sync_batch_norm", True),
+        ("model.branches", "both"),
+        ("objective.twin_every", 1),  # not its default
+        ("optimizer.betas", (0.9, 0.999)),
+        ("recompute", False),  # no bit depends on these
+        ("unseen.people", UnseenConfig().people),
+    ],
+)
+def test_a_run_older_than_an_option_goes_on_without_it(
+    option: str, before: object, tmp_path: Path
+) -> None:
+    group, _, field = option.rpartition(".")
+    config = TrainConfig(steps=10, objective=ObjectiveConfig(twin_every=1))
+    older = without(plain_config(config), option)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
+    now = load_config(tmp_path)
+    assert getattr(getattr(now, group) if group else now, field) == before
+    assert now == config
+    check_resumable(older, now, "run")
+
+
+def test_a_run_older_than_a_change_of_what_is_learned_is_refused() -> None:
+    saved = plain_config(TrainConfig(objective=ObjectiveConfig(twin_every=4)))
+    with pytest.raises(ValueError, match=r"--objective\.twin-every: the run has 1 .*with 4"):
+        check_resumable(without(saved, "objective.twin_every"), TrainConfig(), "run")
+    with pytest.raises(ValueError, match=r"--pairs\.together: the run has None"):
+        check_resumable(without(saved, "pairs.together"), TrainConfig(), "run")
+
+
+@pytest.mark.parametrize("group", [None, "model"])
+def test_an_option_that_is_not_known_yet_is_named(group: str | None) -> None:
+    saved = plain_config(TrainConfig())
+    (saved[group] if group else saved)["holography"] = 3
+    name = f"{group}.holography" if group else "holography"
+    with pytest.raises(ValueError, match=rf"a\.pt: {name}: unknown field"):
+        check_resumable(saved, TrainConfig(), "a.pt")
 
 
 def test_the_number_of_steps_is_the_presets_unless_given() -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tcae.config import TrainConfig
+from tcae.config import TrainConfig, starting_point
 from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.engine.checkpoints import CheckpointFolder, read_checkpoint
@@ -146,6 +147,21 @@ def test_any_checkpoint_can_be_gone_back_to(
     assert_same_run(whole, train(tiny, resume=str(run / "checkpoints" / "step-00000008.pt")))
     assert_same_run(whole, train(tiny, resume=str(run / "checkpoints" / "best.pt")))
     assert_same_run(whole, train(tiny, resume="auto"))  # finished: nothing is left to do
+
+
+def test_a_run_begun_before_an_option_existed_goes_on(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare
+) -> None:
+    whole = train(tiny, out=tmp_path / "whole")
+    run = train(tiny)
+    folder = CheckpointFolder(run / "checkpoints")
+    state = read_checkpoint(folder.path / "step-00000008.pt")
+    for older in (state["config"], settings := yaml.safe_load((run / "config.yaml").read_text())):
+        del older["compile"], older["recompute"], older["optimizer"]["betas"]
+    folder.save(state)
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    path = str(folder.path / "step-00000008.pt")
+    assert_same_run(whole, train(starting_point(["--resume", path]), resume=path))
 
 
 def test_a_damaged_latest_checkpoint_costs_only_the_steps_since_the_one_before(

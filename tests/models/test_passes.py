@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tcae.config import PRESETS
 from tcae.models.passes import compile_passes, recompute_passes
@@ -58,27 +59,41 @@ def test_a_recomputed_pass_is_the_same_and_keeps_less(preset: str) -> None:
     assert all(value.equal(states[name]) for name, value in other.state_dict().items())
 
 
+class Convolutions(TorchDispatchMode):
+    """Counts them."""
+
+    count = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.count += operator is torch.ops.aten.convolution.default
+        return operator(*args, **(kwargs or {}))
+
+
 def test_up_sampled_maps_are_made_again_and_convolved_once() -> None:
     decoder = objective_of("official").model.au_decoder
     kept: list[torch.Size] = []
-    convolved: list[torch.Size] = []
+    enlarged: list[tuple[int, ...]] = []
 
     def note(tensor: Tensor) -> Tensor:
         kept.append(tensor.shape)
         return tensor
 
-    for part in decoder.modules():
-        if isinstance(part, nn.Conv2d):
-            part.register_forward_hook(
-                lambda _part, inputs, _out: convolved.append(inputs[0].shape)
+    for block in (*decoder.blocks, decoder.motion):
+        block.register_forward_hook(
+            lambda _block, inputs, _out: enlarged.append(
+                (*inputs[0].shape[:2], *(2 * side for side in inputs[0].shape[2:]))
             )
+        )
     embeddings = torch.rand(2, 3, 256, requires_grad=True)
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    noting = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
+    with noting, Convolutions() as forward:
         motion = decoder(*embeddings)
-    assert not set(convolved) & set(kept)
-    assert convolved[-1] == (3, 4, SIDE, SIDE)
-    motion.sum().backward()
-    assert len(convolved) == len(set(convolved)) == 5
+    assert enlarged[-1] == (3, 4, SIDE, SIDE)
+    assert forward.count == len(enlarged) == 5
+    assert not set(enlarged) & set(kept)
+    with Convolutions() as backward:
+        motion.sum().backward()
+    assert backward.count == 0
     assert all(parameter.grad is not None for parameter in decoder.parameters())
 
 
