@@ -63,7 +63,7 @@ _BEFORE: dict[str, Any] = {
     "sync_batch_norm": True,
     "compile": False,
     "model": {"branches": "both"},
-    "objective": {"twin_every": 1},
+    "objective": {"twin_every": 1, "transfer": 0.0},
     "optimizer": {"betas": [0.9, 0.999]},
 }
 
