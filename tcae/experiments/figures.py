@@ -84,7 +84,7 @@ def length_table(lengths: Mapping[str, Array]) -> Table:
 def few_label_chart(path: Path, curves: Mapping[str, Points]) -> None:
     """Write the curves of mean AUC over the share of subjects in percent, a logarithmic axis."""
     lines = {name: [(np.log10(x), y) for x, y in points] for name, points in curves.items()}
-    chart = line_chart("mean AUC over log10 of the % of subjects", lines)
+    chart = line_chart("mean AUC over the % of subjects learned from", lines, 0.45, log=True)
     _write_chart(path, chart)
 
 

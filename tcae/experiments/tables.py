@@ -49,6 +49,11 @@ class Table:
     lines: tuple[Line, ...]
     percent: bool = True
 
+    @property
+    def bounded(self) -> bool:
+        """Whether any line has an interval."""
+        return any(not math.isnan(line.low) for line in self.lines)
+
 
 def write_table(folder: Path, stem: str, table: Table) -> None:
     """Write ``stem.csv``, ``stem.md`` and ``stem.tex``."""
@@ -71,7 +76,7 @@ def as_csv(table: Table) -> str:
 
 def markdown(table: Table) -> str:
     """A table of GitHub's Markdown; rows of the paper are in italics."""
-    head = ["", "", *table.columns, "95 %"]
+    head = ["", "", *table.columns, *(["95 %"] if table.bounded else [])]
     rows = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
     for group, line in _grouped(table.lines):
         title = f"*{line.title} (paper)*" if line.source == "paper" else line.title
@@ -81,8 +86,8 @@ def markdown(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """A table for the package booktabs."""
-    columns = "ll" + "r" * (len(table.columns) + 1)
-    head = " & ".join(["", "", *map(_escaped, table.columns), r"95\,\%"])
+    heads = [*map(_escaped, table.columns), *([r"95\,\%"] if table.bounded else [])]
+    columns, head = "ll" + "r" * len(heads), " & ".join(["", "", *heads])
     rows: list[str] = []
     for group, line in _grouped(table.lines):
         if group and rows:
@@ -123,7 +128,7 @@ def _cells(table: Table, line: Line) -> list[str]:
         return f"{100 * value:.1f}" if table.percent else f"{value:.4g}"
 
     interval = "" if math.isnan(line.low) else f"{number(line.low)}..{number(line.high)}"
-    return [*map(number, line.values), interval]
+    return [*map(number, line.values), *([interval] if table.bounded else [])]
 
 
 def _escaped(text: str) -> str:

@@ -15,14 +15,23 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 44, 30
 Points = Sequence[tuple[float, float]]
 
 
-def line_chart(title: str, lines: Mapping[str, Points]) -> str:
-    """Lines through (x, y) points, each with its name; points that are not finite are left out."""
+def line_chart(
+    title: str, lines: Mapping[str, Points], bottom: float = 0, log: bool = False
+) -> str:
+    """Lines through (x, y) points, each with its name; points that are not finite are left out.
+
+    Args:
+        title: Stands above.
+        lines: Points by name.
+        bottom: Where the axis of y begins, if no point is lower.
+        log: The x are logarithms (base 10); what they are logarithms of is written at the axis.
+    """
     drawn = {name: [p for p in line if all(map(math.isfinite, p))] for name, line in lines.items()}
     every = [point for line in drawn.values() for point in line]
     if not every:
         return ""
     xs, ys = zip(*every, strict=True)
-    frame = _Frame((min(xs), max(xs)), (min(0, *ys), max(ys)))
+    frame = _Frame((min(xs), max(xs)), (min(bottom, *ys), max(ys)), log)
     parts = frame.axes(title)
     for i, (name, line) in enumerate(drawn.items()):
         colour = COLOURS[i % len(COLOURS)]
@@ -81,7 +90,7 @@ class _Frame:
             parts.append(f'<path d="M{_LEFT} {at:.1f}H{_WIDTH - _RIGHT}" stroke="#8884"/>')
             parts.append(f'<text x="{_LEFT - 4}" y="{at + 4:.1f}" text-anchor="end">{y:.3g}</text>')
             anchor = ("start", "middle", "end")[round(share * 2)]
-            words = f"{10**x:.2g}" if self._log else f"{x:.4g}"
+            words = f"{10**x:.3g}" if self._log else f"{x:.4g}"
             at = self.x(x)
             parts.append(
                 f'<text x="{at:.1f}" y="{_HEIGHT - 12}" text-anchor="{anchor}">{words}</text>'

@@ -85,6 +85,15 @@ def test_a_line_goes_through_its_points() -> None:
     assert line_chart("t", {"a": []}) == ""
 
 
+def test_axes_are_marked_with_what_logarithms_are_of_and_begin_where_told() -> None:
+    chart = line_chart("t", {"a": [(0, 0.6), (2, 0.8)]}, bottom=0.5, log=True)
+    assert re.findall("<text[^>]*>([^<]*)</text>", chart)[1:-1] == [
+        *("0.5", "1", "0.65", "10", "0.8", "100")
+    ]
+    lower = line_chart("t", {"a": [(0, 0.4), (2, 0.8)]}, bottom=0.5)
+    assert ">0.4</text>" in lower and ">0.5</text>" not in lower
+
+
 def test_a_histogram_has_all_pairs() -> None:
     chart = histogram("t", {"a": [0.01] * 3 + [0.1], "b": [0.1]}, bins=2)
     first, second = re.findall('path d="(M.*?V.*?)"', chart)
