@@ -36,7 +36,7 @@ from tcae.objectives.twin_cycle import OBJECTIVE_PRESETS, ObjectiveConfig
 CONFIG_FILE = "config.yaml"
 """Name of the configuration inside a run directory."""
 
-PRESET_STEPS = {"default": 4000, "paper": 82_000, "official": 82_000}
+PRESET_STEPS = {"default": 3600, "paper": 82_000, "official": 82_000}
 """Steps without --steps and --minutes: minutes on two cores; the paper's 1000 epochs."""
 
 # What may differ when a run is resumed: it changes no bit of what is learned. (Another device does,

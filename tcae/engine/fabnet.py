@@ -19,6 +19,7 @@ def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig
         run: Directory of the new run.
         minutes: How long it shall train.
     """
+    other_terms = dict.fromkeys(("sparsity", "cycle", "embedding", "contrast", "transfer"), 0.0)
     return replace(
         config,
         out=run,
@@ -27,7 +28,7 @@ def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig
         resume="auto",
         overwrite=False,
         model=replace(config.model, branches="au", decorrelate=False),
-        objective=replace(config.objective, sparsity=0.0, cycle=0.0, embedding=0.0, contrast=0.0),
+        objective=replace(config.objective, **other_terms),
     )
 
 
