@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tcae.config import TrainConfig
 from tcae.engine.progress import say
 from tcae.engine.run_directory import FABNET, find_run, prepare_run
 from tcae.engine.trainer import Trainer
+
+_OTHER_TERMS = (
+    "sparsity",
+    "cycle",
+    "embedding",
+    "contrast",
+    "transfer",
+    "reconstruction_embedding",
+)
 
 
 def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig:
@@ -19,7 +29,9 @@ def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig
         run: Directory of the new run.
         minutes: How long it shall train.
     """
-    other_terms = dict.fromkeys(("sparsity", "cycle", "embedding", "contrast", "transfer"), 0.0)
+    other_terms: dict[str, Any] = dict.fromkeys(
+        ("sparsity", "cycle", "embedding", "contrast", "transfer"), 0.0
+    )
     return replace(
         config,
         out=run,
@@ -28,7 +40,7 @@ def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig
         resume="auto",
         overwrite=False,
         model=replace(config.model, branches="au", decorrelate=False),
-        objective=replace(config.objective, **other_terms),
+        objective=replace(config.objective, **without),
     )
 
 
