@@ -11,13 +11,14 @@ from tcae.engine.progress import say
 from tcae.engine.run_directory import FABNET, find_run, prepare_run
 from tcae.engine.trainer import Trainer
 
+# Of the twin cycle; their weights are options of the objective.
 _OTHER_TERMS = (
     "sparsity",
     "cycle",
     "embedding",
+    "reconstruction_embedding",
     "contrast",
     "transfer",
-    "reconstruction_embedding",
 )
 
 
@@ -29,9 +30,7 @@ def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig
         run: Directory of the new run.
         minutes: How long it shall train.
     """
-    other_terms: dict[str, Any] = dict.fromkeys(
-        ("sparsity", "cycle", "embedding", "contrast", "transfer"), 0.0
-    )
+    without: dict[str, Any] = dict.fromkeys(_OTHER_TERMS, 0.0)
     return replace(
         config,
         out=run,
