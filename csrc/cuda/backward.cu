@@ -1,5 +1,6 @@
 // Backward pass: gradients of flows, logits and target pixel by pixel, and that of the image.
 #include "image_gradient.h"
+#include "kept.h"
 #include "kernels.h"
 #include "launch.h"
 
@@ -52,11 +53,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(const Argum
   const Source& source = a.source;
   const Site s = a.grid.site<T>(source.h, source.w);
   if (s.count <= 0) return;
-  // Each thread keeps its blend for the end: in shared memory, since registers do not suffice.
-  __shared__ Blend<T> blends[kThreads];
-  Blend<T>& own = blends[threadIdx.x];
-  own = blend<T>(a.fields, s);
-  Spots<T> spots = find_spots<T>(source, a.fields, s, own.mean);
+  const Kept<T> kept(a.fields);
+  Spots<T> spots = find_spots<T>(source, a.fields, s, displacement<T>(a.fields, s, kept));
   Vectors<T> by = {};
   const T step = a.by_loss != nullptr ? static_cast<const T*>(a.by_loss)[int64_t(s.n) * a.by_loss_stride] / T(a.count) : T(0);
 #pragma unroll 1
@@ -80,7 +78,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(const Argum
     by.y[i] = slope_y == 0 ? T(0) : shown(source, by.y[i]) * slope_y * unit_y;
   }
   const bool wide = a.fields.views.wide && a.by_fields.wide;
-  with_fields<T>(a.fields, wide, s, [&](auto f) { displacement_backward_as<decltype(f)>(a.fields, a.by_fields, s, own, by); });
+  with_fields<T>(a.fields, wide, s, [&](auto f) { displacement_backward_as<decltype(f)>(a.fields, a.by_fields, s, kept, by); });
 }
 
 // The parts of the scratch memory, by their offsets in bytes.
@@ -122,13 +120,13 @@ cudaError_t prepare_image(const Sampling& s, const Gradients& g, bool determinis
   error = cudaMemsetAsync(to.wholes, 0, size_t(at.numbers) * sizeof(Whole), stream);
   const unsigned images = unsigned(s.image.n);
   if (error == cudaSuccess && g.warped.exists()) {
-    error = launch(largest_kernel<T>, images * unsigned(a.grid.blocks), kThreads, stream, a.grid, a.by_warped,
+    error = launch(largest_kernel<T>, images * unsigned(a.grid.blocks), kThreads, 0, stream, a.grid, a.by_warped,
                    a.source.channels, a.source.h, a.source.w, largest);
   }
   if (error != cudaSuccess) return error;
   int32_t room = 61;  // bits for the gradient by one sample, if every sample is added to one pixel
   for (int64_t pixels = 1; pixels < s.image.h * s.image.w; pixels *= 2) --room;
-  return launch(scale_kernel<T>, images, kThreads, stream, largest, g.warped.exists() ? a.grid.blocks : 0,
+  return launch(scale_kernel<T>, images, kThreads, 0, stream, largest, g.warped.exists() ? a.grid.blocks : 0,
                 static_cast<const T*>(a.by_loss), a.by_loss_stride, a.count, room, scales);
 }
 
@@ -138,7 +136,7 @@ cudaError_t finish_image(const Sampling& s, const Gradients& g, cudaStream_t str
   const int32_t blocks = int32_t((per_image + kThreads - 1) / kThreads);
   return with_float<T>(g.image.dtype, [&](auto e) {
     using E = decltype(e);
-    return launch(finish_kernel<T, E>, unsigned(s.image.n) * unsigned(blocks), kThreads, stream, from, per_image,
+    return launch(finish_kernel<T, E>, unsigned(s.image.n) * unsigned(blocks), kThreads, 0, stream, from, per_image,
                   blocks, static_cast<E*>(g.image.data));
   });
 }
@@ -163,7 +161,8 @@ cudaError_t run(const Sampling& s, const Gradients& g, bool deterministic, char*
   cudaError_t error = cudaSuccess;
   if (g.image.exists()) error = prepare_image<T>(s, g, deterministic, scratch, stream, a);
   if (error != cudaSuccess) return error;
-  error = launch(backward_kernel<T>, unsigned(s.image.n) * unsigned(a.grid.blocks), kThreads, stream, a);
+  error = launch(backward_kernel<T>, unsigned(s.image.n) * unsigned(a.grid.blocks), kThreads,
+                 Kept<T>::size(a.fields), stream, a);
   const bool finished = !g.image.exists() || (!deterministic && a.by_image.sums == g.image.data);
   return error != cudaSuccess || finished ? error : finish_image<T>(s, g, stream, a.by_image);
 }

@@ -48,6 +48,13 @@ struct Fields {
   }
 };
 
+// One field of a blend: a logit and a displacement. Once the blend is known: what the logit weighs, and how
+// far the displacement is from the mean.
+template <class T>
+struct Part {
+  Group<T> weight, x, y;
+};
+
 // Fields blended: their mean; of the softmax the largest logit, and what its exponential weighs.
 template <class T>
 struct Blend {
@@ -90,30 +97,37 @@ __device__ __forceinline__ auto with_fields(const Fields& f, bool wide, const Si
   return body(Any());
 }
 
-// The displacement; of one flow alone only the mean. Every field is read once: when a logit comes that is
-// larger than those before, the sums so far are scaled down to it.
 template <class F, class T>
-__device__ __forceinline__ Blend<T> blend_as(const Fields& f, const Site& s) {
-  Blend<T> it = {{load_field<F, T>(f.views.flows[0], 0, s), load_field<F, T>(f.views.flows[0], 1, s)}, {}, {}};
-  if (!f.blended) return it;
-  it.top = load_field<F, T>(f.views.logits[0], 0, s);
+__device__ __forceinline__ Part<T> load_part(const Fields& f, int32_t k, const Site& s) {
+  return {load_field<F, T>(f.views.logits[k], 0, s), load_field<F, T>(f.views.flows[k], 0, s),
+          load_field<F, T>(f.views.flows[k], 1, s)};
+}
+
+// The blend of several fields. Every one is read once: when a logit comes that is larger than those before,
+// the sums so far are scaled down to it.
+template <class F, class T, class Keeper>
+__device__ __forceinline__ Blend<T> blend_as(const Fields& f, const Site& s, const Keeper& keeper) {
+  const Part<T> first = load_part<F, T>(f, 0, s);
+  keeper.read(0, first);
+  Blend<T> it = {{first.x, first.y}, first.weight, {}};
   Group<T> total;
 #pragma unroll
   for (int i = 0; i < kPixels<T>; ++i) total[i] = 1;
 #pragma unroll 1
   for (int32_t k = 1; k < f.count; ++k) {
-    const Group<T> logit = load_field<F, T>(f.views.logits[k], 0, s);
-    const Group<T> x = load_field<F, T>(f.views.flows[k], 0, s), y = load_field<F, T>(f.views.flows[k], 1, s);
+    const Part<T> next = load_part<F, T>(f, k, s);
+    keeper.read(k, next);
 #pragma unroll
     for (int i = 0; i < kPixels<T>; ++i) {
-      const T rise = logit[i] == it.top[i] ? T(0) : logit[i] - it.top[i];  // of -inf and -inf it would be NaN
+      const T logit = next.weight[i];
+      const T rise = logit == it.top[i] ? T(0) : logit - it.top[i];  // of -inf and -inf it would be NaN
       const bool higher = rise > 0;
       const T e = exp_nonpositive(-fabs(rise));
-      const T kept = higher ? e : T(1), weight = higher ? T(1) : e;  // NaN if `rise` is
-      total[i] = total[i] * kept + weight;
-      it.mean.x[i] = it.mean.x[i] * kept + weight * x[i];
-      it.mean.y[i] = it.mean.y[i] * kept + weight * y[i];
-      it.top[i] = higher ? logit[i] : it.top[i];
+      const T stays = higher ? e : T(1), weight = higher ? T(1) : e;  // NaN if `rise` is
+      total[i] = total[i] * stays + weight;
+      it.mean.x[i] = it.mean.x[i] * stays + weight * next.x[i];
+      it.mean.y[i] = it.mean.y[i] * stays + weight * next.y[i];
+      it.top[i] = higher ? logit : it.top[i];
     }
   }
 #pragma unroll
@@ -125,39 +139,25 @@ __device__ __forceinline__ Blend<T> blend_as(const Fields& f, const Site& s) {
   return it;
 }
 
-template <class T>
-__device__ __forceinline__ Blend<T> blend(const Fields& f, const Site& s) {
-  return with_fields<T>(f, f.views.wide, s, [&](auto type) { return blend_as<decltype(type), T>(f, s); });
+// The displacement. `keeper` is told of every field that is blended, and of the blend.
+template <class T, class Keeper>
+__device__ __forceinline__ Vectors<T> displacement(const Fields& f, const Site& s, const Keeper& keeper) {
+  return with_fields<T>(f, f.views.wide, s, [&](auto type) -> Vectors<T> {
+    using F = decltype(type);
+    if (!f.blended) return {load_field<F, T>(f.views.flows[0], 0, s), load_field<F, T>(f.views.flows[0], 1, s)};
+    const Blend<T> it = blend_as<F, T>(f, s, keeper);
+    keeper.blended(it);
+    return it.mean;
+  });
 }
 
-// From the gradient by the displacement to those of flows and logits, where they are wanted.
-template <class F, class T>
-__device__ __forceinline__ void displacement_backward_as(const Fields& f, const FieldViews& g, const Site& s,
-                                                         const Blend<T>& blend, const Vectors<T>& by) {
-  if (!f.blended) {
-    store_field<F>(by.x, g.flows[0], 0, s);
-    store_field<F>(by.y, g.flows[0], 1, s);
-    return;
-  }
-#pragma unroll 1
-  for (int32_t k = 0; k < f.count; ++k) {
-    if (!g.flows[k].exists() && !g.logits[k].exists()) continue;
-    Group<T> logit = load_field<F, T>(f.views.logits[k], 0, s);
-    Group<T> x = load_field<F, T>(f.views.flows[k], 0, s), y = load_field<F, T>(f.views.flows[k], 1, s);
-#pragma unroll
-    for (int i = 0; i < kPixels<T>; ++i) {
-      const T weight = exp_nonpositive(logit[i] - blend.top[i]) * blend.share[i];
-      logit[i] = weight * ((x[i] - blend.mean.x[i]) * by.x[i] + (y[i] - blend.mean.y[i]) * by.y[i]);
-      x[i] = weight * by.x[i];
-      y[i] = weight * by.y[i];
-    }
-    if (g.flows[k].exists()) {
-      store_field<F>(x, g.flows[k], 0, s);
-      store_field<F>(y, g.flows[k], 1, s);
-    }
-    if (g.logits[k].exists()) store_field<F>(logit, g.logits[k], 0, s);
-  }
-}
+// A keeper for passes without gradients.
+struct KeepNothing {
+  template <class T>
+  __device__ __forceinline__ void read(int32_t, const Part<T>&) const {}
+  template <class T>
+  __device__ __forceinline__ void blended(const Blend<T>&) const {}
+};
 
 // Half an image's size in the units of the displacement, less one pixel: what 1 stands for.
 template <class T>

@@ -17,7 +17,7 @@ struct Arguments {
 
 template <class T>
 __device__ __forceinline__ T forward_group(const Arguments& a, const Site& s) {
-  Spots<T> spots = find_spots<T>(a.source, a.fields, s, blend<T>(a.fields, s).mean);
+  Spots<T> spots = find_spots<T>(a.source, a.fields, s, displacement<T>(a.fields, s, KeepNothing()));
   T distance = 0;
 #pragma unroll 1
   for (int32_t c = 0; c < a.source.channels; ++c) {
@@ -57,10 +57,10 @@ cudaError_t run(const Sampling& s, const Outputs& out, void* scratch, cudaStream
   if (out.warped.exists()) a.warped = strided<T>(out.warped);
   if (out.loss.exists()) a.target = strided<T>(s.target);
   const unsigned images = unsigned(s.image.n);
-  const cudaError_t error = launch(forward_kernel<T>, images * unsigned(a.grid.blocks), kThreads, stream, a);
+  const cudaError_t error = launch(forward_kernel<T>, images * unsigned(a.grid.blocks), kThreads, 0, stream, a);
   if (error != cudaSuccess || !out.loss.exists()) return error;
   const double count = double(s.image.c * s.image.h * s.image.w);
-  return launch(loss_kernel<T>, images, kThreads, stream, a.distances, a.grid.blocks, count,
+  return launch(loss_kernel<T>, images, kThreads, 0, stream, a.distances, a.grid.blocks, count,
                 static_cast<T*>(out.loss.data));
 }
 

@@ -6,9 +6,9 @@
 //   threadIdx.x and blockIdx.x: grids and blocks have one dimension;
 //   __syncthreads; __shfl_down_sync over whole warps, of float and double;
 //   atomicAdd of float, double and unsigned long long; __ldg; the functions of <math.h>;
-//   cudaStream_t, cudaError_t, cudaSuccess, cudaGetErrorString, cudaMemsetAsync, and `launch` below.
+//   cudaStream_t, cudaError_t, cudaSuccess, cudaGetErrorString, cudaMemsetAsync, and what is below.
 // What only GPUs understand (inline assembler) stands behind __CUDA_ARCH__, with plain C++ beside it.
-// A stand-in defines `launch` itself, with the same parameters.
+// A stand-in defines `launch` and `shared_memory` itself, with the same parameters.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -16,12 +16,19 @@
 #ifdef __CUDACC__
 namespace tcae_ops {
 
-// Enqueues a kernel. Returns the error of the launch, not of the kernel: nothing waits.
+// Enqueues a kernel. Returns the error of the launch, not of the kernel: nothing waits. `shared`: bytes of
+// shared memory for each block, beside that of fixed size.
 template <class... Parameters, class... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, cudaStream_t stream,
-                   const Arguments&... arguments) {
-  kernel<<<blocks, threads, 0, stream>>>(arguments...);
+cudaError_t launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, unsigned shared,
+                   cudaStream_t stream, const Arguments&... arguments) {
+  kernel<<<blocks, threads, shared, stream>>>(arguments...);
   return cudaGetLastError();
+}
+
+// The shared memory that the block was launched with, aligned to 8 bytes.
+__device__ __forceinline__ void* shared_memory() {
+  extern __shared__ double memory[];
+  return memory;
 }
 
 }  // namespace tcae_ops

@@ -28,6 +28,43 @@ def forget(position, c):
     return position + tl.cast(c, position.dtype) * 0.0
 
 
+@triton.jit
+def by_samples(
+    image,
+    target,
+    by_warped,
+    step,
+    n,
+    c,
+    y,
+    x,
+    inside,
+    weights,
+    pixels,
+    WORKING: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The gradients by the samples of a channel and by the target. No step: there is no loss."""
+    by_sample = tl.full([BLOCK], 0.0, WORKING)
+    by_goal = tl.full([BLOCK], 0.0, WORKING)
+    if by_warped.data is not None:
+        by_sample = load(by_warped, n, c, y, x, inside, WORKING)
+    if step is not None:
+        sample = shown(image, bilinear(weights, pixels))
+        goal = shown(target, load(target, n, c, y, x, inside, WORKING))
+        sign = (sample > goal).to(WORKING) - (sample < goal).to(WORKING)
+        by_sample += sign * step
+        by_goal = -sign * step
+    return by_sample, by_goal
+
+
+@triton.jit
+def by_displacement(image, by_position, slope, size, normalized, WORKING: tl.constexpr):
+    """From the gradient by positions on an axis to that by the displacement."""
+    by = shown(image, by_position) * slope * unit(size, normalized, WORKING)
+    return tl.where(slope == 0, 0.0, by)
+
+
 @kernel
 def backward_kernel(
     image,
@@ -57,34 +94,25 @@ def backward_kernel(
 ):
     """Gradients of a block's pixels. MOVES: whether any of flows or logits is wanted."""
     n, y, x, inside = site(blocks, h, w, INDEX, BLOCK)
-    px, py, slope_x, slope_y = positions(
+    px, py, slope_x, slope_y, parts = positions(
         flows, logits, n, y, x, inside, h, w, normalized, PADDING, WORKING
     )
+    step = None
     if by_loss is not None:
         step = tl.load(by_loss + tl.cast(n, tl.int64) * by_loss_stride)
         step = divide(step, tl.cast(count, WORKING))
-    if sums.data is not None:
-        scale = tl.load(scales + n) if wholes.data is not None else None
-        known = px == px
     by_x = tl.full([BLOCK], 0.0, WORKING)
     by_y = tl.full([BLOCK], 0.0, WORKING)
     for c in range(channels):
         columns, rows, exist, weights, fx, fy = corners(
             forget(px, c), forget(py, c), h, w, inside, PADDING, INDEX
         )
-        at = offsets(image, columns, rows)
-        by_sample = tl.full([BLOCK], 0.0, WORKING)
-        by_goal = tl.full([BLOCK], 0.0, WORKING)
-        if by_warped.data is not None:
-            by_sample = load(by_warped, n, c, y, x, inside, WORKING)
-        if MOVES or by_loss is not None:
-            pixels = read(image, n, c, at, exist, WORKING)
-        if by_loss is not None:
-            sample = shown(image, bilinear(weights, pixels))
-            goal = shown(target, load(target, n, c, y, x, inside, WORKING))
-            sign = (sample > goal).to(WORKING) - (sample < goal).to(WORKING)
-            by_sample += sign * step
-            by_goal = -sign * step
+        pixels = None
+        if MOVES or step is not None:
+            pixels = read(image, n, c, offsets(image, columns, rows), exist, WORKING)
+        by_sample, by_goal = by_samples(
+            image, target, by_warped, step, n, c, y, x, inside, weights, pixels, WORKING, BLOCK
+        )
         if by_target.data is not None:
             store(by_target, n, c, y, x, by_goal, inside)
         if MOVES:
@@ -92,16 +120,13 @@ def backward_kernel(
             by_x += by_sample * dx
             by_y += by_sample * dy
         if sums.data is not None:
+            scale = tl.load(scales + n) if wholes.data is not None else None
             to = offsets(sums, columns, rows)
-            scatter(sums, wholes, scale, n, c, to, exist, weights, known, by_sample)
+            scatter(sums, wholes, scale, n, c, to, exist, weights, px == px, by_sample)
     if MOVES:
-        by_x = shown(image, by_x) * slope_x * unit(w, normalized, WORKING)
-        by_y = shown(image, by_y) * slope_y * unit(h, normalized, WORKING)
-        by_x = tl.where(slope_x == 0, 0.0, by_x)
-        by_y = tl.where(slope_y == 0, 0.0, by_y)
-        displacement_backward(
-            flows, logits, by_flows, by_logits, n, y, x, inside, by_x, by_y, WORKING
-        )
+        by_x = by_displacement(image, by_x, slope_x, w, normalized, WORKING)
+        by_y = by_displacement(image, by_y, slope_y, h, normalized, WORKING)
+        displacement_backward(parts, by_flows, by_logits, n, y, x, inside, by_x, by_y)
 
 
 def backward(

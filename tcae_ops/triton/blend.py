@@ -33,44 +33,56 @@ def exp_nonpositive(x):
 
 @triton.jit
 def displacement(flows, logits, n, y, x, inside, WORKING: tl.constexpr):
-    """The blended displacement; of the softmax, the largest logit and what its power weighs."""
+    """The blended displacement, and every field's part in it. Each field is read once.
+
+    Returns:
+        Displacement by x and y, and for each field of a blend: what its logit weighs, and how far
+        its displacement by x and y is from the blended one.
+    """
     if len(logits) == 0:
         dx = load(flows[0], n, 0, y, x, inside, WORKING)
-        return dx, load(flows[0], n, 1, y, x, inside, WORKING), dx, dx
+        return dx, load(flows[0], n, 1, y, x, inside, WORKING), ()
     else:
-        top = load(logits[0], n, 0, y, x, inside, WORKING)
-        for k in tl.static_range(1, len(logits)):
+        fields = ()
+        for k in tl.static_range(len(logits)):
             logit = load(logits[k], n, 0, y, x, inside, WORKING)
-            top = tl.where(logit > top, logit, top)
+            by_x = load(flows[k], n, 0, y, x, inside, WORKING)
+            by_y = load(flows[k], n, 1, y, x, inside, WORKING)
+            fields += ((logit, by_x, by_y),)
+        top = fields[0][0]
+        for k in tl.static_range(1, len(logits)):
+            top = tl.where(fields[k][0] > top, fields[k][0], top)
         total = tl.full(top.shape, 0.0, WORKING)
         dx = tl.full(top.shape, 0.0, WORKING)
         dy = tl.full(top.shape, 0.0, WORKING)
+        powers = ()
         for k in tl.static_range(len(logits)):
-            power = exp_nonpositive(load(logits[k], n, 0, y, x, inside, WORKING) - top)
+            power = exp_nonpositive(fields[k][0] - top)
+            powers += (power,)
             total += power
-            dx += power * load(flows[k], n, 0, y, x, inside, WORKING)
-            dy += power * load(flows[k], n, 1, y, x, inside, WORKING)
+            dx += power * fields[k][1]
+            dy += power * fields[k][2]
         share = divide(tl.full([], 1.0, WORKING), total)
-        return dx * share, dy * share, top, share
+        dx *= share
+        dy *= share
+        parts = ()
+        for k in tl.static_range(len(logits)):
+            parts += ((powers[k] * share, fields[k][1] - dx, fields[k][2] - dy),)
+        return dx, dy, parts
 
 
 @triton.jit
-def displacement_backward(
-    flows, logits, by_flows, by_logits, n, y, x, inside, by_dx, by_dy, WORKING: tl.constexpr
-):
+def displacement_backward(parts, by_flows, by_logits, n, y, x, inside, by_dx, by_dy):
     """From the gradient by the displacement to those of flows and logits, where wanted."""
-    if len(logits) == 0:
+    if len(parts) == 0:
         store(by_flows[0], n, 0, y, x, by_dx, inside)
         store(by_flows[0], n, 1, y, x, by_dy, inside)
     else:
-        mean_x, mean_y, top, share = displacement(flows, logits, n, y, x, inside, WORKING)
-        for k in tl.static_range(len(logits)):
-            weight = exp_nonpositive(load(logits[k], n, 0, y, x, inside, WORKING) - top) * share
+        for k in tl.static_range(len(parts)):
+            weight, off_x, off_y = parts[k]
             if by_flows[k].data is not None:
                 store(by_flows[k], n, 0, y, x, weight * by_dx, inside)
                 store(by_flows[k], n, 1, y, x, weight * by_dy, inside)
             if by_logits[k].data is not None:
-                off_x = load(flows[k], n, 0, y, x, inside, WORKING) - mean_x
-                off_y = load(flows[k], n, 1, y, x, inside, WORKING) - mean_y
                 by_logit = weight * (off_x * by_dx + off_y * by_dy)
                 store(by_logits[k], n, 0, y, x, by_logit, inside)

@@ -33,7 +33,7 @@ def forward_kernel(
 ):
     """Samples of a block's pixels; the sum of |sample - target| of each block."""
     n, y, x, inside = site(blocks, h, w, INDEX, BLOCK)
-    px, py, _, _ = positions(flows, logits, n, y, x, inside, h, w, normalized, PADDING, WORKING)
+    px, py, _, _, _ = positions(flows, logits, n, y, x, inside, h, w, normalized, PADDING, WORKING)
     columns, rows, exist, weights, _, _ = corners(px, py, h, w, inside, PADDING, INDEX)
     at = offsets(image, columns, rows)
     distance = tl.full([BLOCK], 0.0, WORKING)

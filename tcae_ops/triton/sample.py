@@ -30,8 +30,11 @@ def positions(
     PADDING: tl.constexpr,
     WORKING: tl.constexpr,
 ):
-    """Where pixels sample the image: x and y inside it, both NaN if one is, and their slopes."""
-    dx, dy, _, _ = displacement(flows, logits, n, y, x, inside, WORKING)
+    """Where pixels sample the image: x and y inside it, both NaN if one is, and their slopes.
+
+    The last result is every field's part in the displacement.
+    """
+    dx, dy, parts = displacement(flows, logits, n, y, x, inside, WORKING)
     px = x.to(WORKING) + in_pixels(dx, unit(w, normalized, WORKING))
     py = y.to(WORKING) + in_pixels(dy, unit(h, normalized, WORKING))
     px, slope_x = fold(px, w, PADDING)
@@ -43,6 +46,7 @@ def positions(
         tl.where(known, py, both),
         tl.where(known, slope_x, 1.0),
         tl.where(known, slope_y, 1.0),
+        parts,
     )
 
 

@@ -93,6 +93,17 @@ def test_loss_is_the_same_bits_in_every_order(use):
     assert all(torch.equal(loss, losses[0]) for loss in losses)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("count", range(1, 8))  # up to 5 all fields are kept in shared memory
+@pytest.mark.parametrize("flavour", ["memory", "races"])
+def test_blends_that_are_kept_and_that_are_not(use, flavour, count, dtype):
+    use(flavour)
+    image, flows, logits, target = random_inputs((2, 2, 7, 90), count, image=dtype, flow=dtype)
+    inputs = [image, *flows, *logits, target]
+    upstream = [torch.ones(2, dtype=dtype), torch.rand(2, 2, 7, 90, dtype=dtype)]
+    agree(inputs, count, upstream, {"units": "pixels", "padding": "border"}, "cpp")
+
+
 def skew(tensor, offset, gap):
     """The same numbers, `offset` numbers into their memory and with `gap` numbers between rows."""
     n, c, h, w = tensor.shape

@@ -32,9 +32,10 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.parametrize("flavour", build.FLAVOURS)
-def test_right_kernel_is_right_in_every_order(run, flavour):
+@pytest.mark.parametrize("kernel", ["right", "right_launched"])
+def test_right_kernels_are_right_in_every_order(run, kernel, flavour):
     for seed in range(10):
-        said = run("right", flavour, seed)
+        said = run(kernel, flavour, seed)
         assert said.startswith(RIGHT)
         assert "ERROR" not in said
         assert "data race" not in said
@@ -50,13 +51,14 @@ def test_right_kernel_is_right_in_every_order(run, flavour):
         ("shuffle_of_others", "is not in the mask of its own shuffle"),
         ("default_stream", "invalid resource handle"),
         ("too_many", "invalid configuration argument"),
+        ("too_much_shared", "invalid argument"),
     ],
 )
 def test_what_would_hang_or_be_refused_is_told(run, kernel, said):
     assert said in run(kernel, "plain")
 
 
-@pytest.mark.parametrize("kernel", ["no_barrier", "shuffle_for_a_barrier"])
+@pytest.mark.parametrize("kernel", ["no_barrier", "shuffle_for_a_barrier", "no_barrier_launched"])
 def test_order_is_drawn(run, kernel):
     """Without a barrier the result depends on it: shared memory begins as NaN."""
     results = {run(kernel, "plain", seed) for seed in range(20)}
@@ -64,12 +66,20 @@ def test_order_is_drawn(run, kernel):
     assert any("nan" in result for result in results)
 
 
-def test_shared_memory_is_new_to_each_block(run):
-    assert run("no_first_value", "plain") == "no error: -nan -nan -nan, 0\n"
+@pytest.mark.parametrize("kernel", ["no_first_value", "no_first_value_launched"])
+def test_shared_memory_is_new_to_each_block(run, kernel):
+    assert run(kernel, "plain") == "no error: -nan -nan -nan, 0\n"
 
 
 @pytest.mark.parametrize(
-    "kernel", ["no_barrier", "shuffle_for_a_barrier", "blocks_write_the_same", "plain_sum"]
+    "kernel",
+    [
+        "no_barrier",
+        "shuffle_for_a_barrier",
+        "no_barrier_launched",
+        "blocks_write_the_same",
+        "plain_sum",
+    ],
 )
 def test_races_are_seen_in_any_order(run, kernel):
     for seed in range(5):
@@ -81,6 +91,7 @@ def test_races_are_seen_in_any_order(run, kernel):
     [
         ("behind_the_end", "AddressSanitizer: heap-buffer-overflow"),
         ("behind_shared", "out of bounds for type 'double [2]'"),
+        ("behind_launched", "AddressSanitizer: heap-buffer-overflow"),
         ("misaligned", "store to misaligned address"),
     ],
 )

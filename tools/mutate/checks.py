@@ -31,6 +31,10 @@ WATCHERS = {
 }
 
 
+class NotTriedError(Exception):
+    """Something that a check needs is not here."""
+
+
 def plant(mutation: Mutation, folder: Path) -> Path:
     """A copy of the sources with the error in it.
 
@@ -48,7 +52,9 @@ def plant(mutation: Mutation, folder: Path) -> Path:
     tree = folder / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     without_libraries = shutil.ignore_patterns("*.so", "__pycache__")
-    shutil.copytree(ROOT / source, tree / source, ignore=without_libraries)
+    for part in (source, "tests") if mutation.check.test else (source,):
+        shutil.copytree(ROOT / part, tree / part, ignore=without_libraries)
+    shutil.copy(ROOT / "pyproject.toml", tree)
     (tree / path).write_text(text.replace(mutation.text, mutation.replacement))
     return tree
 
@@ -58,13 +64,20 @@ def caught_by(check: Check, tree: Path, folder: Path) -> str | None:
 
     Args:
         check: To be run.
-        tree: Holds csrc/, or tcae_ops/ for kernels in Triton.
+        tree: Holds csrc/, or tcae_ops/ for kernels in Triton; for a test of the suite tests/ too.
         folder: Where compiled parts are kept.
+
+    Raises:
+        NotTriedError: The test skips itself here.
     """
+    if check.test:
+        return _test(check, tree, folder)
     if check.kernels == "triton":
         return _interpret(check, tree)
+    parts = folder / "d/kernels_on_host"  # where tests of the suite find them too: pytest's cache
+    parts.mkdir(parents=True, exist_ok=True)
     try:
-        module = build.build(tree, check.watched, folder, check.kernels)
+        module = build.build(tree, check.watched, parts, check.kernels)
     except subprocess.CalledProcessError as error:
         raise RuntimeError(f"does not compile: {error.stderr[:2000]}") from None
     kernels = KernelsOnHost(module, check.watched, folder / "log")
@@ -89,6 +102,20 @@ def _interpret(check: Check, tree: Path) -> str | None:
     return done.stdout.strip() or None
 
 
+def _test(check: Check, tree: Path, folder: Path) -> str | None:
+    """The same by a test of the suite."""
+    command = [sys.executable, "-m", "pytest", "-o", f"cache_dir={folder}", check.test]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    if done.returncode not in (0, 1) or "CalledProcessError" in said:
+        raise RuntimeError(f"{check.test} cannot be run: {said[-2000:]}")
+    skipped = re.search(r"^SKIPPED .*", said, re.MULTILINE)
+    if skipped:
+        raise NotTriedError(skipped[0])
+    return None if done.returncode == 0 else _who(said, otherwise=check.test.partition("::")[2])
+
+
 def _run(check: Check) -> str | None:
     case = CASES[check.case]
     inputs = make_inputs(case, getattr(torch, check.image), check.layout, torch.device("cpu"))
@@ -102,14 +129,14 @@ def _run(check: Check) -> str | None:
     except agreement.Disagreement as error:
         return "definition: " + str(error).partition(",")[0]
     except KernelError as error:
-        return _who(str(error))
+        return _who(str(error), otherwise=str(error).partition("\n")[0])
     gradients = {result.gradients[0].numpy().tobytes() for result in results}
     return "other bits in another order" if len(gradients) > 1 else None
 
 
-def _who(report: str) -> str:
+def _who(report: str, otherwise: str) -> str:
     for name, pattern in WATCHERS.items():
         found = re.search(pattern, report)
         if found:
             return f"{name}: {found[1]}"
-    return report.splitlines()[0]
+    return otherwise

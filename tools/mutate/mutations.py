@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Check:
-    """One case of tcae_ops.selftest.cases against the definition, values and all gradients."""
+    """One case of tcae_ops.selftest.cases against the definition, values and all gradients.
+
+    Or, of kernels in CUDA, one test of the suite.
+    """
 
     kernels: str = "cuda"  # "cuda" on the CPU; "cpu" or "avx2" compiled alone; "triton" interpreted
     watched: str = "plain"  # a flavour of tests/cuda/host/build.py
@@ -15,6 +18,7 @@ class Check:
     image: str = "float32"
     layout: str = "contiguous"
     deterministic: bool = False  # must be the same bits in every order, too
+    test: str = ""  # in place of a case, as pytest names it
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,15 @@ MUTATIONS = [
     Mutation(
         "a kernel is launched on the default stream",
         "cuda/forward.cu",
-        "launch(loss_kernel<T>, images, kThreads, stream,",
-        "launch(loss_kernel<T>, images, kThreads, nullptr,",
+        "launch(loss_kernel<T>, images, kThreads, 0, stream,",
+        "launch(loss_kernel<T>, images, kThreads, 0, nullptr,",
+    ),
+    Mutation(
+        "a launch waits for its kernel",
+        "cuda/launch.h",
+        "  return cudaGetLastError();\n",
+        "  cudaStreamSynchronize(stream);\n  return cudaGetLastError();\n",
+        Check(test="tests/cuda/test_binaries.py::test_nothing_waits_copies_or_allocates[forward]"),
     ),
     Mutation(
         "less scratch memory than the kernels use",
@@ -155,29 +166,58 @@ MUTATIONS = [
         Check(watched="memory"),
     ),
     Mutation(
+        "planes begin at offsets of 32 bits",
+        "cuda/tensors.h",
+        "{ return n * stride_n + c * stride_c; }",
+        "{ return int32_t(n * stride_n + c * stride_c); }",
+        Check(
+            test="tests/ops/test_memory.py::test_planes_further_apart_than_32_bits[cuda_on_host-0]"
+        ),
+    ),
+    Mutation(
         "the gradient of a logit without the mean displacement",
-        "cuda/field.h",
-        "(x[i] - blend.mean.x[i]) * by.x[i]",
-        "x[i] * by.x[i]",
+        "cuda/kept.h",
+        "      it.x[i] -= blend.mean.x[i];\n",
+        "",
     ),
     Mutation(
         "sums of the softmax are not scaled down when a larger logit comes",
         "cuda/field.h",
-        "const T kept = higher ? e : T(1)",
-        "const T kept = T(1)",
+        "const T stays = higher ? e : T(1)",
+        "const T stays = T(1)",
     ),
     Mutation(
-        "two threads keep their blends in one place",
-        "cuda/backward.cu",
-        "blends[threadIdx.x];",
-        "blends[threadIdx.x / 2];",
+        "two threads keep their fields in one place",
+        "cuda/kept.h",
+        "shared_memory()) + threadIdx.x)",
+        "shared_memory()) + threadIdx.x / 2)",
         Check(watched="races"),
     ),
     Mutation(
+        "two numbers of a field are kept in one place",
+        "cuda/kept.h",
+        "row(3 * k + 2) = it.y;",
+        "row(3 * k + 1) = it.y;",
+    ),
+    Mutation(
+        "less shared memory than is kept",
+        "cuda/kept.h",
+        "? 3 * f.count : 4;",
+        "? 2 * f.count : 4;",
+        Check(watched="memory"),
+    ),
+    Mutation(
+        "x and y mixed up in the mean of more flows than are kept",
+        "cuda/kept.h",
+        "{{row(0), row(1)},",
+        "{{row(1), row(0)},",
+        Check(case="many blended"),
+    ),
+    Mutation(
         "x and y mixed up in the gradient of blended flows",
-        "cuda/field.h",
-        "y[i] = weight * by.y[i];",
-        "y[i] = weight * by.x[i];",
+        "cuda/kept.h",
+        "it.y[i] = weight * by.y[i];",
+        "it.y[i] = weight * by.x[i];",
     ),
     Mutation(
         "the displacement's unit is taken from the other axis",
@@ -312,8 +352,8 @@ MUTATIONS = [
     Mutation(
         "Triton: the gradient of a logit without the mean displacement",
         "triton/blend.py",
-        "off_x = load(flows[k], n, 0, y, x, inside, WORKING) - mean_x",
-        "off_x = load(flows[k], n, 0, y, x, inside, WORKING)",
+        "fields[k][1] - dx,",
+        "fields[k][1],",
         Check("triton"),
     ),
     Mutation(

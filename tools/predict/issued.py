@@ -42,8 +42,8 @@ class Way:
     def trips(self) -> list[int]:
         """How often each loop is run through, in the order of the code."""
         softmax = [FLOWS - 1] if self.blended else []
-        again = [FLOWS] if self.blended and self.kernel == "backward" else []
-        return [*softmax, CHANNELS, *again]
+        parts = [FLOWS] if self.blended and self.kernel == "backward" else []
+        return [*softmax, *parts, CHANNELS, *parts]
 
     @property
     def accesses(self) -> dict[str, int]:
@@ -51,14 +51,13 @@ class Way:
         k, c, pixels = FLOWS if self.blended else 1, CHANNELS, PIXELS_OF_A_THREAD
         backward = self.kernel == "backward"
         fields = 3 * k if self.blended else 2
-        again = fields if self.blended else 0  # for their gradients
         compared = c * self.loss
         given = c * (not self.loss) if backward else 0  # the gradient of the warped image
         stored = (3 * k if self.blended else 2) if backward else c * (not self.loss)
         found = {
             "LDG.E.CONSTANT": 4 * pixels * c,
             "LDG.E": self.loss and backward,  # the gradient of the sample's loss
-            "LDG.E.64": fields + again * backward + compared + given,
+            "LDG.E.64": fields + compared + given,
             "STG.E.64": stored + (self.loss and not backward),  # one sum of each block
             "RED": 4 * pixels * c * self.image,
         }
@@ -82,7 +81,9 @@ def edits(way: Way) -> Iterator[tuple[str, str, str]]:
     fold = "Folded<T> fold(Padding padding, T position, int32_t size) {"
     yield at_once("sample.h", fold, "fold<Padding::border>(position, size)")
     yield "sample.h", "source.image.dtype == Dtype::u8", "false"
-    yield "field.h", "f.blended)", f"{word(way.blended)})"
+    for name in ("field.h", "kept.h"):
+        yield name, "f.blended)", f"{word(way.blended)})"
+    yield "kept.h", "return fields_.count <= kMostKept;", "return true;"
     yield "forward.cu", "s.wide ? run<double>(s, out, scratch, stream) :", ""
     yield "forward.cu", "a.target.exists()", word(way.loss)
     yield "forward.cu", "a.warped.exists()", word(not way.loss)

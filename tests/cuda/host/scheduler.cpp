@@ -38,11 +38,11 @@ void release(void* address) {
   if (__tsan_release) __tsan_release(address);
 }
 
-// Shared memory: the thread-local variables of this library, of which there is one set because there
-// is one thread. Every block finds it full of NaN, or of -1.
-class Shared {
+// Shared memory of fixed size: the thread-local variables of this library, of which there is one set
+// because there is one thread. Every block finds it full of NaN, or of -1.
+class FixedShared {
  public:
-  Shared() {
+  FixedShared() {
     own_ = &anchor_;
     dl_iterate_phdr(find, this);
     if (begin_ == nullptr) throw std::runtime_error("shared memory was not found");
@@ -66,7 +66,7 @@ class Shared {
 
  private:
   static int find(dl_phdr_info* info, size_t, void* context) {
-    Shared& self = *static_cast<Shared*>(context);
+    FixedShared& self = *static_cast<FixedShared*>(context);
     for (int i = 0; i < info->dlpi_phnum; ++i) {
       if (info->dlpi_phdr[i].p_type != PT_TLS) continue;
       char* const begin = static_cast<char*>(info->dlpi_tls_data);
@@ -86,7 +86,7 @@ class Shared {
   unsigned long aligned_ = 0, aligned_size_ = 0;
   std::vector<char> saved_;
 };
-thread_local char Shared::anchor_;
+thread_local char FixedShared::anchor_;
 
 enum class State { ready, at_barrier, in_shuffle, ended };
 
@@ -111,7 +111,7 @@ struct Fiber {
 // One launch after another.
 class Scheduler {
  public:
-  void run(unsigned blocks, unsigned threads, Body body, const void* context) {
+  void run(unsigned blocks, unsigned threads, unsigned shared, Body body, const void* context) {
     body_ = body, context_ = context;
     threads_ = threads;
     main_ = __tsan_get_current_fiber ? __tsan_get_current_fiber() : nullptr;
@@ -119,12 +119,14 @@ class Scheduler {
     std::vector<unsigned> order(blocks);
     for (unsigned i = 0; i < blocks; ++i) order[i] = i;
     std::shuffle(order.begin(), order.end(), random_);
-    shared_.save();
+    fixed_.save();
+    for (unsigned i = 0; i < blocks; ++i) shared_.push_back(full_of_nan(shared));
     for (unsigned block : order) {
       if (problem_.empty()) run_block(block);
     }
     acquire(&end_);
-    shared_.restore();
+    shared_.clear();
+    fixed_.restore();
     if (problem_.empty()) return;
     fibers_.clear();  // some are in the middle of a kernel
     const std::runtime_error error(problem_);
@@ -136,6 +138,7 @@ class Scheduler {
 
   Fiber& current() { return *current_; }
   unsigned block() const { return block_; }
+  void* shared() const { return shared_[block_].get(); }
 
   void barrier(Place place) {
     Fiber& own = current();
@@ -178,6 +181,12 @@ class Scheduler {
     makecontext(&f.context, enter, 0);
   }
 
+  static std::unique_ptr<char[]> full_of_nan(unsigned size) {
+    std::unique_ptr<char[]> memory(new char[size]);
+    memset(memory.get(), 0xff, size);
+    return memory;
+  }
+
   static void enter();
 
   // The life of a fiber: one thread of a kernel after another.
@@ -197,7 +206,7 @@ class Scheduler {
   void run_block(unsigned block) {
     block_ = block;
     waiting_ = 0;
-    shared_.begin_block();
+    fixed_.begin_block();
     release(&begin_);
     std::shuffle(fibers_.begin(), fibers_.end(), random_);
     of_thread_.resize(threads_);
@@ -209,7 +218,7 @@ class Scheduler {
     draw_haste();
     while (!ready_.empty() && problem_.empty()) resume(take_next());
     ready_.clear();
-    shared_.end_block();
+    fixed_.end_block();
     const bool over = std::all_of(of_thread_.begin(), of_thread_.end(),
                                   [](Fiber* f) { return f->state == State::ended; });
     if (!over && problem_.empty()) problem_ = "block " + std::to_string(block_) + " hangs: " + situation();
@@ -326,7 +335,9 @@ class Scheduler {
   size_t size_ = 0;
   unsigned waiting_ = 0, passed_ = 0;
   char barrier_[2], begin_, end_;  // addresses for `acquire` and `release`
-  Shared shared_;
+  FixedShared fixed_;
+  // What blocks were launched with: of each its own, of its very size, full of NaN, to the end of the launch.
+  std::vector<std::unique_ptr<char[]>> shared_;
   std::mt19937 random_;
   std::string problem_;
 };
@@ -343,6 +354,7 @@ void Scheduler::enter() { scheduler().live(); }
 Index thread_index() { return {scheduler().current().thread}; }
 Index block_index() { return {scheduler().block()}; }
 unsigned lane_index() { return thread_index().x % kWarpSize; }
+void* shared_memory() { return scheduler().shared(); }
 void barrier(Place place) { scheduler().barrier(place); }
 void exchange(unsigned mask, unsigned from, void* value, size_t size, Place place) {
   scheduler().exchange(mask, from, value, size, place);
@@ -355,10 +367,12 @@ cudaStream_t the_stream() {
   return reinterpret_cast<cudaStream_t>(&it);
 }
 
-cudaError_t run(unsigned blocks, unsigned threads, cudaStream_t stream, Body body, const void* context) {
+cudaError_t run(unsigned blocks, unsigned threads, unsigned shared, cudaStream_t stream, Body body,
+                const void* context) {
   if (stream != the_stream()) return cudaErrorInvalidResourceHandle;
   if (blocks < 1 || blocks > 0x7fffffffu || threads < 1 || threads > 1024) return cudaErrorInvalidConfiguration;
-  scheduler().run(blocks, threads, body, context);
+  if (shared > kMostShared) return cudaErrorInvalidValue;
+  scheduler().run(blocks, threads, shared, body, context);
   return cudaSuccess;
 }
 

@@ -80,6 +80,36 @@ __global__ void behind_shared(double* sums) {
   sums[blockIdx.x] = of_warps[0];
 }
 
+// The memory that blocks are launched with: of 64 numbers.
+__global__ void right_launched(double* sums) {
+  double* const values = static_cast<double*>(tcae_ops::shared_memory());
+  values[threadIdx.x] = threadIdx.x;
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  double sum = 0;
+  for (unsigned i = 0; i < kThreads; ++i) sum += values[i];
+  sums[blockIdx.x] = sum;
+  atomicAdd(sums + kBlocks, 64.0);
+}
+
+__global__ void no_barrier_launched(double* sums) {
+  double* const values = static_cast<double*>(tcae_ops::shared_memory());
+  values[threadIdx.x] = 1;
+  if (threadIdx.x == 0) sums[blockIdx.x] = values[kThreads - 1];
+}
+
+__global__ void no_first_value_launched(double* sums) {
+  double* const values = static_cast<double*>(tcae_ops::shared_memory());
+  if (threadIdx.x == 0) {
+    sums[blockIdx.x] = values[0];
+    values[0] = 1;
+  }
+}
+
+__global__ void behind_launched(double*) {
+  static_cast<double*>(tcae_ops::shared_memory())[threadIdx.x + 1] = 1;
+}
+
 __global__ void misaligned(double* sums) {
   *reinterpret_cast<double*>(reinterpret_cast<char*>(sums) + 4) = 1;
 }
@@ -97,6 +127,10 @@ const std::map<std::string, void (*)(double*)> kKernels = {
     {"plain_sum", plain_sum},
     {"behind_the_end", behind_the_end},
     {"behind_shared", behind_shared},
+    {"right_launched", right_launched},
+    {"no_barrier_launched", no_barrier_launched},
+    {"no_first_value_launched", no_first_value_launched},
+    {"behind_launched", behind_launched},
     {"misaligned", misaligned},
 };
 
@@ -108,9 +142,10 @@ int main(int, char** arguments) {
   const std::string name = arguments[1];
   const cudaStream_t stream = name == "default_stream" ? nullptr : cuda_host::the_stream();
   const unsigned threads = name == "too_many" ? 2048 : kThreads;
+  const unsigned shared = name == "too_much_shared" ? 64 << 10 : kThreads * sizeof(double);
   const auto kernel = kKernels.count(name) ? kKernels.at(name) : right;
   try {
-    const cudaError_t error = tcae_ops::launch(kernel, kBlocks, threads, stream, sums);
+    const cudaError_t error = tcae_ops::launch(kernel, kBlocks, threads, shared, stream, sums);
     printf("%s: %g %g %g, %g\n", cudaGetErrorString(error), sums[0], sums[1], sums[2], sums[3]);
   } catch (const std::runtime_error& error) {
     printf("%s\n", error.what());

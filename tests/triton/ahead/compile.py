@@ -59,8 +59,9 @@ class Compiler:
         usage = binaries.run(self.cuobjdump, "-res-usage", path)
         it = binaries.usage(next(line for line in usage.splitlines() if "REG:" in line))
         lines = binaries.run(self.cuobjdump, "-sass", path).splitlines()
-        names = {name for name in map(binaries.instruction, lines) if name is not None}
-        return {**vars(it), "instructions": sorted(names)}
+        names = [name for name in map(binaries.instruction, lines) if name is not None]
+        loads = sum(name.startswith("LDG") for name in names)
+        return {**vars(it), "instructions": sorted(set(names)), "loads": loads}
 
     def _hip(self, parts: dict[str, Any]) -> dict[str, Any]:
         text = parts["amdgcn"]

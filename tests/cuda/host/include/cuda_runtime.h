@@ -12,7 +12,7 @@
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-#define __shared__ static thread_local  // see Shared in scheduler.cpp
+#define __shared__ static thread_local  // see FixedShared in scheduler.cpp
 
 #define threadIdx (::cuda_host::thread_index())
 #define blockIdx (::cuda_host::block_index())
@@ -51,11 +51,13 @@ T __ldg(const T* from) {
 namespace tcae_ops {
 
 template <class... Parameters, class... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, cudaStream_t stream,
-                   const Arguments&... arguments) {
+cudaError_t launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, unsigned shared,
+                   cudaStream_t stream, const Arguments&... arguments) {
   const auto body = [&] { kernel(arguments...); };
   const auto call = [](const void* f) { (*static_cast<decltype(&body)>(f))(); };
-  return cuda_host::run(blocks, threads, stream, call, &body);
+  return cuda_host::run(blocks, threads, shared, stream, call, &body);
 }
+
+inline void* shared_memory() { return cuda_host::shared_memory(); }
 
 }  // namespace tcae_ops

@@ -7,6 +7,7 @@
 namespace cuda_host {
 
 constexpr unsigned kWarpSize = 32;
+constexpr unsigned kMostShared = 48 << 10;  // bytes of a block, unless CUDA is asked for more
 
 struct Index {
   unsigned x;
@@ -21,6 +22,9 @@ Index thread_index();
 Index block_index();
 unsigned lane_index();
 
+// What the block was launched with, beside its variables of fixed size.
+void* shared_memory();
+
 // Waits for all threads of the block.
 void barrier(Place place);
 
@@ -32,10 +36,11 @@ void pass();
 
 using Body = void (*)(const void* context);
 
-// Runs a kernel: calls body(context) for each thread. What a real launch would refuse, it refuses with
+// Runs a kernel: calls body(context) for each thread; `shared` bytes of memory are given to each block. What a real launch would refuse, it refuses with
 // CUDA's error. What would hang or be undefined is a std::runtime_error that says which threads are
 // where.
-cudaError_t run(unsigned blocks, unsigned threads, cudaStream_t stream, Body body, const void* context);
+cudaError_t run(unsigned blocks, unsigned threads, unsigned shared, cudaStream_t stream, Body body,
+                const void* context);
 
 // The order of the next launches.
 void set_seed(unsigned seed);
