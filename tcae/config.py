@@ -58,7 +58,8 @@ _FREE_GROUPS = ("checkpoints.", "logbook.", "unseen.")
 # Orders for one invocation, not properties of the run.
 _NOT_SAVED = ("resume", "overwrite")
 # What runs did that were begun before there was such an option: not always its default. Any other
-# option that a saved configuration lacks came with a change that such a run cannot go on with.
+# option that a saved configuration lacks is free on resuming, or came with a change that such a
+# run cannot go on with.
 _BEFORE: dict[str, Any] = {
     "sync_batch_norm": True,
     "compile": False,

@@ -11,7 +11,7 @@ from tcae.engine.progress import say
 from tcae.engine.run_directory import FABNET, find_run, prepare_run
 from tcae.engine.trainer import Trainer
 
-# Of the twin cycle; their weights are options of the objective.
+# Options of the objective: the weights of all terms but the reconstruction.
 _OTHER_TERMS = (
     "sparsity",
     "cycle",

@@ -1,7 +1,7 @@
 """What the processes of a team do while the first one measures a finished run: they embed frames.
 
-An error in one of them is raised in the first process as if it had happened there; when one is
-lost, the others say so and end.
+An error in one of them is raised in the first process as if it had happened there; when one dies,
+the others say so and end as soon as they wait for it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from tcae.data.shards import PackedDataset
+from tcae.engine.signals import StopSignals
 from tcae.engine.team import deaths_named
 from tcae.evaluation.embedding import EmbeddedFrames, FaceEncoder, embed_frames
 from tcae.models import ranks
 
-_PATIENCE = timedelta(days=1)  # of helpers: between two tasks another training may lie
+_PATIENCE = timedelta(days=30)  # of helpers: between two tasks another training may lie
 
 Embed = Callable[[FaceEncoder, PackedDataset, NDArray[np.int64]], EmbeddedFrames]
 
@@ -67,9 +68,11 @@ def help_the_first(device: torch.device) -> None:
     Raises:
         ConnectionError: It died.
     """
-    with deaths_named():
+    # Signals reach the first process too, which decides.
+    with deaths_named(), StopSignals():
         group = _patient_group()
         while (task := _next(group)) is not None:
+            # One progress bar is enough: the first process's.
             with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
                 part = _attempt(task, device)
             dist.gather_object(part, None, 0, group)
@@ -105,7 +108,7 @@ def _embed_together(
 
 
 def _patient_group() -> dist.ProcessGroup:
-    dist.barrier()  # who is gone already is noticed here, not after a day
+    dist.barrier()  # who is gone already is noticed here, not after the patience
     return dist.new_group(backend="gloo", timeout=_PATIENCE)
 
 

@@ -55,7 +55,7 @@ def team(device: str) -> Iterator[None]:
 
 
 def leave() -> None:
-    """Go on alone."""
+    """End the team."""
     if ranks.size() > 1:
         dist.destroy_process_group()
 

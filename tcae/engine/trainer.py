@@ -358,7 +358,7 @@ class Trainer:
             torch.cuda.set_rng_state(state["cuda"], self.device)
 
     def go_on_alone(self) -> None:
-        """After the last step of a team: all validation pairs are this process's from now."""
+        """After the last step, in `ranks.alone`: all validation pairs are this process's now."""
         if self.pairs.batch_size < self.config.batch_size:
             self.pairs = self._pairs("train")
             self.validation = Validation(

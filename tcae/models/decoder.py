@@ -81,7 +81,7 @@ class _Upsampled(nn.Sequential):
 
     def forward(self, maps: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
-            return super().forward(maps)
+            return super().forward(maps)  # a compiler decides itself what to keep
         _, convolution, *others = self
         assert isinstance(convolution, nn.Conv2d)
         maps = upsampled_conv(maps, convolution.weight, convolution.bias)

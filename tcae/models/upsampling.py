@@ -23,7 +23,8 @@ def upsampled_conv(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Up-sample square maps bilinearly, then convolve them with zeros around.
 
     `conv2d(interpolate(maps, scale_factor=2, mode="bilinear"), weight, bias, padding=1)` but for
-    rounding. No map of its size is made before the convolution, and none is kept for the gradient.
+    rounding. Unless maps are small,
+    none of its size is made before the convolution; none is kept for the gradient.
 
     Args:
         maps: (N, C, S, S).

@@ -34,11 +34,11 @@ class ObjectiveConfig:
     contrast: float = 0.1
     """Weight of telling frames of a track apart by their AU embedding, in another frame's pose: the
     first term of Eq. (6) with wrong answers beside the right one (paper, released code: 0)."""
+    contrast_ramp: int = 1500
+    """Steps in which that pose is approached: small changes of pose come first."""
     transfer: float = 0.1
     """Weight of telling by their AU embeddings which pair's AU flow another person's face was
     moved by: an action means the same on every face (paper, released code: 0)."""
-    contrast_ramp: int = 1500
-    """Steps in which that pose is approached: small changes of pose come first."""
     reconstruction_embedding: float = 0.0
     """Weight of two more distances: the reconstruction's embeddings to the target's (code: 1)."""
     clamp_sparsity: bool = False
@@ -58,9 +58,9 @@ class ObjectiveConfig:
     shrink_validation: bool = False
     """In eval mode divide embedding distances by N D once more, a slip (released code: on)."""
     ramp_start: int = 300
-    """Steps of reconstruction and sparsity alone, before cycles and embeddings (paper, code: 0)."""
+    """Steps before cycles, embeddings and transfer (paper, code: 0)."""
     ramp_steps: int = 300
-    """Steps in which the weights of cycles and embeddings then rise linearly (paper, code: 0)."""
+    """Steps in which their weights then rise linearly (paper, code: 0)."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -222,7 +222,7 @@ class TwinCycleObjective(nn.Module):
             terms["contrast"] = self._contrast(
                 torch.cat([source, target]), (of_source, of_target), tracks, step
             )
-        if weights["transfer"] and self.training:  # it depends on the batch
+        if weights["transfer"] and self.training:  # it draws random numbers
             terms["transfer"] = self._transfer(source, of_source.au, of_target.au, au.flow)
         if twins:
             turned = warp(source, pose.flow, units="normalized")
@@ -331,7 +331,8 @@ class TwinCycleObjective(nn.Module):
         The flow is given: else it would become a sign for the encoder and move no face. Without the
         disguise the encoder reads the flow off the pixels, and unlearns to tell frames apart.
         """
-        far = len(source) // 2  # pairs of one person lie side by side
+        # Pairs of one person lie side by side; of fewer than two rows some stay with theirs.
+        far = len(source) // 2
         with torch.no_grad():
             acting = disguise(warp(source.roll(far, 0), flow, units="normalized"), of_pair=1)
         found = self.model.encode(acting).au - of_source.roll(far, 0)

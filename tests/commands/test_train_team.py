@@ -36,9 +36,10 @@ OPTIONS = {
     "curriculum.patience": 1,
     "optimizer.warmup-steps": 2,
     "optimizer.precision": "fp32",
-    # Some biases do not move them: their gradient is rounding, which AdamW scales to full steps.
-    # That values and gradients are the same is tested where there is no optimiser.
+    # Some biases do not move contrast: their gradient is rounding, which AdamW scales to full
+    # steps. That its values and gradients are the same is tested where there is no optimiser.
     "objective.contrast": 0,
+    # Moves other faces than in one process.
     "objective.transfer": 0,
     "validation.every": 3,
     "validation.pairs": 8,
