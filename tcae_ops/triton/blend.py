@@ -48,8 +48,8 @@ def displacement(flows, logits, n, y, x, inside, WORKING: tl.constexpr):
             logit = load(logits[k], n, 0, y, x, inside, WORKING)
             by_x = load(flows[k], n, 0, y, x, inside, WORKING)
             by_y = load(flows[k], n, 1, y, x, inside, WORKING)
-            fields += ((logit, by_x, by_y),)
-        top = fields[0][0]
+            fields += ((logit, by_x, by_y),)  # type: ignore[assignment]
+        top = fields[0][0]  # type: ignore[misc]
         for k in tl.static_range(1, len(logits)):
             top = tl.where(fields[k][0] > top, fields[k][0], top)
         total = tl.full(top.shape, 0.0, WORKING)
@@ -58,7 +58,7 @@ def displacement(flows, logits, n, y, x, inside, WORKING: tl.constexpr):
         powers = ()
         for k in tl.static_range(len(logits)):
             power = exp_nonpositive(fields[k][0] - top)
-            powers += (power,)
+            powers += (power,)  # type: ignore[assignment]
             total += power
             dx += power * fields[k][1]
             dy += power * fields[k][2]
@@ -67,7 +67,7 @@ def displacement(flows, logits, n, y, x, inside, WORKING: tl.constexpr):
         dy *= share
         parts = ()
         for k in tl.static_range(len(logits)):
-            parts += ((powers[k] * share, fields[k][1] - dx, fields[k][2] - dy),)
+            parts += ((powers[k] * share, fields[k][1] - dx, fields[k][2] - dy),)  # type: ignore[assignment]
         return dx, dy, parts
 
 
