@@ -101,9 +101,6 @@ def backward_kernel(
     if by_loss is not None:
         step = tl.load(by_loss + tl.cast(n, tl.int64) * by_loss_stride)
         step = divide(step, tl.cast(count, WORKING))
-    scale = None
-    if wholes.data is not None:
-        scale = tl.load(scales + n)
     by_x = tl.full([BLOCK], 0.0, WORKING)
     by_y = tl.full([BLOCK], 0.0, WORKING)
     for c in range(channels):
@@ -123,6 +120,8 @@ def backward_kernel(
             by_x += by_sample * dx
             by_y += by_sample * dy
         if sums.data is not None:
+            # Read anew for each channel: kept, it would take the register that is one too many.
+            scale = tl.load(scales + n) if wholes.data is not None else None
             to = offsets(sums, columns, rows)
             scatter(sums, wholes, scale, n, c, to, exist, weights, px == px, by_sample)
     if MOVES:

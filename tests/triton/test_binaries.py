@@ -24,6 +24,7 @@ DETERMINISTIC = ["float32 deterministic", "float64 deterministic"]
 SCATTERS = {f"backward, {way}" for way in WAYS[1:] + DETERMINISTIC}
 # Where fewer than half of the threads fit. fp64 serves to check the others.
 FEWER_THREADS = {"backward, float64": 0.25, "backward, float64 deterministic": 0.25}
+LOCAL_MEMORY = {"backward, float64": 8}  # bytes of a thread; all others have none
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +85,8 @@ def test_every_kernel_compiles_for_every_type(compiled, architecture):
 @pytest.mark.parametrize("architecture", NVIDIA)
 def test_kernels_live_in_registers_and_half_of_all_threads_fit(compiled, architecture):
     for name, it in compiled(architecture).items():
-        assert it["stack"] == 0, f"{name} uses {it['stack']} bytes of local memory"
+        most = LOCAL_MEMORY.get(name, 0)
+        assert it["stack"] <= most, f"{name} uses {it['stack']} bytes of local memory"
         has = Resources(it["registers"], it["stack"], it["shared"])
         share = has.occupancy(PROCESSORS[architecture], THREADS)
         assert share >= FEWER_THREADS.get(name, 0.5), f"{name}: {it['registers']}, {share:.0%}"
@@ -100,7 +102,8 @@ def test_nothing_is_spilled_on_amd(compiled):
 def test_memory_is_accessed_as_it_should_be(compiled, architecture):
     for name, it in compiled(architecture).items():
         has = it["instructions"]
-        assert not [op for op in has if op.startswith(("LDL", "STL"))], name
+        local = [op for op in has if op.startswith(("LDL", "STL"))]
+        assert not local or name in LOCAL_MEMORY, name
         assert not [op for op in has if op.startswith("ATOM")], name  # nobody waits for old values
         added = {op.split(".")[3] for op in has if op.startswith("RED")} - {"64"}
         kind = "F64" if "float64" in name else "F32"
