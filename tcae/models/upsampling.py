@@ -1,8 +1,7 @@
 """Bilinear x2 up-sampling and the 3x3 convolution after it, in one.
 
-Up-sampling is the same as putting zeros between the values and blurring along both axes with
-(1 3 3 1)/4. The blur treats all channels alike, so it can as well follow the convolution. What is
-left to convolve is mostly zeros: a transposed convolution, with a quarter of the multiplications.
+A convolution is linear, and up-sampling treats all channels alike: values can as well be multiplied
+by the weights first, when there are a quarter as many, and be up-sampled after it.
 """
 
 from __future__ import annotations
@@ -16,15 +15,14 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 _FEW = 8  # channels: four times as many take a convolution no longer
-_SMALL = 16  # side below which the edges cost more than is saved
+_LARGE = 32  # side from which matrices along an axis, mostly zeros, cost more than a blur
 
 
 def upsampled_conv(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Up-sample square maps bilinearly, then convolve them with zeros around.
 
     `conv2d(interpolate(maps, scale_factor=2, mode="bilinear"), weight, bias, padding=1)` but for
-    rounding. Unless maps are small,
-    none of its size is made before the convolution; none is kept for the gradient.
+    rounding. Up-sampled maps are not made, and nothing but the maps is kept for the gradient.
 
     Args:
         maps: (N, C, S, S).
@@ -34,30 +32,81 @@ def upsampled_conv(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Returns:
         (N, C', 2S, 2S).
     """
-    few = len(weight) <= _FEW
-    if maps.shape[-1] < _SMALL and not few:
-        return _enlarged_again(lambda maps: F.conv2d(_doubled(maps), weight, bias, padding=1), maps)
-    surplus = _surplus(maps, weight)  # first: who recomputes it can stop before the convolution
-    convolve = _by_phases if few else _by_blurring
-    return _Trim.apply(convolve(maps, weight, bias), surplus)
+    side = maps.shape[-1]
+    if len(weight) <= _FEW:
+        return _beyond_edges(_by_phases, maps, weight, bias)
+    if side >= _LARGE:
+        return _beyond_edges(_by_blurring, maps, weight, bias)
+    return _by_matrices(maps, weight, bias) if side > 1 else _of_points(maps, weight, bias)
 
 
-def _doubled(maps: Tensor) -> Tensor:
-    return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
+def _of_points(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """One value becomes 2x2 equal ones: taps that fall on them are added up."""
+    sums = F.avg_pool2d(weight, 2, stride=1, divisor_override=1)
+    return F.conv2d(maps, sums, bias, padding=1)
 
 
-def _by_blurring(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _by_matrices(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Multiply by each tap; then up-sample, shift and add up, along one axis after the other."""
+    count, side, outputs = len(maps), maps.shape[-1], len(weight)
+    across, down = _axis_matrices(side, weight)
+    kernels = weight.permute(2, 3, 0, 1).flatten(1, 2)[..., None, None]  # (3, 3C', C, 1, 1)
+    made = None if bias is None else bias.repeat(2 * side)
+    for kernel, matrix in zip(kernels, down, strict=True):
+        products = F.conv2d(maps, kernel).permute(0, 2, 3, 1)
+        products = products.reshape(count * side, side * 3, outputs)
+        rows = torch.bmm(across.expand(count * side, -1, -1), products)
+        step = matrix.expand(count, -1, -1), rows.view(count, side, -1)
+        made = torch.bmm(*step) if made is None else torch.baddbmm(made, *step)
+    assert made is not None
+    return made.view(count, 2 * side, 2 * side, outputs).permute(0, 3, 1, 2)
+
+
+def _axis_matrices(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """What up-sampling and then three taps do along an axis.
+
+    Returns:
+        From values and taps to values, (2S, S 3), and for each tap from values to values,
+        (3, 2S, S).
+    """
+    points = torch.eye(side, dtype=like.dtype, device=like.device)
+    upsampled = F.interpolate(points[None], scale_factor=2, mode="linear")[0]
+    by_tap = F.pad(upsampled, (1, 1)).unfold(1, 2 * side, 1)  # value, tap, value made
+    return by_tap.flatten(0, 1).T, by_tap.permute(1, 2, 0)
+
+
+def _beyond_edges(
+    convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+) -> Tensor:
+    """Convolve maps that go on beyond their edges, and take off what that adds.
+
+    What is made of the maps for it is made again for the gradient, the convolution not:
+    recomputing stops at what it would have kept, its input.
+    """
+
+    def both(maps: Tensor) -> Tensor:
+        extended, edges = _Extended.apply(maps)
+        surplus = _surplus(edges, weight)
+        return _Trim.apply(convolve(extended, weight, bias), surplus)
+
+    return checkpoint(both, maps, use_reentrant=False, preserve_rng_state=False)
+
+
+def _by_blurring(extended: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Up-sampling is the same as putting zeros between values and blurring by (1 3 3 1)/4.
+
+    The blur can follow the convolution, which then is a transposed one.
+    """
     if bias is not None:
         bias = bias / 4  # the coefficients of the blur add up to 4
     kernel = weight.flip(2, 3).transpose(0, 1)
-
-    def spread(maps: Tensor) -> Tensor:
-        return F.conv_transpose2d(_extended(maps), kernel, bias, stride=2, padding=1)
-
-    return _Blur.apply(_enlarged_again(spread, maps))
+    return _Blur.apply(F.conv_transpose2d(extended, kernel, bias, stride=2, padding=1))
 
 
-def _by_phases(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _by_phases(extended: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Each of the 2x2 values that come from one has a kernel of its own for the small map."""
     two, three = (torch.arange(n, dtype=weight.dtype, device=weight.device) for n in (2, 3))
     # (value made, value before, same or next, tap): the tent of bilinear interpolation.
@@ -67,29 +116,35 @@ def _by_phases(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         kernels = torch.einsum("pdk,qel,oikl->opqide", share, share, weight).flatten(0, 2)
     if bias is not None:
         bias = bias.repeat_interleave(4)
-    values = _enlarged_again(lambda maps: F.conv2d(_extended(maps), kernels, bias), maps)
-    return F.pixel_shuffle(values, 2)
+    return F.pixel_shuffle(F.conv2d(extended, kernels, bias), 2)
 
 
-def _enlarged_again(convolve: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
-    """Convolve what is made of maps; that is made again for the gradient, the convolution not.
+class _Extended(torch.autograd.Function):
+    """Maps with their edges once more around them, and these edges (4, N, C, S).
 
-    (Recomputing stops at what the convolution would have kept: its input.)
+    One function for both, as slices of maps would each have a gradient of the maps' size.
     """
-    return checkpoint(convolve, maps, use_reentrant=False, preserve_rng_state=False)
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(maps)
+        return F.pad(maps, (1, 1, 1, 1), mode="replicate"), torch.stack(_edges(maps))
+
+    @staticmethod
+    def backward(ctx: Any, of_extended: Tensor, of_edges: Tensor) -> Tensor:
+        (maps,) = ctx.saved_tensors
+        gradient = torch.ops.aten.replication_pad2d_backward(of_extended, maps, (1, 1, 1, 1))
+        for edge, line in zip(_edges(gradient), of_edges, strict=True):
+            edge.add_(line)
+        return gradient
 
 
-def _extended(maps: Tensor) -> Tensor:
-    return F.pad(maps, (1, 1, 1, 1), mode="replicate")
-
-
-def _surplus(maps: Tensor, weight: Tensor) -> Tensor:
+def _surplus(edges: Tensor, weight: Tensor) -> Tensor:
     """What the edges get from up-sampled maps that go on beyond them; (4, N, C', 2S).
 
     Edges as in `_edges`; the corners are counted with the first two.
     """
-    lines = torch.stack(_edges(maps)).flatten(0, 1)
-    lines = F.interpolate(lines, scale_factor=2, mode="linear")
+    lines = F.interpolate(edges.flatten(0, 1), scale_factor=2, mode="linear")
     rows, columns = lines.unflatten(0, (4, -1)).chunk(2)
     rows = torch.cat([rows[..., :1], rows, rows[..., -1:]], -1)
     lines = torch.cat([rows, F.pad(columns, (1, 1))])
