@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tcae.models.decoder import Decoder
+from tcae.models.encoder import Encoder
 from tcae.models.twin_cycle import TwinCycle
 
 WEIGHTS = {
@@ -52,7 +53,7 @@ class Yardstick:
 
     def terms(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Per-sample losses of images in [0, 1]."""
-        encode = self.model.encoder
+        encode = partial(_encode, self.model.encoder)
         au_decoder = partial(_decode, self.model.au_decoder)
         pose_decoder = partial(_decode, self.model.pose_decoder)
         source_au, source_pose = encode(source)
@@ -82,6 +83,22 @@ class Yardstick:
             "emb_rec_phi": _l2(rec_au, target_au),
             "emb_rec_psi": _l2(rec_pose, target_pose),
         }
+
+
+def _encode(encoder: Encoder, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Every convolution as it is defined, the last ones of 2x2 maps too."""
+    assert encoder.pose_backbone is None and encoder.decorrelation is None
+
+    def through(part: nn.Sequential, maps: Tensor) -> Tensor:
+        for layer in part.modules():
+            if isinstance(layer, nn.Conv2d):
+                maps = F.conv2d(maps, layer.weight, layer.bias, layer.stride, layer.padding)
+            elif not isinstance(layer, nn.Sequential):
+                maps = layer(maps)
+        return maps
+
+    features = through(encoder.backbone, images)
+    return through(encoder.au_branch, features), through(encoder.pose_branch, features)
 
 
 def _decode(decoder: nn.Module, source: Tensor, target: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tcae.models.decorrelation import Decorrelation
@@ -45,7 +46,7 @@ class Encoder(nn.Module):
             return [_block(widths[i], widths[i + 1], conv_bias) for i in range(first, last)]
 
         def branch(size: int) -> nn.Sequential:
-            embedding = nn.Conv2d(widths[-1], size, 4, stride=2, padding=1)
+            embedding = _LastConv2d(widths[-1], size, 4, stride=2, padding=1)
             return nn.Sequential(*blocks(shared, levels - 1), embedding, nn.Flatten())
 
         self.backbone = nn.Sequential(*blocks(0, shared))
@@ -60,6 +61,13 @@ class Encoder(nn.Module):
         of_pose = features if self.pose_backbone is None else self.pose_backbone(images)
         au, pose = self.au_branch(features), self.pose_branch(of_pose)
         return au if self.decorrelation is None else self.decorrelation(au, pose), pose
+
+
+class _LastConv2d(nn.Conv2d):
+    """A convolution of 2x2 maps to points: the rim of its 4x4 kernel meets the zeros around."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return F.conv2d(maps, self.weight[:, :, 1:3, 1:3], self.bias)
 
 
 def _block(inputs: int, outputs: int, conv_bias: bool) -> nn.Sequential:

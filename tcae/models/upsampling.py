@@ -128,7 +128,9 @@ class _Extended(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(maps)
-        return F.pad(maps, (1, 1, 1, 1), mode="replicate"), torch.stack(_edges(maps))
+        with torch.autocast(maps.device.type, enabled=False):  # that makes float32 of all pads
+            extended = F.pad(maps, (1, 1, 1, 1), mode="replicate")
+        return extended, torch.stack(_edges(maps))
 
     @staticmethod
     def backward(ctx: Any, of_extended: Tensor, of_edges: Tensor) -> Tensor:

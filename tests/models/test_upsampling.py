@@ -96,10 +96,10 @@ def test_no_gradient_is_computed_for_what_needs_none() -> None:
 
 
 def test_under_autocast() -> None:
-    for outputs in (3, 20):
-        maps, weight, bias = inputs(32, outputs, torch.float32)
+    for side, outputs in [(1, 20), (8, 20), (32, 20), (32, 3)]:
+        maps, weight, bias = inputs(side, outputs, torch.float32)
         with torch.autocast("cpu", torch.bfloat16):
-            made = upsampled_conv(maps, weight, bias)
+            made = upsampled_conv(maps.bfloat16(), weight, bias)  # as other layers make them
         assert made.dtype == torch.bfloat16
         wanted = plain(maps, weight, bias)
         assert (made - wanted).norm() < 0.01 * wanted.norm()
