@@ -1,4 +1,4 @@
-"""Batch norm: over the batch of all processes, and of networks that were not trained."""
+"""Batch norm: over all processes, of each part of a batch, of networks that were not trained."""
 
 from __future__ import annotations
 
@@ -40,6 +40,32 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         count = numbers / len(mean)
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance * (count / max(count - 1, 1)), share)
+
+
+class Parted(nn.Sequential):
+    """Layers that a batch of several parts passes in one; batch norm takes each part for itself.
+
+    Results, gradients and running statistics are those of one pass after the other.
+    """
+
+    def forward(self, maps: Tensor, parts: int = 1) -> Tensor:
+        """Pass maps (parts N, C, H, W)."""
+        for layer in self:
+            if isinstance(layer, Parted):
+                maps = layer(maps, parts)
+            elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                maps = in_parts(layer, parts, maps)
+            else:
+                maps = layer(maps)
+        return maps
+
+
+def in_parts(layer: nn.Module, parts: int, *inputs: Tensor) -> Tensor:
+    """Pass the equal parts of a batch one after the other, if they have statistics to take."""
+    if parts == 1 or not layer.training:
+        return layer(*inputs)
+    chunks = zip(*(whole.chunk(parts) for whole in inputs), strict=True)
+    return torch.cat([layer(*part) for part in chunks])
 
 
 def synchronise(model: nn.Module) -> nn.Module:

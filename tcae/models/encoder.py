@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tcae.models.batch_norm import Parted, in_parts
 from tcae.models.decorrelation import Decorrelation
 
 BRANCH_LEVELS = 3
@@ -45,9 +47,9 @@ class Encoder(nn.Module):
         def blocks(first: int, last: int) -> list[nn.Module]:
             return [_block(widths[i], widths[i + 1], conv_bias) for i in range(first, last)]
 
-        def branch(size: int) -> nn.Sequential:
+        def branch(size: int) -> Parted:
             embedding = _LastConv2d(widths[-1], size, 4, stride=2, padding=1)
-            return nn.Sequential(*blocks(shared, levels - 1), embedding, nn.Flatten())
+            return Parted(*blocks(shared, levels - 1), embedding, nn.Flatten())
 
         self.backbone = nn.Sequential(*blocks(0, shared))
         self.pose_backbone = nn.Sequential(*blocks(0, shared)) if separate else None
@@ -55,12 +57,24 @@ class Encoder(nn.Module):
         self.pose_branch = branch(pose_size)
         self.decorrelation = Decorrelation(au_size, pose_size) if decorrelate else None
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed images (N, 3, S, S) in [0, 1]: phi (AU) and psi (pose), one row each."""
-        features = self.backbone(images)
-        of_pose = features if self.pose_backbone is None else self.pose_backbone(images)
-        au, pose = self.au_branch(features), self.pose_branch(of_pose)
-        return au if self.decorrelation is None else self.decorrelation(au, pose), pose
+    def forward(self, *images: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed images (N, 3, S, S) in [0, 1]: phi (AU) and psi (pose), one row each.
+
+        Several batches of one size give the rows of all; in training each has statistics of its
+        own. Small maps, whose weights weigh more than they, pass together, large ones do not.
+        """
+
+        def passed(backbone: nn.Module) -> Tensor:
+            maps = [backbone(batch) for batch in images]
+            return torch.cat(maps) if len(maps) > 1 else maps[0]
+
+        parts = len(images)
+        features = passed(self.backbone)
+        of_pose = features if self.pose_backbone is None else passed(self.pose_backbone)
+        au, pose = self.au_branch(features, parts), self.pose_branch(of_pose, parts)
+        if self.decorrelation is not None:
+            au = in_parts(self.decorrelation, parts, au, pose)
+        return au, pose
 
 
 class _LastConv2d(nn.Conv2d):
@@ -70,8 +84,8 @@ class _LastConv2d(nn.Conv2d):
         return F.conv2d(maps, self.weight[:, :, 1:3, 1:3], self.bias)
 
 
-def _block(inputs: int, outputs: int, conv_bias: bool) -> nn.Sequential:
-    return nn.Sequential(
+def _block(inputs: int, outputs: int, conv_bias: bool) -> Parted:
+    return Parted(
         nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=conv_bias),
         nn.BatchNorm2d(outputs),
         nn.LeakyReLU(0.2, inplace=True),

@@ -67,7 +67,7 @@ def _replace(part: nn.Module, differentiated: Pass) -> None:
     """Give a module another way to compute the passes of training that are differentiated."""
     plain: Pass = part.forward
 
-    def forward(*inputs: Tensor) -> Tensor:
+    def forward(*inputs: Tensor | int) -> Tensor:
         learning = part.training and torch.is_grad_enabled()
         return (differentiated if learning else plain)(*inputs)
 

@@ -145,19 +145,23 @@ class TwinCycle(nn.Module):
             else self._free_decoder(config.pose_size)
         )
 
-    def encode(self, images: Tensor) -> Embeddings:
+    def encode(self, *images: Tensor) -> Embeddings:
         """Embed images (N, 3, S, S), float in [0, 1] or uint8.
+
+        Several batches of one size are embedded as one after the other, in less time: each has
+        batch norm statistics of its own. The result has the rows of all.
 
         Raises:
             ValueError: if the images do not have this model's size.
         """
         wanted = (3, self.image_size, self.image_size)
-        if images.shape[1:] != wanted:
-            raise ValueError(
-                f"images have shape {tuple(images.shape)}, this model needs (N, 3, S, S) "
-                f"with S = image_size = {self.image_size}"
-            )
-        return Embeddings(*self.encoder(unit_range(images)))
+        for batch in images:
+            if batch.shape[1:] != wanted:
+                raise ValueError(
+                    f"images have shape {tuple(batch.shape)}, this model needs (N, 3, S, S) "
+                    f"with S = image_size = {self.image_size}"
+                )
+        return Embeddings(*self.encoder(*map(unit_range, images)))
 
     def au_motion(self, source: Tensor, target: Tensor) -> Motion:
         """T^A: the motion that gives the source the target's AUs, from AU embeddings."""

@@ -339,9 +339,10 @@ class TwinCycleObjective(nn.Module):
         return _told(found, of_target - of_source, source.new_zeros(len(source)))
 
     def _encode(self, *images: Tensor) -> list[Embeddings]:
-        if not images or not self.config.joint_batch_norm:
-            return [self.model.encode(image) for image in images]
-        au, pose = self.model.encode(torch.cat(images))
+        if not images:
+            return []
+        joint = self.config.joint_batch_norm
+        au, pose = self.model.encode(torch.cat(images)) if joint else self.model.encode(*images)
         parts = zip(au.chunk(len(images)), pose.chunk(len(images)), strict=True)
         return [Embeddings(*part) for part in parts]
 

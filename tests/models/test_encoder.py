@@ -1,0 +1,91 @@
+"""Several batches in one pass of the encoder against one pass after the other."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from tcae.models.batch_norm import Parted, in_parts
+from tcae.models.encoder import Encoder
+from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
+
+SIDE = 32
+
+
+def encoder(preset: str) -> Encoder:
+    torch.manual_seed(0)
+    config = replace(MODEL_PRESETS[preset], base_filters=4, embedding_size=6, pose_size=3)
+    model = TwinCycle(config, SIDE).double().encoder
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:  # else batch norm begins without scale and shift
+            torch.nn.init.normal_(parameter, mean=float(name.endswith("weight")))
+    return model
+
+
+def batches() -> list[Tensor]:
+    """Three of different brightness and contrast, so that statistics differ."""
+    torch.manual_seed(1)
+    images = torch.rand(3, 4, 3, SIDE, SIDE, dtype=torch.float64)
+    scale, shift = torch.tensor([[1.0, 0.3, 0.1], [0.0, 0.2, 0.7]]).double()[
+        ..., None, None, None, None
+    ]
+    return list((images * scale + shift).requires_grad_().unbind())
+
+
+def learned(model: Encoder, together: bool) -> tuple[list[Tensor], list[Tensor]]:
+    """Embeddings, and the gradients to images and weights of a function of them."""
+    images = [batch.detach().requires_grad_() for batch in batches()]
+    if together:
+        made = list(model(*images))
+    else:
+        made = [torch.cat(rows) for rows in zip(*map(model, images), strict=True)]
+    torch.manual_seed(2)
+    loss = sum((torch.randn_like(rows) * rows.tanh()).sum() for rows in made)
+    assert isinstance(loss, Tensor)
+    return made, list(torch.autograd.grad(loss, [*images, *model.parameters()]))
+
+
+@pytest.mark.parametrize("preset", ["official", "default"])
+def test_batches_together_are_batches_one_after_the_other(preset: str) -> None:
+    one = encoder(preset)
+    other = deepcopy(one)
+    for _ in range(2):  # also with running statistics that are not those of the start
+        made, gradients = learned(one, together=True)
+        wanted, others = learned(other, together=False)
+        torch.testing.assert_close(made, wanted, rtol=1e-10, atol=1e-12)
+        for found, true in zip(gradients, others, strict=True):
+            assert (found - true).norm() <= 1e-9 * true.norm() + 1e-10
+    torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=1e-12, atol=1e-12)
+    assert int(next(value for name, value in one.state_dict().items() if "tracked" in name)) == 6
+
+
+def test_evaluation_knows_no_parts() -> None:
+    model = encoder("default").eval()
+    images = batches()
+    before = deepcopy(model.state_dict())
+    torch.testing.assert_close(model(*images), model(torch.cat(images)), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+def test_each_part_has_its_own_statistics() -> None:
+    values = torch.tensor([[1.0, 3.0], [10.0, 30.0]]).reshape(4, 1, 1, 1)
+    norm = torch.nn.BatchNorm2d(1, eps=0.0, momentum=0.5)
+    made = Parted(Parted(norm))(values, 2)
+    assert made.flatten().tolist() == pytest.approx([-1, 1, -1, 1])
+    # 0, then half of the way to 2, then to 20.
+    assert norm.running_mean is not None and norm.running_mean.item() == 10.5
+    assert float(in_parts(norm, 1, values).std()) == pytest.approx((4 / 3) ** 0.5)
+
+
+def test_the_last_convolution_is_one_with_zeros_around() -> None:
+    model = encoder("official")
+    convolution = model.au_branch[-2]
+    assert isinstance(convolution, torch.nn.Conv2d)
+    maps = torch.randn(5, convolution.in_channels, 2, 2, dtype=torch.float64)
+    wanted = torch.nn.Conv2d.forward(convolution, maps)
+    assert wanted.shape == (5, 6, 1, 1)
+    torch.testing.assert_close(convolution(maps), wanted, rtol=1e-12, atol=1e-12)
