@@ -1,13 +1,19 @@
-"""Batch norm: over all processes, of each part of a batch, of networks that were not trained."""
+"""Batch norm: over all processes, of parts of a batch, computed again, of untrained networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tcae.models import ranks
+
+Pass = Callable[..., Tensor]
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
@@ -66,6 +72,38 @@ def in_parts(layer: nn.Module, parts: int, *inputs: Tensor) -> Tensor:
         return layer(*inputs)
     chunks = zip(*(whole.chunk(parts) for whole in inputs), strict=True)
     return torch.cat([layer(*part) for part in chunks])
+
+
+def recomputed(part: nn.Module, compute: Pass, *inputs: Tensor | int) -> Tensor:
+    """Compute a pass of a module again for the gradient; keep its inputs only.
+
+    Its batch norms count it once in their running statistics.
+    """
+    return checkpoint(
+        compute,
+        *inputs,
+        use_reentrant=False,
+        preserve_rng_state=False,
+        context_fn=partial(_first_and_again, part),
+    )
+
+
+def _first_and_again(
+    part: nn.Module,
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return contextlib.nullcontext(), _unnoticed(part)
+
+
+@contextlib.contextmanager
+def _unnoticed(part: nn.Module) -> Iterator[None]:
+    """A pass that batch norms do not count in their running statistics."""
+    norms = [m for m in part.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    before = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in before:
+            buffer.data.copy_(value)  # .data: the passes kept it, and would refuse a changed one
 
 
 def synchronise(model: nn.Module) -> nn.Module:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tcae.models.batch_norm import Parted, in_parts
+from tcae.models.batch_norm import Parted, in_parts, recomputed
 from tcae.models.decorrelation import Decorrelation
 
 BRANCH_LEVELS = 3
@@ -51,8 +51,8 @@ class Encoder(nn.Module):
             embedding = _LastConv2d(widths[-1], size, 4, stride=2, padding=1)
             return Parted(*blocks(shared, levels - 1), embedding, nn.Flatten())
 
-        self.backbone = nn.Sequential(*blocks(0, shared))
-        self.pose_backbone = nn.Sequential(*blocks(0, shared)) if separate else None
+        self.backbone = _Backbone(*blocks(0, shared))
+        self.pose_backbone = _Backbone(*blocks(0, shared)) if separate else None
         self.au_branch = branch(au_size)
         self.pose_branch = branch(pose_size)
         self.decorrelation = Decorrelation(au_size, pose_size) if decorrelate else None
@@ -75,6 +75,23 @@ class Encoder(nn.Module):
         if self.decorrelation is not None:
             au = in_parts(self.decorrelation, parts, au, pose)
         return au, pose
+
+
+class _Backbone(nn.Sequential):
+    """Blocks that keep what their convolutions make, and normalise it again for the gradient."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        learning = self.training and torch.is_grad_enabled()
+        if torch.compiler.is_compiling() or not learning:
+            return super().forward(images)
+        convolution, *others = self[0]
+        maps = convolution(images)
+        for block in self[1:]:
+            convolution, *next_others = block
+            # Computing again stops at the convolution's input.
+            step = nn.Sequential(*others, convolution)
+            maps, others = recomputed(step, step, maps), next_others
+        return nn.Sequential(*others)(maps)
 
 
 class _LastConv2d(nn.Conv2d):

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from tcae.models.batch_norm import Pass, recomputed
 from tcae.models.twin_cycle import TwinCycle
-
-Pass = Callable[..., Tensor]
 
 
 def compile_passes(model: TwinCycle, mode: str | None = None) -> None:
@@ -44,16 +39,7 @@ def recompute_passes(model: TwinCycle) -> None:
         model: It is changed.
     """
     for part in _parts(model):
-        _replace(
-            part,
-            partial(
-                checkpoint,
-                part.forward,
-                use_reentrant=False,
-                preserve_rng_state=False,
-                context_fn=partial(_first_and_again, part),
-            ),
-        )
+        _replace(part, partial(recomputed, part, part.forward))
 
 
 def _parts(model: TwinCycle) -> list[nn.Module]:
@@ -72,21 +58,3 @@ def _replace(part: nn.Module, differentiated: Pass) -> None:
         return (differentiated if learning else plain)(*inputs)
 
     part.forward = forward
-
-
-def _first_and_again(
-    part: nn.Module,
-) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return contextlib.nullcontext(), _unnoticed(part)
-
-
-@contextlib.contextmanager
-def _unnoticed(part: nn.Module) -> Iterator[None]:
-    """A pass that batch norms do not count in their running statistics."""
-    norms = [m for m in part.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    before = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in before:
-            buffer.data.copy_(value)  # .data: the passes kept it, and would refuse a changed one

@@ -78,7 +78,7 @@ def test_each_part_has_its_own_statistics() -> None:
     assert made.flatten().tolist() == pytest.approx([-1, 1, -1, 1])
     # 0, then half of the way to 2, then to 20.
     assert norm.running_mean is not None and norm.running_mean.item() == 10.5
-    assert float(in_parts(norm, 1, values).std()) == pytest.approx((4 / 3) ** 0.5)
+    assert float(in_parts(norm, 1, values).detach().std()) == pytest.approx((4 / 3) ** 0.5)
 
 
 def test_the_last_convolution_is_one_with_zeros_around() -> None:
@@ -89,3 +89,20 @@ def test_the_last_convolution_is_one_with_zeros_around() -> None:
     wanted = torch.nn.Conv2d.forward(convolution, maps)
     assert wanted.shape == (5, 6, 1, 1)
     torch.testing.assert_close(convolution(maps), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_large_maps_are_kept_as_they_leave_the_convolutions() -> None:
+    model = encoder("official")
+    kept: dict[int, torch.Size] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.shape
+        return tensor
+
+    images = batches()[0].detach()
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        rows = model(images)
+    first, last = (4, 4, 16, 16), (4, 8, 8, 8)
+    assert list(kept.values()).count(torch.Size(first)) == 1
+    assert list(kept.values()).count(torch.Size(last)) == 2  # and what both branches convolve
+    assert rows[0].requires_grad
