@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -91,19 +91,22 @@ def recomputed(part: nn.Module, compute: Pass, *inputs: Tensor | int) -> Tensor:
 def _first_and_again(
     part: nn.Module,
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return contextlib.nullcontext(), _unnoticed(part)
+    return contextlib.nullcontext(), _Unnoticed(part)
 
 
-@contextlib.contextmanager
-def _unnoticed(part: nn.Module) -> Iterator[None]:
-    """A pass that batch norms do not count in their running statistics."""
-    norms = [m for m in part.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    before = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in before:
+class _Unnoticed(AbstractContextManager[None]):
+    """Passes that batch norms do not count in their running statistics."""
+
+    def __init__(self, part: nn.Module) -> None:
+        self._norms = [m for m in part.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+    def __enter__(self) -> None:
+        self._before = [(b, b.clone()) for norm in self._norms for b in norm.buffers()]
+
+    def __exit__(self, *error: object) -> None:
+        for buffer, value in self._before:
             buffer.data.copy_(value)  # .data: the passes kept it, and would refuse a changed one
+        self._before = []
 
 
 def synchronise(model: nn.Module) -> nn.Module:
