@@ -23,7 +23,7 @@ Learn = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 def learner(
     preset: str, precision: str, side: int, *, compiled: bool = False, recomputed: bool = False
 ) -> Learn:
-    """A function that learns from images (N, 3, side, side) and returns the terms (N,)."""
+    """A function that learns from images (N, 3, side, side); it returns the terms (N,) by name."""
     config = PRESETS[preset]
     torch.manual_seed(0)
     model = TwinCycle(config.model, side)
@@ -38,6 +38,6 @@ def learner(
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision == "bf16"):
             terms = objective(source, target, STEPS)
         optimizer.step(curriculum.loss(terms, objective.weights(STEPS)), STEPS, 2 * STEPS)
-        return tuple(term.detach() for term in terms.values())
+        return tuple(terms[name].detach() for name in sorted(terms))
 
     return learn
