@@ -22,7 +22,8 @@ class Encoder(nn.Module):
         au_size: channels of the AU embedding.
         pose_size: channels of the pose embedding.
         conv_bias: whether convolutions in front of a batch norm have a bias.
-        decorrelate: whether the AU embedding is cleaned of what the pose embedding tells linearly.
+        decorrelate: whether there is a `decorrelation`, which cleans the AU embedding of what the
+            pose embedding tells linearly.
         separate: whether each branch has a backbone of its own.
     """
 
@@ -55,11 +56,10 @@ class Encoder(nn.Module):
         self.decorrelation = Decorrelation(au_size, pose_size) if decorrelate else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed images (N, 3, S, S) in [0, 1]: phi (AU) and psi (pose), one row each."""
+        """Embed images (N, 3, S, S) in [0, 1]: phi (AU), not yet cleaned, and psi (pose)."""
         features = self.backbone(images)
         of_pose = features if self.pose_backbone is None else self.pose_backbone(images)
-        au, pose = self.au_branch(features), self.pose_branch(of_pose)
-        return au if self.decorrelation is None else self.decorrelation(au, pose), pose
+        return self.au_branch(features), self.pose_branch(of_pose)
 
 
 def _block(inputs: int, outputs: int, conv_bias: bool) -> nn.Sequential:

@@ -145,8 +145,12 @@ class TwinCycle(nn.Module):
             else self._free_decoder(config.pose_size)
         )
 
-    def encode(self, images: Tensor) -> Embeddings:
+    def encode(self, images: Tensor, decorrelated: bool = True) -> Embeddings:
         """Embed images (N, 3, S, S), float in [0, 1] or uint8.
+
+        Args:
+            images: The faces.
+            decorrelated: Whether `decorrelated` is done to the embeddings.
 
         Raises:
             ValueError: if the images do not have this model's size.
@@ -157,7 +161,14 @@ class TwinCycle(nn.Module):
                 f"images have shape {tuple(images.shape)}, this model needs (N, 3, S, S) "
                 f"with S = image_size = {self.image_size}"
             )
-        return Embeddings(*self.encoder(unit_range(images)))
+        embeddings = Embeddings(*self.encoder(unit_range(images)))
+        return self.decorrelated(embeddings) if decorrelated else embeddings
+
+    def decorrelated(self, embeddings: Embeddings) -> Embeddings:
+        """Take out of AU embeddings what their pose embeddings tell linearly, if configured."""
+        if self.encoder.decorrelation is None:
+            return embeddings
+        return embeddings._replace(au=self.encoder.decorrelation(*embeddings))
 
     def au_motion(self, source: Tensor, target: Tensor) -> Motion:
         """T^A: the motion that gives the source the target's AUs, from AU embeddings."""
