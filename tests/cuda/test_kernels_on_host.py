@@ -170,6 +170,20 @@ def test_rows_that_end_within_a_quad(use, types, width):
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("types", TYPES[1:])
+def test_a_pixel_is_the_same_bits_in_quads_and_in_pairs(use, deterministic, types):
+    use("plain")
+    deterministic(True)
+    in_quads, in_pairs = (skewed(types, 8, [place] * 7)[0] for place in ((0, 0), (2, 2)))
+    warped = [
+        tcae_ops.blend_warp(i[0], i[1:3], i[3:5], backend="cpp") for i in (in_quads, in_pairs)
+    ]
+    assert torch.equal(*warped)
+    needs = [True] * len(in_quads)
+    for a, b in zip(gradients(in_quads, needs), gradients(in_pairs, needs), strict=True):
+        assert torch.equal(a, b)
+
+
 @pytest.mark.parametrize("flow", [torch.float16, torch.bfloat16], ids=str)
 def test_fields_of_two_types(use, flow):
     use("memory")
