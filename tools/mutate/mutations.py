@@ -168,7 +168,7 @@ MUTATIONS = [
         Check(case="bf16 flows", image="bfloat16"),
     ),
     Mutation(
-        "of a quad's gradients by the image only the first pair's count",
+        "both pairs of a quad add the first one's gradients to the image's",
         "cuda/backward.cu",
         "some(by_samples, first)",
         "some(by_samples, 0)",
