@@ -64,7 +64,7 @@ _BEFORE: dict[str, Any] = {
     "sync_batch_norm": True,
     "compile": False,
     "model": {"branches": "both"},
-    "objective": {"twin_every": 1, "transfer": 0.0},
+    "objective": {"twin_every": 1, "transfer": 0.0, "contrast_decorrelated": True},
     "optimizer": {"betas": [0.9, 0.999]},
 }
 

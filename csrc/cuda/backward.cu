@@ -21,58 +21,58 @@ struct Arguments {
 };
 static_assert(sizeof(Arguments) <= 4096, "what every CUDA takes as arguments of a kernel");
 
-// One channel of a group: the gradients by the samples, by the target and by the positions.
-template <class T>
-__device__ __forceinline__ Group<T> backward_channel(const Arguments& a, const Site& s, const Spots<T>& spots,
-                                                     int32_t c, T step, Vectors<T>& by) {
+// One channel of a group: the gradients by its samples go to the target and the image, and are added up by position.
+template <class T, int P>
+__device__ __forceinline__ void backward_channel(const Arguments& a, const Site<P>& s, const Spots<T, P>& spots,
+                                                 int32_t c, T step, Vectors<T, P>& by) {
   const Source& source = a.source;
   const bool has_loss = a.by_loss != nullptr;
-  Group<T, Four<T>> pixels = {};
-  if (a.moves || has_loss) pixels = read_cells(source, spots, s.n, c);
-  Group<T> by_samples = {}, target = {};
-  if (a.by_warped.exists()) by_samples = load_image<T>(a.by_warped, c, s);
-  if (has_loss) target = load_image<T>(a.target, c, s);
+  Group<T, P> by_samples = {}, target = {};
 #pragma unroll
-  for (int i = 0; i < kPixels<T>; ++i) {
-    const Cell2<T> cell = cell_of(source, spots, i);
-    if (has_loss) {
-      const T value = sample(source, cell, pixels[i]);
-      const T sign = T(value > target[i]) - T(value < target[i]);
-      by_samples[i] += sign * step;
-      target[i] = -sign * step;
+  for (int first = 0; first < P; first += kPixels<T>) {
+    const auto positions = some(spots.position, first);
+    Group<T, kPixels<T>, Four<T>> pixels = {};
+    if (a.moves || has_loss) pixels = read_cells(source, positions, s.n, c);
+    if (first == 0) {  // not earlier, or nvcc makes a branch of every pixel's reading
+      if (a.by_warped.exists()) by_samples = load_image<T>(a.by_warped, c, s);
+      if (has_loss) target = load_image<T>(a.target, c, s);
     }
-    by.x[i] += by_samples[i] * bilinear_dx(cell.row.fraction, pixels[i]);
-    by.y[i] += by_samples[i] * bilinear_dy(cell.column.fraction, pixels[i]);
+#pragma unroll
+    for (int i = 0; i < kPixels<T>; ++i) {
+      const Cell2<T> cell = cell_of(source, positions, i);
+      const int at = first + i;
+      if (has_loss) {
+        const T value = sample(source, cell, pixels[i]);
+        const T sign = T(value > target[at]) - T(value < target[at]);
+        by_samples[at] += sign * step;
+        target[at] = -sign * step;
+      }
+      by.x[at] += by_samples[at] * bilinear_dx(cell.row.fraction, pixels[i]);
+      by.y[at] += by_samples[at] * bilinear_dy(cell.column.fraction, pixels[i]);
+    }
+    if (a.by_image.exists()) scatter(source, a.by_image, s.n, c, positions, some(by_samples, first), s.count - first);
   }
   if (a.by_target.exists()) store_image(target, a.by_target, c, s);
-  return by_samples;
 }
 
-template <class T>
+template <class T, int P>
 __global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(const Arguments a) {
   const Source& source = a.source;
-  const Site s = a.grid.site<T>(source.h, source.w);
+  const Site<P> s = a.grid.site<P>(source.h, source.w);
   if (s.count <= 0) return;
-  const Kept<T> kept(a.fields);
-  Spots<T> spots = find_spots<T>(source, a.fields, s, displacement<T>(a.fields, s, kept));
-  Vectors<T> by = {};
+  const Kept<T, P> kept(a.fields);
+  Spots<T, P> spots = find_spots<T>(source, a.fields, s, displacement<T>(a.fields, s, kept));
+  Vectors<T, P> by = {};
   const T step = a.by_loss != nullptr ? static_cast<const T*>(a.by_loss)[int64_t(s.n) * a.by_loss_stride] / T(a.count) : T(0);
 #pragma unroll 1
   for (int32_t c = 0; c < source.channels; ++c) {
-    forget_cells(spots);
-    const Group<T> by_samples = backward_channel<T>(a, s, spots, c, step, by);
-    if (!a.by_image.exists()) continue;
-    const int64_t plane = int64_t(s.n) * a.by_image.stride_n + c * a.by_image.stride_c;
-    const double scale = a.by_image.wholes != nullptr ? a.by_image.scales[s.n] : 0;
-#pragma unroll
-    for (int i = 0; i < kPixels<T>; ++i) {
-      if (i < s.count) scatter(source, a.by_image, plane, cell_of(source, spots, i), by_samples[i], scale);
-    }
+    forget_cells(spots.position);
+    backward_channel(a, s, spots, c, step, by);
   }
   if (!a.moves) return;
   const T unit_x = unit<T>(a.fields, source.w), unit_y = unit<T>(a.fields, source.h);
 #pragma unroll
-  for (int i = 0; i < kPixels<T>; ++i) {
+  for (int i = 0; i < P; ++i) {
     const T slope_x = spots.slope_x(i), slope_y = spots.slope_y(i);
     by.x[i] = slope_x == 0 ? T(0) : shown(source, by.x[i]) * slope_x * unit_x;
     by.y[i] = slope_y == 0 ? T(0) : shown(source, by.y[i]) * slope_y * unit_y;
@@ -87,7 +87,7 @@ struct Layout {
   int64_t numbers;
   bool apart;  // the sums have another type than the result
 
-  template <class T>
+  template <class T, int P>
   static Layout of(const Sampling& s, const Gradients& g, bool deterministic) {
     Layout at;
     at.numbers = s.image.n * s.image.c * s.image.h * s.image.w;
@@ -95,7 +95,7 @@ struct Layout {
     if (!g.image.exists()) return at;
     if (deterministic) {
       at.largest = at.scales + 8 * s.image.n;
-      at.wholes = at.largest + (g.warped.exists() ? 8 * s.image.n * Grid::of<T>(s.image).blocks : 0);
+      at.wholes = at.largest + (g.warped.exists() ? 8 * s.image.n * Grid::of<P>(s.image).blocks : 0);
       at.sums = at.wholes + 8 * at.numbers;
     }
     at.end = at.sums + (at.apart ? int64_t(sizeof(T)) * at.numbers : 0);
@@ -104,10 +104,10 @@ struct Layout {
 };
 
 // Sets the sums to zero and, for sums of whole numbers, finds their scales.
-template <class T>
+template <class T, int P>
 cudaError_t prepare_image(const Sampling& s, const Gradients& g, bool deterministic, char* scratch,
                           cudaStream_t stream, Arguments& a) {
-  const Layout at = Layout::of<T>(s, g, deterministic);
+  const Layout at = Layout::of<T, P>(s, g, deterministic);
   ImageSums& to = a.by_image;
   to = {at.apart ? scratch + at.sums : g.image.data, nullptr, nullptr, g.image.stride_n, g.image.stride_c,
         int32_t(g.image.stride_h), int32_t(g.image.stride_w)};
@@ -120,7 +120,7 @@ cudaError_t prepare_image(const Sampling& s, const Gradients& g, bool determinis
   error = cudaMemsetAsync(to.wholes, 0, size_t(at.numbers) * sizeof(Whole), stream);
   const unsigned images = unsigned(s.image.n);
   if (error == cudaSuccess && g.warped.exists()) {
-    error = launch(largest_kernel<T>, images * unsigned(a.grid.blocks), kThreads, 0, stream, a.grid, a.by_warped,
+    error = launch(largest_kernel<T, P>, images * unsigned(a.grid.blocks), kThreads, 0, stream, a.grid, a.by_warped,
                    a.source.channels, a.source.h, a.source.w, largest);
   }
   if (error != cudaSuccess) return error;
@@ -141,41 +141,50 @@ cudaError_t finish_image(const Sampling& s, const Gradients& g, cudaStream_t str
   });
 }
 
-template <class T>
+template <class T, int P>
 Arguments arguments(const Sampling& s, const Gradients& g) {
-  Arguments a = {Grid::of<T>(s.image), Source::of<T>(s), Fields::of<T>(s),
-                 FieldViews::of<T>(g.flows, g.logits, s.count, s.flows[0].dtype)};
+  Arguments a = {Grid::of<P>(s.image), Source::of(s), Fields::of<P>(s),
+                 FieldViews::of<P>(g.flows, g.logits, s.count, s.flows[0].dtype)};
   for (int64_t k = 0; k < s.count; ++k) a.moves = a.moves || g.flows[k].exists() || g.logits[k].exists();
-  if (g.warped.exists()) a.by_warped = strided<T>(g.warped);
-  if (g.target.exists()) a.by_target = strided<T>(g.target);
-  if (g.loss.exists()) a.target = strided<T>(s.target);
+  if (g.warped.exists()) a.by_warped = strided<P>(g.warped);
+  if (g.target.exists()) a.by_target = strided<P>(g.target);
+  if (g.loss.exists()) a.target = strided<P>(s.target);
   a.by_loss = g.loss.data;
   a.by_loss_stride = g.loss.stride_n;
   a.count = s.image.c * s.image.h * s.image.w;
   return a;
 }
 
-template <class T>
+template <class T, int P>
 cudaError_t run(const Sampling& s, const Gradients& g, bool deterministic, char* scratch, cudaStream_t stream) {
-  Arguments a = arguments<T>(s, g);
+  Arguments a = arguments<T, P>(s, g);
   cudaError_t error = cudaSuccess;
-  if (g.image.exists()) error = prepare_image<T>(s, g, deterministic, scratch, stream, a);
+  if (g.image.exists()) error = prepare_image<T, P>(s, g, deterministic, scratch, stream, a);
   if (error != cudaSuccess) return error;
-  error = launch(backward_kernel<T>, unsigned(s.image.n) * unsigned(a.grid.blocks), kThreads,
-                 Kept<T>::size(a.fields), stream, a);
+  error = launch(backward_kernel<T, P>, unsigned(s.image.n) * unsigned(a.grid.blocks), kThreads,
+                 Kept<T, P>::size(a.fields), stream, a);
   const bool finished = !g.image.exists() || (!deterministic && a.by_image.sums == g.image.data);
   return error != cudaSuccess || finished ? error : finish_image<T>(s, g, stream, a.by_image);
+}
+
+bool in_quads(const Sampling& s, const Gradients& g) {
+  const Dtype dtype = s.flows[0].dtype;
+  return in_quads(s, {g.warped, g.target, g.loss.exists() ? s.target : View()}) && s.count <= kMostKeptInQuads &&
+         in_groups<kQuad>(g.flows, s.count, dtype) && in_groups<kQuad>(g.logits, s.count, dtype);
 }
 
 }  // namespace
 
 int64_t backward_scratch(const Sampling& s, const Gradients& g, bool deterministic) {
-  return (s.wide ? Layout::of<double>(s, g, deterministic) : Layout::of<float>(s, g, deterministic)).end;
+  return with_groups(s, in_quads(s, g), [&](auto number, auto pixels) {
+    return Layout::of<decltype(number), pixels>(s, g, deterministic).end;
+  });
 }
 
 cudaError_t backward(const Sampling& s, const Gradients& g, bool deterministic, void* scratch, cudaStream_t stream) {
-  char* const bytes = static_cast<char*>(scratch);
-  return s.wide ? run<double>(s, g, deterministic, bytes, stream) : run<float>(s, g, deterministic, bytes, stream);
+  return with_groups(s, in_quads(s, g), [&](auto number, auto pixels) {
+    return run<decltype(number), pixels>(s, g, deterministic, static_cast<char*>(scratch), stream);
+  });
 }
 
 }  // namespace tcae_ops

@@ -15,29 +15,33 @@ struct Arguments {
   double* distances;  // sums of |warped - target|, one for each block
 };
 
-template <class T>
-__device__ __forceinline__ T forward_group(const Arguments& a, const Site& s) {
-  Spots<T> spots = find_spots<T>(a.source, a.fields, s, displacement<T>(a.fields, s, KeepNothing()));
+template <class T, int P>
+__device__ __forceinline__ T forward_group(const Arguments& a, const Site<P>& s) {
+  Spots<T, P> spots = find_spots<T>(a.source, a.fields, s, displacement<T>(a.fields, s, KeepNothing()));
   T distance = 0;
 #pragma unroll 1
   for (int32_t c = 0; c < a.source.channels; ++c) {
-    forget_cells(spots);
-    const Group<T, Four<T>> pixels = read_cells(a.source, spots, s.n, c);
-    Group<T> samples;
+    forget_cells(spots.position);
+    Group<T, P> samples;
 #pragma unroll
-    for (int i = 0; i < kPixels<T>; ++i) samples[i] = sample(a.source, cell_of(a.source, spots, i), pixels[i]);
+    for (int first = 0; first < P; first += kPixels<T>) {
+      const auto positions = some(spots.position, first);
+      const auto pixels = read_cells(a.source, positions, s.n, c);
+#pragma unroll
+      for (int i = 0; i < kPixels<T>; ++i) samples[first + i] = sample(a.source, cell_of(a.source, positions, i), pixels[i]);
+    }
     if (a.warped.exists()) store_image(samples, a.warped, c, s);
     if (!a.target.exists()) continue;
-    const Group<T> target = load_image<T>(a.target, c, s);
+    const Group<T, P> target = load_image<T>(a.target, c, s);
 #pragma unroll
-    for (int i = 0; i < kPixels<T>; ++i) distance += i < s.count ? fabs(samples[i] - target[i]) : T(0);
+    for (int i = 0; i < P; ++i) distance += i < s.count ? fabs(samples[i] - target[i]) : T(0);
   }
   return distance;
 }
 
-template <class T>
+template <class T, int P>
 __global__ void __launch_bounds__(kThreads, kBlocks) forward_kernel(const Arguments a) {
-  const Site s = a.grid.site<T>(a.source.h, a.source.w);
+  const Site<P> s = a.grid.site<P>(a.source.h, a.source.w);
   const T distance = s.count > 0 ? forward_group<T>(a, s) : T(0);
   if (!a.target.exists()) return;
   const double sum = reduce(distance, Sum());
@@ -51,28 +55,36 @@ __global__ void __launch_bounds__(kThreads) loss_kernel(const double* distances,
   if (threadIdx.x == 0) loss[blockIdx.x] = T(sum / count);
 }
 
-template <class T>
+template <class T, int P>
 cudaError_t run(const Sampling& s, const Outputs& out, void* scratch, cudaStream_t stream) {
-  Arguments a = {Grid::of<T>(s.image), Source::of<T>(s), Fields::of<T>(s), {}, {}, static_cast<double*>(scratch)};
-  if (out.warped.exists()) a.warped = strided<T>(out.warped);
-  if (out.loss.exists()) a.target = strided<T>(s.target);
+  Arguments a = {Grid::of<P>(s.image), Source::of(s), Fields::of<P>(s), {}, {}, static_cast<double*>(scratch)};
+  if (out.warped.exists()) a.warped = strided<P>(out.warped);
+  if (out.loss.exists()) a.target = strided<P>(s.target);
   const unsigned images = unsigned(s.image.n);
-  const cudaError_t error = launch(forward_kernel<T>, images * unsigned(a.grid.blocks), kThreads, 0, stream, a);
+  const cudaError_t error = launch(forward_kernel<T, P>, images * unsigned(a.grid.blocks), kThreads, 0, stream, a);
   if (error != cudaSuccess || !out.loss.exists()) return error;
   const double count = double(s.image.c * s.image.h * s.image.w);
   return launch(loss_kernel<T>, images, kThreads, 0, stream, a.distances, a.grid.blocks, count,
                 static_cast<T*>(out.loss.data));
 }
 
+bool in_quads(const Sampling& s, const Outputs& out) {
+  return in_quads(s, {out.warped, out.loss.exists() ? s.target : View()});
+}
+
 }  // namespace
 
 int64_t forward_scratch(const Sampling& s, const Outputs& out) {
-  const Grid grid = s.wide ? Grid::of<double>(s.image) : Grid::of<float>(s.image);
-  return out.loss.exists() ? s.image.n * grid.blocks * int64_t(sizeof(double)) : 0;
+  if (!out.loss.exists()) return 0;
+  return with_groups(s, in_quads(s, out), [&](auto, auto pixels) {
+    return s.image.n * Grid::of<pixels>(s.image).blocks * int64_t(sizeof(double));
+  });
 }
 
 cudaError_t forward(const Sampling& s, const Outputs& out, void* scratch, cudaStream_t stream) {
-  return s.wide ? run<double>(s, out, scratch, stream) : run<float>(s, out, scratch, stream);
+  return with_groups(s, in_quads(s, out), [&](auto number, auto pixels) {
+    return run<decltype(number), pixels>(s, out, scratch, stream);
+  });
 }
 
 }  // namespace tcae_ops

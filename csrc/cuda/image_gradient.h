@@ -51,21 +51,33 @@ __device__ __forceinline__ void scatter(const Source& source, const ImageSums& t
   put(cell.row.second, cell.column.second, weights.br);
 }
 
+// The same of several samples of channel c, of which the first `count` exist.
+template <class T, int P>
+__device__ __forceinline__ void scatter(const Source& source, const ImageSums& to, int32_t n, int32_t c,
+                                        const Vectors<T, P>& positions, const Group<T, P>& gradients, int count) {
+  const int64_t plane = int64_t(n) * to.stride_n + c * to.stride_c;
+  const double scale = to.wholes != nullptr ? to.scales[n] : 0;
+#pragma unroll
+  for (int i = 0; i < P; ++i) {
+    if (i < count) scatter(source, to, plane, cell_of(source, positions, i), gradients[i], scale);
+  }
+}
+
 struct Largest {
   template <class T>
   __device__ __forceinline__ T operator()(T a, T b) const { return a > b ? a : b; }
 };
 
 // The largest finite gradient by the warped image that each block meets.
-template <class T>
+template <class T, int P>
 __global__ void __launch_bounds__(kThreads)
     largest_kernel(Grid grid, Strided by_warped, int32_t channels, int32_t h, int32_t w, double* largest) {
-  const Site s = grid.site<T>(h, w);
+  const Site<P> s = grid.site<P>(h, w);
   T most = 0;
   for (int32_t c = 0; c < (s.count > 0 ? channels : 0); ++c) {
-    const Group<T> g = load_image<T>(by_warped, c, s);
+    const Group<T, P> g = load_image<T>(by_warped, c, s);
 #pragma unroll
-    for (int i = 0; i < kPixels<T>; ++i) most = g[i] - g[i] == 0 ? Largest()(most, T(fabs(g[i]))) : most;
+    for (int i = 0; i < P; ++i) most = g[i] - g[i] == 0 ? Largest()(most, T(fabs(g[i]))) : most;
   }
   const double of_block = reduce(most, Largest());
   if (threadIdx.x == 0) largest[blockIdx.x] = of_block;

@@ -5,30 +5,31 @@
 
 namespace tcae_ops {
 
-// Of blends of so many flows all that was read is kept. Each takes 6 KB of a block's shared memory, and with as
-// many half of a processor's threads still fit on every architecture (tests/cuda/test_binaries.py).
-constexpr int32_t kMostKept = 5;
+// Of blends of so many flows all that was read is kept. Each takes 6 KB of a block's shared memory, 12 KB in quads,
+// and with as many half of a processor's threads still fit on every architecture (tests/cuda/test_binaries.py).
+// Blends of more are not had in quads.
+constexpr int32_t kMostKept = 5, kMostKeptInQuads = 2;
 
 // What a thread keeps in shared memory, since registers do not suffice: of every field its part in the blend
 // or, if they are too many, the blend alone, and they are read again. Threads that follow each other have
 // theirs side by side, so that no two of a warp meet in a bank.
-template <class T>
+template <class T, int P>
 class Kept {
  public:
   __device__ __forceinline__ explicit Kept(const Fields& f)
-      : fields_(f), own_(static_cast<Group<T>*>(shared_memory()) + threadIdx.x) {}
+      : fields_(f), own_(static_cast<Group<T, P>*>(shared_memory()) + threadIdx.x) {}
 
   // Bytes of a block.
   static unsigned size(const Fields& f) {
     const int32_t rows = !f.blended ? 0 : f.count <= kMostKept ? 3 * f.count : 4;
-    return unsigned(rows) * kThreads * unsigned(sizeof(Group<T>));
+    return unsigned(rows) * kThreads * unsigned(sizeof(Group<T, P>));
   }
 
-  __device__ __forceinline__ void read(int32_t k, const Part<T>& it) const {
+  __device__ __forceinline__ void read(int32_t k, const Part<T, P>& it) const {
     if (has_all()) put(k, it);
   }
 
-  __device__ __forceinline__ void blended(const Blend<T>& it) const {
+  __device__ __forceinline__ void blended(const Blend<T, P>& it) const {
     if (has_all()) {
 #pragma unroll 1
       for (int32_t k = 0; k < fields_.count; ++k) put(k, part_of(it, get(k)));
@@ -39,22 +40,22 @@ class Kept {
 
   // What field k was in the blend: what its logit weighs, and how far its displacement is from the mean.
   template <class F>
-  __device__ __forceinline__ Part<T> part(int32_t k, const Site& s) const {
+  __device__ __forceinline__ Part<T, P> part(int32_t k, const Site<P>& s) const {
     if (has_all()) return get(k);
     return part_of({{row(0), row(1)}, row(2), row(3)}, load_part<F, T>(fields_, k, s));
   }
 
  private:
-  __device__ __forceinline__ bool has_all() const { return fields_.count <= kMostKept; }
-  __device__ __forceinline__ Group<T>& row(int32_t i) const { return own_[i * kThreads]; }
-  __device__ __forceinline__ Part<T> get(int32_t k) const { return {row(3 * k), row(3 * k + 1), row(3 * k + 2)}; }
-  __device__ __forceinline__ void put(int32_t k, const Part<T>& it) const {
+  __device__ __forceinline__ bool has_all() const { return P == kQuad || fields_.count <= kMostKept; }
+  __device__ __forceinline__ Group<T, P>& row(int32_t i) const { return own_[i * kThreads]; }
+  __device__ __forceinline__ Part<T, P> get(int32_t k) const { return {row(3 * k), row(3 * k + 1), row(3 * k + 2)}; }
+  __device__ __forceinline__ void put(int32_t k, const Part<T, P>& it) const {
     row(3 * k) = it.weight, row(3 * k + 1) = it.x, row(3 * k + 2) = it.y;
   }
 
-  static __device__ __forceinline__ Part<T> part_of(const Blend<T>& blend, Part<T> it) {
+  static __device__ __forceinline__ Part<T, P> part_of(const Blend<T, P>& blend, Part<T, P> it) {
 #pragma unroll
-    for (int i = 0; i < kPixels<T>; ++i) {
+    for (int i = 0; i < P; ++i) {
       it.weight[i] = exp_nonpositive(it.weight[i] - blend.top[i]) * blend.share[i];
       it.x[i] -= blend.mean.x[i];
       it.y[i] -= blend.mean.y[i];
@@ -63,13 +64,13 @@ class Kept {
   }
 
   const Fields& fields_;
-  Group<T>* own_;
+  Group<T, P>* own_;
 };
 
 // The gradients of flows and logits, where they are wanted.
-template <class F, class T>
-__device__ __forceinline__ void displacement_backward_as(const Fields& f, const FieldViews& g, const Site& s,
-                                                         const Kept<T>& kept, const Vectors<T>& by) {
+template <class F, class T, int P>
+__device__ __forceinline__ void displacement_backward_as(const Fields& f, const FieldViews& g, const Site<P>& s,
+                                                         const Kept<T, P>& kept, const Vectors<T, P>& by) {
   if (!f.blended) {
     store_field<F>(by.x, g.flows[0], 0, s);
     store_field<F>(by.y, g.flows[0], 1, s);
@@ -78,9 +79,9 @@ __device__ __forceinline__ void displacement_backward_as(const Fields& f, const 
 #pragma unroll 1
   for (int32_t k = 0; k < f.count; ++k) {
     if (!g.flows[k].exists() && !g.logits[k].exists()) continue;
-    Part<T> it = kept.template part<F>(k, s);
+    Part<T, P> it = kept.template part<F>(k, s);
 #pragma unroll
-    for (int i = 0; i < kPixels<T>; ++i) {
+    for (int i = 0; i < P; ++i) {
       const T weight = it.weight[i];
       it.weight[i] = weight * (it.x[i] * by.x[i] + it.y[i] * by.y[i]);
       it.x[i] = weight * by.x[i];

@@ -25,9 +25,9 @@ cudaError_t launch(void (*kernel)(Parameters...), unsigned blocks, unsigned thre
   return cudaGetLastError();
 }
 
-// The shared memory that the block was launched with, aligned to 8 bytes.
+// The shared memory that the block was launched with, aligned to 16 bytes.
 __device__ __forceinline__ void* shared_memory() {
-  extern __shared__ double memory[];
+  extern __shared__ double2 memory[];
   return memory;
 }
 

@@ -14,7 +14,6 @@ struct Source {
   int32_t below, right;  // the pixel that follows the last one of a column, of a row
   Padding padding;
 
-  template <class T>
   static Source of(const Sampling& s) {
     const int32_t h = int32_t(s.image.h), w = int32_t(s.image.w);
     const auto next = [&](int32_t size) {
@@ -22,7 +21,7 @@ struct Source {
       if (s.padding == Padding::zeros) return size;
       return size > 1 ? size - 2 : 0;
     };
-    return {strided<T>(s.image), int32_t(s.image.c), h, w, next(h), next(w), s.padding};
+    return {strided<1>(s.image), int32_t(s.image.c), h, w, next(h), next(w), s.padding};
   }
 };
 
@@ -37,22 +36,22 @@ __device__ __forceinline__ Folded<T> fold(Padding padding, T position, int32_t s
 
 // Where a group samples the image: positions inside it, both NaN if one is, and their derivatives by
 // the positions as they were, which are -1, 0 or 1.
-template <class T>
+template <class T, int P>
 struct Spots {
-  Vectors<T> position;
+  Vectors<T, P> position;
   uint32_t slopes = 0;  // of x and y by turns, plus 1, two bits each
 
   __device__ __forceinline__ T slope_x(int i) const { return T(int32_t(slopes >> (4 * i) & 3u) - 1); }
   __device__ __forceinline__ T slope_y(int i) const { return T(int32_t(slopes >> (4 * i + 2) & 3u) - 1); }
 };
 
-template <class T>
-__device__ __forceinline__ Spots<T> find_spots(const Source& source, const Fields& fields, const Site& s,
-                                               const Vectors<T>& by) {
+template <class T, int P>
+__device__ __forceinline__ Spots<T, P> find_spots(const Source& source, const Fields& fields, const Site<P>& s,
+                                                  const Vectors<T, P>& by) {
   const T unit_x = unit<T>(fields, source.w), unit_y = unit<T>(fields, source.h);
-  Spots<T> spots;
+  Spots<T, P> spots;
 #pragma unroll
-  for (int i = 0; i < kPixels<T>; ++i) {
+  for (int i = 0; i < P; ++i) {
     const Folded<T> x = fold(source.padding, T(s.x + i) + in_pixels(by.x[i], unit_x), source.w);
     const Folded<T> y = fold(source.padding, T(s.y) + in_pixels(by.y[i], unit_y), source.h);
     const T sum = x.position + y.position;  // finite unless one is NaN
@@ -68,15 +67,15 @@ __device__ __forceinline__ Spots<T> find_spots(const Source& source, const Field
 
 // Keeps the cells out of the registers between channels: the compiler must take it that positions have
 // changed. To find the cells again is cheap, and leaves room for more threads.
-template <class T>
-__device__ __forceinline__ void forget_cells(Spots<T>& spots) {
+template <class T, int P>
+__device__ __forceinline__ void forget_cells(Vectors<T, P>& positions) {
 #ifdef __CUDA_ARCH__
 #pragma unroll
-  for (int i = 0; i < kPixels<T>; ++i) {
+  for (int i = 0; i < P; ++i) {
     if constexpr (sizeof(T) == 8) {
-      asm volatile("" : "+d"(spots.position.x[i]), "+d"(spots.position.y[i]));
+      asm volatile("" : "+d"(positions.x[i]), "+d"(positions.y[i]));
     } else {
-      asm volatile("" : "+f"(spots.position.x[i]), "+f"(spots.position.y[i]));
+      asm volatile("" : "+f"(positions.x[i]), "+f"(positions.y[i]));
     }
   }
 #endif
@@ -87,11 +86,11 @@ struct Cell2 {
   Cell<T> column, row;
 };
 
-template <class T>
-__device__ __forceinline__ Cell2<T> cell_of(const Source& source, const Spots<T>& spots, int i) {
+template <class T, int P>
+__device__ __forceinline__ Cell2<T> cell_of(const Source& source, const Vectors<T, P>& positions, int i) {
   // That of zeros is the plain one: the pixel after the last is just the next number.
-  Cell2<T> it = {cell<Padding::zeros>(spots.position.x[i], source.w),
-                 cell<Padding::zeros>(spots.position.y[i], source.h)};
+  Cell2<T> it = {cell<Padding::zeros>(positions.x[i], source.w),
+                 cell<Padding::zeros>(positions.y[i], source.h)};
   if (it.column.first == source.w - 1) it.column.second = source.right;
   if (it.row.first == source.h - 1) it.row.second = source.below;
   return it;
@@ -110,9 +109,9 @@ __device__ __forceinline__ Half read_only(const Half* from) { return {__ldg(&fro
 __device__ __forceinline__ BFloat16 read_only(const BFloat16* from) { return {__ldg(&from->bits)}; }
 
 // The four pixels of each cell of a group as they are stored; 0 outside.
-template <class T>
-__device__ __forceinline__ Group<T, Four<T>> read_cells(const Source& source, const Spots<T>& spots, int64_t n,
-                                                        int64_t c) {
+template <class T, int P>
+__device__ __forceinline__ Group<T, P, Four<T>> read_cells(const Source& source, const Vectors<T, P>& positions,
+                                                           int64_t n, int64_t c) {
   return with_image<T>(source.image.dtype, [&](auto e) {
     using E = decltype(e);
     const E* const plane = static_cast<const E*>(source.image.data) + source.image.plane(n, c);
@@ -121,10 +120,10 @@ __device__ __forceinline__ Group<T, Four<T>> read_cells(const Source& source, co
       if (!is_inside(source, row, column)) return T(0);
       return Element<E>::template load<T>(read_only(plane + (row * stride_h + column * stride_w)));
     };
-    Group<T, Four<T>> to;
+    Group<T, P, Four<T>> to;
 #pragma unroll
-    for (int i = 0; i < kPixels<T>; ++i) {
-      const Cell2<T> it = cell_of(source, spots, i);
+    for (int i = 0; i < P; ++i) {
+      const Cell2<T> it = cell_of(source, positions, i);
       to[i] = {pixel(it.row.first, it.column.first), pixel(it.row.first, it.column.second),
                pixel(it.row.second, it.column.first), pixel(it.row.second, it.column.second)};
     }

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tcae.models.batch_norm import Parted, in_parts, recomputed
+from tcae.models.batch_norm import Parted, recomputed
 from tcae.models.decorrelation import Decorrelation
 
 BRANCH_LEVELS = 3
@@ -25,7 +25,8 @@ class Encoder(nn.Module):
         au_size: channels of the AU embedding.
         pose_size: channels of the pose embedding.
         conv_bias: whether convolutions in front of a batch norm have a bias.
-        decorrelate: whether the AU embedding is cleaned of what the pose embedding tells linearly.
+        decorrelate: whether there is a `decorrelation`, which cleans the AU embedding of what the
+            pose embedding tells linearly.
         separate: whether each branch has a backbone of its own.
     """
 
@@ -58,7 +59,7 @@ class Encoder(nn.Module):
         self.decorrelation = Decorrelation(au_size, pose_size) if decorrelate else None
 
     def forward(self, *images: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed images (N, 3, S, S) in [0, 1]: phi (AU) and psi (pose), one row each.
+        """Embed images (N, 3, S, S) in [0, 1]: phi (AU), not yet cleaned, and psi (pose).
 
         Several batches of one size give the rows of all; in training each has statistics of its
         own. Small maps, whose weights weigh more than they, pass together; large ones do not, and
@@ -72,10 +73,7 @@ class Encoder(nn.Module):
         parts = len(images)
         features = passed(self.backbone)
         of_pose = features if self.pose_backbone is None else passed(self.pose_backbone)
-        au, pose = self.au_branch(features, parts), self.pose_branch(of_pose, parts)
-        if self.decorrelation is not None:
-            au = in_parts(self.decorrelation, parts, au, pose)
-        return au, pose
+        return self.au_branch(features, parts), self.pose_branch(of_pose, parts)
 
 
 class _Backbone(nn.Sequential):

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tcae.models.batch_norm import in_parts
 from tcae.models.decoder import Decoder
 from tcae.models.encoder import Encoder
 from tcae.models.rigid_decoder import RigidDecoder
@@ -145,11 +146,13 @@ class TwinCycle(nn.Module):
             else self._free_decoder(config.pose_size)
         )
 
-    def encode(self, *images: Tensor) -> Embeddings:
+    def encode(self, *images: Tensor, decorrelated: bool = True) -> Embeddings:
         """Embed images (N, 3, S, S), float in [0, 1] or uint8.
 
-        Several batches of one size are embedded as one after the other, in less time: each has
-        batch norm statistics of its own. The result has the rows of all.
+        Args:
+            images: The faces. Several batches of one size are embedded as one after the other, in
+                less time: each has batch norm statistics of its own. The result has all rows.
+            decorrelated: Whether `decorrelated` is done to the embeddings.
 
         Raises:
             ValueError: if the images do not have this model's size.
@@ -161,7 +164,17 @@ class TwinCycle(nn.Module):
                     f"images have shape {tuple(batch.shape)}, this model needs (N, 3, S, S) "
                     f"with S = image_size = {self.image_size}"
                 )
-        return Embeddings(*self.encoder(*map(unit_range, images)))
+        embeddings = Embeddings(*self.encoder(*map(unit_range, images)))
+        return self.decorrelated(embeddings, len(images)) if decorrelated else embeddings
+
+    def decorrelated(self, embeddings: Embeddings, parts: int = 1) -> Embeddings:
+        """Take out of AU embeddings what their pose embeddings tell linearly, if configured.
+
+        In each of `parts` for itself.
+        """
+        if self.encoder.decorrelation is None:
+            return embeddings
+        return embeddings._replace(au=in_parts(self.encoder.decorrelation, parts, *embeddings))
 
     def au_motion(self, source: Tensor, target: Tensor) -> Motion:
         """T^A: the motion that gives the source the target's AUs, from AU embeddings."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -39,6 +39,9 @@ class ObjectiveConfig:
     transfer: float = 0.1
     """Weight of telling by their AU embeddings which pair's AU flow another person's face was
     moved by: an action means the same on every face (paper, released code: 0)."""
+    contrast_decorrelated: bool = False
+    """Contrast and transfer are of the AU embedding as it is decorrelated from the pose; else as it
+    is before, and only the AU flow has to do with what decorrelation leaves."""
     reconstruction_embedding: float = 0.0
     """Weight of two more distances: the reconstruction's embeddings to the target's (code: 1)."""
     clamp_sparsity: bool = False
@@ -78,6 +81,7 @@ _PAPER = ObjectiveConfig(
     contrast=0.0,
     contrast_ramp=0,
     transfer=0.0,
+    contrast_decorrelated=False,
     reconstruction_embedding=0.0,
     clamp_sparsity=False,
     detach_changed=False,
@@ -109,7 +113,8 @@ OBJECTIVE_PRESETS: dict[str, ObjectiveConfig] = {
 
 Why `default` differs from the paper, measured as for `MODEL_PRESETS`:
 
-- contrast, contrast_ramp, transfer, joint_batch_norm, twin_every: docs/recipe.md.
+- contrast, contrast_ramp, contrast_decorrelated, transfer, joint_batch_norm, twin_every:
+  docs/recipe.md.
 - ramp_start, ramp_steps: on other toy faces, all terms from step 0 left the reconstruction at
   1.000 of the unmoved source after 900 steps and the embeddings dead; with the ramp it was .454.
 - detach_embedding_targets, scale_embeddings, embedding .005: the paper's embedding terms after the
@@ -207,7 +212,7 @@ class TwinCycleObjective(nn.Module):
         """
         weights = self.weights(step)
         source, target = unit_range(source), unit_range(target)
-        of_source, of_target = self._encode(source, target)
+        seen, (of_source, of_target) = self._encode(source, target)
         au = self.model.au_motion(of_source.au, of_target.au)
         pose = self.model.pose_motion(of_source.pose, of_target.pose)
         twins = bool(weights["cycle_au"] or weights["emb_au_phi"])
@@ -219,11 +224,9 @@ class TwinCycleObjective(nn.Module):
             if tracks is None:
                 tracks = torch.arange(len(source), device=source.device)
                 tracks = tracks + ranks.rank() * len(source)
-            terms["contrast"] = self._contrast(
-                torch.cat([source, target]), (of_source, of_target), tracks, step
-            )
+            terms["contrast"] = self._contrast(torch.cat([source, target]), seen, tracks, step)
         if weights["transfer"] and self.training:  # it draws random numbers
-            terms["transfer"] = self._transfer(source, of_source.au, of_target.au, au.flow)
+            terms["transfer"] = self._transfer(source, seen, au.flow)
         if twins:
             turned = warp(source, pose.flow, units="normalized")
             terms |= self._twins(source, of_source, of_target, acted, turned, *made[1:])
@@ -250,7 +253,7 @@ class TwinCycleObjective(nn.Module):
             "pose": Embeddings(of_source.au, of_target.pose),
             "rec": of_target,
         }
-        found = dict(zip(changed, self._encode(*changed.values()), strict=True))
+        found = dict(zip(changed, self._encode(*changed.values())[1], strict=True))
         terms = {}
         if self.config.cycle:
             au = self.model.au_motion(found["au"].au, of_source.au[some])
@@ -305,12 +308,12 @@ class TwinCycleObjective(nn.Module):
     def _contrast(
         self,
         images: Tensor,
-        embeddings: tuple[Embeddings, Embeddings],
+        seen: Sequence[Embeddings],
         tracks: Tensor,
         step: int | None,
     ) -> Tensor:
         """How badly pairs' images, in each other's pose, are told from others of their track."""
-        au, pose = (torch.cat(parts) for parts in zip(*embeddings, strict=True))
+        au, pose = (torch.cat(parts) for parts in zip(*seen, strict=True))
         with torch.no_grad():
             pose = wide(pose)
             others = pose.roll(len(tracks), 0)
@@ -320,12 +323,10 @@ class TwinCycleObjective(nn.Module):
             aim = torch.lerp(pose, others, _risen(step, 0, self.config.contrast_ramp))
             flow = self.model.pose_motion(pose, aim).flow
             turned = disguise(warp(images, flow, units="normalized"))
-        told = _told(self.model.encode(turned).au, au, tracks.repeat(2))
+        told = _told(self._seen(turned).au, au, tracks.repeat(2))
         return told.unflatten(0, (2, -1)).mean(0)
 
-    def _transfer(
-        self, source: Tensor, of_source: Tensor, of_target: Tensor, flow: Tensor
-    ) -> Tensor:
+    def _transfer(self, source: Tensor, seen: Sequence[Embeddings], flow: Tensor) -> Tensor:
         """How badly each pair's action is told, done by another person, from the other pairs'.
 
         The flow is given: else it would become a sign for the encoder and move no face. Without the
@@ -333,18 +334,25 @@ class TwinCycleObjective(nn.Module):
         """
         # Pairs of one person lie side by side; of fewer than two rows some stay with theirs.
         far = len(source) // 2
+        # Half precision would lose what is small beside the embeddings themselves.
+        of_source, of_target = (wide(embeddings.au) for embeddings in seen)
         with torch.no_grad():
             acting = disguise(warp(source.roll(far, 0), flow, units="normalized"), of_pair=1)
-        found = self.model.encode(acting).au - of_source.roll(far, 0)
+        found = wide(self._seen(acting).au) - of_source.roll(far, 0)
         return _told(found, of_target - of_source, source.new_zeros(len(source)))
 
-    def _encode(self, *images: Tensor) -> list[Embeddings]:
+    def _encode(self, *images: Tensor) -> tuple[list[Embeddings], list[Embeddings]]:
+        """Embeddings of each batch of images: as contrast and transfer see them, as decoders do."""
         if not images:
-            return []
-        joint = self.config.joint_batch_norm
-        au, pose = self.model.encode(torch.cat(images)) if joint else self.model.encode(*images)
-        parts = zip(au.chunk(len(images)), pose.chunk(len(images)), strict=True)
-        return [Embeddings(*part) for part in parts]
+            return [], []
+        batches = (torch.cat(images),) if self.config.joint_batch_norm else images
+        seen = used = self._seen(*batches)
+        if not self.config.contrast_decorrelated:
+            used = self.model.decorrelated(seen, len(batches))
+        return _parted(seen, len(images)), _parted(used, len(images))
+
+    def _seen(self, *images: Tensor) -> Embeddings:
+        return self.model.encode(*images, decorrelated=self.config.contrast_decorrelated)
 
     def _sparsity(self, flow: Tensor) -> Tensor:
         flow = wide(flow)
@@ -375,6 +383,13 @@ class TwinCycleObjective(nn.Module):
         whole = term.new_zeros(count)
         whole[:: self.config.twin_every] = term * (count / len(term))
         return whole
+
+
+def _parted(whole: Embeddings, count: int) -> list[Embeddings]:
+    """The embeddings of `count` batches of one size."""
+    return [
+        Embeddings(*part) for part in zip(*(values.chunk(count) for values in whole), strict=True)
+    ]
 
 
 def _told(found: Tensor, wanted: Tensor, tracks: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ CASES = {
     "far outside, zeros": Case((1, 2, 9, 12), padding="zeros", reach=1e3),
     "mirrored many times": Case((1, 2, 9, 12), padding="reflection", reach=60.0),
     "fp16 flows": Case((2, 3, 17, 31), flow=torch.float16),
-    "bf16 flows": Case((2, 3, 17, 31), units="normalized", reach=0.2, flow=torch.bfloat16),
+    "bf16 flows": Case((2, 3, 17, 32), units="normalized", reach=0.2, flow=torch.bfloat16),
     "fp64 flows": Case((2, 3, 17, 31), padding="reflection", flow=torch.float64),
     "one blended": Case((1, 3, 6, 40), count=1),
     "many blended": Case((1, 2, 13, 15), count=10, reach=6.0),

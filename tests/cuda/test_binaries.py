@@ -17,14 +17,17 @@ from tcae_ops import library
 
 ROOT = Path(__file__).parents[2]
 FLOATS = ["float", "double"]
+GROUPS = {"float, 2": 64, "float, 4": 128, "double, 1": 64}  # in bits of the working type
 KERNELS = {
-    *(f"{name}_kernel<{t}>" for name in ("forward", "backward") for t in FLOATS),
-    *(f"{name}_kernel<{t}>" for name in ("loss", "largest", "scale") for t in FLOATS),
+    *(f"{name}_kernel<{g}>" for name in ("forward", "backward", "largest") for g in GROUPS),
+    *(f"{name}_kernel<{t}>" for name in ("loss", "scale") for t in FLOATS),
     *(f"finish_kernel<{t}, {e}>" for t in FLOATS for e in ("Half", "BFloat16", "float")),
     "finish_kernel<double, double>",
 }
 BLOCK = 256  # threads, in every launch
-MOST_KEPT = int(re.search(r"kMostKept = (\d+)", (ROOT / "csrc/cuda/kept.h").read_text())[1])
+KEPT = (ROOT / "csrc/cuda/kept.h").read_text()
+MOST_KEPT = {g: int(re.search(r"kMostKept = (\d+)", KEPT)[1]) for g in GROUPS}
+MOST_KEPT["float, 4"] = int(re.search(r"kMostKeptInQuads = (\d+)", KEPT)[1])
 
 
 @pytest.fixture(scope="session")
@@ -102,23 +105,27 @@ def test_there_is_ptx_for_what_comes_later(cuobjdump, built):
     assert re.search(r"sm_120\.ptx", run(cuobjdump, "-lptx", built))
 
 
-def keeping(it, flows):
-    """A backward pass as it is launched: with 24 bytes of shared memory a thread and flow."""
-    return replace(it, shared=it.shared + 24 * flows * BLOCK)
+def keeping(kernels, group, more=0):
+    """A backward pass as it is launched: with three groups of shared memory a thread and flow."""
+    it = kernels[f"backward_kernel<{group}>"]
+    bytes_kept = 3 * GROUPS[group] // 8 * (MOST_KEPT[group] + more) * BLOCK
+    return replace(it, shared=it.shared + bytes_kept)
 
 
 @pytest.mark.parametrize("architecture", PROCESSORS)
 def test_kernels_live_in_registers_and_half_of_all_threads_fit(usage, architecture):
-    for name, it in usage[architecture].items():
-        assert it.stack == 0, f"{name} uses {it.stack} bytes of local memory"
-        has = keeping(it, MOST_KEPT) if name.startswith("backward") else it
+    kernels = usage[architecture]
+    launched = kernels | {f"backward_kernel<{g}>": keeping(kernels, g) for g in GROUPS}
+    for name, has in launched.items():
+        assert has.stack == 0, f"{name} uses {has.stack} bytes of local memory"
         share = has.occupancy(PROCESSORS[architecture], BLOCK)
         assert share >= 0.5, f"{name} with {has} fills {share:.0%}"
 
 
-def test_as_many_fields_are_kept_as_can_be(usage):
+@pytest.mark.parametrize("group", GROUPS)
+def test_as_many_fields_are_kept_as_can_be(usage, group):
     shares = [
-        keeping(usage[name]["backward_kernel<float>"], MOST_KEPT + 1).occupancy(processor, BLOCK)
+        keeping(usage[name], group, more=1).occupancy(processor, BLOCK)
         for name, processor in PROCESSORS.items()
     ]
     assert min(shares) < 0.5
@@ -127,16 +134,16 @@ def test_as_many_fields_are_kept_as_can_be(usage):
 def test_kernels_that_spill_are_seen(nvcc, cuobjdump, tmp_path):
     source = tmp_path / "csrc"
     shutil.copytree(ROOT / "csrc", source)
-    tensors = source / "cuda/tensors.h"
-    text = tensors.read_text()
-    tensors.write_text(re.sub(r"kBlocks = \d", "kBlocks = 8", text))
-    assert tensors.read_text() != text
+    groups = source / "cuda/groups.h"
+    text = groups.read_text()
+    groups.write_text(re.sub(r"kBlocks = \d", "kBlocks = 8", text))
+    assert groups.read_text() != text
     flags = ["-std=c++17", "--expt-relaxed-constexpr", "-fmad=false", "-arch=sm_90"]
     binary = tmp_path / "forward.o"
     run(nvcc, *flags, f"-I{source}/include", "-c", source / "cuda/forward.cu", "-o", binary)
     kernels = resources(cuobjdump, binary)["sm_90"]
-    assert kernels["forward_kernel<float>"].registers == 32
-    assert kernels["forward_kernel<float>"].stack > 0
+    assert kernels["forward_kernel<float, 2>"].registers == 32
+    assert kernels["forward_kernel<float, 2>"].stack > 0
 
 
 @pytest.mark.parametrize(
@@ -171,19 +178,32 @@ def test_memory_is_accessed_as_it_should_be(instructions, architecture):
     assert set(kernels) == KERNELS
     for name, all_of in kernels.items():
         assert not [it for it in all_of if it.startswith(("LDL", "STL"))], name
-    for name in ("forward_kernel<float>", "backward_kernel<float>"):
-        has = set(kernels[name])
+    for name in ("forward", "backward"):
+        pairs, quads = (
+            {re.sub(r"\.SYS$", "", it) for it in kernels[f"{name}_kernel<float, {p}>"]}
+            for p in (2, 4)
+        )
         # Two fp32 numbers at a time, and the image through the read-only path.
-        assert {"LDG.E.64", "STG.E.64"} <= {re.sub(r"\.SYS$", "", it) for it in has}
-        assert {it.split(".")[2] for it in has if ".CONSTANT" in it} >= {"U8", "U16", "CONSTANT"}
-    for name in ("backward_kernel<float>", "backward_kernel<double>"):
+        assert {"LDG.E.64", "STG.E.64"} <= pairs
+        for has in (pairs, quads):
+            assert {it.split(".")[2] for it in has if ".CONSTANT" in it} >= {
+                "U8",
+                "U16",
+                "CONSTANT",
+            }
+        # Four of fp32 or of half types. What has 32 bits is four bytes of the target.
+        others = {it for it in quads if ".CONSTANT" not in it}
+        assert {it for it in others if it.startswith("LDG")} == {"LDG.E", "LDG.E.64", "LDG.E.128"}
+        assert {it for it in others if it.startswith("STG")} == {"STG.E.64", "STG.E.128"}
+    for group, bits in GROUPS.items():
+        name = f"backward_kernel<{group}>"
         kept = {it for it in kernels[name] if it.startswith(("LDS", "STS"))}
-        assert {it.replace(".U.", ".") for it in kept} == {"LDS.64", "STS.64"}
+        assert {it.replace(".U.", ".") for it in kept} == {f"LDS.{bits}", f"STS.{bits}"}
         added = [it for it in kernels[name] if it.startswith(("RED", "ATOM"))]
         kinds = {"F32" if "F32" in it else "F64" if "F64" in it else "64" for it in added}
         assert kinds == {"64", "F32" if "float" in name else "F64"}  # 64: whole numbers
         assert all(it.startswith("RED") for it in added)  # nobody waits for the old value
-    for name in KERNELS - {"backward_kernel<float>", "backward_kernel<double>"}:
+    for name in KERNELS - {f"backward_kernel<{g}>" for g in GROUPS}:
         assert not [it for it in kernels[name] if it.startswith(("RED.", "ATOM"))], name
 
 

@@ -93,14 +93,19 @@ def test_loss_is_the_same_bits_in_every_order(use):
     assert all(torch.equal(loss, losses[0]) for loss in losses)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "width"),
+    [(torch.float32, 90), (torch.float32, 92), (torch.float64, 90)],  # 92: quads of two flows
+    ids=str,
+)
 @pytest.mark.parametrize("count", range(1, 8))  # up to 5 all fields are kept in shared memory
 @pytest.mark.parametrize("flavour", ["memory", "races"])
-def test_blends_that_are_kept_and_that_are_not(use, flavour, count, dtype):
+def test_blends_that_are_kept_and_that_are_not(use, flavour, count, dtype, width):
     use(flavour)
-    image, flows, logits, target = random_inputs((2, 2, 7, 90), count, image=dtype, flow=dtype)
+    shape = 2, 2, 7, width
+    image, flows, logits, target = random_inputs(shape, count, image=dtype, flow=dtype)
     inputs = [image, *flows, *logits, target]
-    upstream = [torch.ones(2, dtype=dtype), torch.rand(2, 2, 7, 90, dtype=dtype)]
+    upstream = [torch.ones(2, dtype=dtype), torch.rand(shape, dtype=dtype)]
     agree(inputs, count, upstream, {"units": "pixels", "padding": "border"}, "cpp")
 
 
@@ -111,12 +116,79 @@ def skew(tensor, offset, gap):
     return memory[offset:].view(n, c, h, w + gap)[..., :w].copy_(tensor)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize(("offset", "gap"), [(1, 0), (0, 1), (1, 1), (2, 2), (1, 2)])
-def test_rows_that_are_not_aligned(use, dtype, offset, gap):
+TYPES = [  # of images and of fields
+    (torch.uint8, torch.float16),
+    (torch.bfloat16, torch.bfloat16),
+    (torch.float16, torch.float32),
+    (torch.float32, torch.float32),
+    (torch.float64, torch.float64),
+]
+
+
+def skewed(types, width, places):
+    """Inputs and gradients, each with such an offset and such a gap."""
+    shape = 2, 3, 6, width
+    image, flows, logits, target = random_inputs(shape, image=types[0], flow=types[1])
+    logits = [k.reshape(2, 1, 6, width) for k in logits]
+    tensors = [image, *flows, *logits, target, torch.rand(shape)]
+    *inputs, by_warped = [skew(t, *place) for t, place in zip(tensors, places, strict=True)]
+    return inputs, [torch.ones(2), by_warped]
+
+
+OPTIONS = {"units": "pixels", "padding": "border"}
+
+
+# In quads, in pairs, one by one.
+@pytest.mark.parametrize(
+    "place", [(0, 0), (4, 4), (2, 2), (0, 2), (1, 0), (0, 1), (1, 1), (1, 2)], ids=str
+)
+@pytest.mark.parametrize("types", TYPES)
+def test_rows_that_are_and_that_are_not_aligned(use, types, place):
     use("memory")
-    image, flows, logits, target = random_inputs((2, 3, 6, 8), image=dtype, flow=dtype)
-    inputs = [image, *flows, *[k.reshape(2, 1, 6, 8) for k in logits], target]
-    inputs = [skew(t, offset, gap) for t in inputs]
-    upstream = [torch.ones(2), skew(torch.rand(2, 3, 6, 8), offset, gap)]
-    agree(inputs, 2, upstream, {"units": "pixels", "padding": "border"}, "cpp")
+    inputs, upstream = skewed(types, 8, [place] * 7)
+    agree(inputs, 2, upstream, OPTIONS, "cpp")
+
+
+@pytest.mark.parametrize("which", range(7))
+@pytest.mark.parametrize("types", TYPES)
+def test_one_tensor_that_is_not_aligned_for_quads(use, types, which):
+    use("memory")
+    inputs, upstream = skewed(types, 8, [(2 * (i == which), 0) for i in range(7)])
+    agree(inputs, 2, upstream, OPTIONS, "cpp")
+
+
+@pytest.mark.parametrize("width", [5, 6, 7])
+@pytest.mark.parametrize("types", TYPES)
+def test_rows_that_end_within_a_quad(use, types, width):
+    use("memory")
+    inputs, upstream = skewed(types, width, [(0, 8 - width)] * 7)
+    agree(inputs, 2, upstream, OPTIONS, "cpp")
+    # Results have no gaps between rows; without any all rows begin as quads do.
+    arguments = inputs[0], inputs[1:3], inputs[3:5], inputs[5]
+    loss = tcae_ops.blend_warp_l1(*arguments, backend="cpp")
+    expected = tcae_ops.blend_warp_l1(*arguments, backend="reference")
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("types", TYPES[1:])
+def test_a_pixel_is_the_same_bits_in_quads_and_in_pairs(use, deterministic, types):
+    use("plain")
+    deterministic(True)
+    in_quads, in_pairs = (skewed(types, 8, [place] * 7)[0] for place in ((0, 0), (2, 2)))
+    warped = [
+        tcae_ops.blend_warp(i[0], i[1:3], i[3:5], backend="cpp") for i in (in_quads, in_pairs)
+    ]
+    assert torch.equal(*warped)
+    needs = [True] * len(in_quads)
+    for a, b in zip(gradients(in_quads, needs), gradients(in_pairs, needs), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("flow", [torch.float16, torch.bfloat16], ids=str)
+def test_fields_of_two_types(use, flow):
+    use("memory")
+    image, flows, logits, target = random_inputs((2, 3, 6, 8), image=flow, flow=flow)
+    for i, other in ((0, flows), (1, logits)):
+        other[i] = other[i].float()
+        inputs = [image, *flows, *logits, target]
+        agree(inputs, 2, [torch.ones(2), torch.rand(2, 3, 6, 8)], OPTIONS, "cpp")

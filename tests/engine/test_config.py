@@ -188,6 +188,7 @@ def without(plain: dict[str, Any], name: str) -> dict[str, Any]:
         ("model.branches", "both"),
         ("objective.twin_every", 1),  # not their defaults
         ("objective.transfer", 0.0),
+        ("objective.contrast_decorrelated", True),
         ("optimizer.betas", (0.9, 0.999)),
         ("recompute", False),  # no bit depends on these
         ("unseen.people", UnseenConfig().people),
@@ -197,7 +198,8 @@ def test_a_run_older_than_an_option_goes_on_without_it(
     option: str, before: object, tmp_path: Path
 ) -> None:
     group, _, field = option.rpartition(".")
-    config = TrainConfig(steps=10, objective=ObjectiveConfig(twin_every=1, transfer=0.0))
+    objective = ObjectiveConfig(twin_every=1, transfer=0.0, contrast_decorrelated=True)
+    config = TrainConfig(steps=10, objective=objective)
     older = without(plain_config(config), option)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
     now = load_config(tmp_path)

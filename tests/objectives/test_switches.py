@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tcae.models.decorrelation import Decorrelation
 from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
 from tcae.objectives.twin_cycle import OBJECTIVE_PRESETS, ObjectiveConfig, TwinCycleObjective
 
@@ -111,7 +112,8 @@ def test_every_field_has_a_test_here() -> None:
         for mark in test_a_switch_changes_its_terms_and_no_other.pytestmark  # type: ignore[attr-defined]
         if mark.name == "parametrize"
     ]
-    tested = {case[0] for case in cases} | {"reconstruction_embedding", "contrast", "transfer"}
+    tested = {case[0] for case in cases}
+    tested |= {"reconstruction_embedding", "contrast", "transfer", "contrast_decorrelated"}
     assert tested == {field.name for field in fields(ObjectiveConfig)}
 
 
@@ -213,6 +215,31 @@ def test_telling_apart_adds_one_term_and_draws_nothing_outside_training(
     state = torch.get_rng_state()
     assert set(measure(model, config, pair, training=False)) == TERMS
     assert torch.get_rng_state().equal(state)
+
+
+def test_contrast_sees_embeddings_that_are_not_decorrelated(model: TwinCycle, pair: Tensor) -> None:
+    """It is what it would be if nothing were decorrelated."""
+    cleaned = copy.deepcopy(model)
+    cleaned.encoder.decorrelation = Decorrelation(D, P).double()
+    found = []
+    for seen, switch in ((model, False), (cleaned, False), (cleaned, True)):
+        torch.manual_seed(9)
+        config = replace(PAPER, contrast=0.3, contrast_decorrelated=switch)
+        found.append({"contrast": measure(seen, config, pair)["contrast"]})
+    assert changed(found[0], found[1]) == (set(), set())
+    assert changed(found[0], found[2]) == ({"contrast"}, {"contrast"})
+
+
+def test_moments_follow_the_faces_that_decoders_use(model: TwinCycle, pair: Tensor) -> None:
+    """Disguised faces would teach another relation than the one that is to be taken out."""
+    for switch, passes in ((False, 2), (True, 4)):
+        cleaned = copy.deepcopy(model)
+        cleaned.encoder.decorrelation = Decorrelation(D, P).double()
+        config = replace(
+            PAPER, contrast=0.3, transfer=0.3, joint_batch_norm=True, contrast_decorrelated=switch
+        )
+        TwinCycleObjective(cleaned, config).train()(*pair)
+        assert cleaned.encoder.decorrelation.batches == passes
 
 
 def test_poses_are_approached_along_a_ramp(

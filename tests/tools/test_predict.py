@@ -121,10 +121,31 @@ def test_times_are_the_larger_of_both_bounds(tool, monkeypatch):
     ]
 
 
+PIXELS_READ = {"LDG.E.U16.CONSTANT": 4 * 4 * 3}  # of three channels, four for each of four samples
+
+
+@pytest.mark.parametrize(
+    ("way", "expected"),
+    [
+        (("forward", False, False), {"LDG.E.64": 2, "STG.E.64": 3}),
+        (("forward", True, True), {"LDG.E.64": 2 * 3 + 3, "STG.E.64": 1}),
+        (("backward", False, False), {"LDG.E.64": 2 + 3, "STG.E.64": 2}),
+        (
+            ("backward", True, True, True),
+            {"LDG.E": 1, "LDG.E.64": 2 * 3 + 3, "STG.E.64": 2 * 3, "RED": 4 * 4 * 3},
+        ),
+    ],
+)
+def test_half_types_are_accessed_eight_bytes_at_a_time(issued, way, expected):
+    of_halves = issued.Way(*way, half=True)
+    assert of_halves.accesses == PIXELS_READ | expected
+    issued.instructions(of_halves)  # refuses any other accesses
+
+
 def test_a_way_that_is_not_the_right_one_is_refused(issued, monkeypatch):
     monkeypatch.setattr(issued, "CHANNELS", 4)
     monkeypatch.setattr(issued.Way, "trips", [3])
-    with pytest.raises(ValueError, match=r"makes the accesses \{'LDG\.E\.64': 2, 'LDG"):
+    with pytest.raises(ValueError, match=r"makes the accesses \{'LDG\.E\.128': 2, 'LDG"):
         issued.instructions(issued.Way("forward", blended=False, loss=False))
 
 
@@ -132,10 +153,10 @@ def test_sources_that_have_changed_are_noticed(tool, monkeypatch, tmp_path):
     issued = tool("issued")
     (tmp_path / "csrc/cuda").mkdir(parents=True)
     for file in (ROOT / "csrc/cuda").iterdir():
-        text = file.read_text().replace("bool is_wide(", "bool is_whole(")
+        text = file.read_text().replace("auto with_float(", "auto with_real(")
         (tmp_path / "csrc/cuda" / file.name).write_text(text)
     monkeypatch.setattr(issued, "ROOT", tmp_path)
-    with pytest.raises(ValueError, match=r"tensors\.h does not hold 'bool is_wide"):
+    with pytest.raises(ValueError, match=r"tensors\.h does not hold 'auto with_float"):
         issued.specialise(issued.Way("forward", False, False), tmp_path / "copy")
 
 

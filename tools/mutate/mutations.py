@@ -56,8 +56,8 @@ MUTATIONS = [
     Mutation(
         "the target's gradient has the wrong sign",
         "cuda/backward.cu",
-        "target[i] = -sign * step;",
-        "target[i] = sign * step;",
+        "target[at] = -sign * step;",
+        "target[at] = sign * step;",
     ),
     Mutation(
         "sums in the image's gradient are not atomic",
@@ -95,8 +95,8 @@ MUTATIONS = [
     ),
     Mutation(
         "pixels beyond the end of a row add to the image's gradient",
-        "cuda/backward.cu",
-        "if (i < s.count) scatter(",
+        "cuda/image_gradient.h",
+        "if (i < count) scatter(",
         "scatter(",
     ),
     Mutation(
@@ -140,16 +140,39 @@ MUTATIONS = [
     Mutation(
         "less scratch memory than the kernels use",
         "cuda/forward.cu",
-        "s.image.n * grid.blocks * int64_t(sizeof(double))",
+        "s.image.n * Grid::of<pixels>(s.image).blocks * int64_t(sizeof(double))",
         "s.image.n * int64_t(sizeof(double))",
         Check(watched="memory"),
     ),
     Mutation(
         "rows that are not aligned are read in one access",
-        "cuda/tensors.h",
-        "whole(v.h, v.stride_h) && uintptr_t(v.data) % uintptr_t(size * kPixels<T>) == 0;",
+        "cuda/groups.h",
+        "whole(v.h, v.stride_h) &&\n         uintptr_t(v.data) % uintptr_t(size * P) == 0;",
         "true;",
         Check(watched="memory", case="one blended", layout="sliced"),
+    ),
+    Mutation(
+        "rows are read in quads that end within one",
+        "cuda/groups.h",
+        "bool all = !s.wide && s.image.w % kQuad == 0;",
+        "bool all = !s.wide;",
+        Check(
+            test="tests/cuda/test_kernels_on_host.py::test_rows_that_end_within_a_quad[types1-7]"
+        ),
+    ),
+    Mutation(
+        "all of a quad is sampled where its first pair is",
+        "cuda/forward.cu",
+        "some(spots.position, first)",
+        "some(spots.position, 0)",
+        Check(case="bf16 flows", image="bfloat16"),
+    ),
+    Mutation(
+        "both pairs of a quad add the first one's gradients to the image's",
+        "cuda/backward.cu",
+        "some(by_samples, first)",
+        "some(by_samples, 0)",
+        Check(case="bf16 flows", image="bfloat16"),
     ),
     Mutation(
         "numbers beyond the end of a row are read",

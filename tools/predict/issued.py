@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,20 +24,22 @@ from tcae_ops.selftest.workloads import ALL_GRADIENTS, FORWARD, LARGE, Workload
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHITECTURE = "sm_90"
-PIXELS_OF_A_THREAD = 2  # kPixels<float> in csrc/cuda/tensors.h
+PIXELS_OF_A_THREAD = 4  # kQuad in csrc/cuda/groups.h
 FLOWS = 2  # blended, in the workloads
 CHANNELS = LARGE[1]
+QUAD = "std::integral_constant<int, kQuad>()"
 MEMORY = ("LDG", "STG", "RED", "ATOM")  # what instructions that access global memory begin with
 
 
 @dataclass(frozen=True)
 class Way:
-    """A kernel, and what its common case is: fp32, contiguous, padding "border"."""
+    """A kernel, and what its common case is: one type, contiguous, padding "border"."""
 
     kernel: str  # "forward" or "backward"
     blended: bool
     loss: bool
     image: bool = False  # whether the image's gradient is wanted
+    half: bool = False  # of fp16, not of fp32
 
     @property
     def trips(self) -> list[int]:
@@ -54,13 +57,17 @@ class Way:
         compared = c * self.loss
         given = c * (not self.loss) if backward else 0  # the gradient of the warped image
         stored = (3 * k if self.blended else 2) if backward else c * (not self.loss)
-        found = {
-            "LDG.E.CONSTANT": 4 * pixels * c,
-            "LDG.E": self.loss and backward,  # the gradient of the sample's loss
-            "LDG.E.64": fields + compared + given,
-            "STG.E.64": stored + (self.loss and not backward),  # one sum of each block
-            "RED": 4 * pixels * c * self.image,
-        }
+        wide = "64" if self.half else "128"  # a quad
+        found = Counter(
+            {
+                "LDG.E.U16.CONSTANT" if self.half else "LDG.E.CONSTANT": 4 * pixels * c,
+                "LDG.E": self.loss and backward,  # the gradient of the sample's loss
+                f"LDG.E.{wide}": fields + compared + given,
+                f"STG.E.{wide}": stored,
+                "RED": 4 * pixels * c * self.image,
+            }
+        )
+        found["STG.E.64"] += self.loss and not backward  # one sum of each block
         return {kind: int(count) for kind, count in found.items() if count}
 
 
@@ -73,28 +80,25 @@ def edits(way: Way) -> Iterator[tuple[str, str, str]]:
     def word(condition: bool) -> str:
         return "true" if condition else "false"
 
+    element = "Half()" if way.half else "float()"
     for name in ("with_float", "with_image"):
-        yield at_once("tensors.h", f"auto {name}(Dtype dtype, F&& f) {{", "f(float())")
-    yield at_once("tensors.h", "bool is_wide(const Strided& v, const Site& s) {", "true")
-    fields = "auto with_fields(const Fields& f, bool wide, const Site& s, Body&& body) {"
-    yield at_once("field.h", fields, "body(float())")
+        yield at_once("tensors.h", f"auto {name}(Dtype dtype, F&& f) {{", f"f({element})")
+    yield "groups.h", "f(double()", "f(float()"
+    for name in ("double", "float"):
+        yield "groups.h", f"std::integral_constant<int, kPixels<{name}>>()", QUAD
     fold = "Folded<T> fold(Padding padding, T position, int32_t size) {"
     yield at_once("sample.h", fold, "fold<Padding::border>(position, size)")
     yield "sample.h", "source.image.dtype == Dtype::u8", "false"
     for name in ("field.h", "kept.h"):
         yield name, "f.blended)", f"{word(way.blended)})"
-    yield "kept.h", "return fields_.count <= kMostKept;", "return true;"
-    yield "forward.cu", "s.wide ? run<double>(s, out, scratch, stream) :", ""
     yield "forward.cu", "a.target.exists()", word(way.loss)
     yield "forward.cu", "a.warped.exists()", word(not way.loss)
-    yield "backward.cu", "s.wide ? run<double>(s, g, deterministic, bytes, stream) :", ""
     yield "backward.cu", "a.by_loss != nullptr", word(way.loss)
     yield "backward.cu", "a.by_warped.exists()", word(not way.loss)
     yield "backward.cu", "a.by_target.exists()", "false"
     yield "backward.cu", "a.by_image.exists()", word(way.image)
     yield "backward.cu", "(a.moves ||", "(true ||"
     yield "backward.cu", "!a.moves", "false"
-    yield "backward.cu", "a.by_image.wholes != nullptr", "false"
     yield "image_gradient.h", "to.wholes != nullptr", "false"
 
 

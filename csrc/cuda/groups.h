@@ -1,0 +1,105 @@
+// Groups of neighbouring pixels, of which each thread handles one: how large they are, and where.
+#pragma once
+
+#include <initializer_list>
+#include <type_traits>
+
+#include "launch.h"
+#include "tcae_ops/dtypes.h"
+#include "tcae_ops/passes.h"
+
+namespace tcae_ops {
+
+constexpr int kThreads = 256;  // of a block
+constexpr int kBlocks = 4;     // of a processor at least: half of the threads that the largest can hold
+
+// A group is P pixels of a row. Kernels for any tensors take 8 bytes of the working type, as many as registers
+// have room for with all that sampling them needs.
+template <class T>
+constexpr int kPixels = 8 / int(sizeof(T));
+
+// Kernels for tensors of which every group is one access take four in fp32, and sample two at a time. An access
+// is 16 bytes of fp32 then, 8 of half types, 4 of bytes.
+constexpr int kQuad = 4;
+
+template <class T, int P, class Value = T>
+struct Group {
+  Value at[P];
+
+  TCAE_HD Value& operator[](int i) { return at[i]; }
+  TCAE_HD const Value& operator[](int i) const { return at[i]; }
+};
+
+// As many pixels of a group as are sampled at a time.
+template <class T, int P>
+__device__ __forceinline__ Group<T, kPixels<T>> some(const Group<T, P>& from, int first) {
+  Group<T, kPixels<T>> to;
+#pragma unroll
+  for (int i = 0; i < kPixels<T>; ++i) to[i] = from[first + i];
+  return to;
+}
+
+// Where a thread works: `count` pixels from (y, x) on of image n. None: it has nothing to do.
+template <int P>
+struct Site {
+  int32_t n, y, x, count;
+};
+
+// How the pixels of a batch are dealt to blocks. A block stays in one image.
+struct Grid {
+  int32_t groups;  // of a row
+  int32_t blocks;  // of an image
+
+  template <int P>
+  static Grid of(const View& image) {
+    const int64_t groups = (image.w + P - 1) / P;
+    return {int32_t(groups), int32_t((groups * image.h + kThreads - 1) / kThreads)};
+  }
+
+  template <int P>
+  __device__ __forceinline__ Site<P> site(int32_t h, int32_t w) const {
+    const uint32_t group = blockIdx.x % uint32_t(blocks) * kThreads + threadIdx.x;  // below 2^31 + kThreads
+    const int32_t y = int32_t(group / uint32_t(groups)), x = int32_t(group % uint32_t(groups)) * P;
+    const int32_t left = y < h ? w - x : 0;
+    return {int32_t(blockIdx.x / uint32_t(blocks)), y, x, left < P ? left : P};
+  }
+};
+
+// Whether a whole group of a tensor is one access: it lies in a row of memory and is aligned. True of absent ones.
+template <int P>
+bool in_groups(const View& v) {
+  if (!v.exists()) return true;
+  const int64_t size = with_image(v.dtype, [](auto e) { return int64_t(sizeof e); });
+  const auto whole = [](int64_t count, int64_t stride) { return count == 1 || stride % P == 0; };
+  return v.stride_w == 1 && whole(v.n, v.stride_n) && whole(v.c, v.stride_c) && whole(v.h, v.stride_h) &&
+         uintptr_t(v.data) % uintptr_t(size * P) == 0;
+}
+
+// The same of all fields, which must have this type, too.
+template <int P>
+bool in_groups(const View* fields, int64_t count, Dtype dtype) {
+  bool all = true;
+  for (int64_t k = 0; fields != nullptr && k < count; ++k) {
+    all = all && in_groups<P>(fields[k]) && (!fields[k].exists() || fields[k].dtype == dtype);
+  }
+  return all;
+}
+
+// Whether a call can be had in quads. `others`: what is accessed in groups beside flows and logits.
+inline bool in_quads(const Sampling& s, std::initializer_list<View> others) {
+  const Dtype dtype = s.flows[0].dtype;
+  bool all = !s.wide && s.image.w % kQuad == 0;
+  all = all && in_groups<kQuad>(s.flows, s.count, dtype) && in_groups<kQuad>(s.logits, s.count, dtype);
+  for (const View& it : others) all = all && in_groups<kQuad>(it);
+  return all;
+}
+
+// Calls f with a value of the type that a call is computed in, and with the number of pixels of a group.
+template <class F>
+auto with_groups(const Sampling& s, bool quads, F&& f) {
+  if (s.wide) return f(double(), std::integral_constant<int, kPixels<double>>());
+  if (quads) return f(float(), std::integral_constant<int, kQuad>());
+  return f(float(), std::integral_constant<int, kPixels<float>>());
+}
+
+}  // namespace tcae_ops
