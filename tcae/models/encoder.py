@@ -65,35 +65,39 @@ class Encoder(nn.Module):
         own. Small maps, whose weights weigh more than they, pass together; large ones do not, and
         less of them is kept.
         """
-
-        def passed(backbone: nn.Module) -> Tensor:
-            maps = [backbone(batch, parts > 1) for batch in images]
-            return torch.cat(maps) if len(maps) > 1 else maps[0]
-
+        features = self.backbone(*images)
+        of_pose = features if self.pose_backbone is None else self.pose_backbone(*images)
         parts = len(images)
-        features = passed(self.backbone)
-        of_pose = features if self.pose_backbone is None else passed(self.pose_backbone)
         return self.au_branch(features, parts), self.pose_branch(of_pose, parts)
 
 
 class _Backbone(nn.Sequential):
     """Blocks for large maps."""
 
-    def forward(self, images: Tensor, lean: bool = False) -> Tensor:
-        """Pass images; lean: batch norms and activations are computed again for the gradient.
+    def forward(self, *batches: Tensor) -> Tensor:
+        """Pass each batch for itself; the maps of all.
 
-        What convolutions make is kept, and recomputing stops at the next one's input. It takes
-        half of the memory and 4 % of a step.
+        Of several, batch norms and activations are computed again for the gradient. That takes half
+        of the memory and 4 % of a step.
         """
         learning = self.training and torch.is_grad_enabled()
-        if torch.compiler.is_compiling() or not (lean and learning):
-            return super().forward(images)
+        if torch.compiler.is_compiling() or len(batches) == 1 or not learning:
+            maps = [super(_Backbone, self).forward(batch) for batch in batches]
+            return torch.cat(maps) if len(maps) > 1 else maps[0]
+        _, *others = self[-1].children()
+        return Parted(*others)(torch.cat([*map(self._convolved, batches)]), len(batches))
+
+    def _convolved(self, images: Tensor) -> Tensor:
+        """All but the last block's batch norm and activation.
+
+        What convolutions make is kept, and recomputing stops at the next one's input.
+        """
         (convolution, *others), *blocks = ([*block.children()] for block in self)
-        maps = convolution(images)
+        maps: Tensor = convolution(images)
         for convolution, *after in blocks:
             step = nn.Sequential(*others, convolution)
             maps, others = recomputed(step, step, maps), after
-        return nn.Sequential(*others)(maps)
+        return maps
 
 
 class _LastConv2d(nn.Conv2d):
