@@ -54,7 +54,7 @@ class ObjectiveConfig:
     """Divide each embedding distance by its target's variance in the batch (paper, code: off)."""
     joint_batch_norm: bool = True
     """Encode the images of a stage in one pass with common statistics, so that source and target
-    do not differ by them; a step is 9 % faster on a CPU (paper, released code: one by one)."""
+    do not differ by them (paper, released code: one by one)."""
     twin_every: int = 4
     """Only every so many pairs go through the cycles and embedding distances, and count as many
     times: they take 40 % of a step (paper, released code: 1)."""
