@@ -34,6 +34,7 @@ def test_files_and_card(rendered_run, tmp_path):
         "12 people",
         "48 frames",
         "6 steps of 4",
+        "fitted to people not trained on",
     ):
         assert part in card
     assert "--unseen.people 4 --unseen.pairs 3 --unseen.seed 1" in card

@@ -66,8 +66,9 @@ def _measured(made: Path, options: argparse.Namespace) -> Card:
         clips = agreement_on_clips(options.clips, Extractor(trained.encoder, probe, ()))
     outcome = measure_unseen(trained, options.cache)
     summary = json.loads((options.run / SUMMARY_FILE).read_text())
+    probed = options.probe and json.loads((options.probe / SUMMARY_FILE).read_text())
     files = {path.relative_to(made).as_posix(): path.stat().st_size for path in _files(made)}
-    return Card(options.name, trained, probe.names, summary, outcome, clips, files)
+    return Card(options.name, trained, probe.names, summary, probed, outcome, clips, files)
 
 
 def _files(folder: Path) -> list[Path]:

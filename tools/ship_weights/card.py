@@ -30,6 +30,7 @@ class Card:
         trained: The model as it ships; its configuration's `unseen` says whom it was measured on.
         units: The probe's action units.
         summary: The training run in numbers.
+        probed: The run of `tcae.probe` that the probe is of, in numbers; None: the training run's.
         outcome: What was measured.
         clips: How far it agrees with the landmarker on real clips, empty if not asked.
         files: Their sizes in bytes.
@@ -39,6 +40,7 @@ class Card:
     trained: Trained
     units: Sequence[str]
     summary: Mapping[str, float]
+    probed: Mapping[str, float] | None
     outcome: Outcome
     clips: Sequence[Agreement]
     files: Mapping[str, int]
@@ -69,6 +71,7 @@ def card_text(card: Card) -> str:
         speed=f"{summary['images_per_second']:.0f}",
         versions=", ".join(f"{name} {value}" for name, value in versions().items()),
         recipe=_recipe(config),
+        probe=_probe(card.probed),
         unseen=config.unseen.people,
         pairs=config.unseen.pairs,
         seed=config.unseen.seed,
@@ -99,6 +102,16 @@ def _recipe(config: TrainConfig) -> str:
     if not rows:
         return "Every option is the preset's."
     return "\n".join(["| option | here | preset |", "| --- | --- | --- |", *rows])
+
+
+def _probe(probed: Mapping[str, float] | None) -> str:
+    """Whose labels the probe knows."""
+    if probed is None:
+        return "The probe was fitted to people not trained on."
+    frames, people = f"{probed['frames_tested']:,.0f}", f"{probed['subjects']:.0f}"
+    return (
+        f"The probe was fitted to {frames} frames of {people} people, those trained on among them."
+    )
 
 
 def _units(units: Sequence[Mapping[str, Any]]) -> str:
