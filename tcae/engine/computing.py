@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -43,11 +44,16 @@ def begin_step(compiled: bool) -> None:
 
 
 def shared(objective: nn.Module, device: torch.device) -> nn.Module:
-    """The objective, with gradients that are means over the processes."""
+    """The objective, with gradients that are means over the processes.
+
+    They go by a group of their own: torch never frees a group that has averaged gradients, and its
+    threads go on to the end of the program, where one that lets go of a tensor aborts it. So the
+    world's group, which sends tensors up to the last moment, must not be that one.
+    """
     if ranks.size() == 1:
         return objective
     devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(objective, devices)
+    return DistributedDataParallel(objective, devices, process_group=dist.new_group())
 
 
 def has_bf16(device: torch.device) -> bool:

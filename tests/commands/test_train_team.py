@@ -305,7 +305,7 @@ def test_processes_that_hold_different_shards_know_it(run_team: Run) -> None:
     script = (
         "import sys, torch.distributed as dist; from tcae.engine.team import joint_fingerprint;"
         "from tcae.models import ranks; dist.init_process_group('gloo');"
-        "print(joint_fingerprint(sys.argv[1 + ranks.rank()]))"
+        "print(joint_fingerprint(sys.argv[1 + ranks.rank()])); dist.destroy_process_group()"
     )
     a, b = "ab" * 32, "0c" * 32
     found = {
