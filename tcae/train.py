@@ -18,7 +18,13 @@ from tcae.engine.helpers import Embed, help_the_first, helped
 from tcae.engine.measuring import CACHE, rendered
 from tcae.engine.outcome import judge
 from tcae.engine.progress import say
-from tcae.engine.run_directory import REPORT_FILE, SUMMARY_FILE, find_run, prepare_run
+from tcae.engine.run_directory import (
+    REPORT_FILE,
+    SUMMARY_FILE,
+    find_run,
+    prepare_run,
+    sole_writer,
+)
 from tcae.engine.start import initialise
 from tcae.engine.team import first_one_first, of_the_first, program, team
 from tcae.engine.trained import built_in_world
@@ -52,12 +58,19 @@ def _train(config: TrainConfig) -> int:
     trainer = Trainer(config, dataset, run, checkpoint)
     if config.init_from is not None and checkpoint is None:
         initialise(trainer.model, config.init_from)
-    if not ranks.rank():  # all have found the run by now: the trainer compared their steps
+    if ranks.rank():
+        return _fit(trainer)
+    with sole_writer(run):  # all have found the run by now: the trainer compared their steps
         prepare_run(run, config, checkpoint)
+        return _fit(trainer)
+
+
+def _fit(trainer: Trainer) -> int:
+    """From the first step to the report."""
     say(trainer.describe())
     signal = trainer.fit()
     if signal:
-        say(f"stopped after step {trainer.step}; go on with --out {run} --resume auto")
+        say(f"stopped after step {trainer.step}; go on with --out {trainer.run} --resume auto")
         return 128 + signal
     if ranks.rank():
         if trainer.data_everywhere:

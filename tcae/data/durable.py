@@ -1,13 +1,17 @@
-"""Files that are whole after any crash: the old content or the new one."""
+"""Files that are whole after any crash, the old content or the new one, and have one writer."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import fcntl
 import io
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+_LOCK_SECONDS = 20.0
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -52,6 +56,25 @@ def errors_naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+def lock(handle: int, refusal: str) -> None:
+    """Keep others out of an open file or directory until it is closed, by them and by forks.
+
+    The workers of a process that was killed end some seconds after it, so it is tried for a while.
+
+    Raises:
+        ValueError: Another process holds it; with the words of `refusal`.
+        OSError: The file system has no locks.
+    """
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise ValueError(refusal) from None
+            time.sleep(0.1)
 
 
 def _sync_directory(path: Path) -> None:

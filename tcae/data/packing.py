@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass, field, fields
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from tcae.data.crops import FrameMaker, Landmarks
-from tcae.data.durable import write_durably
+from tcae.data.durable import lock, write_durably
 from tcae.data.labels import FOLDS, LABELS
 from tcae.data.pack_worker import Message, OutputError, VideoRow, work
 from tcae.data.shard_files import PackInfo, ShardError, index_files, read_index
@@ -30,7 +30,6 @@ from tcae.data.sources import Source
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.csv"
-_LOCK_SECONDS = 20.0
 _STOP_SECONDS = 30.0
 
 Report = Callable[[VideoRow | None, int], None]
@@ -66,8 +65,8 @@ def pack_videos(
     """
     out.mkdir(parents=True, exist_ok=True)
     _check_settings(out, config)
-    with open(out / "dataset.json", "rb") as lock:
-        _lock(lock, out)
+    with open(out / "dataset.json", "rb") as file:
+        lock(file.fileno(), f"{out}: another tcae.pack is writing to it")
         _remove_leftovers(out)
         done = packed_videos(out)
         rows = {s.name: row for s in sources if (row := _known(s, done)) is not None}
@@ -75,7 +74,7 @@ def pack_videos(
         for row in rows.values():
             report(row, 0)
         pool = _Pool(out, config, landmarks or {}, report)
-        fcntl.flock(lock, fcntl.LOCK_SH)  # the workers hold it too
+        fcntl.flock(file, fcntl.LOCK_SH)  # the workers hold it too
         try:
             pool.run(todo, workers)
         except OutputError as error:
@@ -144,18 +143,6 @@ def _check_settings(out: Path, config: FrameMaker) -> None:
 def _refuse_foreign(out: Path) -> None:
     if out.is_dir() and any(path.name not in (LABELS, FOLDS) for path in out.iterdir()):
         raise ValueError(f"{out}: is not empty and not a packed data set")
-
-
-def _lock(file: BinaryIO, out: Path) -> None:
-    """Wait for the workers of a killed run to end; refuse to run beside another packer."""
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise ValueError(f"{out}: another tcae.pack is writing to it") from None
-            time.sleep(0.1)
 
 
 def _remove_leftovers(out: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from tcae.config import (
     resumed_run,
     save_config,
 )
+from tcae.data.durable import lock
 from tcae.engine.checkpoints import CheckpointFolder, read_checkpoint
 from tcae.engine.encoder_file import ENCODER_FILE
 from tcae.evaluation.linear_probe import PROBE
@@ -71,6 +75,26 @@ def find_run(config: TrainConfig) -> tuple[Path, dict[str, Any] | None]:
         )
     check_resumable(plain_config(load_config(run)), config, str(run / CONFIG_FILE))
     return run, _checkpoint(config, run)
+
+
+@contextlib.contextmanager
+def sole_writer(run: Path) -> Iterator[None]:
+    """While active, no other process may write into the run, nor this one twice.
+
+    The directory is made. One that is stopping, or was killed, is waited for.
+
+    Raises:
+        ValueError: Another one is still at it.
+        OSError: The directory cannot be made.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    handle = os.open(run, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # network file systems may have no locks
+            lock(handle, f"--out {run}: another process is training into it")
+        yield
+    finally:
+        os.close(handle)
 
 
 def prepare_run(run: Path, config: TrainConfig, checkpoint: dict[str, Any] | None) -> None:

@@ -23,6 +23,7 @@ from tcae.data.splits import split_of
 from tcae.data.synthetic.world import World
 from tcae.engine.checkpoints import CheckpointFolder
 from tcae.engine.encoder_file import load_encoder
+from tcae.engine.run_directory import sole_writer
 
 TINY = {
     "image-size": 32,
@@ -309,6 +310,21 @@ def test_it_refuses_to_overwrite(argv: list[str], capsys: pytest.CaptureFixture[
     assert "--overwrite" in errors and "--resume" in errors
     assert errors.count("\n") == 1
     assert train.main([*argv, "--overwrite"]) == 0
+
+
+def test_it_refuses_to_write_beside_another(
+    argv: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tcae.data.durable._LOCK_SECONDS", 0.2)
+    assert train.main(argv) == 0
+    run = Path(argv[argv.index("--out") + 1])
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    capsys.readouterr()
+    with sole_writer(run):
+        assert train.main([*argv, "--overwrite"]) == 2
+    errors = capsys.readouterr().err
+    assert errors == f"tcae.train: error: --out {run}: another process is training into it\n"
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
 def test_a_changed_flag_is_refused_by_name(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tcae.config import TrainConfig, save_config
-from tcae.engine.run_directory import find_run, prepare_run
+from tcae.engine.run_directory import find_run, prepare_run, sole_writer
 
 
 @pytest.fixture
@@ -50,6 +50,19 @@ def test_overwrite_removes_what_a_run_wrote_and_nothing_else(config: TrainConfig
     (run / "panels" / "step-1.png").write_text("old")
     begin(dataclasses.replace(config, overwrite=True))
     assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "notes.txt"]
+
+
+def test_one_writes_at_a_time(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tcae.data.durable._LOCK_SECONDS", 0.2)
+    run = begin(config)
+    with (
+        sole_writer(run),
+        pytest.raises(ValueError, match=f"--out {run}: another process is training"),
+        sole_writer(run),
+    ):
+        pass
+    with sole_writer(run):
+        pass
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
