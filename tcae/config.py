@@ -31,7 +31,7 @@ from tcae.engine.validation import VALIDATION_PRESETS, ValidationConfig
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.models.twin_cycle import MODEL_PRESETS, ModelConfig, check_image_size
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
-from tcae.objectives.twin_cycle import OBJECTIVE_PRESETS, ObjectiveConfig
+from tcae.objectives.objective_config import OBJECTIVE_PRESETS, ObjectiveConfig
 
 CONFIG_FILE = "config.yaml"
 """Name of the configuration inside a run directory."""

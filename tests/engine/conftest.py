@@ -15,7 +15,7 @@ from tcae.engine.optimizer import OptimizerConfig
 from tcae.engine.validation import ValidationConfig
 from tcae.models.twin_cycle import ModelConfig
 from tcae.objectives.curriculum import CurriculumConfig
-from tcae.objectives.twin_cycle import ObjectiveConfig
+from tcae.objectives.objective_config import ObjectiveConfig
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tcae.engine.budget import first_full_step, steps_that_fit, time_full_step
 from tcae.models.twin_cycle import ModelConfig, TwinCycle
 from tcae.objectives.curriculum import Curriculum, CurriculumConfig
-from tcae.objectives.twin_cycle import ObjectiveConfig, TwinCycleObjective
+from tcae.objectives.objective_config import ObjectiveConfig
+from tcae.objectives.twin_cycle import TwinCycleObjective
 
 
 def objective(**values: int) -> TwinCycleObjective:

@@ -26,7 +26,7 @@ from tcae.data.pairs import PairsConfig
 from tcae.engine import command
 from tcae.engine.optimizer import OptimizerConfig
 from tcae.evaluation.unseen import UnseenConfig
-from tcae.objectives.twin_cycle import ObjectiveConfig
+from tcae.objectives.objective_config import ObjectiveConfig
 
 
 def parse(*argv: str) -> TrainConfig:

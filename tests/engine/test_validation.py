@@ -10,7 +10,8 @@ from tcae.data.pairs import PairBatches
 from tcae.data.shards import PackedDataset
 from tcae.engine.validation import Validation, ValidationConfig, effective_rank
 from tcae.models.twin_cycle import ModelConfig, TwinCycle
-from tcae.objectives.twin_cycle import ObjectiveConfig, TwinCycleObjective
+from tcae.objectives.objective_config import ObjectiveConfig
+from tcae.objectives.twin_cycle import TwinCycleObjective
 
 CPU = torch.device("cpu")
 

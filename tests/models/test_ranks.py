@@ -13,7 +13,8 @@ from tcae.models import ranks
 from tcae.models.batch_norm import SyncBatchNorm2d, synchronise
 from tcae.models.twin_cycle import ModelConfig, TwinCycle
 from tcae.objectives.curriculum import Curriculum, CurriculumConfig
-from tcae.objectives.twin_cycle import ObjectiveConfig, TwinCycleObjective
+from tcae.objectives.objective_config import ObjectiveConfig
+from tcae.objectives.twin_cycle import TwinCycleObjective
 
 # Each process saves what it found about its part of the batch that the test made.
 PREAMBLE = """

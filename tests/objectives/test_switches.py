@@ -11,7 +11,8 @@ from torch import Tensor
 
 from tcae.models.decorrelation import Decorrelation
 from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
-from tcae.objectives.twin_cycle import OBJECTIVE_PRESETS, ObjectiveConfig, TwinCycleObjective
+from tcae.objectives.objective_config import OBJECTIVE_PRESETS, ObjectiveConfig
+from tcae.objectives.twin_cycle import TwinCycleObjective
 
 SIZE, PAIRS, D, P = 32, 5, 4, 3
 PAPER = OBJECTIVE_PRESETS["paper"]

@@ -18,7 +18,8 @@ from torch import Tensor
 from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
 from tcae.objectives.contrast import disguise
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, Curriculum
-from tcae.objectives.twin_cycle import OBJECTIVE_PRESETS, TwinCycleObjective
+from tcae.objectives.objective_config import OBJECTIVE_PRESETS
+from tcae.objectives.twin_cycle import TwinCycleObjective
 
 SIZE, PAIRS, D = 32, 6, 4
 TRACKS = torch.tensor([7, 7, 3, 7, 3, 5])
