@@ -38,7 +38,14 @@ def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig
         minutes=minutes,
         resume="auto",
         overwrite=False,
-        model=replace(config.model, branches="au", decorrelate=False),
+        # Nothing is spent on a pose that is not asked for.
+        model=replace(
+            config.model,
+            branches="au",
+            composition="sequence",
+            decorrelate=False,
+            separate_backbones=False,
+        ),
         objective=replace(config.objective, **without),
     )
 

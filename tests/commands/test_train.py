@@ -431,3 +431,28 @@ def test_without_data_a_world_is_rendered_once_measured_and_reported(
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
     assert train.main([*argv, "--overwrite"]) == 0
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
+
+
+def test_a_short_training_beats_the_unmoved_source_on_people_never_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(identities=32, videos=1, frames=16, image_size=32)
+    monkeypatch.setattr("tcae.engine.trained._BUILT_IN", world)
+    options = {
+        "image-size": 32,
+        "batch-size": 16,
+        "device": "cpu",
+        "steps": 250,
+        "model.base-filters": 8,
+        "model.embedding-size": 16,
+        "optimizer.warmup-steps": 20,
+        "unseen.people": 12,
+        "unseen.pairs": 60,
+        "unseen.fabnet": False,
+        "out": tmp_path / "run",
+    }
+    assert train.main([word for k, v in options.items() for word in (f"--{k}", str(v))]) == 0
+    found = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert found["recon_ratio_high"] < 0.9
+    assert found["pose_image_gain_low"] > 0.1
+    assert found["au_auc"] > found["au_auc_random"]

@@ -19,6 +19,7 @@ def test_it_learns_one_flow_from_the_reconstruction_alone() -> None:
         weights = TwinCycleObjective(model, config.objective).weights()
         assert {name for name, weight in weights.items() if weight} == {"rec"}
         assert config.model.branches == "au" and not config.model.decorrelate
+        assert model.encoder.pose_backbone is None
         assert (config.minutes, config.steps) == (3.0, None)
         # All else is as in the run that it is compared with.
         same = "image_size", "batch_size", "optimizer", "pairs", "seed"

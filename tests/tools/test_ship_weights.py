@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import runpy
 import subprocess
 import sys
@@ -44,6 +45,8 @@ def test_files_and_card(rendered_run, tmp_path):
     config = replace(trained.config, unseen=UnseenConfig(4, 3, 1))
     figures = measure_unseen(replace(trained, config=config), rendered_run.parent / "data").figures
     assert goals_markdown(figures) in card
+    assert "| share of frames | AUC | 95 % | of the probe that ships |" in card
+    assert re.search(r"\n\| mean \| 0\.\d{3} \| \S+ \| \S+ to \S+ \| \S+ \|\n", card)
     for path in (tmp_path / "tiny").rglob("*.safetensors"):
         name = path.relative_to(tmp_path / "tiny").as_posix()
         assert f"`{name}` {path.stat().st_size:,}" in card
@@ -59,6 +62,13 @@ def test_what_is_too_large_does_not_ship(rendered_run, tmp_path, monkeypatch):
     )
     with pytest.raises(ValueError, match=r"parameters come to [\d,]+ bytes, at most 10,000 may"):
         tool["ship"](options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_probe_is_not_judged_by_those_whom_it_knows(rendered_run, tmp_path):
+    seed = str(load_trained(rendered_run).config.unseen.seed)
+    done = ship(rendered_run, tmp_path, "--seed", seed)
+    assert f"--seed {seed}: the run's probe knows these people, need others" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,12 +19,14 @@ from pathlib import Path
 import torch
 from card import Card, card_text
 
-from tcae.engine.measuring import measure_unseen
+from tcae.engine.measuring import measure_unseen, rendered_people
 from tcae.engine.run_directory import SUMMARY_FILE
-from tcae.engine.trained import load_trained, save_trained
+from tcae.engine.trained import Trained, load_trained, save_trained
 from tcae.evaluation.clips import agreement_on_clips
+from tcae.evaluation.embedding import embed_frames
 from tcae.evaluation.extraction import Extractor
-from tcae.evaluation.linear_probe import load_probe
+from tcae.evaluation.linear_probe import LinearProbe, load_probe
+from tcae.evaluation.metrics import score
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.weights import FOLDER
 
@@ -58,6 +60,8 @@ def ship(options: argparse.Namespace) -> Path:
 def _measured(made: Path, options: argparse.Namespace) -> Card:
     """What the card tells, from the files that ship."""
     trained = load_trained(made)
+    if options.probe is None and options.seed == trained.config.unseen.seed:
+        raise ValueError(f"--seed {options.seed}: the run's probe knows these people, need others")
     unseen = UnseenConfig(options.people, options.pairs, options.seed)
     trained = replace(trained, config=replace(trained.config, unseen=unseen))
     probe = load_probe(made)
@@ -67,8 +71,19 @@ def _measured(made: Path, options: argparse.Namespace) -> Card:
     outcome = measure_unseen(trained, options.cache)
     summary = json.loads((options.run / SUMMARY_FILE).read_text())
     probed = options.probe and json.loads((options.probe / SUMMARY_FILE).read_text())
+    aucs = _probe_aucs(trained, probe, options.cache)
     files = {path.relative_to(made).as_posix(): path.stat().st_size for path in _files(made)}
-    return Card(options.name, trained, probe.names, summary, probed, outcome, clips, files)
+    return Card(options.name, trained, aucs, summary, probed, outcome, clips, files)
+
+
+def _probe_aucs(trained: Trained, probe: LinearProbe, cache: Path) -> dict[str, float]:
+    """The AUC of each unit, and their mean, that the probe itself has on people not trained on."""
+    assert trained.world is not None  # only such models are saved
+    dataset, labels, _ = rendered_people(trained, trained.world, cache)
+    embedded = embed_frames(trained.encoder, dataset, labels.frame_index)
+    truth = labels.values[:, [labels.names.index(name) for name in probe.names]]
+    scores = score(truth, probe.probabilities(embedded.of(probe.embedding)))
+    return dict(zip(probe.names, scores.auc.tolist(), strict=True)) | {"mean": scores.auc_mean}
 
 
 def _files(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ class Card:
     Attributes:
         name: Of the weights.
         trained: The model as it ships; its configuration's `unseen` says whom it was measured on.
-        units: The probe's action units.
+        aucs: What the probe has on people not trained on, by unit, and their mean.
         summary: The training run in numbers.
         probed: The run of `tcae.probe` that the probe is of, in numbers; None: the training run's.
         outcome: What was measured.
@@ -38,7 +39,7 @@ class Card:
 
     name: str
     trained: Trained
-    units: Sequence[str]
+    aucs: Mapping[str, float]
     summary: Mapping[str, float]
     probed: Mapping[str, float] | None
     outcome: Outcome
@@ -58,7 +59,7 @@ def card_text(card: Card) -> str:
         template=encoder.template["name"],
         width=encoder.embedding_size,
         pose_width=encoder.pose_size,
-        units=len(card.units),
+        units=len(card.aucs) - 1,
         files=", ".join(f"`{name}` {size:,}" for name, size in card.files.items()),
         people=world.identities,
         videos=world.videos,
@@ -76,7 +77,7 @@ def card_text(card: Card) -> str:
         pairs=config.unseen.pairs,
         seed=config.unseen.seed,
         goals=goals_markdown(card.outcome.figures),
-        au=_units(card.outcome.units),
+        au=_units(card.outcome.units, card.aucs),
         varies=VARIES,
         agreement=_agreement(card.clips),
     )
@@ -114,11 +115,15 @@ def _probe(probed: Mapping[str, float] | None) -> str:
     )
 
 
-def _units(units: Sequence[Mapping[str, Any]]) -> str:
-    lines = ["| unit | share of frames | AUC | 95 % |", "| --- | ---: | ---: | ---: |"]
+def _units(units: Sequence[Mapping[str, Any]], aucs: Mapping[str, float]) -> str:
+    lines = [
+        "| unit | share of frames | AUC | 95 % | of the probe that ships |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
     for row in units:
         interval = f"{row['auc_low']:.3f} to {row['auc_high']:.3f}"
-        lines.append(f"| {row['unit']} | {row['prevalence']:.3f} | {row['auc']:.3f} | {interval} |")
+        cells = f"{row['prevalence']:.3f} | {row['auc']:.3f} | {interval}"
+        lines.append(f"| {row['unit']} | {cells} | {aucs.get(row['unit'], math.nan):.3f} |")
     return "\n".join(lines)
 
 

@@ -31,12 +31,15 @@ class Flow:
         face: (H, W) bool, whether it is the skin of the face (without ears, neck, hair, eyeballs).
         visible: (H, W) bool, whether the source shows the same point: it lies in the picture,
             nothing is before it and it faces the camera. False beside the head.
+        depth: (H, W) float32, distance along the camera's axis of what the target shows, in head
+            units; infinite beside the head.
     """
 
     flow: Array
     head: NDArray[np.bool_]
     face: NDArray[np.bool_]
     visible: NDArray[np.bool_]
+    depth: Array
 
 
 def exact_flow(head: Head, source: View, target: View, height: int, width: int) -> Flow:
@@ -52,7 +55,9 @@ def exact_flow(head: Head, source: View, target: View, height: int, width: int) 
         height: Rows of both pictures.
         width: Columns.
     """
-    seen, _ = trace(target.pixels, target.depth, head.triangles, head.two_sided, height, width, 1)
+    seen, near = trace(
+        target.pixels, target.depth, head.triangles, head.two_sided, height, width, 1
+    )
     there, inverse = trace(
         source.pixels, source.depth, head.triangles, head.two_sided, height, width, 1
     )
@@ -68,7 +73,9 @@ def exact_flow(head: Head, source: View, target: View, height: int, width: int) 
         target.depth,
     )
     on_face = head.masks["face"][head.triangles].mean(1) >= 0.5
-    return Flow(flow, seen >= 0, (seen >= 0) & on_face[seen], visible)
+    shown = seen >= 0
+    depth = np.divide(1, near, out=np.full_like(near, np.inf), where=shown)
+    return Flow(flow, shown, shown & on_face[seen], visible, depth)
 
 
 @_compiled

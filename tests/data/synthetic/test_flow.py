@@ -46,8 +46,8 @@ def even_light():
     return Light(ambient, np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32))
 
 
-def truth(vertices, pose, camera):
-    """Pixels of points of the head proper (not the neck), written out with a rotation vector."""
+def turned(vertices, pose):
+    """Points of the head proper (not the neck) in space, written out with a rotation vector."""
 
     def about(axis, angle):
         k = np.zeros((3, 3))
@@ -57,7 +57,12 @@ def truth(vertices, pose, camera):
     # Pitch turns the nose down and roll turns clockwise as seen: the latter against the z axis.
     rotation = about(2, -pose.roll) @ about(0, pose.pitch) @ about(1, pose.yaw)
     points = (vertices.astype(float) - PIVOT) @ rotation.T + PIVOT
-    points = points * pose.scale + [pose.x, -pose.y, 0]
+    return points * pose.scale + [pose.x, -pose.y, 0]
+
+
+def truth(vertices, pose, camera):
+    """Their pixels."""
+    points = turned(vertices, pose)
     plane = points[:, :2] * [1, -1] * camera.distance / (camera.distance - points[:, 2:])
     return plane @ camera.crop[:, :2].T.astype(float) + camera.crop[:, 2]
 
@@ -109,6 +114,22 @@ def test_flow_of_a_turn_is_the_projected_turn(pose):
     assert np.median(error) < 0.05
     assert np.percentile(error, 95) < 0.4
     assert np.median(np.linalg.norm(expected, axis=1)) > 4
+
+
+@pytest.mark.parametrize("pose", POSES)
+def test_depth_is_how_far_away_the_shown_points_are(pose):
+    shape = person()
+    points = shape[(HEAD.masks["face"] > 0.9) & (HEAD.masks["trunk"] == 0)]
+    pixels, depth = truth(points, pose, CAMERA), CAMERA.distance - turned(points, pose)[:, 2]
+    views = look(HEAD, smile(shape), Pose(), CAMERA), look(HEAD, shape, pose, CAMERA)
+    flow = exact_flow(HEAD, *views, SIZE, SIZE)
+    inside = ((pixels > 2) & (pixels < SIZE - 3)).all(1)
+    beyond = at(flow.depth[None], pixels[inside])[:, 0] - depth[inside]
+    assert len(beyond) > 300
+    # Of some something nearer is shown, of none what lies behind, but at the outline.
+    assert np.median(np.abs(beyond)) < 0.01
+    assert np.percentile(beyond, 95) < 0.05
+    assert np.isinf(flow.depth[~flow.head]).all() and np.isfinite(flow.depth[flow.head]).all()
 
 
 def test_no_motion_no_flow():
