@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -47,6 +50,32 @@ def test_pictures_depend_on_the_seed_alone():
     assert np.array_equal(pictures[0], again.picture(again.state(4), 4))
     other = dataclasses.replace(world, seed=1).video(3, 1)
     assert not np.array_equal(pictures[1], other.picture(other.state(0), 0))
+
+
+DRAWN = """
+import sys, numpy as np
+from tcae.data.synthetic.truth import truth_pair
+from tcae.data.synthetic.world import World
+
+pair = truth_pair(World(identities=3, image_size=64, seed=4), 2, 1, 3, 15)
+np.savez(sys.argv[1], target=pair.target, pose_only=pair.pose_only, flow=pair.flow.flow)
+"""
+
+
+def test_pictures_do_not_depend_on_the_processor(tmp_path):
+    """Compiled for one without AVX and fused multiply-add, as for this one."""
+    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    found = []
+    for name, options in (("here", {}), ("plain", plain)):
+        own = {"NUMBA_CACHE_DIR": str(tmp_path / name), **options}
+        path = tmp_path / f"{name}.npz"
+        subprocess.run([sys.executable, "-c", DRAWN, path], env={**os.environ, **own}, check=True)
+        found.append(np.load(path))
+    for name in ("target", "pose_only"):
+        a, b = (pictures[name].astype(int) for pictures in found)
+        assert a.std() > 20
+        assert np.abs(a - b).max() <= 2 and (a != b).mean() <= 0.001
+    np.testing.assert_allclose(found[0]["flow"], found[1]["flow"], atol=1e-3)
 
 
 def test_longer_videos_begin_alike():
