@@ -27,6 +27,7 @@ from tcae.engine.logbook import Logbook
 from tcae.engine.optimizer import Optimizer
 from tcae.engine.progress import Progress, Stopwatch, say
 from tcae.engine.run_directory import CHECKPOINTS, PANELS, UNUSABLE
+from tcae.engine.settling import settle_decorrelation
 from tcae.engine.signals import StopSignals
 from tcae.engine.unusable import UnusableSteps
 from tcae.engine.validation import Validation
@@ -135,6 +136,8 @@ class Trainer:
                 self._fix_length()
                 signal = self._agree(stop.received)
                 last = self._is_last()
+                if last:
+                    settle_decorrelation(self.model, self.pairs, self.step)
                 if last or self.step % self.config.logbook.every == 0:
                     self._tell(rate)
                 if last or self.step % self.config.validation.every == 0:

@@ -16,9 +16,9 @@ class Decorrelation(nn.Module):
     """Subtracts from an embedding its linear prediction from another one.
 
     The prediction is the least-squares one by running moments, as batch norm has running means; in
-    training they follow the batches, in eval mode they rest. What is left does not correlate with
-    the other embedding, so no linear probe reads the other's contents out of it. The other
-    embedding gets no gradient, and the prediction's coefficients are constants to it.
+    training they follow the batches, in eval mode they rest, `settle` ends them. What is left does
+    not correlate with the other embedding, so no linear probe reads the other's contents out of it.
+    The other embedding gets no gradient, and the prediction's coefficients are constants to it.
 
     Args:
         width: channels of the embedding that is cleaned.
@@ -44,7 +44,9 @@ class Decorrelation(nn.Module):
         with torch.autocast(embedding.device.type, enabled=False):
             embedding, known = wide(embedding), wide(known.detach())
             if self.training:
-                self._follow(embedding.detach(), known)
+                self.batches += 1
+                share = self.batches.to(self.mean).reciprocal().clamp_min(_MOMENTUM)
+                self._follow(embedding.detach(), known, share)
             scale = self.covariance.diagonal().clamp_min(1e-12).sqrt()
             correlation = self.covariance / scale / scale[:, None]
             identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
@@ -54,10 +56,17 @@ class Decorrelation(nn.Module):
             return embedding - (known - self.known_mean) / scale @ coefficients
 
     @torch.no_grad()
-    def _follow(self, embedding: Tensor, known: Tensor) -> None:
+    def settle(self, embedding: Tensor, known: Tensor) -> None:
+        """Take the moments of (N, width) and (N, known) alone, whatever they were before.
+
+        The embeddings of training faces in eval mode: those that the moments have followed were
+        computed by the statistics of their batches, and by weights that have changed since.
+        """
+        self._follow(wide(embedding), wide(known), torch.ones_like(self.mean[0]))
+
+    @torch.no_grad()
+    def _follow(self, embedding: Tensor, known: Tensor, share: Tensor) -> None:
         embedding, known = ranks.gathered(embedding), ranks.gathered(known)
-        self.batches += 1
-        share = self.batches.to(self.mean).reciprocal().clamp_min(_MOMENTUM)
         self.mean.lerp_(embedding.mean(0), share)
         self.known_mean.lerp_(known.mean(0), share)
         known, embedding = known - self.known_mean, embedding - self.mean

@@ -200,12 +200,10 @@ class Breaks(Trainer):
 def test_a_loss_that_is_not_finite_costs_one_step_and_leaves_a_dump(
     tiny: TrainConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = trainer_of(tiny, out=tiny.out.parent / "before", steps=4)  # type: ignore[union-attr]
-    constant = dataclasses.replace(tiny.optimizer, schedule="constant")
-    before.optimizer.config = constant
-    before.fit()
+    four_steps = type("FourSteps", (Stops,), {"at": 3})
+    before = trainer_of(tiny, kind=four_steps, out=tiny.out.parent / "before")  # type: ignore[union-attr]
+    assert before.fit() == signal.SIGTERM
     trainer = trainer_of(tiny, kind=Breaks)  # it sets the seed
-    trainer.optimizer.config = constant
     assert trainer.fit() == 0
     assert trainer.summary()["skipped_steps"] == 1
     assert all(tensor.isfinite().all() for tensor in trainer.model.state_dict().values())

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from tcae.config import TrainConfig
+from tcae.data.shards import PackedDataset
+from tcae.engine.encoder_file import load_encoder
+from tcae.engine.run_directory import find_run, prepare_run
+from tcae.engine.settling import settle_decorrelation
+from tcae.engine.trainer import Trainer
+
+
+def trained(config: TrainConfig) -> Trainer:
+    run, checkpoint = find_run(config)
+    assert config.data is not None
+    trainer = Trainer(config, PackedDataset(config.data), run, checkpoint)
+    prepare_run(run, config, checkpoint)
+    assert trainer.fit() == 0
+    return trainer
+
+
+def test_a_run_ends_with_the_moments_of_training_faces_in_eval_mode(tiny: TrainConfig) -> None:
+    """Those of the pairs that the next steps would have had, as numpy has them."""
+    trainer = trained(tiny)
+    model = trainer.model.double().eval()
+    faces = [trainer.pairs[step] for step in range(12, 24)]
+    images = torch.cat([batch[name] for batch in faces for name in ("source", "target")])
+    with torch.no_grad():
+        au, pose = model.encode(images.double() / 255, decorrelated=False)
+    found = model.encoder.decorrelation
+    assert found is not None
+    joint = np.cov(pose.numpy().T, au.numpy().T, bias=True)
+    expected = {
+        "mean": au.mean(0),
+        "known_mean": pose.mean(0),
+        "covariance": torch.from_numpy(joint[: len(pose.T), : len(pose.T)]),
+        "cross": torch.from_numpy(joint[: len(pose.T), len(pose.T) :]),
+    }
+    for name, value in expected.items():
+        moment = getattr(found, name)
+        assert (moment - value).norm() < 1e-4 * value.norm(), name
+    exported = load_encoder(trainer.export_encoder()).embed(images).au
+    torch.testing.assert_close(exported.double(), found(au, pose), rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_but_the_moments_moves(tiny: TrainConfig) -> None:
+    trainer = trained(tiny)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    settle_decorrelation(trainer.model, trainer.pairs, steps=3)
+    after = trainer.model.state_dict()
+    moved = {name for name, value in before.items() if not value.equal(after[name])}
+    moments = ("mean", "known_mean", "covariance", "cross")
+    assert moved == {f"encoder.decorrelation.{name}" for name in moments}
+    assert trainer.model.training and trainer.model.encoder.training
+
+
+def test_enough_faces_are_enough(tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trained(tiny)
+    asked: list[int] = []
+    monkeypatch.setattr("tcae.engine.settling._FACES", 30)  # nearly four batches of eight
+    take: Callable[[int], dict[str, torch.Tensor]] = type(trainer.pairs).__getitem__
+    monkeypatch.setattr(
+        type(trainer.pairs), "__getitem__", lambda pairs, i: asked.append(i) or take(pairs, i)
+    )
+    settle_decorrelation(trainer.model, trainer.pairs, steps=12)
+    assert asked == [12, 13, 14, 15]
+
+
+def test_a_model_without_decorrelation_has_nothing_to_settle(tiny: TrainConfig) -> None:
+    model = dataclasses.replace(tiny.model, decorrelate=False)
+    trainer = trained(dataclasses.replace(tiny, model=model))
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    settle_decorrelation(trainer.model, trainer.pairs, steps=12)
+    after = trainer.model.state_dict()
+    assert all(value.equal(after[name]) for name, value in before.items())
