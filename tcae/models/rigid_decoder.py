@@ -37,6 +37,7 @@ class RigidDecoder(nn.Module):
     units: Tensor
     dome: Tensor
     grid: Tensor
+    spread: Tensor
 
     def __init__(self, image_size: int, embedding_size: int) -> None:
         super().__init__()
@@ -56,6 +57,7 @@ class RigidDecoder(nn.Module):
         self.register_buffer("grid", torch.stack([x, y]), persistent=False)
         dome = (1 - x.square() - (y / 1.2).square()).clamp_min(0).sqrt()
         self.register_buffer("dome", dome, persistent=False)
+        self.register_buffer("spread", _spread(_SURFACE_SIDE, image_size), persistent=False)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Decode the embeddings (N, D) of source and target into one tensor (N, 3, S, S).
@@ -63,10 +65,9 @@ class RigidDecoder(nn.Module):
         Channels 0 and 1 are the displacement x, y in normalised units, channel 2 the mask's logit.
         """
         knots = self.surface(target)
-        size = self.grid.shape[-1]
         # Half precision would move pixels by tenths.
         with torch.autocast(source.device.type, enabled=False):
-            surface = F.interpolate(wide(knots), size=size, mode="bicubic", align_corners=True)
+            surface = self.spread @ wide(knots) @ self.spread.T
             depth = self.dome + surface[:, 0]
             flow = rigid_flow(self.poses(source), self.poses(target), depth, self.grid)
             return torch.cat([flow, surface[:, 1:].tanh()], 1)
@@ -74,6 +75,16 @@ class RigidDecoder(nn.Module):
     def poses(self, embeddings: Tensor) -> Tensor:
         """The poses (N, 6) of embeddings (N, D), as `rigid_flow` takes them."""
         return self.pose(wide(embeddings)) * self.units
+
+
+def _spread(knots: int, size: int) -> Tensor:
+    """The matrix (size, knots) that interpolates along one side, bicubically, corner to corner.
+
+    Two products with it take a tenth of the time of torch's own interpolation of so few knots.
+    """
+    columns = torch.eye(knots)[:, None, :, None].expand(-1, -1, -1, 2)  # (knots, 1, knots, 2)
+    found = F.interpolate(columns, size=(size, 2), mode="bicubic", align_corners=True)
+    return found[:, 0, :, 0].T.contiguous()
 
 
 def rigid_flow(source: Tensor, target: Tensor, depth: Tensor, grid: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from tcae.models.rigid_decoder import RigidDecoder, rigid_flow
 
@@ -172,7 +173,20 @@ def test_decoder_is_the_motion_of_a_dome_that_the_target_shapes() -> None:
     for i in range(3):
         expected = torch.from_numpy(written_out(poses[0, i], poses[1, i], depth))
         torch.testing.assert_close(found[i, :2], expected, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(found[:, 2], torch.full_like(found[:, 2], math.tanh(0.7)))
+    logit = torch.full_like(found[:, 2], math.tanh(0.7))
+    torch.testing.assert_close(found[:, 2], logit, rtol=1e-6, atol=1e-6)  # constants are of fp32
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_between_knots_the_surface_is_bicubic(size: int) -> None:
+    model = RigidDecoder(size, D).eval()
+    torch.nn.init.normal_(model.surface[-1].weight)
+    embeddings = torch.randn(3, D)
+    knots = model.surface(embeddings)
+    expected = F.interpolate(knots, size=size, mode="bicubic", align_corners=True)[:, 1:].tanh()
+    found = model(embeddings, embeddings)[:, 2:]
+    assert knots.shape[-1] == 8 and found.std() > 0.1
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_surface_is_the_targets() -> None:
