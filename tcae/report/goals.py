@@ -37,13 +37,19 @@ def goal_rows(figures: Mapping[str, float]) -> list[GoalRow]:
     for name, goal in GOALS.items():
         if name not in figures:
             continue
-        form = "{:.0%}" if goal.percent else "{:.3f}"
         interval = "–"
         if f"{name}_low" in figures:
-            interval = " to ".join(form.format(figures[f"{name}_{end}"]) for end in ("low", "high"))
-        measured = form.format(figures[name])
+            ends = (figures[f"{name}_low"], figures[f"{name}_high"])
+            interval = " to ".join(_shown(end, goal.percent) for end in ends)
+        measured = _shown(figures[name], goal.percent)
         rows.append(GoalRow(goal.title, measured, interval, goal.wanted, goal.reached(figures)))
     return rows
+
+
+def _shown(value: float, percent: bool) -> str:
+    """A rounded number; what rounds to nothing has no sign."""
+    rounded = round(value, 2 if percent else 3) + 0.0
+    return f"{rounded:.0%}" if percent else f"{rounded:.3f}"
 
 
 def goals_text(figures: Mapping[str, float]) -> str:

@@ -19,6 +19,11 @@ def test_rows_in_the_order_of_the_goals():
     assert [row.verdict for row in rows] == ["missed", "", "", "reached"]
 
 
+def test_what_rounds_to_nothing_has_no_sign():
+    figures = {"au_image_gain": -0.001, "pose_r2_from_au": -0.0004, "pose_image_gain": -0.02}
+    assert [row.measured for row in goal_rows(figures)] == ["0.000", "0%", "-2%"]
+
+
 def test_text_is_aligned():
     lines = goals_text(FIGURES).splitlines()
     assert len(lines) == 5
