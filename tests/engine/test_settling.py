@@ -10,23 +10,24 @@ import torch
 from tcae.config import TrainConfig
 from tcae.data.shards import PackedDataset
 from tcae.engine.encoder_file import load_encoder
-from tcae.engine.run_directory import find_run, prepare_run
 from tcae.engine.settling import settle_decorrelation
 from tcae.engine.trainer import Trainer
 
 
-def trained(config: TrainConfig) -> Trainer:
-    run, checkpoint = find_run(config)
-    assert config.data is not None
-    trainer = Trainer(config, PackedDataset(config.data), run, checkpoint)
-    prepare_run(run, config, checkpoint)
-    assert trainer.fit() == 0
-    return trainer
+@pytest.fixture
+def trainer(tiny: TrainConfig) -> Trainer:
+    return new_trainer(tiny)
 
 
-def test_a_run_ends_with_the_moments_of_training_faces_in_eval_mode(tiny: TrainConfig) -> None:
+def new_trainer(config: TrainConfig) -> Trainer:
+    assert config.data is not None and config.out is not None
+    config.out.mkdir()
+    return Trainer(config, PackedDataset(config.data), config.out)
+
+
+def test_a_run_ends_with_the_moments_of_training_faces_in_eval_mode(trainer: Trainer) -> None:
     """Those of the pairs that the next steps would have had, as numpy has them."""
-    trainer = trained(tiny)
+    assert trainer.fit() == 0
     model = trainer.model.double().eval()
     faces = [trainer.pairs[step] for step in range(12, 24)]
     images = torch.cat([batch[name] for batch in faces for name in ("source", "target")])
@@ -48,8 +49,7 @@ def test_a_run_ends_with_the_moments_of_training_faces_in_eval_mode(tiny: TrainC
     torch.testing.assert_close(exported.double(), found(au, pose), rtol=1e-4, atol=1e-4)
 
 
-def test_nothing_but_the_moments_moves(tiny: TrainConfig) -> None:
-    trainer = trained(tiny)
+def test_nothing_but_the_moments_moves(trainer: Trainer) -> None:
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     settle_decorrelation(trainer.model, trainer.pairs, steps=3)
     after = trainer.model.state_dict()
@@ -59,8 +59,7 @@ def test_nothing_but_the_moments_moves(tiny: TrainConfig) -> None:
     assert trainer.model.training and trainer.model.encoder.training
 
 
-def test_enough_faces_are_enough(tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = trained(tiny)
+def test_enough_faces_are_enough(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr("tcae.engine.settling._FACES", 30)  # nearly four batches of eight
     take: Callable[[int], dict[str, torch.Tensor]] = type(trainer.pairs).__getitem__
@@ -73,7 +72,7 @@ def test_enough_faces_are_enough(tiny: TrainConfig, monkeypatch: pytest.MonkeyPa
 
 def test_a_model_without_decorrelation_has_nothing_to_settle(tiny: TrainConfig) -> None:
     model = dataclasses.replace(tiny.model, decorrelate=False)
-    trainer = trained(dataclasses.replace(tiny, model=model))
+    trainer = new_trainer(dataclasses.replace(tiny, model=model))
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     settle_decorrelation(trainer.model, trainer.pairs, steps=12)
     after = trainer.model.state_dict()
