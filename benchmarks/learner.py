@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import DEVICE
-from tcae.config import PRESETS
-from tcae.engine.computing import arrange_passes
-from tcae.engine.optimizer import Optimizer
 from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import Curriculum
 from tcae.objectives.twin_cycle import TwinCycleObjective
+from tcae.training.config import PRESETS
+from tcae.training.device import arrange_passes
+from tcae.training.optimizer import Optimizer
 
 STEPS = 1_000_000  # of losses that are fully ramped up
 Learn = Callable[[Tensor, Tensor], tuple[Tensor, ...]]

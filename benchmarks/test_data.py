@@ -18,15 +18,15 @@ from torch.utils.data import DataLoader
 from benchmarks import faces
 from benchmarks.cases import DEVICE
 from benchmarks.learner import learner
+from tcae.cli.progress import Stopwatch
 from tcae.data.align import DEFAULT_TEMPLATE, align
 from tcae.data.faces import make_detector
 from tcae.data.pairs import PairBatches, PairsConfig
 from tcae.data.pictures import decode_image, encode_jpeg
 from tcae.data.shard_files import Clip, ShardWriter
 from tcae.data.video import read_frames
-from tcae.engine.computing import has_bf16
-from tcae.engine.feed import feed
-from tcae.engine.progress import Stopwatch
+from tcae.training.device import has_bf16
+from tcae.training.loader import feed
 
 BATCH = 32
 WORKERS = 2

@@ -14,8 +14,8 @@ from benchmarks import measuring
 from benchmarks.cases import DEVICE
 from benchmarks.learner import learner
 from benchmarks.yardstick import Yardstick
-from tcae.engine.computing import has_bf16
 from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
+from tcae.training.device import has_bf16
 
 SHAPES = [(32, 64), (8, 256)]  # batch, side
 OPTIONS = {"": {}, "compile": {"compiled": True}, "recompute": {"recomputed": True}}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tcae.engine.encoder_file import load_encoder as load_encoder
     from tcae.evaluation.linear_probe import load_probe as load_probe
+    from tcae.models.encoder_file import load_encoder as load_encoder
 
 __all__ = ["load_encoder", "load_probe"]
 
@@ -14,7 +14,7 @@ __all__ = ["load_encoder", "load_probe"]
 def __getattr__(name: str) -> Any:
     # Imported when they are asked for: `import tcae` alone does not wait for torch.
     if name == "load_encoder":
-        from tcae.engine.encoder_file import load_encoder
+        from tcae.models.encoder_file import load_encoder
 
         return load_encoder
     if name == "load_probe":

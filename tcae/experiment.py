@@ -13,18 +13,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from tcae.config import PRESETS, TrainConfig
-from tcae.data.durable import write_durably
+from tcae.cli import command
+from tcae.cli.progress import say
 from tcae.data.labels import FOLDS, LABELS, LabelTable, read_labels
 from tcae.data.shards import PackedDataset
 from tcae.data.synthetic.camera import CameraConfig
 from tcae.data.synthetic.motion import MotionConfig
-from tcae.engine import command
-from tcae.engine.fitting import Interrupted
-from tcae.engine.measuring import CACHE, rendered
-from tcae.engine.progress import say
-from tcae.engine.trained import built_in_world
-from tcae.engine.trainer import fingerprint
 from tcae.evaluation.folds import chosen_folds
 from tcae.evaluation.protocol import select
 from tcae.evaluation.unseen import UnseenConfig, unseen_world
@@ -32,7 +26,13 @@ from tcae.experiments.experiment import Experiment
 from tcae.experiments.plan import Plan
 from tcae.experiments.published import UNITS
 from tcae.experiments.setting import BUDGETS, Labelled, with_units
+from tcae.files.durable import write_durably
+from tcae.measuring.people import CACHE, rendered
+from tcae.measuring.trained import built_in_world
 from tcae.methods.registry import METHODS
+from tcae.training.config import PRESETS, TrainConfig
+from tcae.training.simple_loop import Interrupted
+from tcae.training.trainer import fingerprint
 from tcae.weights import find_weights
 
 log = logging.getLogger("tcae.experiment")  # not __name__, which is __main__ here

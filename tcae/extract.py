@@ -12,16 +12,16 @@ from typing import Annotated, Literal
 import tyro
 from tqdm import tqdm
 
+from tcae.cli import command
+from tcae.cli.progress import say
 from tcae.data.crops import Cropper
 from tcae.data.faces import DETECTORS
 from tcae.data.sources import Source, find_sources
 from tcae.data.video import VideoError, estimated_frames
-from tcae.engine import command
-from tcae.engine.encoder_file import load_encoder
-from tcae.engine.progress import say
 from tcae.evaluation.extraction import SUCCESS, Extractor
 from tcae.evaluation.linear_probe import load_probe
 from tcae.evaluation.table import TableWriter, check_table_path
+from tcae.models.encoder_file import load_encoder
 
 log = logging.getLogger("tcae.extract")  # not __name__, which is __main__ here
 

@@ -10,15 +10,15 @@ from typing import Annotated
 
 import tyro
 
-from tcae.engine import command
-from tcae.engine.measuring import CACHE, measure_unseen
-from tcae.engine.progress import say
-from tcae.engine.trained import load_trained
+from tcae.cli import command
+from tcae.cli.progress import say
 from tcae.evaluation.agreement import agreement_table, mean_correlation
 from tcae.evaluation.clips import agreement_on_clips
 from tcae.evaluation.extraction import Extractor
 from tcae.evaluation.linear_probe import load_probe
 from tcae.evaluation.unseen import UnseenConfig
+from tcae.measuring.people import CACHE, measure_unseen
+from tcae.measuring.trained import load_trained
 from tcae.report.goals import goals_text
 
 

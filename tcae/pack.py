@@ -15,6 +15,8 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
+from tcae.cli import command
+from tcae.cli.pack_display import PackDisplay
 from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.au_sets.readers import READERS, SetName
 from tcae.data.au_sets.recordings import LabelledSet, LabelOptions, read_set
@@ -26,8 +28,6 @@ from tcae.data.pack_worker import VideoRow
 from tcae.data.packing import MANIFEST, pack_videos, remove_pack
 from tcae.data.sources import find_sources
 from tcae.data.verify import shard_bytes, verify
-from tcae.engine import command
-from tcae.engine.pack_display import PackDisplay
 
 log = logging.getLogger("tcae.pack")  # __name__ is __main__ when run as a command
 

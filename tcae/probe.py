@@ -12,15 +12,15 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
+from tcae.cli import command
+from tcae.cli.progress import say
 from tcae.data.labels import FOLDS, LABELS, LabelTable, read_labels
 from tcae.data.shards import PackedDataset
-from tcae.engine import command
-from tcae.engine.encoder_file import load_encoder
-from tcae.engine.progress import say
 from tcae.evaluation.embedding import cached_embeddings, damaged_files
 from tcae.evaluation.folds import chosen_folds
 from tcae.evaluation.protocol import cross_validate, select
 from tcae.evaluation.results import text_table, write_results
+from tcae.models.encoder_file import load_encoder
 
 log = logging.getLogger("tcae.probe")  # not __name__, which is __main__ here
 

@@ -10,12 +10,12 @@ from typing import Annotated
 
 import tyro
 
+from tcae.cli import command
+from tcae.cli.pack_display import PackDisplay
 from tcae.data.labels import LABELS
 from tcae.data.packing import remove_pack
 from tcae.data.synthetic.packed import SHEETS, TRUTH, synthesize
 from tcae.data.synthetic.world import World
-from tcae.engine import command
-from tcae.engine.pack_display import PackDisplay
 
 
 @dataclass(frozen=True)

@@ -9,28 +9,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tcae.config import TrainConfig, describe, starting_point, versions, with_steps
-from tcae.data.durable import write_durably
+from tcae.cli import command
+from tcae.cli.progress import say
 from tcae.data.shards import PackedDataset
-from tcae.engine import command
-from tcae.engine.fabnet import train_fabnet
-from tcae.engine.helpers import Embed, help_the_first, helped
-from tcae.engine.measuring import CACHE, rendered
-from tcae.engine.outcome import judge
-from tcae.engine.progress import say
-from tcae.engine.run_directory import (
+from tcae.distributed import ranks
+from tcae.distributed.team import first_one_first, of_the_first, program, team
+from tcae.evaluation.embedding import damaged_files
+from tcae.files.durable import write_durably
+from tcae.measuring.fabnet import train_fabnet
+from tcae.measuring.people import CACHE, rendered
+from tcae.measuring.run_report import judge
+from tcae.measuring.shared_embedding import Embed, help_the_first, helped
+from tcae.measuring.trained import built_in_world
+from tcae.training.config import TrainConfig, describe, starting_point, versions, with_steps
+from tcae.training.initial_weights import initialise
+from tcae.training.run_directory import (
     REPORT_FILE,
     SUMMARY_FILE,
     find_run,
     prepare_run,
     sole_writer,
 )
-from tcae.engine.start import initialise
-from tcae.engine.team import first_one_first, of_the_first, program, team
-from tcae.engine.trained import built_in_world
-from tcae.engine.trainer import Trainer
-from tcae.evaluation.embedding import damaged_files
-from tcae.models import ranks
+from tcae.training.trainer import Trainer
 
 log = logging.getLogger("tcae.train")  # __name__ is __main__ when run as a command
 

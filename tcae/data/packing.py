@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from tcae.data.crops import FrameMaker, Landmarks
-from tcae.data.durable import lock, write_durably
 from tcae.data.labels import FOLDS, LABELS
 from tcae.data.pack_worker import Message, OutputError, VideoRow, work
 from tcae.data.shard_files import PackInfo, ShardError, index_files, read_index
 from tcae.data.sources import Source
+from tcae.files.durable import lock, write_durably
 
 log = logging.getLogger(__name__)
 

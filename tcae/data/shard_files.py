@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.align import AlignmentTemplate
-from tcae.data.durable import errors_naming, write_durably
 from tcae.data.pictures import JPEG_QUALITY, encode_jpeg
+from tcae.files.durable import errors_naming, write_durably
 
 FORMAT, VERSION = "tcae-packed-faces", 1
 _BLOB_MAGIC = b"TCAEBIN1"

@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from tcae.data.align import AlignmentTemplate
-from tcae.data.durable import write_durably
 from tcae.data.pictures import centre
 from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
+from tcae.files.durable import write_durably
 from tcae.models.twin_cycle import Embeddings
 
 EMBEDDINGS = ("au", "pose")
@@ -31,7 +31,7 @@ _Batch = tuple[Tensor, NDArray[np.bool_], list[str]]
 
 
 class FaceEncoder(Protocol):
-    """What evaluation needs of an encoder; `tcae.engine.encoder_file.FrozenEncoder` is one."""
+    """What evaluation needs of an encoder; `tcae.models.encoder_file.FrozenEncoder` is one."""
 
     image_size: int
     template: dict[str, Any]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from tcae.evaluation.metrics import Array
-from tcae.models.weight_file import read_weights, write_weights
+from tcae.files.weight_file import read_weights, write_weights
 from tcae.weights import find_weights
 
 PROBE = "probe"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tcae.data.durable import write_csv, write_durably
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.folds import TRAIN_ONLY
 from tcae.evaluation.linear_probe import PROBE_FILE, save_probe
 from tcae.evaluation.protocol import ProbeResults
+from tcae.files.durable import write_csv, write_durably
 
 _COLUMNS = (
     *("unit", "frames", "prevalence"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol
 
-from tcae.data.durable import errors_naming
+from tcae.files.durable import errors_naming
 
 Kind = Literal["text", "int", "time", "real"]
 Row = Sequence[Any]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from tcae.config import TrainConfig
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
+from tcae.training.config import TrainConfig
 
 Change = Callable[[TrainConfig], TrainConfig]
 

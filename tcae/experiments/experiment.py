@@ -16,9 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tcae.config import TrainConfig
-from tcae.engine.encoder_file import FrozenEncoder, load_encoder
-from tcae.engine.progress import say
+from tcae.cli.progress import say
 from tcae.evaluation.embedding import check_template
 from tcae.experiments.features import cached_features
 from tcae.experiments.figures import TrainedCycle, length_histogram
@@ -32,6 +30,8 @@ from tcae.methods.network_file import NetworkFile
 from tcae.methods.random_weights import RandomWeights
 from tcae.methods.registry import METHODS
 from tcae.methods.twin_cycle import TwinCycleEmbedding
+from tcae.models.encoder_file import FrozenEncoder, load_encoder
+from tcae.training.config import TrainConfig
 
 Embed = Callable[[Tensor], Tensor]
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from tcae.data.durable import write_durably
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.embedding import PictureBatches
+from tcae.files.durable import write_durably
 
 _PART = 2048  # frames in a file: what a kill costs at most
 

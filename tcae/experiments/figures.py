@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tcae.data.durable import write_durably
 from tcae.data.shards import PackedDataset
-from tcae.engine.trained import load_trained
 from tcae.evaluation.disentanglement import flow_length
 from tcae.evaluation.metrics import Array
 from tcae.experiments.tables import Line, Table
 from tcae.experiments.training import pair_batches
+from tcae.files.durable import write_durably
+from tcae.measuring.trained import load_trained
 from tcae.report.charts import Points, histogram, line_chart, standalone
 from tcae.report.panels import pair_panel
 

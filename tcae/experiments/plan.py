@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tcae.config import TrainConfig
-from tcae.data.durable import write_durably
 from tcae.data.shards import PackedDataset
 from tcae.experiments.ablation import Variant, variants
 from tcae.experiments.setting import Budget, Labelled
+from tcae.files.durable import write_durably
 from tcae.methods.method import Family
 from tcae.methods.registry import METHODS
+from tcae.training.config import TrainConfig
 
 
 class Source(NamedTuple):

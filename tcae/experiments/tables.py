@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tcae.data.durable import write_durably
+from tcae.files.durable import write_durably
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from tcae.config import TrainConfig, with_steps
 from tcae.data.pairs import PairBatches
 from tcae.data.pictures import centre
 from tcae.data.shards import PackedDataset
 from tcae.data.splits import Split
-from tcae.engine.encoder_file import ENCODER_FILE
-from tcae.engine.fitting import Interrupted, Recipe, fit
-from tcae.engine.optimizer import OptimizerConfig
-from tcae.engine.run_directory import find_run, prepare_run
-from tcae.engine.trainer import Trainer
 from tcae.evaluation.linear_probe import class_weights
 from tcae.experiments.setting import Labelled
 from tcae.methods.method import Method
+from tcae.models.encoder_file import ENCODER_FILE
+from tcae.training.config import TrainConfig, with_steps
+from tcae.training.optimizer import OptimizerConfig
+from tcae.training.run_directory import find_run, prepare_run
+from tcae.training.simple_loop import Interrupted, Recipe, fit
+from tcae.training.trainer import Trainer
 
 _VALIDATION_BATCHES = 4
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from tcae.methods.alexnet_trunk import AlexNetTrunk
 from tcae.methods.method import Method
 from tcae.methods.supervised import SUPERVISED_RECIPE
-from tcae.models.alexnet import AlexNetTrunk
 from tcae.models.twin_cycle import check_image_size, unit_range
 
 

@@ -12,10 +12,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from tcae.engine.fitting import Recipe
-from tcae.engine.optimizer import OptimizerConfig
 from tcae.methods.method import Method
 from tcae.models.twin_cycle import check_image_size, unit_range
+from tcae.training.optimizer import OptimizerConfig
+from tcae.training.simple_loop import Recipe
 from tcae_ops import warp_l1
 
 _STEP, _FIRST = 5.0, -1.2  # largest step of the grid is 5 / side; where it starts

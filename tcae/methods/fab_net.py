@@ -7,12 +7,12 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from tcae.engine.fitting import Recipe
-from tcae.engine.optimizer import OPTIMIZER_PRESETS
 from tcae.methods.method import Method
 from tcae.models.decoder import Decoder
 from tcae.models.twin_cycle import check_image_size, unit_range
 from tcae.objectives.curriculum import CURRICULUM_PRESETS
+from tcae.training.optimizer import OPTIMIZER_PRESETS
+from tcae.training.simple_loop import Recipe
 from tcae_ops import warp_l1
 
 

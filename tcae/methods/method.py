@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
-from tcae.engine.fitting import Recipe
+from tcae.training.simple_loop import Recipe
 
 Family = Literal["descriptor", "supervised", "self-supervised"]
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 
-from tcae.engine.fitting import Recipe
-from tcae.engine.optimizer import OptimizerConfig
+from tcae.methods.alexnet_trunk import AlexNetTrunk
 from tcae.methods.method import Method
-from tcae.models.alexnet import AlexNetTrunk
 from tcae.models.twin_cycle import check_image_size, unit_range
+from tcae.training.optimizer import OptimizerConfig
+from tcae.training.simple_loop import Recipe
 
 _GRID = 10.0  # distance of neighbouring colours, in the units of a and b
 

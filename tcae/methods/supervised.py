@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tcae.engine.fitting import Recipe
-from tcae.engine.optimizer import OptimizerConfig
+from tcae.training.optimizer import OptimizerConfig
+from tcae.training.simple_loop import Recipe
 
 SUPERVISED_RECIPE = Recipe(
     steps=20_000, batch_size=64, optimizer=OptimizerConfig(learning_rate=3e-4)

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tcae.engine.encoder_file import FrozenEncoder, load_encoder
 from tcae.methods.method import Method
+from tcae.models.encoder_file import FrozenEncoder, load_encoder
 
 
 class TwinCycleEmbedding:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from tcae.models import ranks
+from tcae.distributed import ranks
 
 Pass = Callable[..., Tensor]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tcae.models import ranks
+from tcae.distributed import ranks
 from tcae.models.precision import wide
 
 _MOMENTUM = 0.03  # of the running moments: about the last two thousand faces

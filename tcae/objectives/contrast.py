@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tcae.models import ranks
+from tcae.distributed import ranks
 from tcae.models.precision import wide
 from tcae_ops import warp
 

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tcae.models import ranks
+from tcae.distributed import ranks
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tcae.models import ranks
+from tcae.distributed import ranks
 from tcae.models.precision import wide
 from tcae.models.twin_cycle import Embeddings, Motion, TwinCycle, unit_range
 from tcae.objectives.contrast import contrast, disguise

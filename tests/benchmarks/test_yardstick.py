@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tcae.config import PRESETS
 from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import Curriculum
 from tcae.objectives.twin_cycle import TwinCycleObjective
+from tcae.training.config import PRESETS
 
 
 @pytest.fixture

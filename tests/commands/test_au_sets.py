@@ -17,9 +17,9 @@ from tcae.data.crops import LANDMARK_COLUMNS
 from tcae.data.labels import read_labels
 from tcae.data.packing import remove_pack
 from tcae.data.shards import PackedDataset
-from tcae.engine.encoder_file import save_encoder
 from tcae.evaluation import protocol
 from tcae.evaluation.linear_probe import ProbeConfig
+from tcae.models.encoder_file import save_encoder
 from tcae.models.twin_cycle import ModelConfig, TwinCycle
 from tcae.pack import main as pack_main
 from tcae.probe import main as probe_main

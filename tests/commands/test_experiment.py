@@ -13,12 +13,12 @@ import pytest
 from tcae import experiment as command
 from tcae.data.synthetic.packed import world_of
 from tcae.data.synthetic.world import World
-from tcae.engine.encoder_file import load_encoder
 from tcae.evaluation.linear_probe import ProbeConfig
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.experiment import main
 from tcae.experiments import experiment, training
 from tcae.experiments.setting import Budget
+from tcae.models.encoder_file import load_encoder
 
 METHODS = ["--methods", "pixels", "resnet", "fab_net", "tcae"]
 

@@ -13,8 +13,8 @@ from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.crops import Cropper
 from tcae.data.pictures import resize
 from tcae.data.video import read_frames
-from tcae.engine.encoder_file import load_encoder, save_encoder
 from tcae.evaluation.linear_probe import LinearProbe, save_probe
+from tcae.models.encoder_file import load_encoder, save_encoder
 from tcae.models.twin_cycle import ModelConfig, TwinCycle
 
 

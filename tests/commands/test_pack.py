@@ -245,7 +245,7 @@ def test_a_damaged_index_is_packed_again(videos, tmp_path, capfd):
 
 
 def test_no_second_packer_beside_one(videos, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("tcae.data.durable._LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("tcae.files.durable._LOCK_SECONDS", 0.2)
     out = tmp_path / "out"
     assert pack(videos, out) == 0
     capfd.readouterr()

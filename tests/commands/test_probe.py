@@ -10,9 +10,9 @@ import torch
 
 from tcae.data.align import AlignmentTemplate
 from tcae.data.shards import PackedDataset
-from tcae.engine.encoder_file import load_encoder, save_encoder
 from tcae.evaluation import protocol
 from tcae.evaluation.linear_probe import ProbeConfig, load_probe
+from tcae.models.encoder_file import load_encoder, save_encoder
 from tcae.models.twin_cycle import ModelConfig, TwinCycle
 from tcae.probe import main
 

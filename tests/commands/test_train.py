@@ -21,9 +21,9 @@ from tcae import train
 from tcae.data.shards import PackedDataset
 from tcae.data.splits import split_of
 from tcae.data.synthetic.world import World
-from tcae.engine.checkpoints import CheckpointFolder
-from tcae.engine.encoder_file import load_encoder
-from tcae.engine.run_directory import sole_writer
+from tcae.models.encoder_file import load_encoder
+from tcae.training.checkpoints import CheckpointFolder
+from tcae.training.run_directory import sole_writer
 
 TINY = {
     "image-size": 32,
@@ -315,7 +315,7 @@ def test_it_refuses_to_overwrite(argv: list[str], capsys: pytest.CaptureFixture[
 def test_it_refuses_to_write_beside_another(
     argv: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tcae.data.durable._LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("tcae.files.durable._LOCK_SECONDS", 0.2)
     assert train.main(argv) == 0
     run = Path(argv[argv.index("--out") + 1])
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
@@ -412,7 +412,7 @@ def test_without_data_a_world_is_rendered_once_measured_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(identities=12, videos=1, frames=4, image_size=32)
-    monkeypatch.setattr("tcae.engine.trained._BUILT_IN", world)
+    monkeypatch.setattr("tcae.measuring.trained._BUILT_IN", world)
     options = {**TINY, "out": tmp_path / "run", "unseen.people": 8, "unseen.pairs": 5}
     argv = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     assert train.main(argv) == 0
@@ -437,7 +437,7 @@ def test_a_short_training_beats_the_unmoved_source_on_people_never_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(identities=32, videos=1, frames=16, image_size=32)
-    monkeypatch.setattr("tcae.engine.trained._BUILT_IN", world)
+    monkeypatch.setattr("tcae.measuring.trained._BUILT_IN", world)
     options = {
         "image-size": 32,
         "batch-size": 16,

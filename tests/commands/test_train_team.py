@@ -18,8 +18,8 @@ import torch
 
 from tcae import train
 from tcae.data.shards import PackedDataset
-from tcae.engine.checkpoints import CheckpointFolder
-from tcae.engine.team import joint_fingerprint, share_of
+from tcae.distributed.team import joint_fingerprint, share_of
+from tcae.training.checkpoints import CheckpointFolder
 
 OPTIONS = {
     "image-size": 32,
@@ -153,8 +153,8 @@ def test_all_processes_probe_as_one_does(
 # In the fifth step of a run that was not resumed something happens to the second process.
 HAPPENS = """
 import os, signal, sys
-from tcae.engine.trainer import Trainer
-from tcae.models import ranks
+from tcae.training.trainer import Trainer
+from tcae.distributed import ranks
 from tcae.train import main
 
 learn = Trainer._learn
@@ -248,8 +248,8 @@ def test_who_is_left_says_that_another_process_died(
 # In the second process the fifth step's pictures are not finite.
 BREAKS = """
 import sys, torch
-from tcae.engine.trainer import Trainer
-from tcae.models import ranks
+from tcae.training.trainer import Trainer
+from tcae.distributed import ranks
 from tcae.train import main
 
 learn = Trainer._learn
@@ -303,8 +303,9 @@ def test_alone_a_batch_and_a_fingerprint_are_its_own(data: Path) -> None:
 def test_processes_that_hold_different_shards_know_it(run_team: Run) -> None:
     """As on machines that keep a part of the shards each; in whatever order they are counted."""
     script = (
-        "import sys, torch.distributed as dist; from tcae.engine.team import joint_fingerprint;"
-        "from tcae.models import ranks; dist.init_process_group('gloo');"
+        "import sys, torch.distributed as dist;"
+        "from tcae.distributed.team import joint_fingerprint;"
+        "from tcae.distributed import ranks; dist.init_process_group('gloo');"
         "print(joint_fingerprint(sys.argv[1 + ranks.rank()])); dist.destroy_process_group()"
     )
     a, b = "ab" * 32, "0c" * 32

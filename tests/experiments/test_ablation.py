@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import torch
 
-from tcae.config import PRESETS
 from tcae.experiments.ablation import variants
 from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
+from tcae.training.config import PRESETS
 
 SMALL = replace(MODEL_PRESETS["paper"], base_filters=4, embedding_size=8, pose_size=8)
 

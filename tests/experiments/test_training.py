@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from tcae.config import PRESETS
-from tcae.engine.fitting import Recipe
-from tcae.engine.optimizer import OptimizerConfig
 from tcae.experiments import training
 from tcae.experiments.training import pair_batches, pretrain, supervise
 from tcae.methods.method import Method
+from tcae.training.config import PRESETS
+from tcae.training.optimizer import OptimizerConfig
+from tcae.training.simple_loop import Recipe
 
 CPU = torch.device("cpu")
 

@@ -6,12 +6,12 @@ import torch
 
 from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.shards import PackedDataset
-from tcae.engine.encoder_file import load_encoder, save_encoder
 from tcae.methods.feature_table import read_features
 from tcae.methods.pixels import Pixels
 from tcae.methods.random_weights import RandomWeights
 from tcae.methods.registry import METHODS
 from tcae.methods.twin_cycle import TwinCycleEmbedding
+from tcae.models.encoder_file import load_encoder, save_encoder
 from tcae.models.twin_cycle import ModelConfig, TwinCycle
 
 

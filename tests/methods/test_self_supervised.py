@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.nn.functional import grid_sample
 
-from tcae.engine.fitting import Recipe, fit
-from tcae.engine.optimizer import OptimizerConfig
 from tcae.methods.deforming_ae import DeformingAutoencoder, DeformingConfig
 from tcae.methods.fab_net import FabNet, FabNetConfig
 from tcae.methods.split_brain import SplitBrain, SplitBrainConfig, colour_classes, rgb_to_lab
+from tcae.training.optimizer import OptimizerConfig
+from tcae.training.simple_loop import Recipe, fit
 
 SMALL = {
     "fab_net": (lambda: FabNet(FabNetConfig(base_filters=8, embedding_size=32), 32), 100, 0.9),

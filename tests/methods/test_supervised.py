@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, conv2d
 
-from tcae.engine.fitting import Recipe, fit
-from tcae.engine.optimizer import OptimizerConfig
 from tcae.evaluation.metrics import score
 from tcae.methods.alexnet import AlexNet
 from tcae.methods.drml import Drml, DrmlConfig, RegionLayer
 from tcae.methods.resnet import ResNet, ResNetConfig
+from tcae.training.optimizer import OptimizerConfig
+from tcae.training.simple_loop import Recipe, fit
 
 SMALL = {
     "alexnet": (lambda: AlexNet(64, 2, hidden=32), 40),

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tcae.config import PRESETS
 from tcae.models.passes import compile_passes, recompute_passes
 from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.twin_cycle import TwinCycleObjective
+from tcae.training.config import PRESETS
 
 SIDE = 32
 

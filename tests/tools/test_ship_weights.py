@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tcae.engine.measuring import measure_unseen
-from tcae.engine.trained import load_trained
 from tcae.evaluation.unseen import UnseenConfig
+from tcae.measuring.people import measure_unseen
+from tcae.measuring.trained import load_trained
 from tcae.report.goals import goals_markdown
 
 ROOT = Path(__file__).parents[2]

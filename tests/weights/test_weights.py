@@ -9,8 +9,8 @@ import torch
 import tcae
 from tcae import extract
 from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate
-from tcae.engine.trained import load_trained, save_trained
 from tcae.evaluation.linear_probe import load_probe
+from tcae.measuring.trained import load_trained, save_trained
 from tcae.weights import FOLDER, find_weights, shipped
 
 
@@ -29,7 +29,7 @@ def named(tmp_path, monkeypatch, rendered_run):
 def test_import_is_light():
     code = "import sys, tcae; print('torch' in sys.modules, tcae.load_encoder.__module__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False tcae.engine.encoder_file\n"
+    assert done.stdout == "False tcae.models.encoder_file\n"
     assert {"load_encoder", "load_probe"} <= set(dir(tcae))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         tcae.nothing  # noqa: B018

@@ -19,15 +19,15 @@ from pathlib import Path
 import torch
 from card import Card, card_text
 
-from tcae.engine.measuring import measure_unseen, rendered_people
-from tcae.engine.run_directory import SUMMARY_FILE
-from tcae.engine.trained import Trained, load_trained, save_trained
 from tcae.evaluation.clips import agreement_on_clips
 from tcae.evaluation.embedding import embed_frames
 from tcae.evaluation.extraction import Extractor
 from tcae.evaluation.linear_probe import LinearProbe, load_probe
 from tcae.evaluation.metrics import score
 from tcae.evaluation.unseen import UnseenConfig
+from tcae.measuring.people import measure_unseen, rendered_people
+from tcae.measuring.trained import Trained, load_trained, save_trained
+from tcae.training.run_directory import SUMMARY_FILE
 from tcae.weights import FOLDER
 
 LIMIT = 5_000_000

@@ -9,14 +9,14 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tcae.config import PRESETS, TrainConfig, plain_config, versions
 from tcae.data.synthetic.packed import settings_of
 from tcae.data.synthetic.world import World
-from tcae.engine.fields import differences
-from tcae.engine.measuring import Outcome
-from tcae.engine.trained import Trained
 from tcae.evaluation.agreement import VARIES, Agreement, agreement_table, mean_correlation
+from tcae.files.plain import differences
+from tcae.measuring.people import Outcome
+from tcae.measuring.trained import Trained
 from tcae.report.goals import goals_markdown
+from tcae.training.config import PRESETS, TrainConfig, plain_config, versions
 
 # Of an invocation, not of the recipe.
 _NOT_THE_RECIPE = ("steps", "data", "out", "init_from", "device", "workers", "preset", "minutes")

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tcae.data.au_sets.recordings import LabelledSet, Recording
-from tcae.data.durable import write_csv
 from tcae.data.labels import FOLDS, LABELS
 from tcae.data.pack_worker import VideoRow
 from tcae.data.shards import PackedDataset
+from tcae.files.durable import write_csv
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate
 from tcae.data.crops import Crop, CroppedFrame, Landmarks
-from tcae.data.durable import write_csv, write_durably
 from tcae.data.faces import Face
 from tcae.data.labels import LABELS
 from tcae.data.pack_worker import VideoRow
@@ -26,6 +25,7 @@ from tcae.data.shard_files import PackInfo
 from tcae.data.sources import Source
 from tcae.data.synthetic.expression import ACTION_UNITS
 from tcae.data.synthetic.world import Video, World, identity_name
+from tcae.files.durable import write_csv, write_durably
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,0 @@
-"""The training loop, checkpoints, the logbook, and what every command shares."""

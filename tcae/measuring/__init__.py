@@ -1,0 +1,1 @@
+"""A trained model in figures, on people it has not seen."""

@@ -1,0 +1,178 @@
+"""A trained model with all that measuring it takes, from its run or from the files that ship."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tcae.data.align import AlignmentTemplate
+from tcae.data.shard_files import PackInfo
+from tcae.data.synthetic.packed import WorldFrames, world_of
+from tcae.data.synthetic.world import World
+from tcae.evaluation.linear_probe import PROBE, PROBE_FILE, LinearProbe, save_probe
+from tcae.files.weight_file import digest, read_weights, write_weights
+from tcae.models.encoder_file import (
+    ENCODER_FILE,
+    FrozenEncoder,
+    load_encoder,
+    load_weights,
+    read_encoder_weights,
+    save_encoder,
+)
+from tcae.models.twin_cycle import TwinCycle
+from tcae.objectives.twin_cycle import TwinCycleObjective
+from tcae.training.checkpoints import CheckpointFolder
+from tcae.training.config import TrainConfig, load_config, save_config
+from tcae.training.run_directory import CHECKPOINTS, FABNET
+from tcae.weights import find_weights
+
+DECODERS_FILE = "decoders.safetensors"
+"""Both decoders, beside the encoder, where there are no checkpoints: among the files that ship."""
+
+_DECODERS = "tcae-decoders"
+_BUILT_IN = World()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model.
+
+    Attributes:
+        objective: Makes its flows and pictures; in eval mode.
+        encoder: Its encoder.
+        config: What it was trained by.
+        world: The rendered people it was trained on, None if they were real.
+        fabnet: The encoder that FAb-Net's objective gave in the same time, if it was trained.
+    """
+
+    objective: TwinCycleObjective
+    encoder: FrozenEncoder
+    config: TrainConfig
+    world: World | None
+    fabnet: FrozenEncoder | None = None
+
+
+def load_trained(run: Path | str, device: torch.device | str = "cpu") -> Trained:
+    """Load the model of a finished run, or weights that ship by their name.
+
+    Args:
+        run: The run directory; its data set may be gone if it was the built-in one.
+        device: Where the model shall compute.
+
+    Raises:
+        FileNotFoundError: A file is missing; it is named.
+        ValueError: A file is damaged or does not fit to the others.
+    """
+    run = find_weights(run)
+    encoder, config = load_encoder(run, device), load_config(run)
+    model = TwinCycle(config.model, config.image_size)
+    load_weights(model, *_all_weights(run))
+    if digest(model.encoder.state_dict()) != encoder.fingerprint:
+        raise ValueError(
+            f"{run}: {ENCODER_FILE} is not of the last checkpoint; let the training run finish"
+        )
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Trained(
+        TwinCycleObjective(model, config.objective).eval(),
+        encoder,
+        config,
+        _world(run, config),
+        fabnet_of(run, device),
+    )
+
+
+def fabnet_of(run: Path, device: torch.device | str) -> FrozenEncoder | None:
+    """The encoder of the FAb-Net that was trained beside a run."""
+    beside = run / FABNET
+    return load_encoder(beside, device) if (beside / ENCODER_FILE).exists() else None
+
+
+def save_trained(directory: Path, trained: Trained, probe: LinearProbe) -> None:
+    """Write a model without its run: encoder, decoders, probe, configuration and world.
+
+    `load_trained`, `load_encoder` and `load_probe` read the directory. Matrices and kernels are
+    rounded to half precision; biases and running statistics, which are few, are not, and neither is
+    the probe, which reads embeddings of any scale.
+
+    Args:
+        directory: Where; it is made.
+        trained: The model, on rendered people.
+        probe: Trained on its encoder.
+
+    Raises:
+        ValueError: The probe is another encoder's, a weight does not fit into half precision, or
+            the model was trained on real people.
+    """
+    if probe.encoder != trained.encoder.fingerprint:
+        raise ValueError(f"probe: is of the encoder {probe.encoder[:12]}, not of this one")
+    if trained.world is None:
+        raise ValueError("trained: need a model of rendered people, to measure it anywhere")
+    directory.mkdir(parents=True, exist_ok=True)
+    config, encoder = trained.config, trained.encoder
+    model = _rounded(trained.objective.model)
+    path = directory / ENCODER_FILE
+    save_encoder(path, model, config.model, config.image_size, encoder.template, encoder.crop)
+    decoders = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("encoder.")
+    }
+    write_weights(directory / DECODERS_FILE, {"format": _DECODERS}, decoders)
+    own = copy.deepcopy(probe)
+    own.encoder = load_encoder(directory).fingerprint  # that of the rounded weights
+    (directory / PROBE).mkdir(exist_ok=True)
+    save_probe(directory / PROBE / PROBE_FILE, own)
+    # Where its files lay is nobody's business.
+    save_config(replace(config, data=None, out=None, init_from=None), directory)
+    template = AlignmentTemplate.from_dict(encoder.template)
+    settings = WorldFrames(trained.world).settings
+    PackInfo(trained.world.image_size, template, settings).save(directory)
+
+
+def built_in_world(image_size: int) -> World:
+    """The rendered people that are trained on without --data."""
+    return replace(_BUILT_IN, image_size=max(_BUILT_IN.image_size, image_size))
+
+
+def rendered_world(directory: Path) -> World | None:
+    """The world that a data set was rendered from, None for videos of real people."""
+    try:
+        return world_of(directory)
+    except ValueError:
+        return None
+
+
+def _world(run: Path, config: TrainConfig) -> World | None:
+    if (run / DECODERS_FILE).exists():
+        return world_of(run)
+    return rendered_world(config.data) if config.data else built_in_world(config.image_size)
+
+
+def _all_weights(run: Path) -> tuple[Mapping[str, Tensor], str]:
+    """Weights of encoder and decoders by name, and where they come from."""
+    path = run / DECODERS_FILE
+    if path.exists():
+        encoder = read_encoder_weights(run / ENCODER_FILE)
+        both = read_weights(path, _DECODERS)[1]
+        return both | {f"encoder.{name}": tensor for name, tensor in encoder.items()}, str(path)
+    latest = CheckpointFolder(run / CHECKPOINTS).latest()
+    if latest is None:
+        raise FileNotFoundError(f"{run}: holds neither a checkpoint nor {DECODERS_FILE}")
+    return latest[1]["model"], str(latest[0])
+
+
+def _rounded(model: nn.Module) -> TwinCycle:
+    """A copy whose matrices and kernels are of half precision."""
+    rounded = copy.deepcopy(model)
+    for name, parameter in rounded.named_parameters():
+        if parameter.ndim > 1:
+            parameter.data = parameter.data.half()
+            if not bool(parameter.isfinite().all()):
+                raise ValueError(f"{name}: a weight is too large for half precision")
+    assert isinstance(rounded, TwinCycle)
+    return rounded

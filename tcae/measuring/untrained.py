@@ -1,0 +1,25 @@
+"""An encoder that has learned nothing: what a trained one has to beat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tcae.models.batch_norm import settle_batch_norm
+from tcae.models.encoder_file import FrozenEncoder
+from tcae.models.twin_cycle import ModelConfig, TwinCycle
+
+
+def untrained_encoder(config: ModelConfig, like: FrozenEncoder, images: Tensor) -> FrozenEncoder:
+    """An encoder of the same shape with random weights; its batch norms know real images.
+
+    Args:
+        config: What the trained model was built from.
+        like: The trained encoder.
+        images: (N, 3, S, S) images to take the statistics from.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = TwinCycle(config, like.image_size).to(like.device)
+    settle_batch_norm(model, lambda batch: model.encode(batch.to(like.device)), images)
+    return FrozenEncoder(model, like.image_size, like.template, like.crop)

@@ -1,0 +1,377 @@
+"""The configuration of a training run: presets, command line, YAML file.
+
+Each nested dataclass lives beside what it configures, with its own presets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+import yaml
+
+from tcae.cli import command
+from tcae.data.pairs import PairsConfig
+from tcae.evaluation.unseen import UnseenConfig
+from tcae.files.durable import write_durably
+from tcae.files.plain import differences, from_plain, to_plain
+from tcae.models.twin_cycle import MODEL_PRESETS, ModelConfig, check_image_size
+from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
+from tcae.objectives.objective_config import OBJECTIVE_PRESETS, ObjectiveConfig
+from tcae.training.checkpoints import CheckpointsConfig
+from tcae.training.logbook import LogbookConfig
+from tcae.training.optimizer import OPTIMIZER_PRESETS, OptimizerConfig
+from tcae.training.validation import VALIDATION_PRESETS, ValidationConfig
+
+CONFIG_FILE = "config.yaml"
+"""Name of the configuration inside a run directory."""
+
+PRESET_STEPS = {"default": 3600, "paper": 82_000, "official": 82_000}
+"""Steps without --steps and --minutes: minutes on two cores; the paper's 1000 epochs."""
+
+# What may differ when a run is resumed: it changes no bit of what is learned. (Another device does,
+# inevitably; `data` may move, its content is checked.)
+_FREE_ON_RESUME = {
+    "data",
+    "out",
+    "minutes",
+    "device",
+    "workers",
+    "recompute",
+    "max_skipped",
+    "resume",
+    "init_from",
+    "overwrite",
+}
+_FREE_ON_RESUME |= {"validation.panel_every", "validation.panel_pairs"}
+_FREE_GROUPS = ("checkpoints.", "logbook.", "unseen.")
+# Orders for one invocation, not properties of the run.
+_NOT_SAVED = ("resume", "overwrite")
+# What runs did that were begun before there was such an option: not always its default. Any other
+# option that a saved configuration lacks is free on resuming, or came with a change that such a
+# run cannot go on with.
+_BEFORE: dict[str, Any] = {
+    "sync_batch_norm": True,
+    "compile": False,
+    "model": {"branches": "both"},
+    "objective": {"twin_every": 1, "transfer": 0.0, "contrast_decorrelated": True},
+    "optimizer": {"betas": [0.9, 0.999]},
+}
+
+_Option = tyro.conf.arg
+# Switches inside groups are written like all other fields: `--pairs.flip False`.
+_Group = tyro.conf.FlagConversionOff
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Pretrain a twin-cycle autoencoder on pairs of frames of talking faces.
+
+    Without --data it renders talking heads, trains on them within minutes, and measures on other
+    heads what was learned, against the known truth.
+    """
+
+    data: Annotated[
+        Path | None,
+        _Option(
+            help="Packed data set: a directory from tcae.pack. Default: rendered talking heads."
+        ),
+    ] = None
+    out: Annotated[
+        Path | None, _Option(help="The run directory. Default: runs/PRESET-DATE-TIME.")
+    ] = None
+    preset: Annotated[
+        Literal["default", "paper", "official"],
+        _Option(
+            help="Defaults of all other options: the paper read literally, the released code with "
+            "its deviations, or what trains best here."
+        ),
+    ] = "default"
+    image_size: command.ImageSizeOption = 64
+    batch_size: command.BatchSizeOption = 32
+    steps: Annotated[
+        int | None,
+        _Option(
+            help="Optimiser steps. Default: what fits --minutes; without it "
+            + ", ".join(f"{steps} ({preset})" for preset, steps in PRESET_STEPS.items())
+            + "."
+        ),
+    ] = None
+    minutes: Annotated[
+        float | None,
+        _Option(
+            help="Time budget: after a few timed steps the number of steps is chosen to fit it. "
+            "With --steps, whichever is less."
+        ),
+    ] = None
+    seed: command.SeedOption = 0
+    device: command.DeviceOption = "auto"
+    workers: command.WorkersOption = 0
+    sync_batch_norm: Annotated[
+        bool,
+        _Option(
+            help="With several processes: batch norm over the whole batch, as if there were one; "
+            "else each process's part has its own statistics, which is faster."
+        ),
+    ] = True
+    compile: Annotated[
+        bool,
+        _Option(
+            help="For GPUs: compile the passes of encoder and decoders (torch.compile, needs a C++ "
+            "compiler) and replay them as CUDA graphs. Other last bits; on a CPU steps got slower."
+        ),
+    ] = False
+    recompute: Annotated[
+        bool,
+        _Option(
+            help="Compute what encoder and decoders pass on again for the gradient, instead of "
+            "keeping it: much less memory, a longer step, the same bits."
+        ),
+    ] = False
+    max_skipped: Annotated[
+        int,
+        _Option(
+            help="Steps that are left out because a loss or the gradient is not finite; one more "
+            "stops the run."
+        ),
+    ] = 3
+    resume: Annotated[
+        str | None,
+        _Option(
+            help="Go on exactly where a run stopped. auto: from the latest usable checkpoint in "
+            "--out, or a new run if there is none; or the path of a run or a checkpoint."
+        ),
+    ] = None
+    init_from: Annotated[
+        Path | None,
+        _Option(
+            help="Start a new run from weights only: of a run, a checkpoint, or (the encoder's) of "
+            "an encoder.safetensors."
+        ),
+    ] = None
+    overwrite: command.OverwriteOption = False
+    model: Annotated[ModelConfig, _Group] = field(default_factory=ModelConfig)
+    objective: Annotated[ObjectiveConfig, _Group] = field(default_factory=ObjectiveConfig)
+    curriculum: Annotated[CurriculumConfig, _Group] = field(default_factory=CurriculumConfig)
+    optimizer: Annotated[OptimizerConfig, _Group] = field(default_factory=OptimizerConfig)
+    pairs: Annotated[PairsConfig, _Group] = field(default_factory=PairsConfig)
+    validation: Annotated[ValidationConfig, _Group] = field(default_factory=ValidationConfig)
+    checkpoints: Annotated[CheckpointsConfig, _Group] = field(default_factory=CheckpointsConfig)
+    logbook: Annotated[LogbookConfig, _Group] = field(default_factory=LogbookConfig)
+    unseen: Annotated[UnseenConfig, _Group] = field(default_factory=UnseenConfig)
+
+    def __post_init__(self) -> None:
+        check_image_size(self.image_size)
+        for name in ("batch_size", "steps", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}, it must be above 0 and finite")
+        for name in ("workers", "seed", "max_skipped"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, it must not be negative")
+        if self.batch_size == 1 and self.objective.scale_embeddings:
+            raise ValueError(
+                "batch_size is 1, objective.scale_embeddings needs 2 for a variance over the batch"
+            )
+
+
+def _preset(name: Literal["default", "paper", "official"], **values: Any) -> TrainConfig:
+    return TrainConfig(
+        preset=name,
+        model=MODEL_PRESETS[name],
+        objective=OBJECTIVE_PRESETS[name],
+        curriculum=CURRICULUM_PRESETS[name],
+        optimizer=OPTIMIZER_PRESETS[name],
+        validation=VALIDATION_PRESETS[name],
+        **values,
+    )
+
+
+PRESETS: dict[str, TrainConfig] = {
+    "default": _preset("default"),
+    "paper": _preset(
+        "paper",
+        image_size=256,
+        batch_size=64,
+        pairs=PairsConfig(
+            same="video", crop_min=1.0, crop_max=1.0, crop_shift=1.0, together=1, flip=False
+        ),
+    ),
+    "official": _preset(
+        "official",
+        image_size=256,
+        batch_size=64,
+        pairs=PairsConfig(
+            crop_min=200 / 256,
+            crop_max=224 / 256,
+            crop_shift=1.0,
+            together=1,
+            crop_size_per="epoch",
+            jitter_validation=True,
+            flip=False,
+        ),
+    ),
+}
+"""The paper read literally, the released code with its deviations, and what trains best here."""
+
+
+def starting_point(words: Sequence[str]) -> TrainConfig:
+    """The defaults that a command line builds on: the preset's, or those of the run it resumes.
+
+    Raises:
+        ValueError: Unknown preset, or the run's config.yaml does not fit; the field is named.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in ("--preset", "--resume", "--out"):
+        parser.add_argument(name)
+    try:
+        known, _ = parser.parse_known_args(words)
+    except argparse.ArgumentError:
+        return PRESETS["default"]  # the real parser says what is wrong
+    run = resumed_run(known.resume, known.out)
+    if run is not None and (run / CONFIG_FILE).exists():
+        return dataclasses.replace(load_config(run), out=run)  # it may have been moved
+    if known.preset not in (None, *PRESETS):
+        raise ValueError(f"--preset: need one of {', '.join(PRESETS)}, got {known.preset!r}")
+    return PRESETS[known.preset or "default"]
+
+
+def resumed_run(resume: str | None, out: Path | str | None) -> Path | None:
+    """The run directory that --resume speaks of, None without --resume.
+
+    Raises:
+        ValueError: "auto" without --out.
+        FileNotFoundError: The path does not exist.
+    """
+    if resume is None:
+        return None
+    if resume == "auto":
+        if out is None:
+            raise ValueError("--resume auto: needs --out, the run directory to look into")
+        return Path(out)
+    path = Path(resume)
+    if not path.exists():
+        raise FileNotFoundError(f"--resume {path}: no such run or checkpoint")
+    return path if path.is_dir() else path.resolve().parent.parent
+
+
+def save_config(config: TrainConfig, run: Path) -> None:
+    """Write ``config.yaml``, with the versions it was run with."""
+    text = yaml.safe_dump(plain_config(config) | {"versions": versions()}, sort_keys=False)
+    write_durably(run / CONFIG_FILE, text.encode())
+
+
+def load_config(run: Path) -> TrainConfig:
+    """Read the ``config.yaml`` of a run directory.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: Not YAML, or a field is unknown or of the wrong type; it is named.
+    """
+    path = run / CONFIG_FILE
+    try:
+        plain = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML ({error})") from None
+    if isinstance(plain, dict):
+        plain.pop("versions", None)
+    return from_plain(TrainConfig, _completed(plain), str(path))
+
+
+def plain_config(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as plain values, without what concerns a single invocation."""
+    plain = to_plain(config)
+    return {name: value for name, value in plain.items() if name not in _NOT_SAVED}
+
+
+def check_resumable(saved: dict[str, Any], now: TrainConfig, source: str) -> None:
+    """Refuse to resume with anything changed that would change what is learned.
+
+    Free to change: --data (its content is compared), --out, --minutes, --device, --workers,
+    --recompute, and the groups checkpoints and logbook. --steps is not: the learning rate depends
+    on it. A run begun before an option existed goes on as it did without it.
+
+    Args:
+        saved: `plain_config` of the run so far.
+        now: The configuration to go on with.
+        source: Where `saved` comes from, named in the error.
+
+    Raises:
+        ValueError: Names the field and both values, or a field of `saved` that is unknown.
+    """
+    saved = _completed(saved)
+    from_plain(TrainConfig, saved, source)  # it names what is unknown
+    for name, (before, after) in differences(saved, plain_config(now)).items():
+        if name not in _FREE_ON_RESUME and not name.startswith(_FREE_GROUPS):
+            raise ValueError(
+                f"--{name.replace('_', '-')}: the run has {before} ({source}), resuming with "
+                f"{after} would not continue it; start a new run, perhaps with --init-from"
+            )
+
+
+def _completed(saved: Any, before: Any = _BEFORE) -> Any:
+    """A saved configuration with the options that there were not yet when it was written."""
+    if not isinstance(saved, Mapping) or not isinstance(before, Mapping):
+        return saved
+    known = {
+        name: _completed(saved[name], value) if name in saved else value
+        for name, value in before.items()
+    }
+    return {**saved, **known}
+
+
+def describe(config: TrainConfig) -> str:
+    """The configuration in a few lines, one per group; what differs from the preset has a star."""
+    plain, preset = plain_config(config), plain_config(PRESETS[config.preset])
+    changed = differences(preset, plain)
+
+    def entries(fields: dict[str, Any], prefix: str = "") -> str:
+        return "  ".join(
+            f"{name}={value}{'*' if prefix + name in changed else ''}"
+            for name, value in fields.items()
+        )
+
+    groups = {name: value for name, value in plain.items() if isinstance(value, dict)}
+    lines = [entries({k: v for k, v in plain.items() if k not in groups})]
+    lines += [f"  {name}: {entries(value, name + '.')}" for name, value in groups.items()]
+    return "\n".join(lines)
+
+
+def versions() -> dict[str, str]:
+    """What the run is made with: tcae, torch, python, and the commit when in a checkout."""
+    try:
+        own = metadata.version("tcae")
+    except metadata.PackageNotFoundError:
+        own = "not installed"
+    found = {"tcae": own, "torch": str(torch.__version__), "python": platform.python_version()}
+    commit = _commit()
+    return found | ({"commit": commit} if commit else {})
+
+
+def _commit() -> str | None:
+    """The git commit of the checkout that this file lies in, marked when files were changed."""
+    here = Path(__file__).resolve().parent
+    if not (here.parent / ".git").exists():
+        return None
+    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def with_steps(config: TrainConfig) -> TrainConfig:
+    """Fill in the preset's number of steps when neither --steps nor --minutes was given."""
+    if config.steps is None and config.minutes is None:
+        return dataclasses.replace(config, steps=PRESET_STEPS[config.preset])
+    return config

@@ -1,0 +1,157 @@
+"""The directory of a run: made new, refused, or found again to go on in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tcae.evaluation.linear_probe import PROBE
+from tcae.files.durable import lock
+from tcae.models.encoder_file import ENCODER_FILE
+from tcae.training.checkpoints import CheckpointFolder, read_checkpoint
+from tcae.training.config import (
+    CONFIG_FILE,
+    TrainConfig,
+    check_resumable,
+    load_config,
+    plain_config,
+    resumed_run,
+    save_config,
+)
+
+CHECKPOINTS = "checkpoints"
+PANELS = "panels"
+FABNET = "fabnet"
+"""Name of the run, inside another, that trains FAb-Net's objective to compare with."""
+
+UNUSABLE = "not-finite"
+SUMMARY_FILE = "summary.json"
+REPORT_FILE = "report.html"
+
+# All that a run writes, as patterns; --overwrite removes this and nothing else.
+_CONTENT = (
+    CHECKPOINTS,
+    PANELS,
+    FABNET,
+    PROBE,
+    UNUSABLE,
+    "metrics.jsonl",
+    "events.out.tfevents.*",
+    ENCODER_FILE,
+    SUMMARY_FILE,
+    REPORT_FILE,
+    CONFIG_FILE,
+)
+
+
+def find_run(config: TrainConfig) -> tuple[Path, dict[str, Any] | None]:
+    """Decide on the run directory; nothing is written yet.
+
+    Returns:
+        The directory and the checkpoint to go on from, None for a run that starts at step 0.
+
+    Raises:
+        ValueError: The directory is not empty, does not hold a run, or cannot be resumed like this.
+    """
+    run = resumed_run(config.resume, config.out)
+    if run is None or (config.resume == "auto" and not (run / CONFIG_FILE).exists()):
+        return _new_run(config), None
+    if not (run / CONFIG_FILE).exists():
+        raise ValueError(
+            f"--resume {config.resume}: neither a run nor a checkpoint in a run, {run} holds no "
+            f"{CONFIG_FILE}"
+        )
+    if config.overwrite:
+        raise ValueError("--overwrite: would throw away what --resume is to go on with")
+    if config.out is not None and config.out.resolve() != run.resolve():
+        raise ValueError(
+            f"--out {config.out}: the run to resume lives in {run}; "
+            "--init-from starts a new run from its weights"
+        )
+    check_resumable(plain_config(load_config(run)), config, str(run / CONFIG_FILE))
+    return run, _checkpoint(config, run)
+
+
+@contextlib.contextmanager
+def sole_writer(run: Path) -> Iterator[None]:
+    """While active, no other process may write into the run, nor this one twice.
+
+    The directory is made. One that is stopping, or was killed, is waited for.
+
+    Raises:
+        ValueError: Another one is still at it.
+        OSError: The directory cannot be made.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    handle = os.open(run, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # network file systems may have no locks
+            lock(handle, f"--out {run}: another process is training into it")
+        yield
+    finally:
+        os.close(handle)
+
+
+def prepare_run(run: Path, config: TrainConfig, checkpoint: dict[str, Any] | None) -> None:
+    """Make the run directory ready: without what an earlier run, or a later step, left in it.
+
+    Args:
+        run: The directory, as `find_run` gave it.
+        config: Written to ``config.yaml``.
+        checkpoint: What the run goes on from, None for a run that starts at step 0.
+
+    Raises:
+        OSError: The directory cannot be made or written to.
+    """
+    if checkpoint is None:
+        _clear(run)
+    else:
+        CheckpointFolder(run / CHECKPOINTS).forget_after(checkpoint["step"])
+    run.mkdir(parents=True, exist_ok=True)
+    save_config(config, run)
+
+
+def _new_run(config: TrainConfig) -> Path:
+    run = config.out or Path("runs") / f"{config.preset}-{datetime.now():%Y%m%d-%H%M%S}"
+    if run.exists() and not run.is_dir():
+        raise ValueError(f"--out {run}: a file is in the way")
+    if run.is_dir() and any(run.iterdir()):
+        if not (run / CONFIG_FILE).exists():
+            raise ValueError(f"--out {run}: not empty, and not a run; choose another directory")
+        if not config.overwrite:
+            raise ValueError(
+                f"--out {run}: holds a run already; --resume auto goes on with it, "
+                "--overwrite replaces it"
+            )
+    return run
+
+
+def _checkpoint(config: TrainConfig, run: Path) -> dict[str, Any] | None:
+    """The checkpoint that --resume means; None if the run has not come to its first one."""
+    folder = CheckpointFolder(run / CHECKPOINTS)
+    path = Path(config.resume or "")
+    found = (path, read_checkpoint(path)) if path.is_file() else folder.latest()
+    if found is not None:
+        source, state = found
+        check_resumable(state["config"], config, str(source))
+        return state
+    if folder.numbered():
+        raise ValueError(f"{folder.path}: no usable checkpoint; --overwrite starts anew")
+    if config.resume != "auto":
+        raise ValueError(f"--resume {path}: holds no checkpoint")
+    return None
+
+
+def _clear(run: Path) -> None:
+    """Remove what an earlier run wrote; the configuration goes last, since it marks a run."""
+    for pattern in _CONTENT:
+        for path in run.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

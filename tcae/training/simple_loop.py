@@ -1,0 +1,199 @@
+"""The loop that trains the methods that TCAE is compared with: one loss per sample is all it asks.
+
+(The twin cycle has a loop of its own, `tcae.training.trainer`, with panels and a logbook.)
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tcae.cli.command import first_line
+from tcae.cli.progress import say
+from tcae.cli.signals import StopSignals
+from tcae.files.durable import write_durably
+from tcae.objectives.curriculum import Curriculum, CurriculumConfig
+from tcae.training.optimizer import Optimizer, OptimizerConfig
+
+Batch = tuple[Tensor, ...]
+Losses = Callable[..., Tensor]
+
+_TIMED_STEPS = 10  # steps after which `minutes` becomes a number of steps
+_SAVE_SECONDS = 60.0
+_VALIDATIONS = 40  # in the course of a training
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained."""
+
+    steps: int
+    """Optimiser steps."""
+    batch_size: int = 32
+    """Samples per step."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimiser."""
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    """Which samples of a batch learn."""
+    minutes: float | None = None
+    """Fewer steps if they would take longer than this; decided after the first ones."""
+
+
+class Interrupted(Exception):
+    """A signal asked to stop; all that was learned is on disk.
+
+    Attributes:
+        signal: its number.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"stopped by signal {signal}")
+        self.signal = signal
+
+
+def fit(
+    network: nn.Module,
+    losses: Losses,
+    batch_of: Callable[[int], Batch],
+    recipe: Recipe,
+    path: Path,
+    *,
+    name: str,
+    validation: Sequence[Batch] = (),
+) -> int:
+    """Train a network, or go on with it, or take it from disk when it is trained.
+
+    Args:
+        network: What is trained, in place; it is in evaluation mode afterwards.
+        losses: The losses (N,) of a batch, called with the tensors of it.
+        batch_of: The batch of a step, a pure function of it: so a training that was killed goes on
+            as if it had not been.
+        recipe: How.
+        path: File with all that is needed to go on; the trained network stays there.
+        name: What the lines about progress call it.
+        validation: Batches whose mean loss moves the curriculum's window on.
+
+    Returns:
+        The number of steps it was trained for.
+
+    Raises:
+        Interrupted: A signal came, and the state was saved.
+        FloatingPointError: A loss is not finite.
+        ValueError: The file does not fit the network.
+    """
+    training = _Training(network, losses, recipe, path, name, validation)
+    with StopSignals() as stop:
+        while training.step < training.total:
+            training.learn(batch_of)
+            if stop.received:
+                training.save()
+                raise Interrupted(stop.received)
+    network.eval()
+    return training.step
+
+
+class _Training:
+    """Where a training stands."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        losses: Losses,
+        recipe: Recipe,
+        path: Path,
+        name: str,
+        validation: Sequence[Batch],
+    ) -> None:
+        self.network, self.losses, self.recipe = network, losses, recipe
+        self.path, self.name, self.validation = path, name, validation
+        self.optimizer = Optimizer(network.parameters(), recipe.optimizer)
+        self.curriculum = Curriculum(recipe.curriculum)
+        self.device = next(network.parameters()).device
+        self.step, self.total, self.seconds = 0, recipe.steps, 0.0
+        self._recent: list[float] = []
+        if path.exists():
+            self._restore()
+        self._saved = time.monotonic()
+        network.train()
+
+    def learn(self, batch_of: Callable[[int], Batch]) -> None:
+        """Take one step, and do what is due after it."""
+        start = time.monotonic()
+        loss = self._loss(batch_of(self.step))
+        self._recent.append(float(loss.detach()))
+        if not math.isfinite(self._recent[-1]):
+            raise FloatingPointError(f"{self.name}: loss of step {self.step + 1} is not finite")
+        self.optimizer.step(loss, self.step, self.total)
+        self.step += 1
+        every = max(self.total // _VALIDATIONS, 1)
+        if self.validation and self.step % every == 0:
+            self._validate()
+        self.seconds += time.monotonic() - start
+        if self.recipe.minutes is not None and self.step == _TIMED_STEPS:
+            fitting = int(60 * self.recipe.minutes * self.step / max(self.seconds, 1e-9))
+            self.total = min(self.total, max(fitting, self.step))
+        if self.step == self.total or self.step % (4 * every) == 0:
+            self._tell()
+        if self.step == self.total or time.monotonic() - self._saved > _SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Write all that the training depends on from here."""
+        state = {
+            "step": self.step,
+            "total": self.total,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            # The moments of the weights are twice as large as these, and of no use in the end.
+            "optimizer": None if self.step == self.total else self.optimizer.state_dict(),
+            "curriculum": self.curriculum.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        content = io.BytesIO()
+        torch.save(state, content)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(self.path, content.getvalue())
+        self._saved = time.monotonic()
+
+    def _restore(self) -> None:
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            self.network.load_state_dict(state["network"])
+            if state["optimizer"] is not None:
+                self.optimizer.load_state_dict(state["optimizer"])
+            self.curriculum.load_state_dict(state["curriculum"])
+            self.step, self.total, self.seconds = state["step"], state["total"], state["seconds"]
+            torch.set_rng_state(state["random"])
+        except Exception as error:  # a damaged file can raise anything
+            reason = first_line(error)
+            raise ValueError(f"{self.path}: not a training of {self.name} ({reason})") from None
+
+    def _loss(self, batch: Batch) -> Tensor:
+        losses = self.losses(*(part.to(self.device) for part in batch))
+        return self.curriculum.loss({"loss": losses}, {"loss": 1.0})
+
+    @torch.no_grad()
+    def _validate(self) -> None:
+        self.network.eval()
+        parts = [self.losses(*(p.to(self.device) for p in batch)) for batch in self.validation]
+        self.network.train()
+        if self.curriculum.observe(float(torch.cat(parts).mean())):
+            low, high = self.curriculum.window
+            say(f"{self.name}: validation loss saturated, the window moves to {low}-{high}")
+
+    def _tell(self) -> None:
+        loss = sum(self._recent) / len(self._recent)
+        self._recent = []
+        left = (self.total - self.step) * self.seconds / self.step
+        say(
+            f"{self.name}: step {self.step}/{self.total}  loss {loss:.4g} | "
+            f"{int(left) // 60}:{int(left) % 60:02d} left"
+        )

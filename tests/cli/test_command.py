@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from tcae.cli import command
+
+
+@dataclass(frozen=True)
+class Options:
+    """Does something."""
+
+    data: command.DataOption
+    seed: command.SeedOption = 0
+    overwrite: command.OverwriteOption = False
+
+
+def run(work: object, *argv: str) -> int:
+    return command.run(work, Options, prog="tcae.thing", argv=argv)  # type: ignore[arg-type]
+
+
+def fails_with(error: BaseException) -> object:
+    def work(options: Options) -> int:
+        raise error
+
+    return work
+
+
+def test_options_arrive_and_the_status_is_passed_on() -> None:
+    seen = []
+
+    def work(options: Options) -> int:
+        seen.append(options)
+        return command.SOME_FAILED
+
+    assert run(work, "--data", "d", "--overwrite") == 1
+    assert seen == [Options(Path("d"), 0, True)]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("two\n  lines"), "tcae.thing: error: two lines\n"),
+        (TypeError("no"), "tcae.thing: error: no\n"),
+        (FloatingPointError("step 3"), "tcae.thing: error: step 3\n"),
+        (FileNotFoundError(2, "No such file", "a.mp4"), "tcae.thing: error: a.mp4: No such file\n"),
+        (OSError("disk gone"), "tcae.thing: error: disk gone\n"),
+        (ValueError(), "tcae.thing: error: ValueError\n"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(
+    error: Exception, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fails_with(error), "--data", "d") == 2
+    assert capsys.readouterr().err == line
+
+
+def test_the_environment_brings_the_traceback_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TCAE_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="no"):
+        run(fails_with(ValueError("no")), "--data", "d")
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(fails_with(ZeroDivisionError()), "--data", "d")
+
+
+def test_ctrl_c_is_one_line_and_130(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(fails_with(KeyboardInterrupt()), "--data", "d") == 128 + signal.SIGINT
+    assert capsys.readouterr().err == "tcae.thing: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--data", "d", "--sed", "1"], "--sed"),
+        (["--data", "d", "--seed", "x"], "--seed"),
+        ([], "--data"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(
+    argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fails_with(AssertionError()), *argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("tcae.thing: error: ")
+    assert words in captured.err
+    assert not any(line in captured.err for line in ("──", "|", "---"))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_wrong_options_read_the_same_in_every_terminal(encoding: str) -> None:
+    program = (
+        "from dataclasses import dataclass\n"
+        "from tcae.cli import command\n"
+        "@dataclass\n"
+        "class Options:\n"
+        "    seed: int = 0\n"
+        "raise SystemExit(command.run(lambda options: 0, Options, prog='x'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--sed", "1"],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "x: error: Unrecognized options: --sed, 1 (python -m x --help explains the options)\n"
+    )
+
+
+def test_help_is_printed_and_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(fails_with(AssertionError()), "--help") == 0
+    out = capsys.readouterr().out
+    assert "Does something." in out
+    assert "Packed data set" in out
+
+
+def test_warnings_of_the_package_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(options: Options) -> int:
+        logging.getLogger("tcae.data.anything").warning("%s: two\nlines", "f")
+        return 0
+
+    assert run(work, "--data", "d") == 0
+    assert run(work, "--data", "d") == 0  # a second run in one process does not say it twice
+    assert capsys.readouterr().err == "tcae.thing: warning: f: two lines\n" * 2
+
+
+def test_devices() -> None:
+    assert command.device_of("cpu") == torch.device("cpu")
+    assert command.device_of("auto").type in ("cpu", "cuda", "mps")
+    for name in ("nonsense", "cuda:99", "meta:x"):
+        with pytest.raises(ValueError, match=f"--device {name}: torch cannot use it here"):
+            command.device_of(name)
