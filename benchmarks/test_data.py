@@ -20,7 +20,7 @@ from benchmarks.cases import DEVICE
 from benchmarks.learner import learner
 from tcae.cli.progress import Stopwatch
 from tcae.data.align import DEFAULT_TEMPLATE, align
-from tcae.data.faces import make_detector
+from tcae.data.detectors import make_detector
 from tcae.data.pairs import PairBatches, PairsConfig
 from tcae.data.pictures import decode_image, encode_jpeg
 from tcae.data.shard_files import Clip, ShardWriter

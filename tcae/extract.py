@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tcae.cli import command
 from tcae.cli.progress import say
 from tcae.data.crops import Cropper
-from tcae.data.faces import DETECTORS
+from tcae.data.detectors import DETECTORS
 from tcae.data.sources import Source, find_sources
 from tcae.data.video import VideoError, estimated_frames
 from tcae.evaluation.extraction import SUCCESS, Extractor

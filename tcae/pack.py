@@ -22,7 +22,7 @@ from tcae.data.au_sets.readers import READERS, SetName
 from tcae.data.au_sets.recordings import LabelledSet, LabelOptions, read_set
 from tcae.data.au_sets.tables import write_tables
 from tcae.data.crops import CropConfig, Landmarks, read_landmarks
-from tcae.data.faces import DETECTORS, make_detector
+from tcae.data.detectors import DETECTORS, make_detector
 from tcae.data.labels import LABELS
 from tcae.data.pack_worker import VideoRow
 from tcae.data.packing import MANIFEST, pack_videos, remove_pack

@@ -167,7 +167,7 @@ def real_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def detector() -> None:
     """Skips tests that need the weights of the extra [faces]."""
-    from tcae.data.faces import make_detector
+    from tcae.data.detectors import make_detector
 
     try:
         make_detector()

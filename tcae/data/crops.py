@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.align import POINT_NAMES, AlignmentTemplate, align
-from tcae.data.faces import Detector, Face, Tracker, make_detector
+from tcae.data.detectors import make_detector
+from tcae.data.face_tracks import Tracker
+from tcae.data.faces import Detector, Face
 from tcae.data.pictures import resize
 from tcae.data.sources import Source, read_source
 from tcae.data.video import VideoFrame

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tcae.data.align import DEFAULT_TEMPLATE
-from tcae.data.faces import Tracker, make_detector
+from tcae.data.detectors import make_detector
+from tcae.data.face_tracks import Tracker
 from tcae.data.labels import read_labels
 from tcae.data.pairs import PairBatches, PairsConfig
 from tcae.data.shards import PackedDataset

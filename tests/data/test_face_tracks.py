@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import importlib.metadata
-
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tcae.data.faces import Face, Tracker, make_detector
-from tcae.data.mtcnn import _suppress
+from tcae.data.face_tracks import Tracker
+from tcae.data.faces import Face
 
 
 def face(x, y, side):
@@ -84,44 +80,3 @@ def test_pictures_of_any_shape():
     tracker = Tracker()
     for shape in [(1, 1), (2, 300), (300, 2), (7, 5)]:
         assert tracker.update(np.zeros((*shape, 3), np.uint8), 0.0, []) == []
-
-
-def test_unknown_detector():
-    with pytest.raises(ValueError, match="detector must be one of mtcnn, not 'yolo'"):
-        make_detector("yolo")
-
-
-def test_missing_extra_says_what_to_install(monkeypatch):
-    def missing(name):
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "distribution", missing)
-    with pytest.raises(ValueError, match=r"pip install 'tcae\[faces\]'"):
-        make_detector()
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.booleans())
-def test_suppression(seed, count, nested):
-    random = np.random.default_rng(seed)
-    corner = random.integers(0, 30, (count, 2))
-    boxes = np.concatenate([corner, corner + random.integers(1, 30, (count, 2))], 1)
-    scores = random.permutation(count).astype(float)
-    kept = _suppress(boxes.astype(np.float32), scores, 0.5, nested).tolist()
-
-    def overlap(a, b):  # counted pixel by pixel
-        grid = np.zeros((2, 60, 60), bool)
-        for k, (x0, y0, x1, y1) in enumerate((boxes[a], boxes[b])):
-            grid[k, y0:y1, x0:x1] = True
-        whole = grid.sum((1, 2)).min() if nested else grid.any(0).sum()
-        return grid.all(0).sum() / whole
-
-    assert kept == sorted(kept, key=lambda i: -scores[i])
-    for i in range(count):
-        better = [k for k in kept if scores[k] > scores[i]]
-        assert (i in kept) == all(overlap(i, k) <= 0.5 for k in better)
-
-
-def test_pictures_without_a_face_or_too_small_for_one(detector):
-    find = make_detector()
-    for shape in [(1, 1), (11, 200), (19, 19), (64, 64), (48, 500)]:
-        assert find(np.full((*shape, 3), 90, np.uint8)) == []
