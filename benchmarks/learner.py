@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import DEVICE
+from tcae.models.encoder import Encoder
 from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import Curriculum
 from tcae.objectives.twin_cycle import TwinCycleObjective
@@ -26,7 +27,7 @@ def learner(
     """A function that learns from images (N, 3, side, side); it returns the terms (N,) by name."""
     config = PRESETS[preset]
     torch.manual_seed(0)
-    model = TwinCycle(config.model, side)
+    model = TwinCycle(Encoder(config.model, side))
     model.to(DEVICE, memory_format=torch.channels_last)
     arrange_passes(model, compiled, recomputed)
     objective = TwinCycleObjective(model, config.objective)

@@ -14,7 +14,9 @@ from benchmarks import measuring
 from benchmarks.cases import DEVICE
 from benchmarks.learner import learner
 from benchmarks.yardstick import Yardstick
-from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
+from tcae.models.encoder import Encoder
+from tcae.models.model_config import MODEL_PRESETS
+from tcae.models.twin_cycle import TwinCycle
 from tcae.training.device import has_bf16
 
 SHAPES = [(32, 64), (8, 256)]  # batch, side
@@ -35,7 +37,7 @@ def ours(preset: str, precision: str, source: Tensor, target: Tensor, **options:
 
 def yardstick(source: Tensor, target: Tensor) -> Step:
     torch.manual_seed(0)
-    model = TwinCycle(MODEL_PRESETS["official"], source.shape[-1]).to(DEVICE)
+    model = TwinCycle(Encoder(MODEL_PRESETS["official"], source.shape[-1])).to(DEVICE)
     rival = Yardstick(model)
 
     def step() -> tuple[Tensor, ...]:

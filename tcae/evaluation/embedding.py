@@ -23,7 +23,7 @@ from tcae.data.pictures import centre
 from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.files.durable import write_durably
-from tcae.models.twin_cycle import Embeddings
+from tcae.models.encoder import Embeddings
 
 EMBEDDINGS = ("au", "pose")
 

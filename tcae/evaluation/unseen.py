@@ -25,7 +25,7 @@ from tcae.evaluation.embedding import EmbeddedFrames, FaceEncoder, embed_frames
 from tcae.evaluation.estimates import Estimate
 from tcae.evaluation.metrics import Array
 from tcae.evaluation.protocol import ProbeResults, cross_validate
-from tcae.models.twin_cycle import Embeddings
+from tcae.models.encoder import Embeddings
 from tcae.objectives.twin_cycle import Pictures, TwinCycleObjective
 from tcae_ops import warp
 

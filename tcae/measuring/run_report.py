@@ -27,8 +27,8 @@ from tcae.measuring.people import (
 )
 from tcae.measuring.shared_embedding import Embed
 from tcae.measuring.trained import Trained, fabnet_of, rendered_world
+from tcae.models.encoder import unit_range
 from tcae.models.encoder_file import load_encoder
-from tcae.models.twin_cycle import unit_range
 from tcae.report.html import RunReport, render_report
 from tcae.report.panels import FLOW_NOTE
 from tcae.training.config import describe, versions

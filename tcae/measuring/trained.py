@@ -16,6 +16,7 @@ from tcae.data.synthetic.packed import WorldFrames, world_of
 from tcae.data.synthetic.world import World
 from tcae.evaluation.linear_probe import PROBE, PROBE_FILE, LinearProbe, save_probe
 from tcae.files.weight_file import digest, read_weights, write_weights
+from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import (
     ENCODER_FILE,
     FrozenEncoder,
@@ -70,7 +71,7 @@ def load_trained(run: Path | str, device: torch.device | str = "cpu") -> Trained
     """
     run = find_weights(run)
     encoder, config = load_encoder(run, device), load_config(run)
-    model = TwinCycle(config.model, config.image_size)
+    model = TwinCycle(Encoder(config.model, config.image_size))
     load_weights(model, *_all_weights(run))
     if digest(model.encoder.state_dict()) != encoder.fingerprint:
         raise ValueError(
@@ -115,8 +116,7 @@ def save_trained(directory: Path, trained: Trained, probe: LinearProbe) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     config, encoder = trained.config, trained.encoder
     model = _rounded(trained.objective.model)
-    path = directory / ENCODER_FILE
-    save_encoder(path, model, config.model, config.image_size, encoder.template, encoder.crop)
+    save_encoder(directory / ENCODER_FILE, model.encoder, encoder.template, encoder.crop)
     decoders = {
         name: tensor
         for name, tensor in model.state_dict().items()

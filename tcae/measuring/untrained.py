@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from tcae.models.batch_norm import settle_batch_norm
+from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import FrozenEncoder
-from tcae.models.twin_cycle import ModelConfig, TwinCycle
+from tcae.models.model_config import ModelConfig
 
 
 def untrained_encoder(config: ModelConfig, like: FrozenEncoder, images: Tensor) -> FrozenEncoder:
@@ -20,6 +21,6 @@ def untrained_encoder(config: ModelConfig, like: FrozenEncoder, images: Tensor) 
     """
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = TwinCycle(config, like.image_size).to(like.device)
-    settle_batch_norm(model, lambda batch: model.encode(batch.to(like.device)), images)
-    return FrozenEncoder(model, like.image_size, like.template, like.crop)
+        encoder = Encoder(config, like.image_size).to(like.device)
+    settle_batch_norm(encoder, lambda batch: encoder(batch.to(like.device)), images)
+    return FrozenEncoder(encoder, like.template, like.crop)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from tcae.methods.method import Method
-from tcae.models.twin_cycle import check_image_size, unit_range
+from tcae.models.encoder import unit_range
+from tcae.models.model_config import check_image_size
 from tcae.training.optimizer import OptimizerConfig
 from tcae.training.simple_loop import Recipe
 from tcae_ops import warp_l1

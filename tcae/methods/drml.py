@@ -10,7 +10,8 @@ from torch.nn.functional import interpolate
 
 from tcae.methods.method import Method
 from tcae.methods.supervised import SUPERVISED_RECIPE
-from tcae.models.twin_cycle import check_image_size, unit_range
+from tcae.models.encoder import unit_range
+from tcae.models.model_config import check_image_size
 
 _SIDE = 170  # of the images it was published for
 _REGIONS = 8

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from tcae.methods.method import Method
 from tcae.models.decoder import Decoder
-from tcae.models.twin_cycle import check_image_size, unit_range
+from tcae.models.encoder import unit_range
+from tcae.models.model_config import check_image_size
 from tcae.objectives.curriculum import CURRICULUM_PRESETS
 from tcae.training.optimizer import OPTIMIZER_PRESETS
 from tcae.training.simple_loop import Recipe

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tcae.models.twin_cycle import unit_range
+from tcae.models.encoder import unit_range
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from tcae.models.twin_cycle import unit_range
+from tcae.models.encoder import unit_range
 
 
 class NetworkFile:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tcae.methods.method import Method
-from tcae.models.twin_cycle import unit_range
+from tcae.models.encoder import unit_range
 
 
 @dataclass(frozen=True)

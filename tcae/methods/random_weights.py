@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from tcae.methods.method import Method
 from tcae.models.batch_norm import settle_batch_norm
-from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
+from tcae.models.encoder import Encoder
+from tcae.models.model_config import MODEL_PRESETS
 
 
 class RandomWeights(nn.Module):
@@ -21,15 +22,15 @@ class RandomWeights(nn.Module):
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            self.model = TwinCycle(MODEL_PRESETS["default"], image_size)
+            self.encoder = Encoder(MODEL_PRESETS["default"], image_size)
 
     def settle(self, images: Tensor) -> None:
         """Show it the images (N, 3, S, S) whose statistics its batch norms are to know."""
-        settle_batch_norm(self, self.model.encode, images)
+        settle_batch_norm(self, self.encoder, images)
 
     def embed(self, images: Tensor) -> Tensor:
         """AU embeddings (N, D) of images (N, 3, S, S), uint8 or in [0, 1]."""
-        return self.model.encode(images).au
+        return self.encoder(images).au
 
 
 RANDOM_WEIGHTS = Method(

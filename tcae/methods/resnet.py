@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from tcae.methods.method import Method
 from tcae.methods.supervised import SUPERVISED_RECIPE
-from tcae.models.twin_cycle import check_image_size, unit_range
+from tcae.models.encoder import unit_range
+from tcae.models.model_config import check_image_size
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 
 from tcae.methods.alexnet_trunk import AlexNetTrunk
 from tcae.methods.method import Method
-from tcae.models.twin_cycle import check_image_size, unit_range
+from tcae.models.encoder import unit_range
+from tcae.models.model_config import check_image_size
 from tcae.training.optimizer import OptimizerConfig
 from tcae.training.simple_loop import Recipe
 

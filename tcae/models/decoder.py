@@ -27,6 +27,7 @@ class Decoder(nn.Module):
 
     def __init__(
         self,
+        *,
         image_size: int,
         base_filters: int,
         embedding_size: int,

@@ -16,7 +16,7 @@ class Decorrelation(nn.Module):
     """Subtracts from an embedding its linear prediction from another one.
 
     The prediction is the least-squares one by running moments, as batch norm has running means; in
-    training they follow the batches, in eval mode they rest, `settle` ends them. What is left does
+    training they follow the batches, in eval mode they rest, `refit` ends them. What is left does
     not correlate with the other embedding, so no linear probe reads the other's contents out of it.
     The other embedding gets no gradient, and the prediction's coefficients are constants to it.
 
@@ -56,7 +56,7 @@ class Decorrelation(nn.Module):
             return embedding - (known - self.known_mean) / scale @ coefficients
 
     @torch.no_grad()
-    def settle(self, embedding: Tensor, known: Tensor) -> None:
+    def refit(self, embedding: Tensor, known: Tensor) -> None:
         """Take the moments of (N, width) and (N, known) alone, whatever they were before.
 
         The embeddings of training faces in eval mode: those that the moments have followed were

@@ -1,115 +1,112 @@
-"""The encoder: one image to an AU embedding and a pose embedding (Fig. 3, top)."""
+"""The encoder: from the pixels of a face to an AU embedding and a pose embedding (Fig. 3, top)."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tcae.models.batch_norm import Parted, recomputed
+from tcae.models.batch_norm import in_parts
 from tcae.models.decorrelation import Decorrelation
+from tcae.models.encoders import ENCODERS
+from tcae.models.model_config import ModelConfig, check_image_size
 
-BRANCH_LEVELS = 3
-"""Levels that the AU and the pose branch have each for themselves; the others are shared."""
+
+class Embeddings(NamedTuple):
+    """What an encoder knows of N images: `au` is phi, `pose` is psi, one row per image."""
+
+    au: Tensor
+    pose: Tensor
 
 
 class Encoder(nn.Module):
-    """Shared backbone and two branches of stride-2 convolutions, down to a single position.
+    """Everything from pixels to the two embeddings, decorrelation included.
 
-    Level i of log2(image_size) has `base_filters * min(2**i, 8)` channels; the last one of each
-    branch is the bare embedding.
+    A backbone makes maps of the images, one branch each makes the embeddings of them; what they
+    consist of is decided by `config.encoder` (`tcae.models.encoders`).
 
     Args:
-        image_size: side of the square images, a power of two from 32.
-        base_filters: channels of the first level.
-        au_size: channels of the AU embedding.
-        pose_size: channels of the pose embedding.
-        conv_bias: whether convolutions in front of a batch norm have a bias.
-        decorrelate: whether there is a `decorrelation`, which cleans the AU embedding of what the
-            pose embedding tells linearly.
-        separate: whether each branch has a backbone of its own.
+        config: the architecture.
+        image_size: side of the square images: a power of two, at least 32. It sets the number of
+            levels and nothing else.
+
+    Attributes:
+        embedding_size: length of the AU embedding.
+        pose_size: length of the pose embedding.
+
+    Raises:
+        ValueError: if the image size is not a power of two from 32, or the encoder is unknown.
+
+    Example:
+        >>> encoder = Encoder(ModelConfig(), image_size=64).eval()
+        >>> au, pose = encoder(torch.rand(10, 3, 64, 64))
+        >>> tuple(au.shape), tuple(pose.shape)
+        ((10, 128), (10, 16))
     """
 
-    def __init__(
-        self,
-        image_size: int,
-        base_filters: int,
-        au_size: int,
-        pose_size: int,
-        conv_bias: bool,
-        decorrelate: bool,
-        separate: bool,
-    ) -> None:
+    def __init__(self, config: ModelConfig, image_size: int) -> None:
         super().__init__()
-        levels = image_size.bit_length() - 1
-        widths = [3, *(base_filters * min(2**level, 8) for level in range(levels - 1))]
-        shared = levels - BRANCH_LEVELS
+        check_image_size(image_size)
+        if config.encoder not in ENCODERS:
+            raise ValueError(
+                f"encoder is {config.encoder!r}, it must be one of {', '.join(ENCODERS)}"
+            )
+        self.config, self.image_size = config, image_size
+        self.embedding_size, self.pose_size = config.embedding_size, config.pose_size
+        parts = ENCODERS[config.encoder](config, image_size)
+        self.backbone = parts.backbone()
+        self.pose_backbone = parts.backbone() if config.separate_backbones else None
+        self.au_branch = parts.branch(self.embedding_size)
+        self.pose_branch = parts.branch(self.pose_size)
+        self.decorrelation = (
+            Decorrelation(self.embedding_size, self.pose_size) if config.decorrelate else None
+        )
 
-        def blocks(first: int, last: int) -> list[nn.Module]:
-            return [_block(widths[i], widths[i + 1], conv_bias) for i in range(first, last)]
+    def forward(self, *images: Tensor) -> Embeddings:
+        """Embed images (N, 3, S, S), float in [0, 1] or uint8.
 
-        def branch(size: int) -> Parted:
-            embedding = _LastConv2d(widths[-1], size, 4, stride=2, padding=1)
-            return Parted(*blocks(shared, levels - 1), embedding, nn.Flatten())
+        Args:
+            images: The faces. Several batches of one size are embedded as one after the other, in
+                less time: in training each has statistics of its own. The result has all rows.
 
-        self.backbone = _Backbone(*blocks(0, shared))
-        self.pose_backbone = _Backbone(*blocks(0, shared)) if separate else None
-        self.au_branch = branch(au_size)
-        self.pose_branch = branch(pose_size)
-        self.decorrelation = Decorrelation(au_size, pose_size) if decorrelate else None
-
-    def forward(self, *images: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed images (N, 3, S, S) in [0, 1]: phi (AU), not yet cleaned, and psi (pose).
-
-        Several batches of one size give the rows of all; in training each has statistics of its
-        own. Small maps, whose weights weigh more than they, pass together; large ones do not, and
-        less of them is kept.
+        Raises:
+            ValueError: if the images do not have this encoder's size.
         """
-        features = self.backbone(*images)
-        of_pose = features if self.pose_backbone is None else self.pose_backbone(*images)
-        parts = len(images)
-        return self.au_branch(features, parts), self.pose_branch(of_pose, parts)
+        return self.decorrelated(self.correlated(*images), len(images))
 
+    def correlated(self, *images: Tensor) -> Embeddings:
+        """Embed images as `forward` does, but leave in the AU embedding what the pose tells."""
+        wanted = (3, self.image_size, self.image_size)
+        for batch in images:
+            if batch.shape[1:] != wanted:
+                raise ValueError(
+                    f"images have shape {tuple(batch.shape)}, this model needs (N, 3, S, S) "
+                    f"with S = image_size = {self.image_size}"
+                )
+        pixels, parts = [unit_range(batch) for batch in images], len(images)
+        maps = self.backbone(*pixels)
+        pose_maps = maps if self.pose_backbone is None else self.pose_backbone(*pixels)
+        return Embeddings(self.au_branch(maps, parts), self.pose_branch(pose_maps, parts))
 
-class _Backbone(nn.Sequential):
-    """Blocks for large maps."""
+    def decorrelated(self, embeddings: Embeddings, parts: int = 1) -> Embeddings:
+        """Take out of AU embeddings what their pose embeddings tell linearly, if configured.
 
-    def forward(self, *batches: Tensor) -> Tensor:
-        """Pass each batch for itself; the maps of all.
-
-        Of several, batch norms and activations are computed again for the gradient. That takes half
-        of the memory and 4 % of a step.
+        In training the moments of `Decorrelation` follow each of the `parts` of the rows.
         """
-        learning = self.training and torch.is_grad_enabled()
-        if torch.compiler.is_compiling() or len(batches) == 1 or not learning:
-            maps = [super(_Backbone, self).forward(batch) for batch in batches]
-            return torch.cat(maps) if len(maps) > 1 else maps[0]
-        _, *others = self[-1].children()
-        return Parted(*others)(torch.cat([*map(self._convolved, batches)]), len(batches))
+        if self.decorrelation is None:
+            return embeddings
+        return embeddings._replace(au=in_parts(self.decorrelation, parts, *embeddings))
 
-    def _convolved(self, images: Tensor) -> Tensor:
-        """All but the last block's batch norm and activation.
+    def passes(self) -> list[nn.Module]:
+        """List the modules that do nearly all of the work, with no state but batch norm's.
 
-        What convolutions make is kept, and recomputing stops at the next one's input.
+        They can be compiled, or computed again for the gradient.
         """
-        (convolution, *others), *blocks = ([*block.children()] for block in self)
-        maps: Tensor = convolution(images)
-        for convolution, *after in blocks:
-            step = nn.Sequential(*others, convolution)
-            maps, others = recomputed(step, step, maps), after
-        return maps
+        parts = [self.backbone, self.pose_backbone, self.au_branch, self.pose_branch]
+        return [part for part in parts if part is not None]
 
 
-class _LastConv2d(nn.Conv2d):
-    """A convolution of 2x2 maps to points: the rim of its 4x4 kernel meets the zeros around."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return F.conv2d(maps, self.weight[:, :, 1:3, 1:3], self.bias)
-
-
-def _block(inputs: int, outputs: int, conv_bias: bool) -> Parted:
-    return Parted(
-        nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=conv_bias),
-        nn.BatchNorm2d(outputs),
-        nn.LeakyReLU(0.2, inplace=True),
-    )
+def unit_range(images: Tensor) -> Tensor:
+    """Return images as float in [0, 1]: uint8 is divided by 255, float is passed on."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from tcae.files.plain import from_plain, to_plain
 from tcae.files.weight_file import digest, read_weights, write_weights
-from tcae.models.twin_cycle import Embeddings, ModelConfig, TwinCycle
+from tcae.models.encoder import Embeddings, Encoder, unit_range
+from tcae.models.model_config import ModelConfig
 from tcae.weights import find_weights, shipped
 
 ENCODER_FILE = "encoder.safetensors"
@@ -22,9 +23,10 @@ _VERSION = 1
 
 
 class FrozenEncoder:
-    """A trained encoder in evaluation mode.
+    """A trained encoder in evaluation mode, with how faces must be shown to it.
 
     Attributes:
+        network: The encoder itself.
         image_size: Side of the images it was trained on, in pixels.
         template: Alignment template of its training faces, as `AlignmentTemplate.to_dict` gives it.
         crop: Side of the centred part of an aligned picture that it is to see, as a share.
@@ -32,27 +34,23 @@ class FrozenEncoder:
         pose_size: Length of the pose embedding.
     """
 
-    def __init__(
-        self, model: TwinCycle, image_size: int, template: dict[str, Any], crop: float = 1.0
-    ) -> None:
-        self._model = model.eval().requires_grad_(False)
+    def __init__(self, network: Encoder, template: dict[str, Any], crop: float = 1.0) -> None:
+        self.network = network.eval().requires_grad_(False)
         # In this layout convolutions take half the time on a CPU.
-        self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.image_size = image_size
-        self.template = template
-        self.crop = crop
-        blank = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
-        self.embedding_size, self.pose_size = (e.shape[1] for e in self.embed(blank))
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.template, self.crop = template, crop
+        self.image_size = network.image_size
+        self.embedding_size, self.pose_size = network.embedding_size, network.pose_size
 
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return next(self._model.parameters()).device
+        return next(self.network.parameters()).device
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the weights: a probe names with it the encoder that it belongs to."""
-        return digest(self._model.encoder.state_dict())
+        return digest(self.network.state_dict())
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Embeddings:
@@ -71,37 +69,29 @@ class FrozenEncoder:
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
             raise ValueError(f"images: need (N, 3, {side}, {side}), got {tuple(images.shape)}")
         pixels = images.to(self.device, memory_format=torch.channels_last)
-        pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
-        return self._model.encode(pixels)
+        return self.network(unit_range(pixels).float())
 
 
 def save_encoder(
-    path: Path,
-    model: TwinCycle,
-    config: ModelConfig,
-    image_size: int,
-    template: Mapping[str, Any],
-    crop: float = 1.0,
+    path: Path, encoder: Encoder, template: Mapping[str, Any], crop: float = 1.0
 ) -> None:
     """Write the encoder's weights and everything needed to use them.
 
     Args:
         path: The file, usually ``<run>/encoder.safetensors``.
-        model: Its encoder is written; the decoders are not.
-        config: What `model` was built from.
-        image_size: Side of its images in pixels.
+        encoder: The encoder.
         template: The training data's alignment template (`AlignmentTemplate.to_dict`).
         crop: Side of the centred part of a picture that stands for its random training crops.
     """
     description = {
         "format": _FORMAT,
         "version": _VERSION,
-        "image_size": image_size,
-        "model": to_plain(config),
+        "image_size": encoder.image_size,
+        "model": to_plain(encoder.config),
         "template": dict(template),
         "crop": float(crop),
     }
-    write_weights(path, description, model.encoder.state_dict())
+    write_weights(path, description, encoder.state_dict())
 
 
 def load_encoder(run_or_file: Path | str, device: torch.device | str = "cpu") -> FrozenEncoder:
@@ -118,9 +108,8 @@ def load_encoder(run_or_file: Path | str, device: torch.device | str = "cpu") ->
 
     Example:
         >>> from tcae.data.align import DEFAULT_TEMPLATE
-        >>> config = ModelConfig()
-        >>> template = DEFAULT_TEMPLATE.to_dict()
-        >>> save_encoder(Path("mine.safetensors"), TwinCycle(config, 64), config, 64, template)
+        >>> trained = Encoder(ModelConfig(), image_size=64)
+        >>> save_encoder(Path("mine.safetensors"), trained, DEFAULT_TEMPLATE.to_dict())
         >>> encoder = load_encoder("mine.safetensors")
         >>> tuple(encoder.embed(torch.rand(10, 3, 64, 64)).au.shape) == (10, encoder.embedding_size)
         True
@@ -129,12 +118,11 @@ def load_encoder(run_or_file: Path | str, device: torch.device | str = "cpu") ->
     description, weights = _read(path)
     config = from_plain(ModelConfig, description["model"], str(path), "model.")
     try:
-        model = TwinCycle(config, description["image_size"])
+        encoder = Encoder(config, description["image_size"])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    load_weights(model.encoder, weights, str(path))
-    size, template, crop = (description[name] for name in ("image_size", "template", "crop"))
-    return FrozenEncoder(model.to(device), size, template, crop)
+    load_weights(encoder, weights, str(path))
+    return FrozenEncoder(encoder.to(device), description["template"], description["crop"])
 
 
 def read_encoder_weights(path: Path) -> dict[str, Tensor]:

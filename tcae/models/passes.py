@@ -22,7 +22,7 @@ def compile_passes(model: TwinCycle, mode: str | None = None) -> None:
         mode: Of `torch.compile`. "reduce-overhead" replays passes on a GPU as CUDA graphs; then
             `torch.compiler.cudagraph_mark_step_begin` has to be called before each step.
     """
-    for part in _parts(model):
+    for part in model.passes():
         # Else the many sorts of passes (validation, one with and one without gradient to the
         # images, ...) would each be compiled, for minutes.
         # torch 2.13 fails to compile up-sampling for sizes that it does not know (dynamic).
@@ -38,15 +38,8 @@ def recompute_passes(model: TwinCycle) -> None:
     Args:
         model: It is changed.
     """
-    for part in _parts(model):
+    for part in model.passes():
         _replace(part, partial(recomputed, part, part.forward))
-
-
-def _parts(model: TwinCycle) -> list[nn.Module]:
-    """Where nearly all of the work is done, and no state but batch norm's changes."""
-    encoder = model.encoder
-    parts = [encoder.backbone, encoder.pose_backbone, encoder.au_branch, encoder.pose_branch]
-    return [part for part in (*parts, model.au_decoder, model.pose_decoder) if part is not None]
 
 
 def _replace(part: nn.Module, differentiated: Pass) -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from tcae.distributed import ranks
+from tcae.models.encoder import Embeddings, unit_range
 from tcae.models.precision import wide
-from tcae.models.twin_cycle import Embeddings, Motion, TwinCycle, unit_range
+from tcae.models.twin_cycle import Motion, TwinCycle
 from tcae.objectives.contrast import contrast, disguise
 from tcae.objectives.objective_config import ObjectiveConfig
 from tcae_ops import blend_warp, blend_warp_l1, warp, warp_l1
@@ -45,8 +46,9 @@ class TwinCycleObjective(nn.Module):
     released code's `emb_rec_phi` and `emb_rec_psi`.
 
     Example:
-        >>> from tcae.models.twin_cycle import ModelConfig
-        >>> objective = TwinCycleObjective(TwinCycle(ModelConfig(), 64), ObjectiveConfig())
+        >>> from tcae.models.encoder import Encoder
+        >>> from tcae.models.model_config import ModelConfig
+        >>> objective = TwinCycleObjective(TwinCycle(Encoder(ModelConfig(), 64)), ObjectiveConfig())
         >>> source, target = torch.rand(2, 4, 3, 64, 64)
         >>> terms = objective(source, target, 100)
         >>> terms["rec"].shape

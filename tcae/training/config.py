@@ -25,7 +25,7 @@ from tcae.data.pairs import PairsConfig
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.files.durable import write_durably
 from tcae.files.plain import differences, from_plain, to_plain
-from tcae.models.twin_cycle import MODEL_PRESETS, ModelConfig, check_image_size
+from tcae.models.model_config import MODEL_PRESETS, ModelConfig, check_image_size
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
 from tcae.objectives.objective_config import OBJECTIVE_PRESETS, ObjectiveConfig
 from tcae.training.checkpoints import CheckpointsConfig

@@ -15,7 +15,7 @@ _FACES = 2048  # with twice as many a probe reads the pose with an R^2 that is .
 
 
 @torch.no_grad()
-def settle_decorrelation(model: TwinCycle, pairs: PairBatches, steps: int) -> None:
+def refit_decorrelation(model: TwinCycle, pairs: PairBatches, steps: int) -> None:
     """Decorrelate by what the finished encoder, in eval mode, makes of training faces.
 
     The moments that followed training no longer fit: docs/recipe.md, "What it is", 5.
@@ -36,7 +36,7 @@ def settle_decorrelation(model: TwinCycle, pairs: PairBatches, steps: int) -> No
     for step in range(steps, steps + min(wanted, steps)):
         batch = pairs[step]
         for images in (batch["source"], batch["target"]):
-            embedded.append(model.encode(images.to(device), decorrelated=False))
+            embedded.append(model.encoder.correlated(images.to(device)))
     au, pose = (torch.cat(parts) for parts in zip(*embedded, strict=True))
-    decorrelation.settle(au, pose)
+    decorrelation.refit(au, pose)
     model.train()

@@ -21,6 +21,7 @@ from tcae.data.shards import PackedDataset
 from tcae.data.splits import Split
 from tcae.distributed import ranks, team
 from tcae.models.batch_norm import synchronise
+from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import ENCODER_FILE, load_weights, save_encoder
 from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import Curriculum
@@ -38,7 +39,7 @@ from tcae.training.device import (
 from tcae.training.loader import COMPUTED_WITH, feed, worker_deaths_named
 from tcae.training.logbook import Logbook
 from tcae.training.optimizer import Optimizer
-from tcae.training.refit_decorrelation import settle_decorrelation
+from tcae.training.refit_decorrelation import refit_decorrelation
 from tcae.training.run_directory import CHECKPOINTS, PANELS, UNUSABLE
 from tcae.training.skipped_steps import UnusableSteps
 from tcae.training.time_budget import first_full_step, steps_that_fit, time_full_step
@@ -74,7 +75,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.dataset, self.run = config, dataset, run
         self.device = deterministic(device_of(config.device))
-        self.model = TwinCycle(config.model, config.image_size).to(self.device)
+        self.model = TwinCycle(Encoder(config.model, config.image_size)).to(self.device)
         # In this layout convolutions take half the time on a CPU.
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if ranks.size() > 1 and config.sync_batch_norm:
@@ -143,7 +144,7 @@ class Trainer:
                 signal = self._agree(stop.received)
                 last = self._is_last()
                 if last:
-                    settle_decorrelation(self.model, self.pairs, self.step)
+                    refit_decorrelation(self.model, self.pairs, self.step)
                 if last or self.step % self.config.logbook.every == 0:
                     self._tell(rate)
                 if last or self.step % self.config.validation.every == 0:
@@ -158,9 +159,8 @@ class Trainer:
     def export_encoder(self) -> Path:
         """Write the encoder as it is now, with the alignment template of the data."""
         path = self.run / ENCODER_FILE
-        config, template = self.config, self.dataset.template.to_dict()
-        crop = config.pairs.centre_crop
-        save_encoder(path, self.model, config.model, config.image_size, template, crop)
+        template, crop = self.dataset.template.to_dict(), self.config.pairs.centre_crop
+        save_encoder(path, self.model.encoder, template, crop)
         return path
 
     def summary(self) -> dict[str, float]:

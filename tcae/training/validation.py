@@ -107,7 +107,7 @@ class Validation:
             table = ranks.gathered(torch.stack(list(values.values()), 1).double())
             for name, value in zip(values, table.mean(0).tolist(), strict=True):
                 sums[name] = sums.get(name, 0.0) + value
-            found = objective.model.encode(source)
+            found = objective.model.encoder(source)
             embeddings["au"].append(ranks.gathered(found.au))
             embeddings["pose"].append(ranks.gathered(found.pose))
         means = {name: value / len(self._pairs) for name, value in sums.items()}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tcae.models.encoder import Encoder
 from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import Curriculum
 from tcae.objectives.twin_cycle import TwinCycleObjective
@@ -23,7 +24,7 @@ def test_it_is_the_preset_official(yardstick):
     config = PRESETS["official"]
     torch.manual_seed(0)
     # In fp32 the gradients of differences around zero may have either sign.
-    model = TwinCycle(config.model, 32).double()
+    model = TwinCycle(Encoder(config.model, 32)).double()
     objective = TwinCycleObjective(model, config.objective)
     source, target = torch.rand(2, 8, 3, 32, 32, dtype=torch.float64)
     ours = objective(source, target)
@@ -43,7 +44,7 @@ def test_it_is_the_preset_official(yardstick):
 
 
 def test_a_step_moves_the_weights(yardstick):
-    model = TwinCycle(PRESETS["official"].model, 32)
+    model = TwinCycle(Encoder(PRESETS["official"].model, 32))
     before = [p.detach().clone() for p in model.parameters()]
     images = torch.randint(256, (2, 4, 3, 32, 32), dtype=torch.uint8)
     yardstick.Yardstick(model).step(*images)
@@ -59,7 +60,7 @@ def test_it_keeps_what_torch_keeps(yardstick):
         kept.add(tensor.shape)
         return tensor
 
-    rival = yardstick.Yardstick(TwinCycle(PRESETS["official"].model, 32))
+    rival = yardstick.Yardstick(TwinCycle(Encoder(PRESETS["official"].model, 32)))
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         rival.terms(*torch.rand(2, 3, 3, 32, 32))
     assert (3, 32, 32, 32) in kept  # what the last convolution of a decoder sees

@@ -19,8 +19,9 @@ from tcae.data.packing import remove_pack
 from tcae.data.shards import PackedDataset
 from tcae.evaluation import protocol
 from tcae.evaluation.linear_probe import ProbeConfig
+from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import save_encoder
-from tcae.models.twin_cycle import ModelConfig, TwinCycle
+from tcae.models.model_config import ModelConfig
 from tcae.pack import main as pack_main
 from tcae.probe import main as probe_main
 
@@ -56,7 +57,7 @@ def probe(tmp_path, monkeypatch):
     torch.manual_seed(0)
     config = ModelConfig(base_filters=4, embedding_size=8)
     path = tmp_path / "encoder.safetensors"
-    save_encoder(path, TwinCycle(config, 32), config, 32, DEFAULT_TEMPLATE.to_dict())
+    save_encoder(path, Encoder(config, 32), DEFAULT_TEMPLATE.to_dict())
 
     def run(data: Path, *options: str):
         out = tmp_path / "probe"

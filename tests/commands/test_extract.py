@@ -14,8 +14,9 @@ from tcae.data.crops import Cropper
 from tcae.data.pictures import resize
 from tcae.data.video import read_frames
 from tcae.evaluation.linear_probe import LinearProbe, save_probe
+from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import load_encoder, save_encoder
-from tcae.models.twin_cycle import ModelConfig, TwinCycle
+from tcae.models.model_config import ModelConfig
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def run(tmp_path) -> Path:
     config = ModelConfig(base_filters=4, embedding_size=8, pose_size=5)
     (tmp_path / "run").mkdir()
     path = tmp_path / "run" / "encoder.safetensors"
-    save_encoder(path, TwinCycle(config, 32), config, 32, DEFAULT_TEMPLATE.to_dict())
+    save_encoder(path, Encoder(config, 32), DEFAULT_TEMPLATE.to_dict())
     return tmp_path / "run"
 
 
@@ -102,7 +103,7 @@ def test_probe_columns(run, tmp_path, write_video, probe):
 def test_a_probe_of_another_encoder_is_refused(run, tmp_path, write_video, probe, capsys):
     config = ModelConfig(base_filters=4, embedding_size=8, pose_size=5)
     path = run / "encoder.safetensors"
-    save_encoder(path, TwinCycle(config, 32), config, 32, DEFAULT_TEMPLATE.to_dict())
+    save_encoder(path, Encoder(config, 32), DEFAULT_TEMPLATE.to_dict())
     video = write_video(tmp_path / "a.mp4", 3)
     assert main(run, tmp_path / "t.csv", video, "--probe", probe) == 2
     assert "--probe: it was trained on the encoder" in capsys.readouterr().err

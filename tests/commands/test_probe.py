@@ -12,8 +12,9 @@ from tcae.data.align import AlignmentTemplate
 from tcae.data.shards import PackedDataset
 from tcae.evaluation import protocol
 from tcae.evaluation.linear_probe import ProbeConfig, load_probe
+from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import load_encoder, save_encoder
-from tcae.models.twin_cycle import ModelConfig, TwinCycle
+from tcae.models.model_config import ModelConfig
 from tcae.probe import main
 
 
@@ -32,7 +33,7 @@ def argv(data, tmp_path) -> list[str]:
     torch.manual_seed(0)
     config = ModelConfig(base_filters=4, embedding_size=8)
     template = PackedDataset(data).template.to_dict()
-    save_encoder(tmp_path / "encoder.safetensors", TwinCycle(config, 32), config, 32, template)
+    save_encoder(tmp_path / "encoder.safetensors", Encoder(config, 32), template)
     options = {"data": data, "encoder": tmp_path, "out": tmp_path / "out", "device": "cpu"}
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
@@ -97,7 +98,7 @@ def test_another_template_is_refused(argv, data, tmp_path, capsys):
     config = ModelConfig(base_filters=4, embedding_size=8)
     other = AlignmentTemplate(((0.2, 0.2), (0.8, 0.2), (0.5, 0.5), (0.3, 0.8), (0.7, 0.8)), "loose")
     path = tmp_path / "encoder.safetensors"
-    save_encoder(path, TwinCycle(config, 32), config, 32, other.to_dict())
+    save_encoder(path, Encoder(config, 32), other.to_dict())
     assert main(argv) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -108,7 +109,7 @@ def test_another_size_is_resized_and_said(argv, data, tmp_path, capsys):
     config = ModelConfig(base_filters=4, embedding_size=8)
     template = PackedDataset(data).template.to_dict()
     path = tmp_path / "encoder.safetensors"
-    save_encoder(path, TwinCycle(config, 64), config, 64, template)
+    save_encoder(path, Encoder(config, 64), template)
     assert main(argv) == 0
     assert "faces of 32 pixels are resized to 64" in capsys.readouterr().out
 

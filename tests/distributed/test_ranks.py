@@ -11,7 +11,9 @@ from torch import nn
 
 from tcae.distributed import ranks
 from tcae.models.batch_norm import SyncBatchNorm2d, synchronise
-from tcae.models.twin_cycle import ModelConfig, TwinCycle
+from tcae.models.encoder import Encoder
+from tcae.models.model_config import ModelConfig
+from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import Curriculum, CurriculumConfig
 from tcae.objectives.objective_config import ObjectiveConfig
 from tcae.objectives.twin_cycle import TwinCycleObjective
@@ -132,15 +134,15 @@ found = {"out": out.detach()}
 
 def test_synchronised_models_keep_their_weights_and_are_the_same_alone() -> None:
     torch.manual_seed(0)
-    model = TwinCycle(ModelConfig(base_filters=4, embedding_size=8), 32)
+    model = TwinCycle(Encoder(ModelConfig(base_filters=4, embedding_size=8), 32))
     images = torch.rand(2, 3, 32, 32)
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    before = model.encode(images)
+    before = model.encoder(images)
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     model.load_state_dict(state)
     synchronise(model)
     assert model.state_dict().keys() == state.keys()
-    assert torch.equal(model.encode(images).au, before.au)
+    assert torch.equal(model.encoder(images).au, before.au)
     assert sum(type(module) is SyncBatchNorm2d for module in model.modules()) == norms > 0
 
 
@@ -171,7 +173,7 @@ found = {"loss": loss.detach()[None], **{name: term.grad for name, term in terms
 @pytest.mark.parametrize("training", [True, False])
 def test_every_term_of_the_objective_is_that_of_the_whole_batch(in_team, training: bool) -> None:
     torch.manual_seed(0)
-    model = TwinCycle(ModelConfig(base_filters=4, embedding_size=8, zero_init=False), 32)
+    model = TwinCycle(Encoder(ModelConfig(base_filters=4, embedding_size=8, zero_init=False), 32))
     config = ObjectiveConfig(
         twin_every=2,
         shrink_validation=True,

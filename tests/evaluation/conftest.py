@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tcae.data.align import DEFAULT_TEMPLATE
-from tcae.models.twin_cycle import Embeddings
+from tcae.models.encoder import Embeddings
 
 
 @dataclass

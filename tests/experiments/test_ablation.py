@@ -5,7 +5,9 @@ from dataclasses import replace
 import torch
 
 from tcae.experiments.ablation import variants
-from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
+from tcae.models.encoder import Encoder
+from tcae.models.model_config import MODEL_PRESETS
+from tcae.models.twin_cycle import TwinCycle
 from tcae.training.config import PRESETS
 
 SMALL = replace(MODEL_PRESETS["paper"], base_filters=4, embedding_size=8, pose_size=8)
@@ -39,7 +41,7 @@ def test_what_a_recipe_lacks_cannot_be_taken_out():
 
 def test_without_masks_both_flows_count_one_half():
     torch.manual_seed(0)
-    model = TwinCycle(SMALL, 32)
+    model = TwinCycle(Encoder(SMALL, 32))
     source, target = torch.randn(2, 3, 8)
     before = model.au_motion(source, target)
     assert float(before.logit.detach().abs().max()) > 0
@@ -50,7 +52,7 @@ def test_without_masks_both_flows_count_one_half():
     model.eval()
     with torch.no_grad():
         flow = model.au_motion(source, target).flow
-    plain = TwinCycle(SMALL, 32)
+    plain = TwinCycle(Encoder(SMALL, 32))
     plain.load_state_dict(model.state_dict())
     variants(PRESETS["paper"])["full"].change(plain)
     with torch.no_grad():

@@ -11,8 +11,9 @@ from tcae.methods.pixels import Pixels
 from tcae.methods.random_weights import RandomWeights
 from tcae.methods.registry import METHODS
 from tcae.methods.twin_cycle import TwinCycleEmbedding
+from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import load_encoder, save_encoder
-from tcae.models.twin_cycle import ModelConfig, TwinCycle
+from tcae.models.model_config import ModelConfig
 
 
 def images(count: int = 3, size: int = 64) -> torch.Tensor:
@@ -71,10 +72,10 @@ def test_random_weights_know_the_statistics_of_faces(cartoons):
         network.settle(seen)
         assert not network.training
     torch.testing.assert_close(first.embed(seen), second.embed(seen))
-    norm = first.model.encoder.backbone[0][1]
+    norm = first.encoder.backbone[0][1]
     assert float((norm.running_mean - 0).abs().max()) > 0
     pictures = seen.float() / 255
-    maps = first.model.encoder.backbone[0][0](pictures)
+    maps = first.encoder.backbone[0][0](pictures)
     torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)), atol=1e-5, rtol=1e-4)
 
 
@@ -82,7 +83,7 @@ def test_tcae_comes_from_a_run_or_an_encoder_file(tmp_path):
     config = ModelConfig(base_filters=4, embedding_size=8)
     torch.manual_seed(0)
     path = tmp_path / "encoder.safetensors"
-    save_encoder(path, TwinCycle(config, 64), config, 64, DEFAULT_TEMPLATE.to_dict())
+    save_encoder(path, Encoder(config, 64), DEFAULT_TEMPLATE.to_dict())
     expected = load_encoder(path).embed(images()).au
     for source in (path, tmp_path):
         torch.testing.assert_close(TwinCycleEmbedding.load(source).embed(images()), expected)

@@ -149,6 +149,6 @@ def test_settled_moments_are_those_of_the_faces_given() -> None:
     """Regression on them alone, whatever was there before; in eval mode as in training."""
     embedding, known = (values.double() for values in faces(300, seed=3))
     for module in (trained(60).double(), trained(60).double().eval()):
-        module.settle(embedding, known)
+        module.refit(embedding, known)
         found = embedding - module.eval()(embedding, known)
         np.testing.assert_allclose(found.numpy(), least_squares(embedding, known), 1e-9, 1e-12)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from tcae.models.batch_norm import Parted, in_parts
 from tcae.models.encoder import Encoder
-from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
+from tcae.models.model_config import MODEL_PRESETS
+from tcae.models.twin_cycle import TwinCycle
 
 SIDE = 32
 
@@ -19,7 +20,7 @@ SIDE = 32
 def whole(preset: str) -> TwinCycle:
     torch.manual_seed(0)
     config = replace(MODEL_PRESETS[preset], base_filters=4, embedding_size=6, pose_size=3)
-    model = TwinCycle(config, SIDE).double()
+    model = TwinCycle(Encoder(config, SIDE)).double()
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:  # else batch norm begins without scale and shift
             torch.nn.init.normal_(parameter, mean=float(name.endswith("weight")))
@@ -44,9 +45,9 @@ def learned(model: TwinCycle, together: bool) -> tuple[list[Tensor], list[Tensor
     """Embeddings, and the gradients to images and weights of a function of them."""
     images = [batch.detach().requires_grad_() for batch in batches()]
     if together:
-        made = list(model.encode(*images))
+        made = list(model.encoder(*images))
     else:
-        made = [torch.cat(rows) for rows in zip(*map(model.encode, images), strict=True)]
+        made = [torch.cat(rows) for rows in zip(*map(model.encoder, images), strict=True)]
     torch.manual_seed(2)
     loss = sum((torch.randn_like(rows) * rows.tanh()).sum() for rows in made)
     assert isinstance(loss, Tensor)

@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from tcae.files.weight_file import write_weights
+from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import FrozenEncoder, encoder_path, load_encoder, save_encoder
-from tcae.models.twin_cycle import ModelConfig, TwinCycle
+from tcae.models.model_config import ModelConfig
+from tcae.models.twin_cycle import TwinCycle
 
 CONFIG = ModelConfig(base_filters=4, embedding_size=8)
 TEMPLATE = {"name": "t", "points": [[0.25, 0.5]] * 5}
@@ -19,14 +21,14 @@ TEMPLATE = {"name": "t", "points": [[0.25, 0.5]] * 5}
 @pytest.fixture
 def model() -> TwinCycle:
     torch.manual_seed(0)
-    model = TwinCycle(CONFIG, 32)
-    model.encode(torch.rand(8, 3, 32, 32))  # gives batch norm running statistics of its own
+    model = TwinCycle(Encoder(CONFIG, 32))
+    model.encoder(torch.rand(8, 3, 32, 32))  # gives batch norm running statistics of its own
     return model
 
 
 @pytest.fixture
 def run(tmp_path: Path, model: TwinCycle) -> Path:
-    save_encoder(tmp_path / "encoder.safetensors", model, CONFIG, 32, TEMPLATE)
+    save_encoder(tmp_path / "encoder.safetensors", model.encoder, TEMPLATE)
     return tmp_path
 
 
@@ -40,7 +42,7 @@ def test_the_round_trip_keeps_every_bit(run: Path, model: TwinCycle, by_file: bo
         truth = (
             model.eval()
             .to(memory_format=torch.channels_last)
-            .encode(images.to(memory_format=torch.channels_last))
+            .encoder(images.to(memory_format=torch.channels_last))
         )
     for given in (images, images.float() / 255, (images.double() / 255)):
         found = encoder.embed(given)
@@ -66,10 +68,10 @@ def test_images_of_another_shape_are_refused(run: Path, shape: tuple[int, ...]) 
 
 def test_the_fingerprint_tells_weights_apart(run: Path, model: TwinCycle) -> None:
     before = load_encoder(run).fingerprint
-    assert FrozenEncoder(model, 32, {}).fingerprint == before
+    assert FrozenEncoder(model.encoder, {}).fingerprint == before
     with torch.no_grad():
         next(model.encoder.parameters())[0, 0, 0, 0] += 1e-3
-    assert FrozenEncoder(model, 32, {}).fingerprint != before
+    assert FrozenEncoder(model.encoder, {}).fingerprint != before
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tcae.models.twin_cycle import MODEL_PRESETS, ModelConfig, TwinCycle, unit_range
+from tcae.models.encoder import Encoder, unit_range
+from tcae.models.model_config import MODEL_PRESETS, ModelConfig
+from tcae.models.twin_cycle import TwinCycle
 
 SIZES = (32, 64, 128, 256)
 SMALL = {"base_filters": 2, "embedding_size": 5, "pose_size": 3}
@@ -22,11 +24,11 @@ def count(module: torch.nn.Module) -> int:
 
 def small(preset: str, image_size: int = 32, **changes: object) -> TwinCycle:
     torch.manual_seed(0)
-    return TwinCycle(replace(MODEL_PRESETS[preset], **(SMALL | changes)), image_size)
+    return TwinCycle(Encoder(replace(MODEL_PRESETS[preset], **(SMALL | changes)), image_size))
 
 
 def test_official_has_the_released_models_parameters() -> None:
-    model = TwinCycle(MODEL_PRESETS["official"], image_size=256)
+    model = TwinCycle(Encoder(MODEL_PRESETS["official"], image_size=256))
     assert count(model.encoder) == 8_035_488
     assert count(model.au_decoder) == count(model.pose_decoder) == 3_340_803
     assert count(model) == 14_717_094
@@ -36,7 +38,7 @@ def test_paper_differs_from_official_by_no_parameter() -> None:
     shapes = [
         {
             name: tensor.shape
-            for name, tensor in TwinCycle(MODEL_PRESETS[p], 256).state_dict().items()
+            for name, tensor in TwinCycle(Encoder(MODEL_PRESETS[p], 256)).state_dict().items()
         }
         for p in ("paper", "official")
     ]
@@ -47,7 +49,7 @@ def test_paper_differs_from_official_by_no_parameter() -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_shapes_at_every_size(preset: str, size: int) -> None:
     model = small(preset, size).eval()
-    embeddings = model.encode(torch.rand(2, 3, size, size))
+    embeddings = model.encoder(torch.rand(2, 3, size, size))
     assert embeddings.au.shape == (2, 5) and embeddings.pose.shape == (2, 3)
     for decode, embedding in (
         (model.au_motion, embeddings.au),
@@ -89,7 +91,7 @@ def test_encoder_is_the_written_out_one(separate: bool) -> None:
     model = small("official", 64, separate_backbones=separate).double()
     encoder = model.encoder
     images = torch.rand(3, 3, 64, 64, dtype=torch.float64)
-    found = model.encode(images)
+    found = model.encoder(images)
     parts = (
         (encoder.backbone, encoder.au_branch, 5, found.au),
         (encoder.pose_backbone or encoder.backbone, encoder.pose_branch, 3, found.pose),
@@ -111,7 +113,7 @@ def test_encoder_is_the_written_out_one(separate: bool) -> None:
 def test_separate_backbones_are_two_of_the_same_make() -> None:
     one, two = small("paper"), small("paper", separate_backbones=True)
     assert count(two) - count(one) == count(one.encoder.backbone) > 0
-    loss = two.encode(torch.rand(3, 3, 32, 32)).pose.square().sum()
+    loss = two.encoder(torch.rand(3, 3, 32, 32)).pose.square().sum()
     loss.backward()
     reached = {name for name, p in two.encoder.named_parameters() if p.grad is not None}
     assert {name.split(".")[0] for name in reached} == {"pose_backbone", "pose_branch"}
@@ -123,7 +125,7 @@ def test_decorrelation_cleans_the_au_embedding_and_nothing_else() -> None:
     assert all(name.startswith("encoder.decorrelation.") for name in added)
     assert count(clean) == count(plain)
     images = torch.rand(8, 3, 32, 32)
-    (au, pose), (cleaned, same_pose) = plain.encode(images), clean.encode(images)
+    (au, pose), (cleaned, same_pose) = plain.encoder(images), clean.encoder(images)
     assert pose.equal(same_pose) and not au.allclose(cleaned)
     centred = pose - pose.mean(0)
     charge = 0.01 * torch.diag(centred.square().sum(0))
@@ -180,7 +182,7 @@ def test_decoder_is_the_written_out_one(leading_relu: bool, mask_tanh: bool) -> 
 
 
 def test_widths_of_the_decoder() -> None:
-    model = TwinCycle(replace(MODEL_PRESETS["official"], embedding_size=256), 256)
+    model = TwinCycle(Encoder(replace(MODEL_PRESETS["official"], embedding_size=256), 256))
     widths = [weight.shape[:2] for weight, _ in weights_of(model.au_decoder)]
     chain = (512, 256, 256, 256, 256, 128, 64, 32, 3)
     assert widths == [(outputs, inputs) for inputs, outputs in pairwise(chain)]
@@ -229,13 +231,13 @@ def test_zero_init_is_the_identity_and_changes_nothing_else(
 @pytest.mark.parametrize("size", [0, 16, 48, 100, 255, -64])
 def test_wrong_image_size_is_named(size: int) -> None:
     with pytest.raises(ValueError, match=rf"image_size is {size}, .*power of two"):
-        TwinCycle(ModelConfig(), size)
+        TwinCycle(Encoder(ModelConfig(), size))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 64, 64), (2, 1, 32, 32), (3, 32, 32), (2, 3, 32, 16)])
 def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="image_size = 32"):
-        small("default").encode(torch.rand(shape))
+        small("default").encoder(torch.rand(shape))
 
 
 @pytest.mark.parametrize(
@@ -251,6 +253,6 @@ def test_impossible_configs_are_refused(change: dict[str, int]) -> None:
 def test_uint8_is_read_as_value_over_255() -> None:
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     model = small("default").eval()
-    torch.testing.assert_close(model.encode(images), model.encode(images.float() / 255))
+    torch.testing.assert_close(model.encoder(images), model.encoder(images.float() / 255))
     floats = torch.rand(2, 3, 4, 4, dtype=torch.float64)
     assert unit_range(floats) is floats

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from tcae.models.decorrelation import Decorrelation
-from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
+from tcae.models.encoder import Encoder
+from tcae.models.model_config import MODEL_PRESETS
+from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.objective_config import OBJECTIVE_PRESETS, ObjectiveConfig
 from tcae.objectives.twin_cycle import TwinCycleObjective
 
@@ -29,7 +31,7 @@ def model() -> TwinCycle:
     """A tiny model whose flows leave the image here and there."""
     torch.manual_seed(5)
     config = replace(MODEL_PRESETS["paper"], base_filters=2, embedding_size=D, pose_size=P)
-    model = TwinCycle(config, SIZE).double()
+    model = TwinCycle(Encoder(config, SIZE)).double()
     with torch.no_grad():
         model.au_decoder.motion[1].weight.mul_(2)
         model.pose_decoder.motion[1].weight.mul_(2)
@@ -123,7 +125,7 @@ def test_clamped_sparsity_counts_what_stays_in_the_image(model: TwinCycle, pair:
         "sparsity"
     ]
     evaluated = copy.deepcopy(model).eval()
-    flow = evaluated.au_motion(*(evaluated.encode(images).au for images in pair)).flow.detach()
+    flow = evaluated.au_motion(*(evaluated.encoder(images).au for images in pair)).flow.detach()
     line = [-1 + 2 * i / (SIZE - 1) for i in range(SIZE)]
     total = torch.zeros(PAIRS, dtype=torch.float64)
     for row in range(SIZE):
@@ -140,7 +142,7 @@ def test_scaled_distance_is_in_units_of_the_targets_variance(
     plain = measure(model, PAPER, pair, training=False)
     scaled = measure(model, replace(PAPER, scale_embeddings=True), pair, training=False)
     evaluated = copy.deepcopy(model).eval()
-    source, target = (evaluated.encode(images) for images in pair)
+    source, target = (evaluated.encoder(images) for images in pair)
     wanted = {
         "emb_au_phi": target.au,
         "emb_au_psi": source.pose,

@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
+from tcae.models.encoder import Encoder
+from tcae.models.model_config import MODEL_PRESETS
+from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.contrast import disguise
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, Curriculum
 from tcae.objectives.objective_config import OBJECTIVE_PRESETS
@@ -30,7 +32,7 @@ def make_model(preset: str) -> TwinCycle:
     """A tiny model whose flows are large and whose batch norms are not at their start."""
     torch.manual_seed(1)
     config = replace(MODEL_PRESETS[preset], base_filters=2, embedding_size=D, pose_size=D)
-    model = TwinCycle(config, SIZE).double()
+    model = TwinCycle(Encoder(config, SIZE)).double()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -41,7 +43,7 @@ def make_model(preset: str) -> TwinCycle:
             model.pose_decoder.pose.weight.mul_(4)
             for _ in range(20):
                 images = torch.rand(8, 3, SIZE, SIZE, generator=generator, dtype=torch.float64)
-                au, pose = model.encode(images)
+                au, pose = model.encoder(images)
                 model.au_motion(au, au.flip(0))
                 model.pose_motion(pose, pose.flip(0))
     return model
@@ -284,7 +286,7 @@ def test_full_loss_and_gradients_are_the_written_out_ones(
     for name, buffer in model.named_buffers():
         if "decorrelation" not in name:  # written out above
             torch.testing.assert_close(buffer, twin.get_buffer(name))
-    of_source, of_target = (twin.encode(images) for images in pair)
+    of_source, of_target = (twin.encoder(images) for images in pair)
     for flow in (
         twin.au_motion(of_source.au, of_target.au).flow,
         twin.pose_motion(of_source.pose, of_target.pose).flow,
@@ -399,7 +401,9 @@ def test_a_small_batch_is_learned_by_heart() -> None:
     coarse = torch.rand(4, 3, 6, 6)
     source = F.interpolate(coarse, (SIZE, SIZE), mode="bicubic").clamp(0, 1)
     target = source.roll((2, -3), (2, 3))
-    model = TwinCycle(replace(MODEL_PRESETS["default"], base_filters=4, embedding_size=16), SIZE)
+    model = TwinCycle(
+        Encoder(replace(MODEL_PRESETS["default"], base_filters=4, embedding_size=16), SIZE)
+    )
     objective = TwinCycleObjective(model, replace(OBJECTIVE_PRESETS["default"], ramp_start=10))
     curriculum = Curriculum(CURRICULUM_PRESETS["default"])
     optimizer = torch.optim.AdamW(objective.parameters(), lr=3e-3)

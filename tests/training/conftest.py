@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tcae.models.twin_cycle import ModelConfig
+from tcae.models.model_config import ModelConfig
 from tcae.objectives.curriculum import CurriculumConfig
 from tcae.objectives.objective_config import ObjectiveConfig
 from tcae.training.checkpoints import CheckpointFolder, CheckpointsConfig

@@ -10,7 +10,7 @@ import torch
 from tcae.data.shards import PackedDataset
 from tcae.models.encoder_file import load_encoder
 from tcae.training.config import TrainConfig
-from tcae.training.refit_decorrelation import settle_decorrelation
+from tcae.training.refit_decorrelation import refit_decorrelation
 from tcae.training.trainer import Trainer
 
 
@@ -32,7 +32,7 @@ def test_a_run_ends_with_the_moments_of_training_faces_in_eval_mode(trainer: Tra
     faces = [trainer.pairs[step] for step in range(12, 24)]
     images = torch.cat([batch[name] for batch in faces for name in ("source", "target")])
     with torch.no_grad():
-        au, pose = model.encode(images.double() / 255, decorrelated=False)
+        au, pose = model.encoder.correlated(images.double() / 255)
     found = model.encoder.decorrelation
     assert found is not None
     joint = np.cov(pose.numpy().T, au.numpy().T, bias=True)
@@ -51,7 +51,7 @@ def test_a_run_ends_with_the_moments_of_training_faces_in_eval_mode(trainer: Tra
 
 def test_nothing_but_the_moments_moves(trainer: Trainer) -> None:
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    settle_decorrelation(trainer.model, trainer.pairs, steps=3)
+    refit_decorrelation(trainer.model, trainer.pairs, steps=3)
     after = trainer.model.state_dict()
     moved = {name for name, value in before.items() if not value.equal(after[name])}
     moments = ("mean", "known_mean", "covariance", "cross")
@@ -68,7 +68,7 @@ def test_enough_faces_are_enough(trainer: Trainer, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         type(trainer.pairs), "__getitem__", lambda pairs, i: asked.append(i) or take(pairs, i)
     )
-    settle_decorrelation(trainer.model, trainer.pairs, steps=12)
+    refit_decorrelation(trainer.model, trainer.pairs, steps=12)
     assert asked == [12, 13, 14, 15]
 
 
@@ -76,6 +76,6 @@ def test_a_model_without_decorrelation_has_nothing_to_settle(tiny: TrainConfig) 
     model = dataclasses.replace(tiny.model, decorrelate=False)
     trainer = new_trainer(dataclasses.replace(tiny, model=model))
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    settle_decorrelation(trainer.model, trainer.pairs, steps=12)
+    refit_decorrelation(trainer.model, trainer.pairs, steps=12)
     after = trainer.model.state_dict()
     assert all(value.equal(after[name]) for name, value in before.items())

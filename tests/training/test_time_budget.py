@@ -5,7 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcae.models.twin_cycle import ModelConfig, TwinCycle
+from tcae.models.encoder import Encoder
+from tcae.models.model_config import ModelConfig
+from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import Curriculum, CurriculumConfig
 from tcae.objectives.objective_config import ObjectiveConfig
 from tcae.objectives.twin_cycle import TwinCycleObjective
@@ -13,7 +15,7 @@ from tcae.training.time_budget import first_full_step, steps_that_fit, time_full
 
 
 def objective(**values: int) -> TwinCycleObjective:
-    model = TwinCycle(ModelConfig(base_filters=4, embedding_size=8), 32)
+    model = TwinCycle(Encoder(ModelConfig(base_filters=4, embedding_size=8), 32))
     return TwinCycleObjective(model, ObjectiveConfig(**values))  # type: ignore[arg-type]
 
 

@@ -379,7 +379,7 @@ def test_the_exported_encoder_is_the_trained_one(tiny: TrainConfig) -> None:
     encoder = load_encoder(trainer.export_encoder().parent)
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
-        assert torch.equal(encoder.embed(images).au, trainer.model.eval().encode(images).au)
+        assert torch.equal(encoder.embed(images).au, trainer.model.eval().encoder(images).au)
     assert encoder.template == trainer.dataset.template.to_dict()
 
 

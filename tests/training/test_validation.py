@@ -8,7 +8,9 @@ from torch import Tensor
 
 from tcae.data.pairs import PairBatches
 from tcae.data.shards import PackedDataset
-from tcae.models.twin_cycle import ModelConfig, TwinCycle
+from tcae.models.encoder import Encoder
+from tcae.models.model_config import ModelConfig
+from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.objective_config import ObjectiveConfig
 from tcae.objectives.twin_cycle import TwinCycleObjective
 from tcae.training.validation import Validation, ValidationConfig, effective_rank
@@ -25,8 +27,8 @@ def batches(faces: Path) -> PairBatches:
 def objective() -> TwinCycleObjective:
     torch.manual_seed(0)
     config = ModelConfig(base_filters=4, embedding_size=8, zero_init=False)
-    model = TwinCycle(config, 32)
-    model.encode(torch.rand(8, 3, 32, 32))
+    model = TwinCycle(Encoder(config, 32))
+    model.encoder(torch.rand(8, 3, 32, 32))
     return TwinCycleObjective(model, ObjectiveConfig())
 
 
@@ -48,7 +50,7 @@ def test_measures_are_what_their_names_say(
     x, y = pictures.au_flow[:, 0], pictures.au_flow[:, 1]
     assert measures["au_flow"] == pytest.approx(float((x * x + y * y).sqrt().mean()), rel=1e-5)
     with torch.no_grad():
-        pose = objective.model.encode(source).pose.double()
+        pose = objective.model.encoder(source).pose.double()
     variance = float(((pose - pose.mean(0)) ** 2).mean())
     assert measures["pose_variance"] == pytest.approx(variance, rel=1e-4)
     assert measures["pose_spread"] == pytest.approx(variance / float((pose**2).mean()), rel=1e-4)

@@ -1,0 +1,77 @@
+"""The paper's encoder: stride-2 convolutions down to a single position."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tcae.models.batch_norm import Parted, recomputed
+from tcae.models.encoder_parts import EncoderParts
+from tcae.models.model_config import ModelConfig
+
+BRANCH_LEVELS = 3
+"""Levels that the AU and the pose branch have each for themselves; the others are the backbone."""
+
+
+def plain_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
+    """Halve the image log2(image_size) times; the last level of a branch is the bare embedding.
+
+    Level i has `base_filters * min(2**i, 8)` channels, batch norm and leaky ReLU.
+    """
+    levels = image_size.bit_length() - 1
+    widths = [3, *(config.base_filters * min(2**level, 8) for level in range(levels - 1))]
+    shared = levels - BRANCH_LEVELS
+
+    def blocks(first: int, last: int) -> list[nn.Module]:
+        return [_block(widths[i], widths[i + 1], config.conv_bias) for i in range(first, last)]
+
+    def branch(size: int) -> Parted:
+        embedding = _LastConv2d(widths[-1], size, 4, stride=2, padding=1)
+        return Parted(*blocks(shared, levels - 1), embedding, nn.Flatten())
+
+    return EncoderParts(backbone=lambda: _Backbone(*blocks(0, shared)), branch=branch)
+
+
+class _Backbone(nn.Sequential):
+    """Blocks for large maps."""
+
+    def forward(self, *batches: Tensor) -> Tensor:
+        """Pass each batch for itself; the maps of all.
+
+        Of several, batch norms and activations are computed again for the gradient. That takes half
+        of the memory and 4 % of a step.
+        """
+        learning = self.training and torch.is_grad_enabled()
+        if torch.compiler.is_compiling() or len(batches) == 1 or not learning:
+            maps = [super(_Backbone, self).forward(batch) for batch in batches]
+            return torch.cat(maps) if len(maps) > 1 else maps[0]
+        _, *others = self[-1].children()
+        return Parted(*others)(torch.cat([*map(self._convolved, batches)]), len(batches))
+
+    def _convolved(self, images: Tensor) -> Tensor:
+        """All but the last block's batch norm and activation.
+
+        What convolutions make is kept, and recomputing stops at the next one's input.
+        """
+        (convolution, *others), *blocks = ([*block.children()] for block in self)
+        maps: Tensor = convolution(images)
+        for convolution, *after in blocks:
+            step = nn.Sequential(*others, convolution)
+            maps, others = recomputed(step, step, maps), after
+        return maps
+
+
+class _LastConv2d(nn.Conv2d):
+    """A convolution of 2x2 maps to points: the rim of its 4x4 kernel meets the zeros around."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return F.conv2d(maps, self.weight[:, :, 1:3, 1:3], self.bias)
+
+
+def _block(inputs: int, outputs: int, conv_bias: bool) -> Parted:
+    return Parted(
+        nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=conv_bias),
+        nn.BatchNorm2d(outputs),
+        nn.LeakyReLU(0.2, inplace=True),
+    )
