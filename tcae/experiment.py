@@ -15,21 +15,23 @@ import tyro
 
 from tcae.cli import command
 from tcae.cli.progress import say
-from tcae.data.labels import FOLDS, LABELS, LabelTable, read_labels
+from tcae.data.labels import FOLDS, LABELS, LabelTable, read_labels, select, with_units
 from tcae.data.shards import PackedDataset
 from tcae.data.synthetic.camera import CameraConfig
 from tcae.data.synthetic.motion import MotionConfig
 from tcae.evaluation.folds import chosen_folds
-from tcae.evaluation.protocol import select
+from tcae.evaluation.labelled_frames import LabelledFrames
 from tcae.evaluation.unseen import UnseenConfig, unseen_world
+from tcae.experiments.budget import BUDGETS
 from tcae.experiments.experiment import Experiment
 from tcae.experiments.plan import Plan
 from tcae.experiments.published import UNITS
-from tcae.experiments.setting import BUDGETS, Labelled, with_units
 from tcae.files.durable import write_durably
 from tcae.measuring.people import CACHE, rendered
 from tcae.measuring.trained import built_in_world
-from tcae.methods.registry import METHODS
+from tcae.methods.method import Method
+from tcae.methods.registry import METHODS, network_method
+from tcae.methods.twin_cycle import trained_elsewhere
 from tcae.training.config import PRESETS, TrainConfig
 from tcae.training.simple_loop import Interrupted
 from tcae.training.trainer import fingerprint
@@ -145,7 +147,10 @@ def _plan(options: ExperimentOptions) -> Plan:
     if options.image_size is not None:
         budget = replace(budget, image_size=options.image_size)
     out = options.out or Path("runs") / f"experiment-{options.name}-{options.budget}"
-    networks = {n: _network(n, file) for n, file in _named("--networks", options.networks)}
+    methods = {n: _network(n, file) for n, file in _named("--networks", options.networks)}
+    methods |= {n: method for n, method in METHODS.items() if n in options.methods}
+    if "tcae" in methods and options.encoder is not None:
+        methods["tcae"] = trained_elsewhere(options.encoder)
     tables = {name: Path(file) for name, file in _named("--features", options.features)}
     videos, labelled, transfer = _data(options, out, budget.image_size)
     preset = PRESETS[options.preset]
@@ -163,9 +168,8 @@ def _plan(options: ExperimentOptions) -> Plan:
         config=config,
         videos=videos,
         labelled=labelled,
-        methods=tuple(name for name in METHODS if name in options.methods),
+        methods=methods,
         encoder=options.encoder and find_weights(options.encoder),
-        networks=networks,
         features=tables,
         transfer=transfer,
         ablation=options.ablation,
@@ -175,7 +179,7 @@ def _plan(options: ExperimentOptions) -> Plan:
 
 def _data(
     options: ExperimentOptions, out: Path, image_size: int
-) -> tuple[PackedDataset, Labelled, Labelled | None]:
+) -> tuple[PackedDataset, LabelledFrames, LabelledFrames | None]:
     """Frames to pretrain on, labelled frames, and those of another data set."""
     if options.name != "synthetic":
         if options.data is None:
@@ -202,17 +206,19 @@ def _data(
     apart = PackedDataset(other)
     foreign = read_labels(apart.path / LABELS, apart)
     fold = np.zeros(len(foreign.frame_index), np.int64)
-    transfer = Labelled(apart, foreign, fold)
+    transfer = LabelledFrames(apart, foreign, fold)
     if not set(transfer.units) & set(labelled.units):
         raise ValueError(f"--transfer {other}: no action unit in common with {options.name}")
     return videos, labelled, transfer
 
 
-def _with_folds(options: ExperimentOptions, dataset: PackedDataset, labels: LabelTable) -> Labelled:
+def _with_folds(
+    options: ExperimentOptions, dataset: PackedDataset, labels: LabelTable
+) -> LabelledFrames:
     """The frames of subjects who have a fold."""
     dealt = chosen_folds(options.folds, dataset.path / FOLDS, labels.subjects, options.seed)
     labels = select(labels, np.array([subject in dealt for subject in labels.subjects], bool))
-    return Labelled(dataset, labels, np.array([dealt[s] for s in labels.subjects], np.int64))
+    return LabelledFrames(dataset, labels, np.array([dealt[s] for s in labels.subjects], np.int64))
 
 
 def _named(option: str, items: Sequence[str]) -> list[tuple[str, str]]:
@@ -225,11 +231,13 @@ def _named(option: str, items: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _network(name: str, text: str) -> tuple[Path, int]:
-    file, _, side = text.rpartition("@")
-    if not file or not side.isdecimal() or int(side) < 1:
-        raise ValueError(f"--networks {name}={text}: NAME=FILE@SIDE is needed, as e=vgg.onnx@224")
-    return Path(file), int(side)
+def _network(name: str, text: str) -> Method:
+    try:
+        return network_method(name, text)
+    except ValueError:
+        raise ValueError(
+            f"--networks {name}={text}: NAME=FILE@SIDE is needed, as e=vgg.onnx@224"
+        ) from None
 
 
 def _claim(plan: Plan, options: ExperimentOptions) -> None:

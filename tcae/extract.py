@@ -21,7 +21,8 @@ from tcae.data.video import VideoError, estimated_frames
 from tcae.evaluation.extraction import SUCCESS, Extractor
 from tcae.evaluation.linear_probe import load_probe
 from tcae.evaluation.table import TableWriter, check_table_path
-from tcae.models.encoder_file import load_encoder
+from tcae.methods.method import Material
+from tcae.methods.registry import face_encoder
 
 log = logging.getLogger("tcae.extract")  # not __name__, which is __main__ here
 
@@ -76,7 +77,7 @@ def extract(options: ExtractOptions) -> int:
     """Does what ``python -m tcae.extract`` is asked for and returns its exit status."""
     _check(options)
     device = command.device_of(options.device)
-    encoder = load_encoder(options.encoder, device)
+    encoder = face_encoder(options.encoder, Material(None, device=device))
     probe = load_probe(options.probe, device) if options.probe else None
     extractor = Extractor(encoder, probe, _EMBEDDINGS[options.embeddings], options.batch_size)
     faces = "aligned" if options.aligned else options.detector

@@ -14,6 +14,7 @@ from tcae.cli import command
 from tcae.cli.progress import say
 from tcae.evaluation.agreement import agreement_table, mean_correlation
 from tcae.evaluation.clips import agreement_on_clips
+from tcae.evaluation.estimates import Estimate
 from tcae.evaluation.extraction import Extractor
 from tcae.evaluation.linear_probe import load_probe
 from tcae.evaluation.unseen import UnseenConfig
@@ -56,16 +57,16 @@ def measure(options: MeasureOptions) -> int:
     """Does what ``python -m tcae.measure`` is asked for and returns its exit status."""
     trained = load_trained(options.encoder, command.device_of(options.device))
     trained = replace(trained, config=replace(trained.config, unseen=options.unseen))
-    figures: dict[str, float] = {}
+    measures: dict[str, Estimate] = {}
     if options.clips is not None:
         probe = load_probe(options.probe or options.encoder, trained.encoder.device)
         rows = agreement_on_clips(options.clips, Extractor(trained.encoder, probe, ()))
         say(agreement_table(rows))
         correlation, count = mean_correlation(rows)
-        figures |= {"clips_correlation": correlation} if count else {}
+        measures |= {"clips_correlation": Estimate(correlation)} if count else {}
     if trained.world is not None or options.clips is None:
-        figures |= measure_unseen(trained, options.cache).figures
-    say(goals_text(figures))
+        measures |= measure_unseen(trained, options.cache).measures
+    say(goals_text(measures))
     return command.DONE
 
 

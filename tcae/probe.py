@@ -14,13 +14,15 @@ import tyro
 
 from tcae.cli import command
 from tcae.cli.progress import say
-from tcae.data.labels import FOLDS, LABELS, LabelTable, read_labels
+from tcae.data.labels import FOLDS, LABELS, LabelTable, read_labels, select
 from tcae.data.shards import PackedDataset
-from tcae.evaluation.embedding import cached_embeddings, damaged_files
+from tcae.evaluation.embedding import damaged_files
+from tcae.evaluation.embedding_cache import cached_embeddings
 from tcae.evaluation.folds import chosen_folds
-from tcae.evaluation.protocol import cross_validate, select
+from tcae.evaluation.protocol import cross_validate
 from tcae.evaluation.results import text_table, write_results
-from tcae.models.encoder_file import load_encoder
+from tcae.methods.method import Material
+from tcae.methods.registry import face_encoder
 
 log = logging.getLogger("tcae.probe")  # not __name__, which is __main__ here
 
@@ -62,8 +64,8 @@ def probe(options: ProbeOptions) -> int:
     if options.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, not {options.batch_size}")
     device = command.device_of(options.device)
-    encoder = load_encoder(options.encoder, device)
     dataset = PackedDataset(options.data)
+    encoder = face_encoder(options.encoder, Material(dataset, device=device))
     table = options.labels or options.data / LABELS
     labels = read_labels(table, dataset)
     folds = _folds(options, labels.subjects)

@@ -15,11 +15,12 @@ from tcae.data.shards import PackedDataset
 from tcae.distributed import ranks
 from tcae.distributed.team import first_one_first, of_the_first, program, team
 from tcae.evaluation.embedding import damaged_files
+from tcae.evaluation.estimates import flat
 from tcae.files.durable import write_durably
 from tcae.measuring.fabnet import train_fabnet
 from tcae.measuring.people import CACHE, rendered
-from tcae.measuring.run_report import judge
-from tcae.measuring.shared_embedding import Embed, help_the_first, helped
+from tcae.measuring.run_report import measure_run
+from tcae.measuring.shared_embedding import help_the_first, shared_embedding
 from tcae.measuring.trained import built_in_world
 from tcae.training.config import TrainConfig, describe, starting_point, versions, with_steps
 from tcae.training.initial_weights import initialise
@@ -76,11 +77,11 @@ def _fit(trainer: Trainer) -> int:
         if trainer.data_everywhere:
             help_the_first(trainer.device)
         return command.DONE
-    with helped(trainer.data_everywhere) as embed:
-        return _finish(trainer, embed)
+    with shared_embedding(trainer.data_everywhere):
+        return _finish(trainer)
 
 
-def _finish(trainer: Trainer, embed: Embed) -> int:
+def _finish(trainer: Trainer) -> int:
     """What one process does after the last step."""
     trainer.go_on_alone()
     say(f"encoder: {trainer.export_encoder()}")
@@ -90,22 +91,22 @@ def _finish(trainer: Trainer, embed: Embed) -> int:
         if signal:
             say(f"stopped while training FAb-Net; go on with --out {trainer.run} --resume auto")
             return 128 + signal
-    judged = _judged(trainer, embed)
-    return _status(trainer) if judged else command.SOME_FAILED
+    measured = _measured(trainer)
+    return _status(trainer) if measured else command.SOME_FAILED
 
 
-def _judged(trainer: Trainer, embed: Embed) -> bool:
+def _measured(trainer: Trainer) -> bool:
     """Measure and report; False, after a line each, if some labels cannot be used."""
     try:
-        outcome = judge(trainer, embed)
+        found = measure_run(trainer)
     except ValueError as error:  # the encoder is trained and written whatever the labels are
         log.warning("action units not probed: %s", error)
         return False
-    _write_summary(trainer.run, trainer.summary() | outcome.figures)
+    _write_summary(trainer.run, trainer.summary() | flat(found.measures))
     say(f"report: {trainer.run / REPORT_FILE}")
-    for line in damaged_files(outcome.failures):
+    for line in damaged_files(found.failures):
         log.warning("%s", line)
-    return not outcome.failures
+    return not found.failures
 
 
 def built_in_data(beside: Path, image_size: int) -> Path:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import logging
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -169,3 +171,43 @@ class _FrameFinder:
         if len(found) > 1:
             raise ValueError(f"{where}: several tracks have frame {name}; name the track too")
         return found[0] if found else None
+
+
+def select(labels: LabelTable, rows: NDArray[np.bool_]) -> LabelTable:
+    """The rows of a label table for which ``rows`` (n,) is true."""
+    kept = np.flatnonzero(rows)
+    return replace(
+        labels,
+        values=labels.values[kept],
+        subjects=tuple(labels.subjects[i] for i in kept),
+        frame_index=labels.frame_index[kept],
+    )
+
+
+def unit_number(name: str) -> int:
+    """The number in a column's name: 4 of "AU04", "au4" or "4".
+
+    Raises:
+        ValueError: It has none.
+    """
+    found = re.fullmatch(r"(?:au)?_?0*(\d+)", name.strip(), re.IGNORECASE)
+    if found is None:
+        raise ValueError(f"label column {name!r} is not called after an action unit, as AU04 is")
+    return int(found[1])
+
+
+def with_units(labels: LabelTable, wanted: Sequence[int]) -> LabelTable:
+    """The columns of these action units, in this order.
+
+    Raises:
+        ValueError: One is not there.
+    """
+    have = {unit_number(name): column for column, name in enumerate(labels.names)}
+    missing = [str(unit) for unit in wanted if unit not in have]
+    if missing:
+        raise ValueError(
+            f"labels: AU {', '.join(missing)} is needed and not among {', '.join(labels.names)}"
+        )
+    columns = [have[unit] for unit in wanted]
+    names = tuple(labels.names[column] for column in columns)
+    return replace(labels, names=names, values=labels.values[:, columns])

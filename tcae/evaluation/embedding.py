@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,29 +20,11 @@ from tcae.data.align import AlignmentTemplate
 from tcae.data.pictures import centre
 from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
-from tcae.files.durable import write_durably
-from tcae.models.encoder import Embeddings
+from tcae.models.face_encoder import FaceEncoder
 
 EMBEDDINGS = ("au", "pose")
 
 _Batch = tuple[Tensor, NDArray[np.bool_], list[str]]
-
-
-class FaceEncoder(Protocol):
-    """What evaluation needs of an encoder; `tcae.models.encoder_file.FrozenEncoder` is one."""
-
-    image_size: int
-    template: dict[str, Any]
-    crop: float
-    embedding_size: int
-    pose_size: int
-
-    @property
-    def fingerprint(self) -> str:
-        """Tells encoders with different weights apart."""
-
-    def embed(self, images: Tensor) -> Embeddings:
-        """Embeddings of aligned RGB faces (N, 3, S, S), uint8 or float in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +43,22 @@ class EmbeddedFrames:
     encoder: str
     failures: tuple[str, ...] = ()
 
-    def of(self, embedding: str) -> NDArray[np.float32]:
-        """The embedding of that name, ``"au"`` or ``"pose"``."""
+    def array(self, embedding: str) -> NDArray[np.float32]:
+        """Return the embedding of that name, ``"au"`` or ``"pose"``; (n, 0) if there is none."""
         if embedding not in EMBEDDINGS:
             raise ValueError(f"embedding: {embedding!r} came, au or pose is needed")
         values: NDArray[np.float32] = getattr(self, embedding)
+        return values
+
+    def of(self, embedding: str) -> NDArray[np.float32]:
+        """Return the embedding of that name, ``"au"`` or ``"pose"``.
+
+        Raises:
+            ValueError: The encoder has none of that name.
+        """
+        values = self.array(embedding)
+        if not values.shape[1]:
+            raise ValueError(f"embedding: the encoder has no {embedding} embedding")
         return values
 
 
@@ -89,6 +80,22 @@ def check_template(encoder: FaceEncoder, template: AlignmentTemplate, source: ob
     )
 
 
+class Embed(Protocol):
+    """Embeds packed frames as `embed_frames` does."""
+
+    def __call__(
+        self,
+        encoder: FaceEncoder,
+        dataset: PackedDataset,
+        frames: NDArray[np.int64],
+        *,
+        batch_size: int,
+        workers: int,
+    ) -> EmbeddedFrames:
+        """Embed `frames` (n,) of the data set."""
+        ...
+
+
 def embed_frames(
     encoder: FaceEncoder,
     dataset: PackedDataset,
@@ -97,7 +104,9 @@ def embed_frames(
     batch_size: int = 64,
     workers: int = 0,
 ) -> EmbeddedFrames:
-    """Embeds packed frames: of each the centred part that the encoder is to see, at its size.
+    """Embed packed frames: of each the centred part that the encoder is to see, at its size.
+
+    Within `embedding_by` somebody else does the work.
 
     Args:
         encoder: the frozen encoder.
@@ -109,6 +118,28 @@ def embed_frames(
     Raises:
         ValueError: the data set is aligned to another template.
     """
+    return _embed.get()(encoder, dataset, frames, batch_size=batch_size, workers=workers)
+
+
+@contextlib.contextmanager
+def embedding_by(embed: Embed) -> Iterator[None]:
+    """Let `embed` do what `embed_frames` is asked for, with the help of other processes, say."""
+    before = _embed.set(embed)
+    try:
+        yield
+    finally:
+        _embed.reset(before)
+
+
+def embed_here(
+    encoder: FaceEncoder,
+    dataset: PackedDataset,
+    frames: NDArray[np.int64],
+    *,
+    batch_size: int,
+    workers: int,
+) -> EmbeddedFrames:
+    """Embed packed frames in this process; see `embed_frames`."""
     check_template(encoder, dataset.template, dataset.path)
     batches = PictureBatches(dataset, frames, batch_size, encoder.crop, encoder.image_size)
     au, pose = (
@@ -128,6 +159,9 @@ def embed_frames(
     return EmbeddedFrames(au, pose, encoder.fingerprint, tuple(failures))
 
 
+_embed: ContextVar[Embed] = ContextVar("embed", default=embed_here)
+
+
 def read_faces(dataset: PackedDataset, frames: NDArray[np.int64], crop: float, size: int) -> Tensor:
     """Packed faces as an encoder sees them; those that cannot be read are left out.
 
@@ -141,38 +175,6 @@ def read_faces(dataset: PackedDataset, frames: NDArray[np.int64], crop: float, s
         (n, 3, size, size) uint8.
     """
     return PictureBatches(dataset, frames, len(frames), crop, size)[0][0]
-
-
-def cached_embeddings(
-    directory: Path,
-    encoder: FaceEncoder,
-    dataset: PackedDataset,
-    frames: NDArray[np.int64],
-    *,
-    batch_size: int = 64,
-    workers: int = 0,
-) -> EmbeddedFrames:
-    """As `embed_frames`, kept in ``directory``: ``embeddings_au.npy``, ``embeddings_pose.npy``.
-
-    Embeddings found there are used if they belong to the same weights and the same pictures.
-    """
-    check_template(encoder, dataset.template, dataset.path)
-    key_file = directory / "embeddings.json"
-    seen = {"crop": encoder.crop, "frames": _fingerprint(dataset, frames)}
-    key = {"encoder": encoder.fingerprint, **seen}
-    stored = _load_json(key_file)
-    if stored is not None and {name: stored.get(name) for name in key} == key:
-        arrays = [np.load(directory / f"embeddings_{name}.npy") for name in EMBEDDINGS]
-        return EmbeddedFrames(arrays[0], arrays[1], encoder.fingerprint, tuple(stored["failures"]))
-    embedded = embed_frames(encoder, dataset, frames, batch_size=batch_size, workers=workers)
-    # The key goes first and comes last: a kill in between leaves no key, so nothing is trusted.
-    key_file.unlink(missing_ok=True)
-    for name in EMBEDDINGS:
-        content = io.BytesIO()
-        np.save(content, embedded.of(name))
-        write_durably(directory / f"embeddings_{name}.npy", content.getvalue())
-    write_durably(key_file, json.dumps({**key, "failures": embedded.failures}).encode())
-    return embedded
 
 
 def _as_is(batch: Any) -> Any:
@@ -233,19 +235,3 @@ class PictureBatches(Dataset[_Batch]):
                 failures.append(str(error))
         stack = np.stack(pictures) if pictures else np.empty((0, self.size, self.size, 3), "u1")
         return torch.from_numpy(stack).permute(0, 3, 1, 2), readable, failures
-
-
-def _fingerprint(dataset: PackedDataset, frames: NDArray[np.int64]) -> str:
-    """Hash of the pictures' checksums and lengths, in order."""
-    chosen = dataset.frames[frames]
-    digest = hashlib.sha256(np.ascontiguousarray(chosen["crc32"]).tobytes())
-    digest.update(np.ascontiguousarray(chosen["length"]).tobytes())
-    return digest.hexdigest()
-
-
-def _load_json(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,21 @@ class Estimate(NamedTuple):
     value: float
     low: float = float("nan")
     high: float = float("nan")
+
+
+def flat(measures: Mapping[str, Estimate]) -> dict[str, float]:
+    """Write measures as plain numbers: ``x``, ``x_low``, ``x_high``; what is unknown is left out.
+
+    Example:
+        >>> flat({"auc": Estimate(0.7, 0.6, 0.8), "f1": Estimate(0.5)})
+        {'auc': 0.7, 'auc_low': 0.6, 'auc_high': 0.8, 'f1': 0.5}
+    """
+    numbers = {
+        name + ending: number
+        for name, estimate in measures.items()
+        for ending, number in zip(("", "_low", "_high"), estimate, strict=True)
+    }
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike, subjects: ArrayLike) -> Estimate:

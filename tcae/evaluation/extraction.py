@@ -15,9 +15,9 @@ from tcae.data.align import AlignmentTemplate
 from tcae.data.crops import CropConfig, CroppedFrame
 from tcae.data.pictures import centre
 from tcae.data.video import VideoError
-from tcae.evaluation.embedding import FaceEncoder
 from tcae.evaluation.linear_probe import LinearProbe
 from tcae.evaluation.table import Column, Row
+from tcae.models.face_encoder import FaceEncoder
 
 _FIXED = (
     Column("video", "text"),

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tcae.data.labels import LabelTable
+from tcae.data.labels import LabelTable, select
 from tcae.data.shards import PackedDataset
-from tcae.evaluation.embedding import EmbeddedFrames, FaceEncoder, embed_frames
+from tcae.evaluation.embedding import EmbeddedFrames, embed_frames
 from tcae.evaluation.folds import TRAIN_ONLY, subject_folds
 from tcae.evaluation.linear_probe import LinearProbe, ProbeConfig, fit_probe
 from tcae.evaluation.metrics import Interval, Scores, bootstrap, score
+from tcae.models.face_encoder import FaceEncoder
 
 log = logging.getLogger(__name__)
 
@@ -149,17 +150,6 @@ def cross_validate(
     if unscored:
         log.warning("%s: one class only, no F1 and no AUC, not in the means", ", ".join(unscored))
     return ProbeResults(labels, fold, probability, scores, f1, auc, probe, embedded.failures)
-
-
-def select(labels: LabelTable, rows: NDArray[np.bool_]) -> LabelTable:
-    """The rows of a label table for which ``rows`` (n,) is true."""
-    kept = np.flatnonzero(rows)
-    return replace(
-        labels,
-        values=labels.values[kept],
-        subjects=tuple(labels.subjects[i] for i in kept),
-        frame_index=labels.frame_index[kept],
-    )
 
 
 def _fold_of_each(

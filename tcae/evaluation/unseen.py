@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tcae.data.labels import LabelTable
 from tcae.data.pictures import centre
@@ -20,13 +18,14 @@ from tcae.data.shards import PackedDataset
 from tcae.data.synthetic.flow import Flow
 from tcae.data.synthetic.truth import TruthPair, truth_pairs
 from tcae.data.synthetic.world import World
-from tcae.evaluation.disentanglement import Made, Truth, pair_values, pose_r2
-from tcae.evaluation.embedding import EmbeddedFrames, FaceEncoder, embed_frames
+from tcae.evaluation.disentanglement import Truth, pair_values, pose_r2
+from tcae.evaluation.embedding import EmbeddedFrames, embed_frames
 from tcae.evaluation.estimates import Estimate
+from tcae.evaluation.labelled_frames import LabelledFrames
 from tcae.evaluation.metrics import Array
 from tcae.evaluation.protocol import ProbeResults, cross_validate
-from tcae.models.encoder import Embeddings
-from tcae.objectives.twin_cycle import Pictures, TwinCycleObjective
+from tcae.models.face_encoder import FaceEncoder
+from tcae.objectives.twin_cycle import TwinCycleObjective
 from tcae_ops import warp
 
 _OTHER_PEOPLE = 1_000_003  # added to the seed of the world that was trained on
@@ -57,22 +56,6 @@ def unseen_world(world: World, config: UnseenConfig) -> World:
     return dataclasses.replace(world, seed=seed, identities=config.people)
 
 
-class PixelEncoder:
-    """Passes small pictures on as their own embeddings: what any encoder has to beat."""
-
-    image_size = 16
-    embedding_size = pose_size = 3 * 16 * 16
-    fingerprint = "pixels"
-
-    def __init__(self, template: dict[str, Any], crop: float) -> None:
-        self.template, self.crop = template, crop
-
-    def embed(self, images: Tensor) -> Embeddings:
-        """The pixels (N, 768) of images (N, 3, 16, 16), twice."""
-        pixels = images.flatten(1).float()
-        return Embeddings(pixels, pixels)
-
-
 def read_pose(path: Path, dataset: PackedDataset, frames: NDArray[np.int64]) -> Array:
     """Yaw, pitch and roll in degrees, (n, 3), of packed frames from their `truth.csv`.
 
@@ -92,44 +75,36 @@ def read_pose(path: Path, dataset: PackedDataset, frames: NDArray[np.int64]) -> 
 
 
 def measure_embeddings(
-    encoder: FaceEncoder,
-    others: Mapping[str, FaceEncoder],
-    dataset: PackedDataset,
-    labels: LabelTable,
-    pose: Array | None,
-    seed: int = 0,
-    embed: Callable[..., EmbeddedFrames] = embed_frames,
+    encoder: FaceEncoder, others: Mapping[str, FaceEncoder], people: LabelledFrames, seed: int = 0
 ) -> tuple[dict[str, Estimate], ProbeResults]:
-    """What the embeddings of people not trained on know.
+    """Measure what the embeddings of people not trained on know.
 
     au_auc, au_auc_from_pose: mean AUC over action units of `cross_validate` on either embedding;
-    au_auc_NAME: the same of the AU embeddings of `others`, and (pixels) of raw 16x16 pixels;
-    pose_r2_from_au, pose_r2_from_pose: `pose_r2`.
+    au_auc_NAME: the same of the AU embeddings of `others`; pose_r2_from_au, pose_r2_from_pose:
+    `pose_r2`.
 
     Args:
         encoder: The trained encoder.
         others: Encoders to compare it with, by name.
-        dataset: Packed frames.
-        labels: Those of them that are measured.
-        pose: (n, 3) pose in these frames, None where it is not known.
+        people: Frames of them, with pose if it is known.
         seed: Of folds and probes.
-        embed: `embed_frames`, or what does the same.
 
     Returns:
         The measures, and the results of the probe on the AU embedding.
     """
-    embedded = embed(encoder, dataset, labels.frame_index)
+    dataset, labels = people.dataset, people.labels
+    embedded = embed_frames(encoder, dataset, labels.frame_index)
     results = cross_validate(embedded, labels, seed=seed)
     measures = {
+        "au_f1": Estimate(results.scores.f1_mean),
         "au_auc": _auc(results),
         "au_auc_from_pose": _auc(cross_validate(embedded, labels, embedding="pose", seed=seed)),
     }
-    pixels = PixelEncoder(encoder.template, encoder.crop)
-    for name, other in {**others, "pixels": pixels}.items():
-        known = embed(other, dataset, labels.frame_index)
+    for name, other in others.items():
+        known = embed_frames(other, dataset, labels.frame_index)
         measures[f"au_auc_{name}"] = _auc(cross_validate(known, labels, seed=seed))
-    if pose is not None:
-        measures |= _pose_measures(embedded, labels, pose, seed)
+    if people.pose is not None:
+        measures |= _pose_measures(embedded, labels, people.pose, seed)
     return measures, results
 
 
@@ -160,15 +135,10 @@ def truth_values(
     for batch in _in_batches(pairs, batch_size):
         source, target = (images_of(batch, name, crop, size) for name in ("source", "target"))
         on_device = [torch.from_numpy(images).to(device) for images in (source, target)]
-        made = made_of(objective.pictures(*on_device))
-        parts.append(pair_values(source, target, made, truth_of(batch, crop, size)))
+        pictures = objective.pictures(*on_device)
+        parts.append(pair_values(source, target, pictures, truth_of(batch, crop, size)))
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return values, [pair.identity for pair in pairs], pairs
-
-
-def made_of(pictures: Pictures) -> Made:
-    """What the model makes of pairs, as arrays."""
-    return Made(*(getattr(pictures, name).float().cpu().numpy() for name in Made._fields))
 
 
 def truth_of(pairs: list[TruthPair], crop: float, size: int) -> Truth:

@@ -8,38 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from tcae.cli.progress import say
-from tcae.evaluation.embedding import check_template
-from tcae.experiments.features import cached_features
+from tcae.data.labels import select
+from tcae.evaluation.embedding_cache import cached_embeddings
+from tcae.evaluation.labelled_frames import LabelledFrames
 from tcae.experiments.figures import TrainedCycle, length_histogram
 from tcae.experiments.findings import SHARES, write_findings
-from tcae.experiments.judging import Floats, Prober, judge, transferred, with_few_subjects
+from tcae.experiments.judging import Floats, Prober, scores_of, transferred, with_few_subjects
 from tcae.experiments.plan import Plan, dump, save
-from tcae.experiments.setting import Labelled
-from tcae.experiments.training import pair_batches, pretrain, supervise, train_twin_cycle
 from tcae.methods.feature_table import read_features
-from tcae.methods.network_file import NetworkFile
-from tcae.methods.random_weights import RandomWeights
 from tcae.methods.registry import METHODS
-from tcae.methods.twin_cycle import TwinCycleEmbedding
-from tcae.models.encoder_file import FrozenEncoder, load_encoder
+from tcae.methods.training import train_twin_cycle
+from tcae.models.encoder_file import load_encoder
+from tcae.models.face_encoder import FaceEncoder
 from tcae.training.config import TrainConfig
-
-Embed = Callable[[Tensor], Tensor]
 
 _DRAWS = 3  # of the subjects, where not all are taken
 _PROBE_MINUTES = 0.3  # guess of what extracting and probing take
 _FEW_MINUTES = 0.8
 _FIGURE_MINUTES = 2.0
-_SETTLING = 256  # images that random weights take the statistics from
 
 
 @dataclass(frozen=True)
@@ -69,6 +61,7 @@ class Experiment:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.prober = Prober(plan.labelled, plan.config.seed, plan.device)
+        self._encoders: dict[str, FaceEncoder] = {}
 
     def run(self) -> None:
         """Do what is left to do, then write tables and figures.
@@ -90,7 +83,7 @@ class Experiment:
     def stages(self) -> Iterator[Stage]:
         """All parts of the work, in order."""
         plan = self.plan
-        for name, (title, _) in plan.sources.items():
+        for name, (title, _) in plan.entries.items():
             work = partial(self._predict, name)
             yield Stage(title, self._minutes(name), plan.predictions(name), work)
         for name, (title, _) in plan.probed.items():
@@ -111,7 +104,7 @@ class Experiment:
     # What the stages do ---------------------------------------------------------------------------
 
     def _predict(self, name: str) -> None:
-        if self.plan.sources[name].family == "supervised":
+        if self.plan.entries[name].family == "supervised":
             probability = self._supervised(name)
         else:
             probability = self.prober.predict(self._features(name, self.plan.labelled))
@@ -125,7 +118,7 @@ class Experiment:
             values.append(float(np.mean(found)))
         dump(self.plan.few_labels(name), values)
 
-    def _transfer(self, name: str, other: Labelled) -> None:
+    def _transfer(self, name: str, other: LabelledFrames) -> None:
         labels = self.plan.labelled.labels
         probe = self.prober.fit(self._features(name, self.plan.labelled))
         units = zip(self.plan.labelled.units, labels.names, strict=True)
@@ -134,7 +127,7 @@ class Experiment:
         save(self.plan.transferred(name), transferred(probe, features, shared))
 
     def _draw(self, run: Path) -> None:
-        _ = self._encoder  # trained by now
+        self._encoder("tcae")  # trained by now
         cycle = TrainedCycle(run, self.plan.videos, self.plan.device)
         lengths = cycle.lengths(self.plan.budget.pairs)
         cycle.panel(self.plan.figure("figure4.png"))
@@ -147,8 +140,8 @@ class Experiment:
         config = _in(variant.config, plan.run(kept), plan.budget.ablation)
         config = replace(config, image_size=plan.ablation_size)
         trainer = train_twin_cycle(config, plan.videos, variant.change)
-        features = self._encoded(load_encoder(plan.run(kept), plan.device), kept, plan.labelled)
-        result = judge(plan.labelled, self.prober.predict(features), plan.config.seed)
+        features = self._embedded(load_encoder(plan.run(kept), plan.device), kept, plan.labelled)
+        result = scores_of(plan.labelled, self.prober.predict(features), plan.config.seed)
         measures = {k: trainer.measures[k] for k in ("recon_ratio", "au_flow", "pose_flow")}
         scores = {"f1": result.scores.f1_mean, "auc": result.scores.auc_mean}
         ends = {"low": result.auc.mean_low, "high": result.auc.mean_high}
@@ -156,106 +149,52 @@ class Experiment:
 
     # Features -------------------------------------------------------------------------------------
 
-    def _features(self, name: str, labelled: Labelled, folder: str = "features") -> Floats:
+    def _features(self, name: str, labelled: LabelledFrames, folder: str = "features") -> Floats:
         """Features (n, D) of labelled frames by a method that is not supervised."""
         if name in self.plan.features:
             frames = labelled.labels.frame_index
             return read_features(self.plan.features[name], labelled.dataset, frames)
-        if name == "tcae":
-            return self._encoded(self._encoder, name, labelled, folder)
-        return self._extracted(name, lambda: self._embedder(name), labelled, folder)
+        return self._embedded(self._encoder(name), name, labelled, folder)
 
-    def _encoded(
-        self, encoder: FrozenEncoder, name: str, labelled: Labelled, folder: str = "features"
-    ) -> Floats:
-        """AU embeddings of labelled frames, which it sees as it was trained to."""
-        check_template(encoder, labelled.dataset.template, labelled.dataset.path)
-        return cached_features(
-            self.plan.extracted(folder, name),
-            lambda: TwinCycleEmbedding(encoder).embed,
-            labelled.dataset,
-            labelled.labels.frame_index,
-            crop=encoder.crop,
-            image_size=encoder.image_size,
-            name=name,
-        )
+    def _encoder(self, name: str) -> FaceEncoder:
+        """The encoder of a method, trained if it has to be."""
+        if name not in self._encoders:
+            self._encoders[name] = self.plan.methods[name].make(self.plan.material(name))
+        return self._encoders[name]
 
-    def _extracted(
-        self, name: str, make: Callable[[], Embed], labelled: Labelled, folder: str = "features"
+    def _embedded(
+        self, encoder: FaceEncoder, name: str, labelled: LabelledFrames, folder: str = "features"
     ) -> Floats:
-        config = self.plan.config
-        return cached_features(
-            self.plan.extracted(folder, name),
-            make,
-            labelled.dataset,
-            labelled.labels.frame_index,
-            crop=config.pairs.centre_crop,
-            image_size=config.image_size,
-            name=name,
-        )
+        """AU embeddings of labelled frames; rows of frames that cannot be read are NaN."""
+        place, frames = self.plan.embedded(folder, name), labelled.labels.frame_index
+        return cached_embeddings(place, encoder, labelled.dataset, frames).au
 
     def _supervised(self, name: str) -> Floats:
         """Out-of-fold probabilities (n, A) of a network that is trained for each fold."""
         plan, labelled = self.plan, self.plan.labelled
-        pixels = self._features("pixels", labelled)  # which also tell what can be read
-        readable = np.isfinite(pixels).all(1)
+        pixels = METHODS["pixels"].make(plan.material("pixels"))  # which tell what can be read
+        readable = np.isfinite(self._embedded(pixels, "pixels", labelled)).all(1)
         probability = np.full(labelled.labels.values.shape, np.nan, np.float32)
-        for k in range(int(labelled.fold.max()) + 1):
-            kept, learners = f"{name}-fold{k}", (labelled.fold != k) & readable
-
-            def make(kept: str = kept, learners: Any = learners) -> Embed:
-                path, minutes = plan.weights(kept), plan.budget.fold
-                config, device = plan.config, plan.device
-                network = supervise(
-                    METHODS[name], config, labelled, learners, path, minutes, device
-                )
-                return lambda images: network(images.to(device)).sigmoid()
-
-            tested = labelled.fold == k
-            probability[tested] = self._extracted(kept, make, labelled.part(tested))
+        for k in range(int(labelled.folds.max()) + 1):
+            kept, learners = f"{name}-fold{k}", (labelled.folds != k) & readable
+            labels = select(labelled.labels, learners)
+            material = replace(plan.material(kept), dataset=labelled.dataset, labels=labels)
+            encoder, tested = plan.methods[name].make(material), labelled.folds == k
+            probability[tested] = self._embedded(encoder, kept, labelled.part(tested))
         return probability
 
-    def _embedder(self, name: str) -> Embed:
-        plan = self.plan
-        if name in plan.networks:
-            return NetworkFile(*plan.networks[name]).embed
-        method = METHODS[name]
-        if method.family == "self-supervised":
-            path, minutes = plan.weights(name), plan.budget.baseline
-            network = pretrain(method, plan.config, plan.videos, path, minutes, plan.device)
-            return _on(network, plan.device)
-        made = method.build(plan.config.image_size, 0)
-        if isinstance(made, RandomWeights):
-            made.settle(pair_batches(plan.config, plan.videos, "train", _SETTLING)(0)[0])
-            return _on(made.to(plan.device), plan.device)
-        embed: Embed = made.embed
-        return embed
-
-    @cached_property
-    def _encoder(self) -> FrozenEncoder:
-        plan = self.plan
-        if plan.encoder is not None:
-            return load_encoder(plan.encoder, plan.device)
-        run = plan.run("tcae")
-        train_twin_cycle(_in(plan.config, run, plan.budget.twin_cycle), plan.videos)
-        return load_encoder(run, plan.device)
-
     def _minutes(self, name: str) -> float | None:
-        budget, family = self.plan.budget, self.plan.sources[name].family
-        if family == "supervised":
-            folds = int(self.plan.labelled.fold.max()) + 1
-            return _sum(budget.fold and folds * budget.fold, _PROBE_MINUTES)
-        if family == "descriptor" or (name == "tcae" and self.plan.encoder is not None):
+        """About how long training and probing take."""
+        method = self.plan.methods.get(name)
+        if method is None or method.cost == "nothing":
             return _PROBE_MINUTES
-        return _sum(budget.twin_cycle if name == "tcae" else budget.baseline, _PROBE_MINUTES)
+        minutes = self.plan.material(name).minutes
+        times = int(self.plan.labelled.folds.max()) + 1 if method.cost == "fold" else 1
+        return _sum(minutes and times * minutes, _PROBE_MINUTES)
 
 
 def _in(config: TrainConfig, run: Path, minutes: float | None) -> TrainConfig:
     return replace(config, out=run, minutes=minutes)
-
-
-def _on(network: Any, device: torch.device) -> Embed:
-    return lambda images: network.embed(images.to(device))
 
 
 def _sum(minutes: float | None, more: float) -> float | None:

@@ -14,9 +14,9 @@ from tcae.data.shards import PackedDataset
 from tcae.evaluation.disentanglement import flow_length
 from tcae.evaluation.metrics import Array
 from tcae.experiments.tables import Line, Table
-from tcae.experiments.training import pair_batches
 from tcae.files.durable import write_durably
 from tcae.measuring.trained import load_trained
+from tcae.methods.training import pair_batches
 from tcae.report.charts import Points, histogram, line_chart, standalone
 from tcae.report.panels import pair_panel
 

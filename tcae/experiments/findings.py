@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from tcae.data.labels import with_units
+from tcae.evaluation.labelled_frames import LabelledFrames
 from tcae.experiments.figures import few_label_chart, length_table
-from tcae.experiments.judging import judge
+from tcae.experiments.judging import scores_of
 from tcae.experiments.plan import Plan, load
 from tcae.experiments.rows import score_tables
-from tcae.experiments.setting import Labelled, with_units
 from tcae.experiments.tables import Line, Table, write_table
 
 SHARES = (0.01, 0.05, 0.2, 1.0)
@@ -32,9 +33,9 @@ def write_findings(plan: Plan) -> None:
 
 def _tables(plan: Plan) -> dict[str, Table]:
     labelled, seed = plan.labelled, plan.config.seed
-    results = {n: judge(labelled, np.load(plan.predictions(n)), seed) for n in plan.sources}
-    about = f"{plan.name}: {_size(labelled)}, {int(labelled.fold.max()) + 1} folds"
-    tables = score_tables(plan.name, labelled.units, plan.sources, results, about)
+    results = {n: scores_of(labelled, np.load(plan.predictions(n)), seed) for n in plan.entries}
+    about = f"{plan.name}: {_size(labelled)}, {int(labelled.folds.max()) + 1} folds"
+    tables = score_tables(plan.name, labelled.units, plan.entries, results, about)
     if plan.probed:
         tables["few_labels"] = _few_labels(plan)
     if plan.transfer is not None and plan.probed:
@@ -57,11 +58,11 @@ def _few_labels(plan: Plan) -> Table:
     return Table(caption, columns, tuple(lines))
 
 
-def _transfer(plan: Plan, other: Labelled) -> dict[str, Table]:
+def _transfer(plan: Plan, other: LabelledFrames) -> dict[str, Table]:
     units = [unit for unit in plan.labelled.units if unit in other.units]
     shared = replace(other, labels=with_units(other.labels, units))
     seed = plan.config.seed
-    results = {n: judge(shared, np.load(plan.transferred(n)), seed) for n in plan.probed}
+    results = {n: scores_of(shared, np.load(plan.transferred(n)), seed) for n in plan.probed}
     about = f"probes of {plan.name} on another data set: {_size(other)}"
     tables = score_tables("", units, plan.probed, results, about)
     return {f"transfer_{stem}": table for stem, table in tables.items()}
@@ -80,6 +81,6 @@ def _ablation(plan: Plan) -> Table:
     return Table(caption, columns, tuple(lines), percent=False)
 
 
-def _size(labelled: Labelled) -> str:
+def _size(labelled: LabelledFrames) -> str:
     people = len(set(labelled.labels.subjects))
     return f"{len(labelled.labels.frame_index)} frames of {people} subjects"

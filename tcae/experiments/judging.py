@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tcae.evaluation.labelled_frames import LabelledFrames
 from tcae.evaluation.linear_probe import LinearProbe, ProbeConfig, class_weights, fit_probe
 from tcae.evaluation.metrics import Interval, Scores, bootstrap, score
 from tcae.evaluation.protocol import out_of_fold
-from tcae.experiments.setting import Labelled
 
 Floats = NDArray[np.float32]
 
@@ -39,7 +39,7 @@ class Prober:
         config: How they are trained.
     """
 
-    labelled: Labelled
+    labelled: LabelledFrames
     seed: int = 0
     device: str | torch.device = "cpu"
     config: ProbeConfig | None = None
@@ -49,7 +49,7 @@ class Prober:
     ) -> Floats:
         """Out-of-fold probabilities (n, A); NaN for frames that are not readable or not tested."""
         known = np.isfinite(features).all(1)
-        fold = np.where(known, self.labelled.fold, -1)
+        fold = np.where(known, self.labelled.folds, -1)
 
         def fit(rows: NDArray[np.bool_]) -> LinearProbe:
             return self.fit(features, rows)
@@ -71,9 +71,9 @@ class Prober:
         )
 
 
-def judge(labelled: Labelled, probability: Floats, seed: int = 0) -> Result:
+def scores_of(labelled: LabelledFrames, probability: Floats, seed: int = 0) -> Result:
     """Scores of probabilities (n, A) of the frames that are tested, and their intervals."""
-    tested = labelled.fold >= 0
+    tested = labelled.folds >= 0
     labels, given = labelled.part(tested).labels, probability[tested]
     f1, auc = bootstrap(labels.values, given, labels.subjects, seed=seed)
     return Result(score(labels.values, given), f1, auc)
@@ -90,7 +90,7 @@ def with_few_subjects(prober: Prober, features: Floats, share: float, draw: int)
     subjects = np.array(labelled.labels.subjects)
 
     def learners(k: int) -> NDArray[np.bool_]:
-        others = sorted(set(subjects[labelled.fold != k]), key=lambda name: _shuffled(name, draw))
+        others = sorted(set(subjects[labelled.folds != k]), key=lambda name: _shuffled(name, draw))
         count = math.ceil(share * len(others))
         while True:
             chosen = np.isin(subjects, others[:count])
@@ -99,7 +99,7 @@ def with_few_subjects(prober: Prober, features: Floats, share: float, draw: int)
             count += 1
 
     probability = prober.predict(features, learners)
-    tested = np.isfinite(features).all(1) & (labelled.fold >= 0)
+    tested = np.isfinite(features).all(1) & (labelled.folds >= 0)
     probability[tested] = np.nan_to_num(probability[tested], nan=0.0)
     return score(labelled.labels.values, probability).auc_mean
 

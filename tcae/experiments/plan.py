@@ -15,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 
 from tcae.data.shards import PackedDataset
+from tcae.evaluation.labelled_frames import LabelledFrames
 from tcae.experiments.ablation import Variant, variants
-from tcae.experiments.setting import Budget, Labelled
+from tcae.experiments.budget import Budget
 from tcae.files.durable import write_durably
-from tcae.methods.method import Family
-from tcae.methods.registry import METHODS
+from tcae.methods.method import Family, Material, Method
 from tcae.training.config import TrainConfig
 
 
-class Source(NamedTuple):
+class Entry(NamedTuple):
     """A row of the tables.
 
     Attributes:
@@ -46,10 +46,9 @@ class Plan:
         config: How TCAE is trained; pairs, image size and seed hold for all methods.
         videos: Frames to pretrain on.
         labelled: Labelled frames to judge by.
-        methods: Names of methods.
+        methods: The methods, in the order of the tables.
         encoder: TCAE from here, a run directory or a file; None: it is trained.
-        networks: Networks of others by name: file, and side of the images it wants.
-        features: Tables of features by name.
+        features: Tables of features that somebody else computed, by name.
         transfer: Labelled frames of another data set, which nothing is learned from.
         ablation: Whether TCAE is trained without each of its parts, too.
         device: Where networks compute.
@@ -60,26 +59,32 @@ class Plan:
     budget: Budget
     config: TrainConfig
     videos: PackedDataset
-    labelled: Labelled
-    methods: tuple[str, ...]
+    labelled: LabelledFrames
+    methods: Mapping[str, Method]
     encoder: Path | None = None
-    networks: Mapping[str, tuple[Path, int]] = field(default_factory=dict)
     features: Mapping[str, Path] = field(default_factory=dict)
-    transfer: Labelled | None = None
+    transfer: LabelledFrames | None = None
     ablation: bool = True
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @cached_property
-    def sources(self) -> dict[str, Source]:
-        """All methods by name."""
-        others = {name: Source(name, "descriptor") for name in (*self.networks, *self.features)}
-        own = {n: Source(METHODS[n].title, METHODS[n].family) for n in self.methods}
-        return others | own
+    def entries(self) -> dict[str, Entry]:
+        """All rows of the tables by name."""
+        tables = {name: Entry(name, "descriptor") for name in self.features}
+        return tables | {
+            n: Entry(method.title, method.family) for n, method in self.methods.items()
+        }
 
     @cached_property
-    def probed(self) -> dict[str, Source]:
+    def probed(self) -> dict[str, Entry]:
         """Those whose features are probed: all but the supervised ones."""
-        return {n: source for n, source in self.sources.items() if source.family != "supervised"}
+        return {n: entry for n, entry in self.entries.items() if entry.family != "supervised"}
+
+    def material(self, name: str) -> Material:
+        """What a method is made from; a network is kept under `name`."""
+        cost = self.methods[name.partition("-fold")[0]].cost
+        minutes = None if cost == "nothing" else getattr(self.budget, cost)
+        return Material(self.videos, self.config, self.run(name), minutes, self.device)
 
     @cached_property
     def variants(self) -> dict[str, Variant]:
@@ -94,23 +99,19 @@ class Plan:
     @property
     def cycle_run(self) -> Path | None:
         """The run directory of TCAE, decoders and all; None if there is none."""
-        if "tcae" not in self.sources:
+        if "tcae" not in self.entries:
             return None
         if self.encoder is None:
             return self.run("tcae")
         return self.encoder if self.encoder.is_dir() else None
 
     def run(self, name: str) -> Path:
-        """The run directory of a twin cycle that is trained here."""
+        """The directory of a training."""
         return self.out / "runs" / name
 
-    def extracted(self, folder: str, name: str) -> Path:
-        """The directory of extracted features."""
+    def embedded(self, folder: str, name: str) -> Path:
+        """The directory of a method's embeddings."""
         return self.out / folder / name
-
-    def weights(self, name: str) -> Path:
-        """The weights of another network that is trained here."""
-        return self.out / "weights" / f"{name}.pt"
 
     def predictions(self, name: str) -> Path:
         """Out-of-fold probabilities."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from tcae.evaluation.metrics import Scores
 from tcae.experiments.judging import Result
-from tcae.experiments.plan import Source
+from tcae.experiments.plan import Entry
 from tcae.experiments.published import PUBLISHED, Row
 from tcae.experiments.tables import Line, Table
 from tcae.methods.method import Family
@@ -21,7 +21,7 @@ FAMILIES: tuple[Family, ...] = ("descriptor", "supervised", "self-supervised")
 def score_tables(
     name: str,
     units: Sequence[int],
-    sources: Mapping[str, Source],
+    entries: Mapping[str, Entry],
     results: Mapping[str, Result],
     caption: str,
 ) -> dict[str, Table]:
@@ -30,7 +30,7 @@ def score_tables(
     Args:
         name: Of the data set: it decides which figures of the paper stand beside ours.
         units: Numbers of the action units, in order.
-        sources: Title and family of every method by name, in order.
+        entries: Title and family of every method by name, in order.
         results: What was found, by the same names.
         caption: What is said of both tables.
     """
@@ -39,9 +39,9 @@ def score_tables(
     published = PUBLISHED.get(name, ())
     f1 = [
         _always(scores),
-        *_lines(sources, published, lambda n: _line(sources[n], results[n], "f1")),
+        *_lines(entries, published, lambda n: _line(entries[n], results[n], "f1")),
     ]
-    auc = _lines(sources, (), lambda n: _line(sources[n], results[n], "auc"))
+    auc = _lines(entries, (), lambda n: _line(entries[n], results[n], "auc"))
     return {
         "f1": Table(f"F1 x 100 at threshold .5, {caption}", columns, tuple(f1)),
         "auc": Table(f"ROC AUC x 100, {caption}", columns, tuple(auc)),
@@ -56,8 +56,8 @@ def _always(scores: Scores) -> Line:
     return Line("always present", "baseline", (*map(float, f1), mean))
 
 
-def _line(source: Source, result: Result, score: str) -> Line:
-    title, family = source
+def _line(entry: Entry, result: Result, score: str) -> Line:
+    title, family = entry
     values = getattr(result.scores, score)
     mean = getattr(result.scores, f"{score}_mean")
     interval = getattr(result, score)
@@ -66,14 +66,14 @@ def _line(source: Source, result: Result, score: str) -> Line:
 
 
 def _lines(
-    sources: Mapping[str, Source], published: Sequence[Row], ours: Callable[[str], Line]
+    entries: Mapping[str, Entry], published: Sequence[Row], ours: Callable[[str], Line]
 ) -> list[Line]:
     """Families in order; in each, rows without a counterpart first, then those of the paper."""
     lines = []
     for family in FAMILIES:
         papers = [row for row in published if row.family == family]
         matched = [row.method for row in papers]
-        mine = [name for name, (_, kind) in sources.items() if kind == family]
+        mine = [name for name, (_, kind) in entries.items() if kind == family]
         lines += [ours(name) for name in mine if name not in matched]
         for row in papers:
             if row.method is not None and row.method in mine:

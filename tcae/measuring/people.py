@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 
 from tcae.cli.pack_display import PackDisplay
 from tcae.cli.progress import say
-from tcae.data.labels import LABELS, LabelTable, read_labels
+from tcae.data.labels import LABELS, read_labels
 from tcae.data.shards import PackedDataset
 from tcae.data.synthetic.packed import TRUTH, default_world
 from tcae.data.synthetic.world import World
-from tcae.evaluation.disentanglement import Truth, pair_measures
-from tcae.evaluation.embedding import FaceEncoder, embed_frames, read_faces
+from tcae.evaluation.disentanglement import pair_measures
 from tcae.evaluation.estimates import Estimate
+from tcae.evaluation.labelled_frames import LabelledFrames
 from tcae.evaluation.metrics import Array
 from tcae.evaluation.protocol import ProbeResults
 from tcae.evaluation.results import rows, text_table
@@ -32,17 +30,16 @@ from tcae.evaluation.unseen import (
     truth_values,
     unseen_world,
 )
-from tcae.measuring.shared_embedding import Embed
 from tcae.measuring.trained import Trained
-from tcae.measuring.untrained import untrained_encoder
-from tcae.objectives.twin_cycle import TwinCycleObjective
+from tcae.methods.method import Material
+from tcae.methods.registry import METHODS
+from tcae.models.face_encoder import FaceEncoder
 from tcae.report.panels import Picture, pair_pictures
 
 CACHE = "data"
 """Name of the directory, beside a run, that holds packed worlds."""
 
 SHOWN = 8  # pairs in the report
-_STATISTICS = 256  # faces that give the untrained encoder's batch norm its statistics
 
 _LENGTHS = {
     "AU flow": "au_length",
@@ -52,71 +49,36 @@ _LENGTHS = {
 }
 
 
-@dataclass
-class Outcome:
-    """What is found out about a finished run.
+@dataclass(frozen=True)
+class Measurement:
+    """What is found out about a trained model.
 
     Attributes:
-        figures: For `summary.json`: measures, and the bounds of their intervals as `..._low`,
-            `..._high`.
+        measures: By name; `tcae.evaluation.disentanglement.GOALS` tells what they are.
         failures: One line for each labelled frame that could not be read.
         units: One row per action unit.
         pairs: Pictures of pairs, by what they show.
         lengths: Mean displacement length of each pair, by kind of flow.
     """
 
-    figures: dict[str, float] = field(default_factory=dict)
+    measures: Mapping[str, Estimate] = field(default_factory=dict)
     failures: Sequence[str] = ()
     units: Sequence[Mapping[str, Any]] = ()
     pairs: Sequence[Mapping[str, Picture]] = ()
     lengths: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
-    def add(self, measures: Mapping[str, Estimate]) -> None:
-        """Take over measures that are numbers."""
-        for name, estimate in measures.items():
-            named = {
-                name: estimate.value,
-                f"{name}_low": estimate.low,
-                f"{name}_high": estimate.high,
-            }
-            self.figures |= {k: v for k, v in named.items() if math.isfinite(v)}
-
-    def show(
-        self,
-        objective: TwinCycleObjective,
-        source: torch.Tensor,
-        target: torch.Tensor,
-        values: Mapping[str, Array],
-        truth: Truth | None,
-    ) -> None:
-        """Keep pictures of some pairs, and of all pairs how long their flows are.
-
-        Args:
-            objective: The model, in eval mode.
-            source: (N, 3, S, S) of the pairs to look at.
-            target: The same.
-            values: What `pair_values` gave for all pairs.
-            truth: What a perfect model would make of the pairs to look at, if that is known.
-        """
-        self.pairs = pair_pictures(source, target, objective.pictures(source, target), truth)
-        self.lengths = {k: values[v].tolist() for k, v in _LENGTHS.items() if v in values}
+    def __or__(self, other: Measurement) -> Measurement:
+        """Join what two measurements have found out."""
+        return Measurement(
+            {**self.measures, **other.measures},
+            (*self.failures, *other.failures),
+            (*self.units, *other.units),
+            (*self.pairs, *other.pairs),
+            {**self.lengths, **other.lengths},
+        )
 
 
-class Labelled(NamedTuple):
-    """Frames of people not trained on, of whom something is known.
-
-    Attributes:
-        dataset: Packed frames.
-        labels: Those of them whose action units are known.
-        pose: (n, 3) pose in these, None where it is not known.
-    """
-
-    dataset: PackedDataset
-    labels: LabelTable
-    pose: Array | None
-
-
-def measure_unseen(trained: Trained, cache: Path) -> Outcome:
+def measure_unseen(trained: Trained, cache: Path) -> Measurement:
     """Measure a model on rendered people not trained on, as after training.
 
     Args:
@@ -131,56 +93,57 @@ def measure_unseen(trained: Trained, cache: Path) -> Outcome:
             "the model was trained on real people, of whom the truth is not known; what can be "
             "measured is in the summary.json of its run"
         )
-    outcome = Outcome()
-    measure_flows(trained, trained.world, outcome)
-    probe_frames(trained, rendered_people(trained, trained.world, cache), outcome)
-    return outcome
+    flows = measure_flows(trained, trained.world)
+    probed, _ = probe_frames(trained, rendered_people(trained, trained.world, cache))
+    return flows | probed
 
 
-def measure_flows(trained: Trained, world: World, outcome: Outcome) -> None:
+def measure_flows(trained: Trained, world: World) -> Measurement:
     """Measure flows and pictures on rendered pairs of people in no data set."""
-    objective, config, device = trained.objective, trained.config, trained.encoder.device
+    config, device = trained.config, trained.encoder.device
     say(f"measuring flows on {config.unseen.pairs} rendered people not trained on")
     crop = config.pairs.centre_crop
-    values, people, pairs = truth_values(objective, world, config.unseen, crop, device)
-    outcome.add(pair_measures(values, people))
+    values, people, pairs = truth_values(trained.objective, world, config.unseen, crop, device)
     source, target = (
         torch.from_numpy(images_of(pairs[:SHOWN], name, crop, config.image_size)).to(device)
         for name in ("source", "target")
     )
     truth = truth_of(pairs[:SHOWN], crop, config.image_size)
-    outcome.show(objective, source, target, values, truth)
+    pictures = trained.objective.pictures(source, target)
+    return Measurement(
+        pair_measures(values, people),
+        pairs=pair_pictures(source, target, pictures, truth),
+        lengths=lengths(values),
+    )
 
 
-def probe_frames(
-    trained: Trained, labelled: Labelled, outcome: Outcome, embed: Embed = embed_frames
-) -> ProbeResults:
-    """Probe the embeddings that `embed` gives for action units, and for pose where it is known."""
-    dataset, labels, pose = labelled
-    frames, encoder, config = labels.frame_index, trained.encoder, trained.config
-    if not len(frames):
+def lengths(values: Mapping[str, Array]) -> dict[str, Sequence[float]]:
+    """Take mean flow lengths of each pair from what `pair_values` gave for all pairs."""
+    return {name: values[key].tolist() for name, key in _LENGTHS.items() if key in values}
+
+
+def probe_frames(trained: Trained, people: LabelledFrames) -> tuple[Measurement, ProbeResults]:
+    """Probe embeddings for action units, and for pose where it is known."""
+    labels, config = people.labels, trained.config
+    if not len(labels.frame_index):
         raise ValueError("labels: there are none of people outside the training split")
-    say(f"probing {len(frames)} labelled frames of people not trained on")
-    some = frames[np.unique(np.linspace(0, len(frames) - 1, _STATISTICS).astype(int))]
-    images = read_faces(dataset, some, encoder.crop, encoder.image_size)
-    untrained = untrained_encoder(config.model, encoder, images)
-    others: dict[str, FaceEncoder] = {"random": untrained}
+    say(f"probing {len(labels.frame_index)} labelled frames of people not trained on")
+    material = Material(people.dataset, config, device=trained.encoder.device)
+    others: dict[str, FaceEncoder] = {"random": METHODS["random_weights"].make(material)}
     if trained.fabnet is not None:
         others["fabnet"] = trained.fabnet
-    measures, results = measure_embeddings(
-        encoder, others, dataset, labels, pose, config.seed, embed
-    )
+    others["pixels"] = METHODS["pixels"].make(material)
+    measures, results = measure_embeddings(trained.encoder, others, people, config.seed)
     say(text_table(results))
-    outcome.add({"au_f1": Estimate(results.scores.f1_mean), **measures})
-    outcome.units, outcome.failures = rows(results), results.failures
-    return results
+    return Measurement(measures, results.failures, rows(results)), results
 
 
-def rendered_people(trained: Trained, world: World, cache: Path) -> Labelled:
-    """Other people of the same world, with all that is known of them."""
+def rendered_people(trained: Trained, world: World, cache: Path) -> LabelledFrames:
+    """Render other people of the same world, with all that is known of them."""
     dataset = PackedDataset(rendered(cache, unseen_world(world, trained.config.unseen)))
     labels = read_labels(dataset.path / LABELS, dataset)
-    return Labelled(dataset, labels, read_pose(dataset.path / TRUTH, dataset, labels.frame_index))
+    pose = read_pose(dataset.path / TRUTH, dataset, labels.frame_index)
+    return LabelledFrames(dataset, labels, pose=pose)
 
 
 def rendered(cache: Path, world: World) -> Path:

@@ -8,36 +8,34 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tcae.data.labels import LABELS, LabelTable, read_labels
+from tcae.data.labels import LABELS, LabelTable, read_labels, select
 from tcae.data.splits import split_of
 from tcae.evaluation.disentanglement import pair_measures, pair_values
 from tcae.evaluation.estimates import Estimate
-from tcae.evaluation.protocol import select
+from tcae.evaluation.labelled_frames import LabelledFrames
 from tcae.evaluation.results import write_results
-from tcae.evaluation.unseen import made_of
 from tcae.files.durable import write_durably
 from tcae.measuring.people import (
     CACHE,
     SHOWN,
-    Labelled,
-    Outcome,
+    Measurement,
+    lengths,
     measure_flows,
     probe_frames,
     rendered_people,
 )
-from tcae.measuring.shared_embedding import Embed
 from tcae.measuring.trained import Trained, fabnet_of, rendered_world
 from tcae.models.encoder import unit_range
 from tcae.models.encoder_file import load_encoder
 from tcae.report.html import RunReport, render_report
-from tcae.report.panels import FLOW_NOTE
+from tcae.report.panels import FLOW_NOTE, pair_pictures
 from tcae.training.config import describe, versions
 from tcae.training.logbook import METRICS_FILE
 from tcae.training.run_directory import PROBE, REPORT_FILE
 from tcae.training.trainer import Trainer
 
 
-def judge(trainer: Trainer, embed: Embed) -> Outcome:
+def measure_run(trainer: Trainer) -> Measurement:
     """Measure a trained model, write the probe's results and the report.
 
     Rendered data: on other people of the same world. Labelled data: the action units of the people
@@ -45,7 +43,6 @@ def judge(trainer: Trainer, embed: Embed) -> Outcome:
 
     Args:
         trainer: It has done its last step.
-        embed: Embeds the frames that are probed.
 
     Raises:
         ValueError: The labels cannot be used.
@@ -57,41 +54,47 @@ def judge(trainer: Trainer, embed: Embed) -> Outcome:
         rendered_world(trainer.dataset.path),
         fabnet_of(trainer.run, trainer.device),
     )
-    outcome = Outcome()
-    if trained.world is None:
-        _measure_validation(trainer, outcome)
-    else:
-        measure_flows(trained, trained.world, outcome)
+    found = (
+        _measure_validation(trainer)
+        if trained.world is None
+        else measure_flows(trained, trained.world)
+    )
     try:
-        labelled = _labelled(trainer, trained)
-        if labelled is not None:
-            results = probe_frames(trained, labelled, outcome, embed)
+        people = _labelled(trainer, trained)
+        if people is not None:
+            probed, results = probe_frames(trained, people)
             (trainer.run / PROBE).mkdir(exist_ok=True)
-            write_results(trainer.run / PROBE, results, labelled.dataset)
+            write_results(trainer.run / PROBE, results, people.dataset)
+            found = found | probed
     finally:
-        _write_report(trainer, outcome)
-    return outcome
+        _write_report(trainer, found)
+    return found
 
 
-def _measure_validation(trainer: Trainer, outcome: Outcome) -> None:
+def _measure_validation(trainer: Trainer) -> Measurement:
     """Measure flows and pictures where their truth is not known."""
     objective, parts = trainer.objective, []
     for source, target in trainer.validation.pairs():
         pictures = objective.pictures(source, target)
-        parts.append(pair_values(_unit(source), _unit(target), made_of(pictures), None))
+        parts.append(pair_values(_unit(source), _unit(target), pictures, None))
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     measures = pair_measures(values, [str(i) for i in range(len(values["recon"]))])
-    outcome.add({name: Estimate(measure.value) for name, measure in measures.items()})
-    outcome.show(objective, *trainer.validation.example(SHOWN), values, None)
+    shown = trainer.validation.example(SHOWN)
+    return Measurement(
+        # Pairs share people here, so intervals over pairs would be too narrow.
+        {name: Estimate(measure.value) for name, measure in measures.items()},
+        pairs=pair_pictures(*shown, objective.pictures(*shown), None),
+        lengths=lengths(values),
+    )
 
 
-def _labelled(trainer: Trainer, trained: Trained) -> Labelled | None:
+def _labelled(trainer: Trainer, trained: Trained) -> LabelledFrames | None:
     """Who is probed, None if of nobody anything is known."""
     if trained.world is not None:
         return rendered_people(trained, trained.world, trainer.run.parent / CACHE)
     dataset = trainer.dataset
     if (dataset.path / LABELS).exists() and trainer.config.pairs.split == "identity":
-        return Labelled(dataset, _not_trained_on(trainer), None)
+        return LabelledFrames(dataset, _not_trained_on(trainer))
     return None
 
 
@@ -111,7 +114,7 @@ _CURVES = {
 }
 
 
-def _write_report(trainer: Trainer, outcome: Outcome) -> None:
+def _write_report(trainer: Trainer, found: Measurement) -> None:
     lines = [
         line
         for text in (trainer.run / METRICS_FILE).read_text().splitlines()
@@ -127,11 +130,12 @@ def _write_report(trainer: Trainer, outcome: Outcome) -> None:
     report = RunReport(
         title=trainer.run.name,
         about=", ".join(f"{name} {value}" for name, value in versions().items()),
-        summary=trainer.summary() | outcome.figures,
-        pairs=outcome.pairs,
+        measures=found.measures,
+        numbers=trainer.summary(),
+        pairs=found.pairs,
         flow_unit=FLOW_NOTE,
-        lengths=outcome.lengths,
-        units=outcome.units,
+        lengths=found.lengths,
+        units=found.units,
         curves=curves,
         config=describe(trainer.config),
     )

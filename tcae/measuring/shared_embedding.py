@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -24,40 +24,41 @@ from tcae.cli.signals import StopSignals
 from tcae.data.shards import PackedDataset
 from tcae.distributed import ranks
 from tcae.distributed.team import deaths_named
-from tcae.evaluation.embedding import EmbeddedFrames, FaceEncoder, embed_frames
+from tcae.evaluation.embedding import EmbeddedFrames, embed_here, embedding_by
+from tcae.models.face_encoder import FaceEncoder
 
 _PATIENCE = timedelta(days=30)  # of helpers: between two tasks another training may lie
-
-Embed = Callable[[FaceEncoder, PackedDataset, NDArray[np.int64]], EmbeddedFrames]
 
 
 class _Task(NamedTuple):
     encoder: bytes
     dataset: Path
     frames: list[NDArray[np.int64]]  # of each process
+    batch_size: int
+    workers: int
 
 
 @contextlib.contextmanager
-def helped(wanted: bool = True) -> Iterator[Embed]:
-    """The first process goes on alone, but for a function that embeds frames with all others.
+def shared_embedding(wanted: bool = True) -> Iterator[None]:
+    """Go on alone in the first process, but let all others help wherever frames are embedded.
 
-    It does what `embed_frames` does. The others are in `help_the_first`; they see the same files.
+    `embed_frames` shares them out. The others are in `help_the_first`; they see the same files.
 
     Args:
-        wanted: Whether there are others in `help_the_first`; else the function does all itself.
+        wanted: Whether there are others in `help_the_first`; else this process does all itself.
 
     Raises:
         ConnectionError: Another process died.
     """
     if ranks.size() == 1 or not wanted:
         with ranks.alone():
-            yield embed_frames
+            yield
         return
     with deaths_named():
         group = _patient_group()
         try:
-            with ranks.alone():
-                yield partial(_embed_together, group)
+            with ranks.alone(), embedding_by(partial(_embed_together, group)):
+                yield
         finally:
             dist.broadcast_object_list([None], 0, group)
 
@@ -83,14 +84,18 @@ def _embed_together(
     encoder: FaceEncoder,
     dataset: PackedDataset,
     frames: NDArray[np.int64],
+    *,
+    batch_size: int,
+    workers: int,
 ) -> EmbeddedFrames:
     content = io.BytesIO()
     torch.save(encoder, content)
     count = group.size()
-    task = _Task(content.getvalue(), dataset.path, np.array_split(frames, count))
+    parts_of = np.array_split(frames, count)
+    task = _Task(content.getvalue(), dataset.path, parts_of, batch_size, workers)
     dist.broadcast_object_list([task], 0, group)
     try:
-        own: EmbeddedFrames | Exception = embed_frames(encoder, dataset, task.frames[0])
+        own: EmbeddedFrames | Exception = _embed_part(task, encoder, dataset, 0)
     except Exception as error:
         own = error
     parts: list[EmbeddedFrames | Exception] = [own] * count
@@ -105,6 +110,13 @@ def _embed_together(
         encoder.fingerprint,
         tuple(line for part in known for line in part.failures),
     )
+
+
+def _embed_part(
+    task: _Task, encoder: FaceEncoder, dataset: PackedDataset, process: int
+) -> EmbeddedFrames:
+    options = {"batch_size": task.batch_size, "workers": task.workers}
+    return embed_here(encoder, dataset, task.frames[process], **options)
 
 
 def _patient_group() -> dist.ProcessGroup:
@@ -122,6 +134,6 @@ def _attempt(task: _Task, device: torch.device) -> EmbeddedFrames | Exception:
     try:
         # Of the own team: it may be any class of encoder.
         encoder = torch.load(io.BytesIO(task.encoder), map_location=device, weights_only=False)
-        return embed_frames(encoder, PackedDataset(task.dataset), task.frames[ranks.rank()])
+        return _embed_part(task, encoder, PackedDataset(task.dataset), ranks.rank())
     except Exception as error:
         return error

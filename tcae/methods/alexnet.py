@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tcae.methods.alexnet_trunk import AlexNetTrunk
-from tcae.methods.method import Method
-from tcae.methods.supervised import SUPERVISED_RECIPE
+from tcae.methods.training import supervised
 from tcae.models.encoder import unit_range
 from tcae.models.model_config import check_image_size
 
@@ -50,10 +49,4 @@ class AlexNet(nn.Module):
         return logits
 
 
-ALEXNET = Method(
-    name="alexnet",
-    title="AlexNet",
-    family="supervised",
-    build=AlexNet,
-    recipe=SUPERVISED_RECIPE,
-)
+ALEXNET = supervised("alexnet", "AlexNet", AlexNet)

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from tcae.methods.method import Method
+from tcae.methods.training import self_supervised
 from tcae.models.encoder import unit_range
 from tcae.models.model_config import check_image_size
 from tcae.training.optimizer import OptimizerConfig
@@ -117,11 +117,10 @@ def _decoder(inputs: int, widths: list[int], channels: int) -> list[nn.Module]:
     return [*normed, nn.ConvTranspose2d(widths[0], channels, 3, padding=1)]
 
 
-DEFORMING_AE = Method(
-    name="deforming_ae",
-    title="DeformAE",
-    family="self-supervised",
-    build=lambda image_size, units: DeformingAutoencoder(DeformingConfig(), image_size),
+DEFORMING_AE = self_supervised(
+    "deforming_ae",
+    "DeformAE",
+    lambda image_size: DeformingAutoencoder(DeformingConfig(), image_size),
     recipe=Recipe(
         steps=82_000,
         batch_size=64,

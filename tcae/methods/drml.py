@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from tcae.methods.method import Method
-from tcae.methods.supervised import SUPERVISED_RECIPE
+from tcae.methods.training import supervised
 from tcae.models.encoder import unit_range
 from tcae.models.model_config import check_image_size
 
@@ -117,10 +116,4 @@ class Drml(nn.Module):
         return logits
 
 
-DRML = Method(
-    name="drml",
-    title="DRML",
-    family="supervised",
-    build=lambda image_size, units: Drml(DrmlConfig(), image_size, units),
-    recipe=SUPERVISED_RECIPE,
-)
+DRML = supervised("drml", "DRML", lambda image_size, units: Drml(DrmlConfig(), image_size, units))

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from tcae.methods.method import Method
+from tcae.methods.training import self_supervised
 from tcae.models.decoder import Decoder
 from tcae.models.encoder import unit_range
 from tcae.models.model_config import check_image_size
@@ -73,11 +73,10 @@ def _down(inputs: int, outputs: int) -> list[nn.Module]:
     return [nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)]
 
 
-FAB_NET = Method(
-    name="fab_net",
-    title="Fab-Net",
-    family="self-supervised",
-    build=lambda image_size, units: FabNet(FabNetConfig(), image_size),
+FAB_NET = self_supervised(
+    "fab_net",
+    "Fab-Net",
+    lambda image_size: FabNet(FabNetConfig(), image_size),
     recipe=Recipe(
         steps=82_000,
         batch_size=64,

@@ -38,4 +38,4 @@ class Hog:
         return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
-HOG = Method("hog", "HOG", "descriptor", lambda image_size, units: Hog())
+HOG = Method("hog", "HOG", "descriptor", lambda material: material.encoder(Hog()))

@@ -43,4 +43,4 @@ class Lbp:
         return torch.from_numpy(rows)
 
 
-LBP = Method("lbp", "LBP", "descriptor", lambda image_size, units: Lbp())
+LBP = Method("lbp", "LBP", "descriptor", lambda material: material.encoder(Lbp()))

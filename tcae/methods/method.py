@@ -1,26 +1,78 @@
-"""What a method is: how it is made, and how it learns."""
+"""What a method is: a name in the tables, and how its encoder comes about."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
-from torch import Tensor
+import torch
+from torch import nn
 
-from tcae.training.simple_loop import Recipe
+from tcae.data.align import DEFAULT_TEMPLATE
+from tcae.data.labels import LabelTable
+from tcae.data.shards import PackedDataset
+from tcae.files.weight_file import digest
+from tcae.methods.feature_encoder import Extractor, FeatureEncoder
+from tcae.models.face_encoder import FaceEncoder
+from tcae.training.config import PRESETS, TrainConfig
 
 Family = Literal["descriptor", "supervised", "self-supervised"]
+Cost = Literal["nothing", "baseline", "fold", "twin_cycle"]
 
 
-class Embedder(Protocol):
-    """Turns faces into feature vectors."""
+@dataclass(frozen=True)
+class Material:
+    """What the encoder of a method is made from.
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Features (N, D), float32, of aligned RGB faces (N, 3, S, S), uint8 or float in [0, 1].
+    Attributes:
+        dataset: Packed frames to learn from; None if there are none.
+        config: How TCAE is trained; pairs, image size and seed hold for all methods.
+        folder: Directory where a training is kept, to go on from; it is the method's own.
+        minutes: How long to train at most; None: as its recipe says.
+        device: Where networks compute.
+        labels: Labels of those frames that a supervised method learns from.
+    """
 
-        A network is in evaluation mode when this is called for its features.
+    dataset: PackedDataset | None
+    config: TrainConfig = PRESETS["default"]
+    folder: Path | None = None
+    minutes: float | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    labels: LabelTable | None = None
+
+    @property
+    def template(self) -> dict[str, Any]:
+        """Alignment template of the faces."""
+        return (DEFAULT_TEMPLATE if self.dataset is None else self.dataset.template).to_dict()
+
+    def frames(self, wanted_for: str) -> PackedDataset:
+        """Return the frames to learn from.
+
+        Raises:
+            ValueError: There are none; it names what they are wanted for.
         """
+        if self.dataset is None:
+            raise ValueError(f"{wanted_for}: needs packed frames to learn from")
+        return self.dataset
+
+    def encoder(self, extractor: Extractor, **changes: Any) -> FeatureEncoder:
+        """Show faces to an extractor as TCAE sees them, but for `changes`.
+
+        A network is told apart by its weights, anything else by its `repr`.
+        """
+        if isinstance(extractor, nn.Module):
+            extractor = extractor.to(self.device)
+            fingerprint = digest(extractor.state_dict())
+        else:
+            fingerprint = repr(extractor)
+        view: dict[str, Any] = {
+            "image_size": self.config.image_size,
+            "crop": self.config.pairs.centre_crop,
+            "template": self.template,
+        }
+        return FeatureEncoder(extractor, fingerprint=fingerprint, **(view | changes))
 
 
 @dataclass(frozen=True)
@@ -30,16 +82,14 @@ class Method:
     Attributes:
         name: How commands and files call it.
         title: How tables call it.
-        family: Where it stands in the tables. A "descriptor" is ready when it is made. A
-            "self-supervised" network has `losses(source, target)`, one value per pair of images,
-            and learns from them. A "supervised" one gives logits (N, A) of A action units when it
-            is called, and learns those.
-        build: Makes it for images of some side and for a number of action units.
-        recipe: How its authors train it; None if there is nothing to train here.
+        family: Where it stands in the tables. The AU embedding of a "supervised" method are
+            probabilities of the action units of its labels; all others are probed.
+        make: Makes its encoder, trained as far as that is not done yet.
+        cost: Which share of an experiment's budget its training takes.
     """
 
     name: str
     title: str
     family: Family
-    build: Callable[[int, int], Any]
-    recipe: Recipe | None = None
+    make: Callable[[Material], FaceEncoder]
+    cost: Cost = "nothing"

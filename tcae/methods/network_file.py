@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,9 @@ class NetworkFile:
         if path.suffix not in readers:
             raise ValueError(f"{path}: its name must end in {' or '.join(readers)}")
         self._run = readers[path.suffix](path)
+
+    def __repr__(self) -> str:
+        return f"{hashlib.sha256(self.path.read_bytes()).hexdigest()}@{self.side}"
 
     def embed(self, images: Tensor) -> Tensor:
         """Features (N, D) of images (N, 3, S, S), uint8 or in [0, 1].

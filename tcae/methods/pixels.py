@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from tcae.methods.method import Method
+from tcae.methods.feature_encoder import FeatureEncoder
+from tcae.methods.method import Material, Method
 from tcae.models.encoder import unit_range
 
 
@@ -23,4 +24,9 @@ class Pixels:
         return interpolate(unit_range(images), (self.side, self.side), mode="area").flatten(1)
 
 
-PIXELS = Method("pixels", "raw pixels", "descriptor", lambda image_size, units: Pixels())
+def _make(material: Material) -> FeatureEncoder:
+    pixels = Pixels()
+    return material.encoder(pixels, image_size=pixels.side)
+
+
+PIXELS = Method("pixels", "raw pixels", "descriptor", _make)

@@ -1,41 +1,34 @@
-"""The twin cycle's encoder before it has learned anything."""
+"""TCAE's encoder before it has learned anything: what a trained one has to beat."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 
-from tcae.methods.method import Method
+from tcae.evaluation.embedding import read_faces
+from tcae.methods.method import Material, Method
 from tcae.models.batch_norm import settle_batch_norm
 from tcae.models.encoder import Encoder
-from tcae.models.model_config import MODEL_PRESETS
+from tcae.models.encoder_file import FrozenEncoder
+
+_FACES = 256  # that the batch norms take their statistics from
 
 
-class RandomWeights(nn.Module):
-    """An encoder of the preset `default` with random weights, the same ones every time.
+def untrained(material: Material) -> FrozenEncoder:
+    """Make an encoder with random weights, the same ones every time; batch norms know real faces.
 
-    Args:
-        image_size: side of the images, a power of two from 32.
+    Raises:
+        ValueError: There are no frames to take the statistics from.
     """
-
-    def __init__(self, image_size: int) -> None:
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.encoder = Encoder(MODEL_PRESETS["default"], image_size)
-
-    def settle(self, images: Tensor) -> None:
-        """Show it the images (N, 3, S, S) whose statistics its batch norms are to know."""
-        settle_batch_norm(self, self.encoder, images)
-
-    def embed(self, images: Tensor) -> Tensor:
-        """AU embeddings (N, D) of images (N, 3, S, S), uint8 or in [0, 1]."""
-        return self.encoder(images).au
+    config, dataset = material.config, material.frames("random_weights")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = Encoder(config.model, config.image_size).to(material.device)
+    crop, count = config.pairs.centre_crop, len(dataset.frames)
+    some = np.unique(np.linspace(0, count - 1, _FACES).astype(np.int64))
+    faces = read_faces(dataset, some, crop, config.image_size)
+    settle_batch_norm(encoder, lambda batch: encoder(batch.to(material.device)), faces)
+    return FrozenEncoder(encoder, material.template, crop)
 
 
-RANDOM_WEIGHTS = Method(
-    name="random_weights",
-    title="random weights",
-    family="descriptor",
-    build=lambda image_size, units: RandomWeights(image_size),
-)
+RANDOM_WEIGHTS = Method("random_weights", "random weights", "descriptor", untrained)

@@ -1,6 +1,9 @@
-"""Every method by name, in the order of the paper's tables."""
+"""Every method by name, in the order of the paper's tables; and encoders by whatever names them."""
 
 from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
 
 from tcae.methods.alexnet import ALEXNET
 from tcae.methods.deforming_ae import DEFORMING_AE
@@ -8,12 +11,15 @@ from tcae.methods.drml import DRML
 from tcae.methods.fab_net import FAB_NET
 from tcae.methods.hog import HOG
 from tcae.methods.lbp import LBP
-from tcae.methods.method import Method
+from tcae.methods.method import Material, Method
+from tcae.methods.network_file import NetworkFile
 from tcae.methods.pixels import PIXELS
 from tcae.methods.random_weights import RANDOM_WEIGHTS
 from tcae.methods.resnet import RESNET
 from tcae.methods.split_brain import SPLIT_BRAIN
 from tcae.methods.twin_cycle import TWIN_CYCLE
+from tcae.models.encoder_file import load_encoder
+from tcae.models.face_encoder import FaceEncoder
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -23,3 +29,42 @@ METHODS: dict[str, Method] = {
         *(SPLIT_BRAIN, DEFORMING_AE, FAB_NET, TWIN_CYCLE),
     )
 }
+
+
+def network_method(name: str, file_and_side: str) -> Method:
+    """Define a method from a network of somebody else's, written FILE@SIDE.
+
+    Raises:
+        ValueError: It is not written like this.
+    """
+    file, _, side = file_and_side.rpartition("@")
+    if not file or not side.isdecimal() or int(side) < 1:
+        raise ValueError(f"{file_and_side}: FILE@SIDE is needed, as vgg.onnx@224")
+    return Method(name, name, "descriptor", partial(_network, Path(file), int(side)))
+
+
+def face_encoder(name_or_path: Path | str, material: Material) -> FaceEncoder:
+    """Load or make the encoder that `--encoder` names.
+
+    Args:
+        name_or_path: A run directory, an encoder file, weights that ship by their name, a method
+            that needs no training by its name, or a network of somebody else's as FILE@SIDE.
+        material: What it is made from, if it is not TCAE's.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be used; why is said.
+    """
+    name = str(name_or_path)
+    method = METHODS.get(name)
+    if method is None and "@" in name and not Path(name).exists():
+        method = network_method(name, name)
+    if method is None or Path(name).exists():
+        return load_encoder(name_or_path, material.device)
+    if method.cost != "nothing":
+        raise ValueError(f"--encoder {name}: has to be trained first, by tcae.experiment")
+    return method.make(material)
+
+
+def _network(file: Path, side: int, material: Material) -> FaceEncoder:
+    return material.encoder(NetworkFile(file, side))

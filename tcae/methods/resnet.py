@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from tcae.methods.method import Method
-from tcae.methods.supervised import SUPERVISED_RECIPE
+from tcae.methods.training import supervised
 from tcae.models.encoder import unit_range
 from tcae.models.model_config import check_image_size
 
@@ -80,10 +79,6 @@ def _normed(inputs: int, outputs: int, side: int, stride: int = 1) -> list[nn.Mo
     ]
 
 
-RESNET = Method(
-    name="resnet",
-    title="ResNet",
-    family="supervised",
-    build=lambda image_size, units: ResNet(ResNetConfig(), image_size, units),
-    recipe=SUPERVISED_RECIPE,
+RESNET = supervised(
+    "resnet", "ResNet", lambda image_size, units: ResNet(ResNetConfig(), image_size, units)
 )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 
 from tcae.methods.alexnet_trunk import AlexNetTrunk
-from tcae.methods.method import Method
+from tcae.methods.training import self_supervised
 from tcae.models.encoder import unit_range
 from tcae.models.model_config import check_image_size
 from tcae.training.optimizer import OptimizerConfig
@@ -129,11 +129,10 @@ def _head(inputs: int, hidden: int, classes: int) -> nn.Sequential:
     )
 
 
-SPLIT_BRAIN = Method(
-    name="split_brain",
-    title="SplitBrain",
-    family="self-supervised",
-    build=lambda image_size, units: SplitBrain(SplitBrainConfig(), image_size),
+SPLIT_BRAIN = self_supervised(
+    "split_brain",
+    "SplitBrain",
+    lambda image_size: SplitBrain(SplitBrainConfig(), image_size),
     # Its authors' schedule is for ImageNet; this one is ours.
     recipe=Recipe(steps=82_000, batch_size=64, optimizer=OptimizerConfig(learning_rate=1e-3)),
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from tcae.evaluation.disentanglement import GOALS
+from tcae.evaluation.estimates import Estimate
 
 
 class GoalRow(NamedTuple):
@@ -16,7 +18,7 @@ class GoalRow(NamedTuple):
         measured: The figure.
         interval: Its 95 % interval, a dash if there is none.
         wanted: The goal, empty for a baseline.
-        reached: Whether it is reached; None without goal, or if figures for it are missing.
+        reached: Whether it is reached; None without goal, or if measures for it are missing.
     """
 
     title: str
@@ -31,18 +33,18 @@ class GoalRow(NamedTuple):
         return {True: "reached", False: "missed", None: ""}[self.reached]
 
 
-def goal_rows(figures: Mapping[str, float]) -> list[GoalRow]:
-    """A row for each measure that the figures of a run have, in the order of `GOALS`."""
+def goal_rows(measures: Mapping[str, Estimate]) -> list[GoalRow]:
+    """Make a row for each measure that a run has, in the order of `GOALS`."""
     rows = []
     for name, goal in GOALS.items():
-        if name not in figures:
+        if name not in measures:
             continue
+        value, *ends = measures[name]
         interval = "–"
-        if f"{name}_low" in figures:
-            ends = (figures[f"{name}_low"], figures[f"{name}_high"])
+        if not any(map(math.isnan, ends)):
             interval = " to ".join(_shown(end, goal.percent) for end in ends)
-        measured = _shown(figures[name], goal.percent)
-        rows.append(GoalRow(goal.title, measured, interval, goal.wanted, goal.reached(figures)))
+        shown = _shown(value, goal.percent)
+        rows.append(GoalRow(goal.title, shown, interval, goal.wanted, goal.reached(measures)))
     return rows
 
 
@@ -52,10 +54,10 @@ def _shown(value: float, percent: bool) -> str:
     return f"{rounded:.0%}" if percent else f"{rounded:.3f}"
 
 
-def goals_text(figures: Mapping[str, float]) -> str:
+def goals_text(measures: Mapping[str, Estimate]) -> str:
     """The rows as aligned text."""
     cells = [("measure", "measured", "95 %", "goal", "")]
-    cells += [(*row[:4], row.verdict) for row in goal_rows(figures)]
+    cells += [(*row[:4], row.verdict) for row in goal_rows(measures)]
     wide = [max(len(row[i]) for row in cells) for i in range(5)]
     lines = [
         f"{a:{wide[0]}}  {b:>{wide[1]}}  {c:>{wide[2]}}  {d:{wide[3]}}  {e}"
@@ -64,11 +66,11 @@ def goals_text(figures: Mapping[str, float]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def goals_markdown(figures: Mapping[str, float]) -> str:
+def goals_markdown(measures: Mapping[str, Estimate]) -> str:
     """The rows as a table in Markdown."""
     lines = ["| measure | measured | 95 % | goal | |", "| --- | ---: | ---: | --- | --- |"]
     lines += [
         f"| {row.title} | {row.measured} | {row.interval} | {row.wanted} | {row.verdict} |"
-        for row in goal_rows(figures)
+        for row in goal_rows(measures)
     ]
     return "\n".join(lines)

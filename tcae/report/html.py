@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.evaluation.disentanglement import GOALS
+from tcae.evaluation.estimates import Estimate, flat
 from tcae.report.charts import Points, histogram, line_chart
 from tcae.report.goals import goal_rows
 
@@ -47,7 +48,8 @@ class RunReport:
     Attributes:
         title: Name of the run.
         about: A line under it.
-        summary: Figures of `summary.json`.
+        measures: What was measured, by name.
+        numbers: Other figures of the run.
         pairs: For each pair, pictures (S, S, 3) uint8 by what they show.
         flow_unit: What is said of the colours of flows.
         lengths: Mean displacement length of each pair, by kind of flow.
@@ -58,7 +60,8 @@ class RunReport:
 
     title: str
     about: str
-    summary: Mapping[str, float]
+    measures: Mapping[str, Estimate]
+    numbers: Mapping[str, float] = field(default_factory=dict)
     pairs: Sequence[Mapping[str, Picture]] = ()
     flow_unit: str = ""
     lengths: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -70,12 +73,12 @@ class RunReport:
 def render_report(report: RunReport) -> str:
     """The page; it asks for nothing from anywhere."""
     sections = {
-        "What is told apart": _measures(report.summary),
+        "What is told apart": _measures(report.measures),
         "Pairs of people never seen": _pairs(report),
         "Mean displacement lengths": _lengths(report),
         "Action units": _units(report.units),
         "Learning curves": _curves(report.curves),
-        "The run in numbers": _numbers(report.summary),
+        "The run in numbers": _numbers(report),
         "Configuration": f"<pre>{escape(report.config)}</pre>" if report.config else "",
     }
     body = [f"<section><h2>{name}</h2>{html}</section>" for name, html in sections.items() if html]
@@ -91,9 +94,9 @@ def render_report(report: RunReport) -> str:
     )
 
 
-def _measures(summary: Mapping[str, float]) -> str:
+def _measures(measures: Mapping[str, Estimate]) -> str:
     rows = []
-    for row in goal_rows(summary):
+    for row in goal_rows(measures):
         verdict = row.verdict
         if verdict:
             verdict = f'<b class="{"yes" if row.reached else "no"}">{verdict}</b>'
@@ -125,12 +128,12 @@ def _lengths(report: RunReport) -> str:
         return ""
     chart = histogram("share of pairs by mean length", report.lengths)
     ratios = [
-        f"{words} {report.summary[name]:.2f}"
+        f"{words} {report.measures[name].value:.2f}"
         for name, words in (
             ("flow_length_ratio", "Pose flow over AU flow:"),
             ("flow_length_ratio_true", "in truth:"),
         )
-        if name in report.summary
+        if name in report.measures
     ]
     words = "; ".join([*ratios, "half the picture is 1."])
     return f'<p>{escape(words)}</p><div class="charts">{chart}</div>'
@@ -156,13 +159,10 @@ def _curves(curves: Mapping[str, Mapping[str, Points]]) -> str:
     return f'<div class="charts">{drawn}</div>' if drawn else ""
 
 
-def _numbers(summary: Mapping[str, float]) -> str:
-    rest = {
-        name: value
-        for name, value in summary.items()
-        if name.removesuffix("_low").removesuffix("_high") not in GOALS
-    }
-    rows = [f"<tr><td>{escape(k)}</td><td>{v:,.5g}</td></tr>" for k, v in rest.items()]
+def _numbers(report: RunReport) -> str:
+    others = {name: value for name, value in report.measures.items() if name not in GOALS}
+    numbers = {**report.numbers, **flat(others)}
+    rows = [f"<tr><td>{escape(k)}</td><td>{v:,.5g}</td></tr>" for k, v in numbers.items()]
     return _table(["", ""], rows)
 
 

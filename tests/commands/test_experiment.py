@@ -16,8 +16,9 @@ from tcae.data.synthetic.world import World
 from tcae.evaluation.linear_probe import ProbeConfig
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.experiment import main
-from tcae.experiments import experiment, training
-from tcae.experiments.setting import Budget
+from tcae.experiments import experiment
+from tcae.experiments.budget import Budget
+from tcae.methods import training
 from tcae.models.encoder_file import load_encoder
 
 METHODS = ["--methods", "pixels", "resnet", "fab_net", "tcae"]

@@ -9,7 +9,12 @@ import pytest
 from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate
 from tcae.data.pairs import PairBatches, PairsConfig
 from tcae.data.shards import PackedDataset
-from tcae.evaluation.embedding import cached_embeddings, check_template, embed_frames
+from tcae.evaluation.embedding import (
+    check_template,
+    embed_frames,
+    embed_here,
+    embedding_by,
+)
 
 CLIPS = {("a", "va", "0"): 4, ("b", "vb", "0"): 3}
 
@@ -98,36 +103,29 @@ def test_other_templates_are_refused_and_both_named(pack_frames, encoder):
         check_template(encoder, dataset.template, "faces")
 
 
-def test_cache_is_used_for_the_same_encoder_and_pictures_only(tmp_path, pack_frames, encoder):
+def test_somebody_else_may_do_the_work(pack_frames, encoder):
     dataset = PackedDataset(pack_frames(CLIPS, picture=noise))
-    frames = np.arange(7)
-    first = cached_embeddings(tmp_path, encoder, dataset, frames)
-    again = cached_embeddings(tmp_path, encoder, dataset, frames)
-    assert encoder.batches == [7]
-    np.testing.assert_array_equal(first.au, again.au)
-    np.testing.assert_array_equal(np.load(tmp_path / "embeddings_pose.npy"), again.pose)
-    assert (again.encoder, again.failures) == (first.encoder, first.failures)
-    cached_embeddings(tmp_path, encoder, dataset, frames[::-1].copy())
-    assert encoder.batches == [7, 7]
-    encoder.fingerprint = "retrained"
-    cached_embeddings(tmp_path, encoder, dataset, frames[::-1].copy())
-    encoder.crop = 0.9
-    cached_embeddings(tmp_path, encoder, dataset, frames[::-1].copy())
-    assert encoder.batches == [7, 7, 7, 7]
+    asked = []
+
+    def embed(encoder, dataset, frames, **options):
+        asked.append((frames.tolist(), options))
+        return embed_here(encoder, dataset, frames, **options)
+
+    with embedding_by(embed):
+        got = embed_frames(encoder, dataset, np.arange(3), batch_size=2)
+    assert asked == [([0, 1, 2], {"batch_size": 2, "workers": 0})]
+    np.testing.assert_array_equal(got.au, embed_frames(encoder, dataset, np.arange(3)).au)
+    assert len(asked) == 1
 
 
-def test_an_interrupted_cache_is_not_trusted(tmp_path, pack_frames, encoder, monkeypatch):
+def test_an_embedding_that_is_not_there_cannot_be_asked_for(pack_frames, encoder, monkeypatch):
     dataset = PackedDataset(pack_frames(CLIPS, picture=noise))
-    cached_embeddings(tmp_path, encoder, dataset, np.arange(7))
-    encoder.fingerprint = "retrained"
-
-    def stop(path, values):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "save", stop)
-        with pytest.raises(KeyboardInterrupt):
-            cached_embeddings(tmp_path, encoder, dataset, np.arange(7))
-    encoder.fingerprint = "colour"  # whose arrays may be half overwritten by now
-    cached_embeddings(tmp_path, encoder, dataset, np.arange(7))
-    assert encoder.batches == [7, 7, 7]
+    embed = encoder.embed
+    monkeypatch.setattr(encoder, "pose_size", 0)
+    monkeypatch.setattr(encoder, "embed", lambda x: embed(x)._replace(pose=embed(x).pose[:, :0]))
+    got = embed_frames(encoder, dataset, np.arange(7))
+    assert got.array("pose").shape == (7, 0) and got.of("au").shape == (7, 3)
+    with pytest.raises(ValueError, match="the encoder has no pose embedding"):
+        got.of("pose")
+    with pytest.raises(ValueError, match="'both' came, au or pose is needed"):
+        got.of("both")

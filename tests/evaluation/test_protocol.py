@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from tcae.data.labels import LabelTable, read_labels
+from tcae.data.labels import LabelTable, read_labels, select
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.embedding import EmbeddedFrames
 from tcae.evaluation.folds import TRAIN_ONLY
 from tcae.evaluation.linear_probe import ProbeConfig, fit_probe, load_probe
 from tcae.evaluation.metrics import bootstrap
-from tcae.evaluation.protocol import cross_validate, probe_packed, select
+from tcae.evaluation.protocol import cross_validate, probe_packed
 from tcae.evaluation.results import summary, text_table, write_results
 
 QUICK = ProbeConfig(steps=60, learning_rate=0.03)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tcae.evaluation.linear_probe import ProbeConfig, fit_probe
-from tcae.experiments.judging import Prober, judge, transferred, with_few_subjects
+from tcae.experiments.judging import Prober, scores_of, transferred, with_few_subjects
 
 QUICK = ProbeConfig(steps=60, learning_rate=0.05)
 
@@ -21,7 +21,7 @@ def test_predictions_come_from_other_peoples_labels(numbers):
     second = Prober(other, config=QUICK).predict(features)
     np.testing.assert_array_equal(first[mine], second[mine])
     assert (first[~mine] != second[~mine]).any()
-    assert judge(labelled, first).scores.auc_mean > 0.9
+    assert scores_of(labelled, first).scores.auc_mean > 0.9
 
 
 def test_unreadable_frames_are_neither_learned_from_nor_tested(numbers):
@@ -41,8 +41,8 @@ def test_train_only_subjects_are_in_no_score(numbers):
     probability = Prober(split, config=QUICK).predict(features)
     assert np.isnan(probability[split.fold < 0]).all()
     tested = split.fold == 0
-    result = judge(split, probability)
-    alone = judge(split.part(tested), probability[tested])
+    result = scores_of(split, probability)
+    alone = scores_of(split.part(tested), probability[tested])
     assert result.scores.frames.sum() == (~np.isnan(labelled.labels.values[tested])).sum()
     assert (result.auc.mean_low, result.auc.mean_high) == (alone.auc.mean_low, alone.auc.mean_high)
 
@@ -75,7 +75,7 @@ def test_few_subjects_learn_from_as_many_as_asked(numbers, monkeypatch):
 def test_all_subjects_are_the_plain_protocol(numbers):
     features, labelled = numbers
     prober = Prober(labelled, config=QUICK)
-    expected = judge(labelled, prober.predict(features)).scores.auc_mean
+    expected = scores_of(labelled, prober.predict(features)).scores.auc_mean
     assert with_few_subjects(prober, features, 1.0, draw=0) == expected
 
 

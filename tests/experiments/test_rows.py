@@ -5,7 +5,7 @@ import pytest
 
 from tcae.evaluation.metrics import Interval, Scores
 from tcae.experiments.judging import Result
-from tcae.experiments.plan import Source
+from tcae.experiments.plan import Entry
 from tcae.experiments.published import UNITS
 from tcae.experiments.rows import score_tables
 
@@ -20,10 +20,10 @@ def result(f1: float) -> Result:
 
 
 SOURCES = {
-    "mine": Source("mine", "descriptor"),
-    "tcae": Source("TCAE", "self-supervised"),
-    "fab_net": Source("Fab-Net", "self-supervised"),
-    "drml": Source("DRML", "supervised"),
+    "mine": Entry("mine", "descriptor"),
+    "tcae": Entry("TCAE", "self-supervised"),
+    "fab_net": Entry("Fab-Net", "self-supervised"),
+    "drml": Entry("DRML", "supervised"),
 }
 
 

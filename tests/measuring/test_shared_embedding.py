@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tcae.data.shards import PackedDataset
-from tcae.evaluation.embedding import embed_frames
-from tcae.evaluation.unseen import PixelEncoder
-from tcae.measuring.shared_embedding import helped
+from tcae.evaluation.embedding import _embed, embed_frames, embed_here
+from tcae.measuring.shared_embedding import shared_embedding
+from tcae.methods.method import Material
+from tcae.methods.registry import METHODS
 
 Run = Callable[..., list[tuple[int, str, str]]]
 
@@ -22,14 +23,16 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np, torch
 from tcae.data.shards import PackedDataset
-from tcae.measuring.shared_embedding import help_the_first, helped
+from tcae.measuring.shared_embedding import help_the_first, shared_embedding
 from tcae.distributed.team import team
-from tcae.evaluation.unseen import PixelEncoder
+from tcae.evaluation.embedding import embed_frames
+from tcae.methods.method import Material
+from tcae.methods.pixels import Pixels
 from tcae.distributed import ranks
 
 data, notes = map(Path, sys.argv[1:])
 
-class Encoder(PixelEncoder):
+class Counted(Pixels):
     def embed(self, images):
         note = notes / str(ranks.rank())
         if ranks.rank() == 1 and not note.exists():
@@ -41,12 +44,12 @@ class Encoder(PixelEncoder):
 
 def measure():
     dataset = PackedDataset(data)
-    encoder = Encoder(dataset.template.to_dict(), 1.0)
-    with helped() as embed:
+    encoder = Material(dataset).encoder(Counted(), image_size=16)
+    with shared_embedding():
         assert ranks.size() == 1
         for _ in range(2):
             try:
-                embedded = embed(encoder, dataset, np.arange(10)[::-1])
+                embedded = embed_frames(encoder, dataset, np.arange(10)[::-1])
             except ValueError as error:
                 print("raised", error)
             else:
@@ -84,15 +87,16 @@ def test_embeddings_are_those_of_one_process(data: Path, tmp_path: Path, run_tea
     results = run(run_team, data, notes, "pass", processes=3)
     assert [result[0] for result in results] == [0, 0, 0], results
     dataset = PackedDataset(data)
-    encoder = PixelEncoder(dataset.template.to_dict(), 1.0)
-    with helped() as embed:
-        alone = embed(encoder, dataset, np.arange(10)[::-1])
+    encoder = METHODS["pixels"].make(Material(dataset))
+    with shared_embedding():
+        alone = embed_frames(encoder, dataset, np.arange(10)[::-1])
     found = np.load(notes / "found.npz")
     np.testing.assert_array_equal(found["au"], alone.au)
     assert np.isnan(alone.au).all(1).sum() == 2
     assert found["lines"].tolist() == list(alone.failures)
-    # 4, 3 and 3 frames, less the two that cannot be read, twice.
-    assert [len((notes / str(rank)).read_text()) for rank in range(3)] == [6, 6, 4]
+    # 4, 3 and 3 frames, less the two that cannot be read, twice; and in the first process the empty
+    # picture that tells how long an embedding is.
+    assert [len((notes / str(rank)).read_text()) for rank in range(3)] == [7, 6, 4]
 
 
 def test_an_error_in_another_process_is_the_first_ones(
@@ -115,5 +119,5 @@ def test_nobody_waits_for_a_process_that_died(data: Path, tmp_path: Path, run_te
 
 def test_alone_nobody_helps() -> None:
     for wanted in (True, False):
-        with helped(wanted) as embed:
-            assert embed is embed_frames
+        with shared_embedding(wanted):
+            assert _embed.get() is embed_here

@@ -1,19 +1,31 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.shards import PackedDataset
+from tcae.evaluation.embedding import read_faces
+from tcae.methods.alexnet import AlexNet
+from tcae.methods.deforming_ae import DeformingAutoencoder, DeformingConfig
+from tcae.methods.drml import Drml, DrmlConfig
+from tcae.methods.fab_net import FabNet, FabNetConfig
 from tcae.methods.feature_table import read_features
+from tcae.methods.method import Material
 from tcae.methods.pixels import Pixels
-from tcae.methods.random_weights import RandomWeights
-from tcae.methods.registry import METHODS
-from tcae.methods.twin_cycle import TwinCycleEmbedding
+from tcae.methods.random_weights import untrained
+from tcae.methods.registry import METHODS, face_encoder
+from tcae.methods.resnet import ResNet, ResNetConfig
+from tcae.methods.split_brain import SplitBrain, SplitBrainConfig
+from tcae.methods.twin_cycle import trained_elsewhere
 from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import load_encoder, save_encoder
+from tcae.models.face_encoder import FaceEncoder
 from tcae.models.model_config import ModelConfig
+from tcae.training.config import PRESETS
 
 
 def images(count: int = 3, size: int = 64) -> torch.Tensor:
@@ -21,21 +33,49 @@ def images(count: int = 3, size: int = 64) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=random)
 
 
+NETWORKS = {
+    "alexnet": lambda: AlexNet(64, 2),
+    "drml": lambda: Drml(DrmlConfig(), 64, 2),
+    "resnet": lambda: ResNet(ResNetConfig(), 64, 2),
+    "split_brain": lambda: SplitBrain(SplitBrainConfig(), 64),
+    "deforming_ae": lambda: DeformingAutoencoder(DeformingConfig(), 64),
+    "fab_net": lambda: FabNet(FabNetConfig(), 64),
+}
+
+
+def made(name: str, dataset: PackedDataset | None = None) -> FaceEncoder:
+    """The encoder of a method for images of 64 pixels; of one that learns, untrained."""
+    torch.manual_seed(0)
+    material = Material(dataset)
+    if name in NETWORKS:
+        return material.encoder(NETWORKS[name]())
+    return METHODS[name].make(material)
+
+
+def test_all_methods_are_looked_at():
+    assert {*NETWORKS, "pixels", "hog", "lbp", "random_weights", "tcae"} == set(METHODS)
+
+
 @pytest.mark.parametrize("name", [n for n in METHODS if n != "tcae"])
-def test_every_method_embeds_floats_and_bytes_alike(name):
+def test_every_method_embeds_floats_and_bytes_alike(name, faces):
     if name in ("hog", "lbp"):
         pytest.importorskip("skimage")
-    torch.manual_seed(0)
-    method = METHODS[name].build(64, 2)
-    if isinstance(method, torch.nn.Module):
-        method.eval()
-    with torch.no_grad():
-        rows, same = method.embed(images()), method.embed(images().float() / 255)
-        one = method.embed(images()[1:2])
-    assert rows.dtype == torch.float32 and rows.ndim == 2 and len(rows) == 3
+    encoder = made(name, PackedDataset(faces))
+    seen = images(size=encoder.image_size)
+    rows, same = encoder.embed(seen).au, encoder.embed(seen.float() / 255).au
+    one = encoder.embed(seen[1:2]).au
+    assert rows.dtype == torch.float32 and rows.shape == (3, encoder.embedding_size)
     torch.testing.assert_close(rows, same, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(rows[1:2], one, atol=1e-5, rtol=1e-4)
     assert float(rows.std(0).max()) > 0
+    assert encoder.embed(seen).pose.shape == (3, encoder.pose_size)
+
+
+@pytest.mark.parametrize("name", ["pixels", "resnet"])
+def test_fingerprints_tell_encoders_apart(name):
+    assert made(name).fingerprint == made(name).fingerprint
+    others = {made(other).fingerprint for other in ("pixels", "resnet", "fab_net", "drml")}
+    assert len(others) == 4
 
 
 def test_pixels_are_means_of_squares():
@@ -48,7 +88,7 @@ def test_hog_tells_the_direction_of_stripes():
     pytest.importorskip("skimage")
     wave = (128 + 100 * torch.sin(torch.arange(64) * 0.8)).byte()
     upright = wave.expand(3, 64, 64)
-    rows = METHODS["hog"].build(64, 0).embed(torch.stack([upright, upright.mT]))
+    rows = made("hog").embed(torch.stack([upright, upright.mT])).au
     votes = rows.view(2, -1, 8).sum(1)
     assert rows.shape == (2, 4 * 7 * 7 * 8)
     assert votes[0].argmax() != votes[1].argmax()
@@ -56,8 +96,8 @@ def test_hog_tells_the_direction_of_stripes():
 
 def test_lbp_is_the_share_of_each_pattern():
     pytest.importorskip("skimage")
-    lbp = METHODS["lbp"].build(64, 0)
-    rows = lbp.embed(torch.cat([images(1), torch.full((1, 3, 64, 64), 90, dtype=torch.uint8)]))
+    plain = torch.full((1, 3, 64, 64), 90, dtype=torch.uint8)
+    rows = made("lbp").embed(torch.cat([images(1), plain])).au
     shares = rows.view(2, 49, 59)
     torch.testing.assert_close(shares.sum(2), torch.ones(2, 49))
     inner = shares[1].view(7, 7, 59)[1:-1, 1:-1]
@@ -65,18 +105,20 @@ def test_lbp_is_the_share_of_each_pattern():
     assert float(shares[0].max()) < 0.7
 
 
-def test_random_weights_know_the_statistics_of_faces(cartoons):
-    seen = cartoons.pairs(64, 0)[0]
-    first, second = RandomWeights(32), RandomWeights(32)
-    for network in (first, second):
-        network.settle(seen)
-        assert not network.training
+def test_random_weights_know_the_statistics_of_faces(faces):
+    dataset = PackedDataset(faces)
+    config = replace(PRESETS["default"], image_size=32)
+    first, second = (untrained(Material(dataset, config)) for _ in range(2))
+    some = np.unique(np.linspace(0, len(dataset.frames) - 1, 256).astype(int))
+    seen = read_faces(dataset, some, config.pairs.centre_crop, 32)
     torch.testing.assert_close(first.embed(seen), second.embed(seen))
-    norm = first.encoder.backbone[0][1]
-    assert float((norm.running_mean - 0).abs().max()) > 0
-    pictures = seen.float() / 255
-    maps = first.encoder.backbone[0][0](pictures)
-    torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)), atol=1e-5, rtol=1e-4)
+    assert first.fingerprint == second.fingerprint and not first.network.training
+    convolution, norm = first.network.backbone[0][:2]
+    parts = seen.split(64)
+    means = torch.stack([convolution(part.float() / 255).mean((0, 2, 3)) for part in parts])
+    torch.testing.assert_close(norm.running_mean, means.mean(0), atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="random_weights: needs packed frames"):
+        untrained(Material(None))
 
 
 def test_tcae_comes_from_a_run_or_an_encoder_file(tmp_path):
@@ -86,7 +128,21 @@ def test_tcae_comes_from_a_run_or_an_encoder_file(tmp_path):
     save_encoder(path, Encoder(config, 64), DEFAULT_TEMPLATE.to_dict())
     expected = load_encoder(path).embed(images()).au
     for source in (path, tmp_path):
-        torch.testing.assert_close(TwinCycleEmbedding.load(source).embed(images()), expected)
+        encoder = trained_elsewhere(source).make(Material(None))
+        torch.testing.assert_close(encoder.embed(images()).au, expected)
+        encoder = face_encoder(source, Material(None))
+        torch.testing.assert_close(encoder.embed(images()).au, expected)
+
+
+def test_encoders_by_whatever_names_them(tmp_path):
+    assert face_encoder("pixels", Material(None)).fingerprint == "Pixels(side=16)"
+    assert face_encoder("synthetic-64", Material(None)).embedding_size == 128
+    with pytest.raises(ValueError, match="--encoder fab_net: has to be trained first"):
+        face_encoder("fab_net", Material(None))
+    with pytest.raises(FileNotFoundError, match=r"x\.onnx: no such network file"):
+        face_encoder("x.onnx@32", Material(None))
+    with pytest.raises(FileNotFoundError, match="none: no such encoder file"):
+        face_encoder(tmp_path / "none", Material(None))
 
 
 def test_a_table_of_features_is_read_by_name(pack_frames, tmp_path):

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from tcae.evaluation.estimates import Estimate
 from tcae.report.goals import goal_rows, goals_markdown, goals_text
 
 FIGURES = {
-    "au_image_gain": 0.254, "au_image_gain_low": 0.2, "au_image_gain_high": 0.3,
-    "recon_ratio": 0.6, "steps": 100.0, "flow_length_ratio_true": 3.7, "au_auc": 0.9,
+    "au_image_gain": Estimate(0.254, 0.2, 0.3), "recon_ratio": Estimate(0.6),
+    "steps": Estimate(100.0), "flow_length_ratio_true": Estimate(3.7), "au_auc": Estimate(0.9),
 }  # fmt: skip
 
 
@@ -20,7 +21,8 @@ def test_rows_in_the_order_of_the_goals():
 
 
 def test_what_rounds_to_nothing_has_no_sign():
-    figures = {"au_image_gain": -0.001, "pose_r2_from_au": -0.0004, "pose_image_gain": -0.02}
+    values = {"au_image_gain": -0.001, "pose_r2_from_au": -0.0004, "pose_image_gain": -0.02}
+    figures = {name: Estimate(value) for name, value in values.items()}
     assert [row.measured for row in goal_rows(figures)] == ["0.000", "0%", "-2%"]
 
 

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 
+from tcae.evaluation.estimates import Estimate
 from tcae.report.charts import histogram, line_chart, standalone
 from tcae.report.html import RunReport, render_report
 
@@ -45,11 +46,11 @@ class Texts(HTMLParser):
 
 
 def test_the_page_shows_what_was_measured_and_needs_nothing_else() -> None:
-    summary = {"recon_ratio": 0.4, "recon_ratio_low": 0.3, "recon_ratio_high": 0.5}
-    summary |= {"au_flow_epe_gain": -0.125, "images_per_second": 1234.5}
+    measures = {"recon_ratio": Estimate(0.4, 0.3, 0.5), "au_flow_epe_gain": Estimate(-0.125)}
     page = render_report(
         RunReport(
-            "run <1>", "about", summary, pairs=[{"source": RED}], lengths={"AU flow": [0.1, 0.2]},
+            "run <1>", "about", measures, {"images_per_second": 1234.5},
+            pairs=[{"source": RED}], lengths={"AU flow": [0.1, 0.2]},
             units=[UNIT], curves={"loss": {"loss": [(1, 2.0), (2, 1.0)]}}, config="a: <b>",
         )
     )  # fmt: skip
@@ -71,7 +72,7 @@ def test_the_page_shows_what_was_measured_and_needs_nothing_else() -> None:
 
 
 def test_what_is_not_there_has_no_heading() -> None:
-    page = render_report(RunReport("run", "", {"steps": 3}))
+    page = render_report(RunReport("run", "", {}, {"steps": 3}))
     assert re.findall("<h2>(.*?)</h2>", page) == ["The run in numbers"]
 
 

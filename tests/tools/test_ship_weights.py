@@ -43,7 +43,7 @@ def test_files_and_card(rendered_run, tmp_path):
     assert "$" not in card and str(tmp_path) not in card and str(rendered_run.parent) not in card
     assert "in the clip: not measured." in card
     config = replace(trained.config, unseen=UnseenConfig(4, 3, 1))
-    figures = measure_unseen(replace(trained, config=config), rendered_run.parent / "data").figures
+    figures = measure_unseen(replace(trained, config=config), rendered_run.parent / "data").measures
     assert goals_markdown(figures) in card
     assert "| share of frames | AUC | 95 % | of the probe that ships |" in card
     assert re.search(r"\n\| mean \| 0\.\d{3} \| \S+ \| \S+ to \S+ \| \S+ \|\n", card)

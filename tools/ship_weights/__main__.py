@@ -68,18 +68,19 @@ def _measured(made: Path, options: argparse.Namespace) -> Card:
     clips = []
     if options.clips is not None:
         clips = agreement_on_clips(options.clips, Extractor(trained.encoder, probe, ()))
-    outcome = measure_unseen(trained, options.cache)
+    measurement = measure_unseen(trained, options.cache)
     summary = json.loads((options.run / SUMMARY_FILE).read_text())
     probed = options.probe and json.loads((options.probe / SUMMARY_FILE).read_text())
     aucs = _probe_aucs(trained, probe, options.cache)
     files = {path.relative_to(made).as_posix(): path.stat().st_size for path in _files(made)}
-    return Card(options.name, trained, aucs, summary, probed, outcome, clips, files)
+    return Card(options.name, trained, aucs, summary, probed, measurement, clips, files)
 
 
 def _probe_aucs(trained: Trained, probe: LinearProbe, cache: Path) -> dict[str, float]:
     """The AUC of each unit, and their mean, that the probe itself has on people not trained on."""
     assert trained.world is not None  # only such models are saved
-    dataset, labels, _ = rendered_people(trained, trained.world, cache)
+    people = rendered_people(trained, trained.world, cache)
+    dataset, labels = people.dataset, people.labels
     embedded = embed_frames(trained.encoder, dataset, labels.frame_index)
     truth = labels.values[:, [labels.names.index(name) for name in probe.names]]
     scores = score(truth, probe.probabilities(embedded.of(probe.embedding)))

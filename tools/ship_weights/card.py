@@ -13,7 +13,7 @@ from tcae.data.synthetic.packed import settings_of
 from tcae.data.synthetic.world import World
 from tcae.evaluation.agreement import VARIES, Agreement, agreement_table, mean_correlation
 from tcae.files.plain import differences
-from tcae.measuring.people import Outcome
+from tcae.measuring.people import Measurement
 from tcae.measuring.trained import Trained
 from tcae.report.goals import goals_markdown
 from tcae.training.config import PRESETS, TrainConfig, plain_config, versions
@@ -32,7 +32,7 @@ class Card:
         aucs: What the probe has on people not trained on, by unit, and their mean.
         summary: The training run in numbers.
         probed: The run of `tcae.probe` that the probe is of, in numbers; None: the training run's.
-        outcome: What was measured.
+        measurement: What was measured.
         clips: How far it agrees with the landmarker on real clips, empty if not asked.
         files: Their sizes in bytes.
     """
@@ -42,7 +42,7 @@ class Card:
     aucs: Mapping[str, float]
     summary: Mapping[str, float]
     probed: Mapping[str, float] | None
-    outcome: Outcome
+    measurement: Measurement
     clips: Sequence[Agreement]
     files: Mapping[str, int]
 
@@ -76,8 +76,8 @@ def card_text(card: Card) -> str:
         unseen=config.unseen.people,
         pairs=config.unseen.pairs,
         seed=config.unseen.seed,
-        goals=goals_markdown(card.outcome.figures),
-        au=_units(card.outcome.units, card.aucs),
+        goals=goals_markdown(card.measurement.measures),
+        au=_units(card.measurement.units, card.aucs),
         varies=VARIES,
         agreement=_agreement(card.clips),
     )

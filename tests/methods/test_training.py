@@ -7,14 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from tcae.experiments import training
-from tcae.experiments.training import pair_batches, pretrain, supervise
-from tcae.methods.method import Method
+from tcae.data.labels import select
+from tcae.methods import training
+from tcae.methods.method import Material
+from tcae.methods.training import pair_batches, pretrain, supervise
 from tcae.training.config import PRESETS
 from tcae.training.optimizer import OptimizerConfig
 from tcae.training.simple_loop import Recipe
-
-CPU = torch.device("cpu")
 
 
 class Network(nn.Module):
@@ -35,9 +34,8 @@ class Network(nn.Module):
         return self.linear(source.float().mean((2, 3)) / 255).square().mean(1)
 
 
-def method(family: str, steps: int = 3) -> Method:
-    recipe = Recipe(steps, 8, OptimizerConfig(warmup_steps=0))
-    return Method("it", "It", family, lambda size, units: Network(units or 1), recipe)
+def recipe(steps: int = 3) -> Recipe:
+    return Recipe(steps, 8, OptimizerConfig(warmup_steps=0))
 
 
 @pytest.fixture
@@ -46,8 +44,8 @@ def config():
 
 
 def test_networks_see_the_pairs_of_the_twin_cycle(config, labelled, tmp_path):
-    path = tmp_path / "it.pt"
-    network = pretrain(method("self-supervised"), config, labelled.dataset, path, None, CPU)
+    material = Material(labelled.dataset, config, tmp_path / "it")
+    network = pretrain("it", lambda size: Network(1), recipe(), material)
     expected = pair_batches(config, labelled.dataset, "train", 8)
     for step, shown in enumerate(network.shown):
         assert torch.equal(shown, torch.stack(expected(step)))
@@ -58,8 +56,9 @@ def test_supervised_networks_see_no_frame_of_the_fold_they_are_tested_on(
     config, labelled, tmp_path
 ):
     learners = labelled.fold == 0
-    path = tmp_path / "it.pt"
-    network = supervise(method("supervised", 9), config, labelled, learners, path, None, CPU)
+    labels = select(labelled.labels, learners)
+    material = Material(labelled.dataset, config, tmp_path / "it", labels=labels)
+    network = supervise(lambda size, units: Network(units), recipe(9), material)
     shown = torch.cat(network.shown).numpy().transpose(0, 2, 3, 1)
     allowed = labelled.labels.frame_index[learners]
     crop = config.pairs.centre_crop
@@ -77,7 +76,9 @@ def test_supervised_losses_are_balanced_and_masked(config, labelled, tmp_path, m
 
     monkeypatch.setattr(training, "fit", fit)
     learners = labelled.fold == 1
-    supervise(method("supervised"), config, labelled, learners, tmp_path / "a", None, CPU)
+    labels = select(labelled.labels, learners)
+    material = Material(labelled.dataset, config, tmp_path / "a", labels=labels)
+    supervise(lambda size, units: Network(units), recipe(), material)
     images, wanted, weight = asked["batch"]
     values = labelled.labels.values[learners]
     row = np.random.default_rng([config.seed, 0]).integers(len(values), size=8)[0]
@@ -92,6 +93,6 @@ def test_supervised_losses_are_balanced_and_masked(config, labelled, tmp_path, m
 
 
 def test_minutes_bring_the_short_recipe():
-    recipe = training._recipe(method("supervised"), 2.0)
-    assert recipe.minutes == 2.0 and recipe.optimizer == training.SHORT_OPTIMIZER
-    assert training._recipe(method("supervised"), None).minutes is None
+    short = training._recipe(recipe(), 2.0)
+    assert short.minutes == 2.0 and short.optimizer == training.SHORT_OPTIMIZER
+    assert training._recipe(recipe(), None).minutes is None

@@ -1,0 +1,52 @@
+"""Any function from faces to vectors as a `FaceEncoder`."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from tcae.models.encoder import Embeddings
+
+
+class Extractor(Protocol):
+    """Turns faces into feature vectors."""
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Compute features (N, D), float32, of faces (N, 3, S, S), uint8 or float in [0, 1]."""
+
+
+class FeatureEncoder:
+    """An encoder whose AU embedding are the features of an extractor; it knows no pose.
+
+    Args:
+        extractor: Computes the features. A network is put into evaluation mode.
+        fingerprint: Tells it apart from extractors that compute other features.
+        image_size: Side of the images that it is shown, in pixels.
+        crop: Side of the centred part of an aligned picture that it is shown, as a share.
+        template: Alignment template of the faces.
+    """
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        *,
+        fingerprint: str,
+        image_size: int,
+        crop: float,
+        template: dict[str, Any],
+    ) -> None:
+        self.extractor = extractor.eval() if isinstance(extractor, nn.Module) else extractor
+        self.fingerprint = fingerprint
+        self.image_size, self.crop, self.template = image_size, crop, template
+        blank = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
+        self.embedding_size, self.pose_size = self.embed(blank).au.shape[1], 0
+
+    @torch.no_grad()
+    def embed(self, images: Tensor) -> Embeddings:
+        """Compute the features of faces; see `FaceEncoder.embed`."""
+        if isinstance(self.extractor, nn.Module):
+            images = images.to(next(self.extractor.parameters()).device)
+        features = self.extractor.embed(images).float()
+        return Embeddings(features, features[:, :0])

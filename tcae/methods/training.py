@@ -1,0 +1,228 @@
+"""Methods that have to learn, trained as far as that is not done yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from tcae.data.pairs import PairBatches
+from tcae.data.pictures import centre
+from tcae.data.shards import PackedDataset
+from tcae.data.splits import Split
+from tcae.evaluation.linear_probe import class_weights
+from tcae.methods.feature_encoder import FeatureEncoder
+from tcae.methods.method import Material, Method
+from tcae.models.encoder_file import ENCODER_FILE
+from tcae.training.config import TrainConfig, with_steps
+from tcae.training.optimizer import OptimizerConfig
+from tcae.training.run_directory import find_run, prepare_run
+from tcae.training.simple_loop import Interrupted, Recipe, fit
+from tcae.training.trainer import Trainer
+
+_VALIDATION_BATCHES = 4
+_WEIGHTS = "network.pt"
+
+SHORT_OPTIMIZER = OptimizerConfig(learning_rate=1e-3)
+"""Of all networks where minutes are short: the published schedules need days to begin to learn."""
+
+SUPERVISED_RECIPE = Recipe(
+    steps=20_000, batch_size=64, optimizer=OptimizerConfig(learning_rate=3e-4)
+)
+"""About nine passes over BP4D's frames; ours, as the published ones differ from each other."""
+
+
+def self_supervised(name: str, title: str, build: Callable[[int], Any], recipe: Recipe) -> Method:
+    """Define a method that learns from pairs of frames of one person.
+
+    Args:
+        name: How commands and files call it.
+        title: How tables call it.
+        build: Builds the network for images of some side. It has `losses(source, target)`, one
+            value per pair of images, and `embed(images)`.
+        recipe: How its authors train it.
+    """
+
+    def make(material: Material) -> FeatureEncoder:
+        return material.encoder(pretrain(name, build, recipe, material))
+
+    return Method(name, title, "self-supervised", make, "baseline")
+
+
+def supervised(name: str, title: str, build: Callable[[int, int], nn.Module]) -> Method:
+    """Define a method that learns from labels.
+
+    Args:
+        name: How commands and files call it.
+        title: How tables call it.
+        build: Builds the network for images of some side and a number of action units A. It gives
+            logits (N, A) when it is called.
+    """
+
+    def make(material: Material) -> FeatureEncoder:
+        network = supervise(build, SUPERVISED_RECIPE, material)
+        return material.encoder(_Probabilities(network))
+
+    return Method(name, title, "supervised", make, "fold")
+
+
+class _Probabilities(nn.Module):
+    """The probabilities of a network that gives logits, in place of an embedding."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Compute probabilities (N, A) of action units in images (N, 3, S, S)."""
+        probabilities: Tensor = self.network(images).sigmoid()
+        return probabilities
+
+
+def train_twin_cycle(
+    config: TrainConfig,
+    dataset: PackedDataset,
+    change: Callable[[nn.Module], object] = lambda model: None,
+) -> Trainer:
+    """Train a twin cycle in the run directory `config.out`, or go on with it.
+
+    Args:
+        config: How.
+        dataset: Packed frames.
+        change: What is done to the model when it has been made.
+
+    Returns:
+        The trainer of the finished run, whose encoder is exported.
+
+    Raises:
+        Interrupted: A signal came, and a checkpoint was written.
+    """
+    config = with_steps(replace(config, resume="auto"))
+    run, state = find_run(config)
+    trainer = Trainer(config, dataset, run, state)
+    change(trainer.model)
+    if not (run / ENCODER_FILE).exists():
+        prepare_run(run, config, state)
+        signal = trainer.fit()
+        if signal:
+            raise Interrupted(signal)
+        trainer.export_encoder()
+    return trainer
+
+
+def pretrain(name: str, build: Callable[[int], Any], recipe: Recipe, material: Material) -> Any:
+    """Train a self-supervised network on the pairs that the twin cycle is trained on.
+
+    Args:
+        name: What the lines about progress call it.
+        build: Builds the network; see `self_supervised`.
+        recipe: How it is trained where time is not short.
+        material: What it learns from; it has a folder.
+
+    Returns:
+        The network, in evaluation mode.
+    """
+    config, dataset = material.config, material.frames(name)
+    torch.manual_seed(config.seed)
+    network = _placed(build(config.image_size), material)
+    recipe = _recipe(recipe, material.minutes)
+
+    validating = pair_batches(config, dataset, "val", recipe.batch_size)
+    validation = [validating(step) for step in range(_VALIDATION_BATCHES)]
+    train = pair_batches(config, dataset, "train", recipe.batch_size)
+    path = _folder(material) / _WEIGHTS
+    fit(network, network.losses, train, recipe, path, name=name, validation=validation)
+    return network
+
+
+def pair_batches(
+    config: TrainConfig, dataset: PackedDataset, split: Split, batch_size: int
+) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """Give the sources and targets (B, 3, S, S) of a step, drawn as the twin cycle's are."""
+    pairs = PairBatches(
+        dataset, split, batch_size, config.seed, image_size=config.image_size, config=config.pairs
+    )
+
+    def batch_of(step: int) -> tuple[Tensor, Tensor]:
+        batch = pairs[step]
+        return batch["source"], batch["target"]
+
+    return batch_of
+
+
+def supervise(build: Callable[[int, int], Any], recipe: Recipe, material: Material) -> Any:
+    """Train a network on labelled frames.
+
+    The loss is the probe's: binary cross entropy, classes balanced, unknown labels masked. Half of
+    the images are mirrored.
+
+    Args:
+        build: Builds the network; see `supervised`.
+        recipe: How it is trained where time is not short.
+        material: What it learns from; it has labels and a folder, and all the frames can be read.
+
+    Returns:
+        The network, in evaluation mode.
+    """
+    config, labels, folder = material.config, material.labels, _folder(material)
+    if labels is None:
+        raise ValueError(f"{folder.name}: needs labels to learn from")
+    dataset = material.frames(folder.name)
+    torch.manual_seed(config.seed)
+    network = _placed(build(config.image_size, len(labels.names)), material)
+    recipe = _recipe(recipe, material.minutes)
+    negative, positive = class_weights(labels.values)
+    weights = np.where(labels.values == 1, positive, negative) * ~np.isnan(labels.values)
+    draw = partial(_labelled_batch, dataset, config, recipe.batch_size, labels, weights)
+    fit(network, partial(_balanced, network), draw, recipe, folder / _WEIGHTS, name=folder.name)
+    return network
+
+
+def _labelled_batch(
+    dataset: PackedDataset,
+    config: TrainConfig,
+    batch_size: int,
+    labels: Any,
+    weights: Any,
+    step: int,
+) -> tuple[Tensor, ...]:
+    """Images of a step, half of them mirrored, labels (B, A), and what each label weighs."""
+    random = np.random.default_rng([config.seed, step])
+    chosen = random.integers(len(labels.values), size=batch_size)
+    frames = labels.frame_index[chosen]
+    mirrored = random.random(len(frames)) < 0.5
+    crop, size = config.pairs.centre_crop, config.image_size
+    pictures = [centre(dataset.read(int(i)), crop, size) for i in frames]
+    shown = [p[:, ::-1] if m else p for p, m in zip(pictures, mirrored, strict=True)]
+    images = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2)
+    wanted = np.nan_to_num(labels.values[chosen]).astype(np.float32)
+    return images, torch.from_numpy(wanted), torch.from_numpy(np.float32(weights[chosen]))
+
+
+def _balanced(network: nn.Module, images: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Losses (B,) of logits, classes balanced."""
+    logits = network(images)
+    return binary_cross_entropy_with_logits(logits, wanted, weight, reduction="none").mean(1)
+
+
+def _placed(network: Any, material: Material) -> Any:
+    # In this layout convolutions take half the time on a CPU.
+    return network.to(material.device, memory_format=torch.channels_last)
+
+
+def _folder(material: Material) -> Path:
+    assert material.folder is not None  # who trains names one
+    return material.folder
+
+
+def _recipe(recipe: Recipe, minutes: float | None) -> Recipe:
+    if minutes is None:
+        return recipe
+    return replace(recipe, batch_size=32, optimizer=SHORT_OPTIMIZER, minutes=minutes)
