@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from tcae.files.options import Before
 from tcae.models.batch_norm import in_parts
 from tcae.models.decoder import Decoder
 from tcae.models.encoder import Encoder
@@ -27,7 +28,7 @@ class ModelConfig:
     pose_motion: Literal["free", "rigid"] = "rigid"
     """rigid: the pose flow is that of a rigid surface, turned, scaled and shifted; free: decoded
     like the AU flow (paper, released code)."""
-    branches: Literal["both", "au", "pose"] = "both"
+    branches: Annotated[Literal["both", "au", "pose"], Before("both")] = "both"
     """Which flows there are; the other one is zero. au: one flow for all motion, as FAb-Net has."""
     composition: Literal["blend", "sequence"] = "sequence"
     """sequence: the face is changed by the AU flow, then moved by the pose flow; blend: one warp by

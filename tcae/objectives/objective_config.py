@@ -3,32 +3,80 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
+
+from tcae.files.options import Before, marks
+
+
+@dataclass(frozen=True)
+class LossWeight:
+    """Marks a field of `ObjectiveConfig` as the weight of loss terms.
+
+    Attributes:
+        terms: Names of the terms.
+        ramp: Whether the weight follows `ramp_start` and `ramp_steps`.
+        variant: Name of the ablation that trains without these terms, and without those of all
+            other weights that name it. Empty: there is none.
+        title: What its table calls the terms.
+    """
+
+    terms: tuple[str, ...]
+    ramp: bool = False
+    variant: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
     """Weights and switches of the losses. Field defaults are the preset `default`."""
 
-    reconstruction: float = 1.0
+    reconstruction: Annotated[float, LossWeight(("rec",))] = 1.0
     """Weight of the reconstruction, Eq. (2) (paper: 1, released code: 10)."""
-    sparsity: float = 0.01
-    """Weight lambda_1 of the AU flow's mean absolute value, Eq. (1) (paper: 0.01, code: 0.1)."""
-    cycle: float = 0.1
+    cycle: Annotated[
+        float,
+        LossWeight(("cycle_au", "cycle_pose"), ramp=True, variant="no_cycles", title="cycles"),
+    ] = 0.1
     """Weight lambda_2 of the two cycles, Eq. (3), (4) (paper: 0.1, released code: 1)."""
-    embedding: float = 0.005
+    embedding: Annotated[
+        float,
+        LossWeight(
+            ("emb_au_phi", "emb_au_psi", "emb_pose_phi", "emb_pose_psi"),
+            ramp=True,
+            variant="no_embedding",
+            title="embedding terms",
+        ),
+    ] = 0.005
     """Weight lambda_3 of the four embedding distances, Eq. (5), (6) (paper: 0.1, code: 1)."""
-    contrast: float = 0.1
+    sparsity: Annotated[
+        float, LossWeight(("sparsity",), variant="no_l1", title="L1 of the AU flow")
+    ] = 0.01
+    """Weight lambda_1 of the AU flow's mean absolute value, Eq. (1) (paper: 0.01, code: 0.1)."""
+    contrast: Annotated[
+        float, LossWeight(("contrast",), variant="no_contrast", title="contrast")
+    ] = 0.1
     """Weight of telling frames of a track apart by their AU embedding, in another frame's pose: the
     first term of Eq. (6) with wrong answers beside the right one (paper, released code: 0)."""
     contrast_ramp: int = 1500
     """Steps in which that pose is approached: small changes of pose come first."""
-    transfer: float = 0.1
+    transfer: Annotated[
+        float,
+        Before(0.0),
+        LossWeight(("transfer",), ramp=True, variant="no_transfer", title="transfer"),
+    ] = 0.1
     """Weight of telling by their AU embeddings which pair's AU flow another person's face was
     moved by: an action means the same on every face (paper, released code: 0)."""
-    contrast_decorrelated: bool = False
+    contrast_decorrelated: Annotated[bool, Before(True)] = False
     """Contrast and transfer are of the AU embedding as it is decorrelated from the pose; else as it
     is before, and only the AU flow has to do with what decorrelation leaves."""
-    reconstruction_embedding: float = 0.0
+    reconstruction_embedding: Annotated[
+        float,
+        LossWeight(
+            ("emb_rec_phi", "emb_rec_psi"),
+            ramp=True,
+            variant="no_embedding",
+            title="embedding terms",
+        ),
+    ] = 0.0
     """Weight of two more distances: the reconstruction's embeddings to the target's (code: 1)."""
     clamp_sparsity: bool = False
     """Count the AU flow only as far as it stays in the image, Eq. (1) (released code: on)."""
@@ -41,7 +89,7 @@ class ObjectiveConfig:
     joint_batch_norm: bool = True
     """Encode the images of a stage in one pass with common statistics, so that source and target
     do not differ by them (paper, released code: one by one)."""
-    twin_every: int = 4
+    twin_every: Annotated[int, Before(1)] = 4
     """Only every so many pairs go through the cycles and embedding distances, and count as many
     times: they take 40 % of a step (paper, released code: 1)."""
     shrink_validation: bool = False
@@ -59,11 +107,15 @@ class ObjectiveConfig:
             raise ValueError(f"twin_every is {self.twin_every}, it must be at least 1")
 
 
+LOSS_WEIGHTS: dict[str, LossWeight] = marks(ObjectiveConfig, LossWeight)
+"""What the fields of `ObjectiveConfig` weigh, for those that are weights, by name."""
+
+
 _PAPER = ObjectiveConfig(
     reconstruction=1.0,
-    sparsity=0.01,
     cycle=0.1,
     embedding=0.1,
+    sparsity=0.01,
     contrast=0.0,
     contrast_ramp=0,
     transfer=0.0,
@@ -86,9 +138,9 @@ OBJECTIVE_PRESETS: dict[str, ObjectiveConfig] = {
     "official": replace(
         _PAPER,
         reconstruction=10.0,
-        sparsity=0.1,
         cycle=1.0,
         embedding=1.0,
+        sparsity=0.1,
         reconstruction_embedding=1.0,
         clamp_sparsity=True,
         detach_changed=True,

@@ -13,7 +13,7 @@ from tcae.distributed import ranks
 from tcae.models.precision import wide
 from tcae.models.twin_cycle import Embeddings, Motion, TwinCycle, unit_range
 from tcae.objectives.contrast import contrast, disguise
-from tcae.objectives.objective_config import ObjectiveConfig
+from tcae.objectives.objective_config import LOSS_WEIGHTS, ObjectiveConfig
 from tcae_ops import blend_warp, blend_warp_l1, warp, warp_l1
 
 _POSE_NOISE = 0.5  # of the standard deviation of poses: other poses than the batch has
@@ -63,21 +63,10 @@ class TwinCycleObjective(nn.Module):
         """The weight of every term at a step; None: after the ramp."""
         config = self.config
         ramp = _risen(step, config.ramp_start, config.ramp_steps)
-        embedding = ramp * config.embedding
-        extra = ramp * config.reconstruction_embedding
         return {
-            "rec": config.reconstruction,
-            "sparsity": config.sparsity,
-            "contrast": config.contrast,
-            "transfer": ramp * config.transfer,
-            "cycle_au": ramp * config.cycle,
-            "cycle_pose": ramp * config.cycle,
-            "emb_au_phi": embedding,
-            "emb_au_psi": embedding,
-            "emb_pose_phi": embedding,
-            "emb_pose_psi": embedding,
-            "emb_rec_phi": extra,
-            "emb_rec_psi": extra,
+            term: getattr(config, name) * (ramp if weight.ramp else 1.0)
+            for name, weight in LOSS_WEIGHTS.items()
+            for term in weight.terms
         }
 
     def total(self, terms: Mapping[str, Tensor], step: int | None = None) -> Tensor:

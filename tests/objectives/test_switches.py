@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tcae.models.decorrelation import Decorrelation
 from tcae.models.twin_cycle import MODEL_PRESETS, TwinCycle
-from tcae.objectives.objective_config import OBJECTIVE_PRESETS, ObjectiveConfig
+from tcae.objectives.objective_config import LOSS_WEIGHTS, OBJECTIVE_PRESETS, ObjectiveConfig
 from tcae.objectives.twin_cycle import TwinCycleObjective
 
 SIZE, PAIRS, D, P = 32, 5, 4, 3
@@ -297,6 +297,18 @@ def test_weights_follow_the_ramp(model: TwinCycle, pair: Tensor) -> None:
             assert [weights[name] for name in names] == pytest.approx([ramp * weight] * len(names))
     assert set(objective(*pair, step=3)) == {"rec", "sparsity"}
     assert set(objective(*pair, step=4)) == TERMS | EXTRA
+
+
+def test_every_weight_says_which_terms_it_weighs(model: TwinCycle, pair: Tensor) -> None:
+    """All fractions among the options are weights; without one its terms are gone."""
+    numbers = {field.name for field in fields(ObjectiveConfig) if type(field.default) is float}
+    assert set(LOSS_WEIGHTS) == numbers
+    config = replace(PAPER, contrast=0.3, transfer=0.3, reconstruction_embedding=0.3)
+    everything = set(measure(model, config, pair))
+    for name, weight in LOSS_WEIGHTS.items():
+        rest = set(measure(model, replace(config, **{name: 0.0}), pair))
+        assert everything - rest == set(weight.terms), name
+    assert len(everything) == sum(len(weight.terms) for weight in LOSS_WEIGHTS.values())
 
 
 def test_a_ramp_of_no_length_is_a_step(model: TwinCycle) -> None:

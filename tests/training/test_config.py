@@ -208,6 +208,17 @@ def test_a_run_older_than_an_option_goes_on_without_it(
     check_resumable(older, now, "run")
 
 
+def test_a_run_older_than_a_group_of_free_options_goes_on() -> None:
+    config = TrainConfig(steps=10)
+    check_resumable(without(plain_config(config), "unseen"), config, "run")
+
+
+def test_orders_for_one_invocation_are_not_saved() -> None:
+    """All else is: the file says how a run was made."""
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    assert names - set(plain_config(TrainConfig())) == {"resume", "overwrite"}
+
+
 def test_a_run_older_than_a_change_of_what_is_learned_is_refused() -> None:
     saved = plain_config(TrainConfig(objective=ObjectiveConfig(twin_every=4)))
     with pytest.raises(ValueError, match=r"--objective\.twin-every: the run has 1 .*with 4"):
