@@ -200,6 +200,14 @@ def test_reconstruction_embedding_adds_two_terms(
     assert changed(without, {name: added[name] for name in without}) == (set(), set())
 
 
+def test_reconstruction_embedding_needs_no_other_distance(model: TwinCycle, pair: Tensor) -> None:
+    config = replace(PAPER, reconstruction_embedding=1.0)
+    alone = measure(model, replace(config, cycle=0.0, embedding=0.0), pair, training=False)
+    assert set(alone) == {"rec", "sparsity"} | EXTRA
+    with_all = measure(model, config, pair, training=False)
+    assert changed({name: with_all[name] for name in alone}, alone) == (set(), set())
+
+
 @pytest.mark.parametrize("name", ["contrast", "transfer"])
 def test_telling_apart_adds_one_term_and_draws_nothing_outside_training(
     name: str, model: TwinCycle, pair: Tensor
@@ -232,7 +240,7 @@ def test_contrast_sees_embeddings_that_are_not_decorrelated(model: TwinCycle, pa
 
 
 def test_moments_follow_the_faces_that_decoders_use(model: TwinCycle, pair: Tensor) -> None:
-    """Disguised faces would teach another relation than the one that is to be taken out."""
+    """Augmented faces would teach another relation than the one that is to be taken out."""
     for switch, passes in ((False, 2), (True, 4)):
         cleaned = copy.deepcopy(model)
         cleaned.encoder.decorrelation = Decorrelation(D, P).double()
@@ -247,7 +255,7 @@ def test_poses_are_approached_along_a_ramp(
     model: TwinCycle, pair: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With no noise to the pose, half-way is the mean of both images' embeddings."""
-    monkeypatch.setattr("tcae.objectives.twin_cycle._POSE_NOISE", 0)
+    monkeypatch.setattr("tcae.objectives.contrast._POSE_NOISE", 0)
     model = copy.deepcopy(model).train()
     for ramp, step, share in ((8, 0, 0), (8, 4, 0.5), (8, 9, 1), (8, None, 1), (0, 0, 1)):
         aims = []
