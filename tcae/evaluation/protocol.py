@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tcae.data.labels import LabelTable
-from tcae.data.shards import PackedDataset
-from tcae.evaluation.embedding import EmbeddedFrames, FaceEncoder, embed_frames
+from tcae.evaluation.embedding import EmbeddedFrames
 from tcae.evaluation.folds import TRAIN_ONLY, subject_folds
 from tcae.evaluation.linear_probe import LinearProbe, ProbeConfig, fit_probe
 from tcae.evaluation.metrics import Interval, Scores, bootstrap, score
@@ -45,48 +44,6 @@ class ProbeResults:
     auc_interval: Interval
     probe: LinearProbe
     failures: tuple[str, ...]
-
-
-def probe_packed(
-    encoder: FaceEncoder,
-    dataset: PackedDataset,
-    labels: LabelTable,
-    *,
-    folds: int | Mapping[str, int] = 3,
-    embedding: str = "au",
-    seed: int = 0,
-    batch_size: int = 64,
-    workers: int = 0,
-    device: str | torch.device = "cpu",
-) -> ProbeResults:
-    """Embeds the labelled frames of a packed data set and probes them: see `cross_validate`.
-
-    Args:
-        encoder: the frozen encoder.
-        dataset: the packed frames.
-        labels: the labelled ones among them; `select` takes a part of a table.
-        folds: their number, or the fold of each subject (`TRAIN_ONLY`: never tested).
-        embedding: ``"au"`` or ``"pose"``.
-        seed: of everything random.
-        batch_size: frames embedded at once.
-        workers: processes that read frames; 0 = this one.
-        device: where the probes are trained.
-
-    Raises:
-        ValueError: another alignment template, or as `cross_validate`.
-
-    Example:
-        >>> dataset = PackedDataset("faces")  # doctest: +SKIP
-        >>> labels = read_labels("faces/labels.csv", dataset)  # doctest: +SKIP
-        >>> probe_packed(encoder, dataset, labels).scores.f1_mean  # doctest: +SKIP
-        0.561
-    """
-    embedded = embed_frames(
-        encoder, dataset, labels.frame_index, batch_size=batch_size, workers=workers
-    )
-    return cross_validate(
-        embedded, labels, folds=folds, embedding=embedding, seed=seed, device=device
-    )
 
 
 def cross_validate(

@@ -29,6 +29,7 @@ from tcae.models.twin_cycle import Embeddings
 from tcae.objectives.twin_cycle import Pictures, TwinCycleObjective
 from tcae_ops import warp
 
+_BATCH = 50  # pairs that are rendered and compared at once
 _OTHER_PEOPLE = 1_000_003  # added to the seed of the world that was trained on
 
 
@@ -139,7 +140,6 @@ def truth_values(
     config: UnseenConfig,
     crop: float,
     device: torch.device,
-    batch_size: int = 50,
 ) -> tuple[dict[str, Array], list[str], list[TruthPair]]:
     """Values of `pair_values` over rendered pairs of people in no data set.
 
@@ -149,7 +149,6 @@ def truth_values(
         config: How many pairs, and of whom.
         crop: Side of the centred part of a picture that the model is to see, as a share.
         device: Where the model computes.
-        batch_size: Pairs at once.
 
     Returns:
         (N,) values, the N people, and the pairs.
@@ -157,7 +156,7 @@ def truth_values(
     size = objective.model.image_size
     pairs = list(truth_pairs(unseen_world(world, config), "fresh", config.pairs))
     parts = []
-    for batch in _in_batches(pairs, batch_size):
+    for batch in _in_batches(pairs):
         source, target = (images_of(batch, name, crop, size) for name in ("source", "target"))
         on_device = [torch.from_numpy(images).to(device) for images in (source, target)]
         made = made_of(objective.pictures(*on_device))
@@ -216,8 +215,8 @@ def _seen_flow(flow: Flow, crop: float, size: int) -> tuple[NDArray[np.float32],
     return mean.astype(np.float32), face & (weight > 0)
 
 
-def _in_batches(pairs: list[TruthPair], size: int) -> Iterator[list[TruthPair]]:
-    return (pairs[start : start + size] for start in range(0, len(pairs), size))
+def _in_batches(pairs: list[TruthPair]) -> Iterator[list[TruthPair]]:
+    return (pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH))
 
 
 def _auc(results: ProbeResults) -> Estimate:

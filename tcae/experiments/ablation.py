@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,8 +10,6 @@ from torch import Tensor, nn
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
 from tcae.objectives.objective_config import LOSS_WEIGHTS
 from tcae.training.config import TrainConfig
-
-Change = Callable[[TrainConfig], TrainConfig]
 
 _EVERYBODY = CurriculumConfig().windows
 

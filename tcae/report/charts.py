@@ -71,7 +71,7 @@ def standalone(chart: str) -> str:
 class _Frame:
     """The plane of a chart."""
 
-    def __init__(self, x: tuple[float, float], y: tuple[float, float], log: bool = False) -> None:
+    def __init__(self, x: tuple[float, float], y: tuple[float, float], log: bool) -> None:
         self._x, self._y, self._log = x, y, log
 
     def x(self, value: float) -> float:
