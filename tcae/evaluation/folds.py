@@ -17,7 +17,7 @@ TRAIN_ONLY = -1
 def subject_folds(subjects: Sequence[str], folds: int = 3, seed: int = 0) -> dict[str, int]:
     """Deals the subjects to folds of about equal size.
 
-    Subjects are ranked by their number of frames and dealt in rounds of one subject per fold, the
+    Subjects are sorted by their number of frames and dealt in rounds of one subject per fold, the
     places within a round drawn by a hash of seed and name. So the result depends on nothing but
     who has how many frames, and on the seed; folds differ by at most one subject, and by no more
     frames than the largest subject has.
@@ -40,10 +40,10 @@ def subject_folds(subjects: Sequence[str], folds: int = 3, seed: int = 0) -> dic
         raise ValueError(
             f"folds: {folds} folds need as many labelled subjects or more, {len(frames)} came"
         )
-    ranked = sorted(frames, key=lambda name: (-frames[name], _draw(name, seed, "rank")))
+    by_size = sorted(frames, key=lambda name: (-frames[name], _draw(name, seed, "rank")))
     dealt: dict[str, int] = {}
-    for start in range(0, len(ranked), folds):
-        hand = sorted(ranked[start : start + folds], key=lambda name: _draw(name, seed, "deal"))
+    for start in range(0, len(by_size), folds):
+        hand = sorted(by_size[start : start + folds], key=lambda name: _draw(name, seed, "deal"))
         dealt.update((name, place) for place, name in enumerate(hand))
     return dict(sorted(dealt.items()))
 

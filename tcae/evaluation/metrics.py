@@ -223,16 +223,16 @@ def _unit(
     known = np.flatnonzero(~(np.isnan(truth) | np.isnan(probability)))
     # Ties are ordered by subject and label, so that sums do not depend on the order of the frames.
     order = known[np.lexsort((weight[known], truth[known], subject[known], probability[known]))]
-    ranked = probability[order]
+    ascending = probability[order]
     positive = np.flatnonzero(truth[order] == 1)
     return _Unit(
         subject=subject[order],
         negative=weight[order] * (1 - truth[order]),
         positive=positive,
         gain=weight[order][positive],
-        first=np.searchsorted(ranked, ranked[positive], side="left"),
-        last=np.searchsorted(ranked, ranked[positive], side="right"),
-        found=int(np.searchsorted(ranked, threshold, side="left")),
+        first=np.searchsorted(ascending, ascending[positive], side="left"),
+        last=np.searchsorted(ascending, ascending[positive], side="right"),
+        found=int(np.searchsorted(ascending, threshold, side="left")),
     )
 
 

@@ -28,6 +28,19 @@ class Before:
     value: Any
 
 
+@dataclass(frozen=True)
+class Formerly:
+    """The name that the option had before; files that carry it stay readable.
+
+    Example:
+        >>> @dataclass
+        ... class Options:
+        ...     size: Annotated[int, Formerly("side")] = 16
+    """
+
+    name: str
+
+
 class Resume(enum.Enum):
     """How an option, or a whole group of options, bears on the resuming of a run."""
 

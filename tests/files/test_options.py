@@ -7,7 +7,7 @@ from typing import Annotated
 
 import pytest
 
-from tcae.files.options import Before, Resume, groups, is_free_on_resume, marks, retired
+from tcae.files.options import Before, Formerly, Resume, groups, is_free_on_resume, marks, retired
 from tcae.files.plain import from_plain, to_plain, up_to_date
 
 
@@ -16,7 +16,7 @@ from tcae.files.plain import from_plain, to_plain, up_to_date
 class Paint:
     colour: Annotated[str, Before("grey")] = "red"
     betas: Annotated[tuple[float, float], Before((0.5, 0.25))] = (0.75, 0.75)
-    gloss: Annotated[int, "a note", Resume.FREE] = 1
+    gloss: Annotated[int, "a note", Formerly("shine"), Resume.FREE] = 1
     coats: int = 2
 
 
@@ -69,6 +69,18 @@ def test_options_newer_than_the_values_have_what_was_before() -> None:
     }
     assert from_plain(Car, {}, "f") == Car(Paint("grey", (0.5, 0.25)))
     assert from_plain(Paint, {"colour": "blue"}, "f") == Paint("blue", (0.5, 0.25))
+
+
+def test_an_option_is_read_by_its_former_name() -> None:
+    assert from_plain(Paint, {"shine": 5}, "f").gloss == 5
+    plain = to_plain(Car(Paint(gloss=5)))
+    older = plain | {"paint": {k: v for k, v in plain["paint"].items() if k != "gloss"}}
+    older["paint"]["shine"] = 5
+    assert up_to_date(Car, older, "f") == plain
+    with pytest.raises(ValueError, match=r"f: shine: unknown field"):
+        from_plain(Paint, {"shine": 5, "gloss": 5}, "f")
+    with pytest.raises(ValueError, match=r"f: gloss: need int, got 'much'"):
+        from_plain(Paint, {"shine": "much"}, "f")
 
 
 def test_values_of_today_stay_as_they_are() -> None:
