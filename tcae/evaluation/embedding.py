@@ -41,10 +41,10 @@ class FaceEncoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Tells encoders with different weights apart."""
+        """Return a text that is another one for other weights."""
 
     def embed(self, images: Tensor) -> Embeddings:
-        """Embeddings of aligned RGB faces (N, 3, S, S), uint8 or float in [0, 1]."""
+        """Embed aligned RGB faces (N, 3, S, S), uint8 or float in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class EmbeddedFrames:
     failures: tuple[str, ...] = ()
 
     def of(self, embedding: str) -> NDArray[np.float32]:
-        """The embedding of that name, ``"au"`` or ``"pose"``."""
+        """Return the embedding of a name, ``"au"`` or ``"pose"``."""
         if embedding not in EMBEDDINGS:
             raise ValueError(f"embedding: {embedding!r} came, au or pose is needed")
         values: NDArray[np.float32] = getattr(self, embedding)
@@ -72,10 +72,10 @@ class EmbeddedFrames:
 
 
 def check_template(encoder: FaceEncoder, template: AlignmentTemplate, source: object) -> None:
-    """Refuses faces that are aligned otherwise than those the encoder was trained on.
+    """Refuse faces that are aligned otherwise than those the encoder was trained on.
 
     Raises:
-        ValueError: names both templates.
+        ValueError: The templates differ. The error names both.
     """
     own = AlignmentTemplate.from_dict(encoder.template)
     if np.allclose(own.points, template.points, rtol=0, atol=1e-4):
@@ -97,7 +97,7 @@ def embed_frames(
     batch_size: int = 64,
     workers: int = 0,
 ) -> EmbeddedFrames:
-    """Embeds packed frames: of each the centred part that the encoder is to see, at its size.
+    """Embed the centred part of each packed frame that the encoder needs, at its size.
 
     Args:
         encoder: the frozen encoder.
@@ -121,21 +121,21 @@ def embed_frames(
         for number, (images, readable, lines) in enumerate(loader):
             rows = np.flatnonzero(readable) + number * batch_size
             if len(rows):
-                for known, found in zip((au, pose), encoder.embed(images), strict=True):
-                    known[rows] = found.float().cpu().numpy()
+                for array, values in zip((au, pose), encoder.embed(images), strict=True):
+                    array[rows] = values.float().cpu().numpy()
             failures += lines
             progress.update(len(readable))
     return EmbeddedFrames(au, pose, encoder.fingerprint, tuple(failures))
 
 
 def read_faces(dataset: PackedDataset, frames: NDArray[np.int64], crop: float, size: int) -> Tensor:
-    """Packed faces as an encoder sees them; those that cannot be read are left out.
+    """Read packed faces as an encoder gets them. Frames that cannot be read are left out.
 
     Args:
         dataset: the packed frames.
         frames: (n,) indices into ``dataset.frames``.
-        crop: side of the centred part that is seen, as a share.
-        size: side in pixels at which it is seen.
+        crop: side of the centred part, as a share of the frame.
+        size: side of the result in pixels.
 
     Returns:
         (n, 3, size, size) uint8.
@@ -152,14 +152,15 @@ def cached_embeddings(
     batch_size: int = 64,
     workers: int = 0,
 ) -> EmbeddedFrames:
-    """As `embed_frames`, kept in ``directory``: ``embeddings_au.npy``, ``embeddings_pose.npy``.
+    """Embed frames as `embed_frames` does, or read the embeddings that are stored in a directory.
 
-    Embeddings found there are used if they belong to the same weights and the same pictures.
+    They are stored as ``embeddings_au.npy`` and ``embeddings_pose.npy``, and used again for the
+    same weights and the same pictures.
     """
     check_template(encoder, dataset.template, dataset.path)
     key_file = directory / "embeddings.json"
-    seen = {"crop": encoder.crop, "frames": _fingerprint(dataset, frames)}
-    key = {"encoder": encoder.fingerprint, **seen}
+    pictures = {"crop": encoder.crop, "frames": _fingerprint(dataset, frames)}
+    key = {"encoder": encoder.fingerprint, **pictures}
     stored = _load_json(key_file)
     if stored is not None and {name: stored.get(name) for name in key} == key:
         arrays = [np.load(directory / f"embeddings_{name}.npy") for name in EMBEDDINGS]
@@ -180,7 +181,7 @@ def _as_is(batch: Any) -> Any:
 
 
 def damaged_files(failures: Sequence[str]) -> list[str]:
-    """One line for each file with damaged frames, however many they are."""
+    """Return one line for each file with damaged frames, however many frames they are."""
     first: dict[str, str] = {}
     for line in failures:
         first.setdefault(line.partition(":")[0], line)

@@ -1,4 +1,4 @@
-"""The measures of a trained model on rendered people whom it has never seen."""
+"""The measures of a trained model on rendered people who are not in its training data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tcae.data.shards import PackedDataset
 from tcae.data.synthetic.flow import Flow
 from tcae.data.synthetic.truth import TruthPair, truth_pairs
 from tcae.data.synthetic.world import World
-from tcae.evaluation.disentanglement import Made, Truth, pair_values, pose_r2
+from tcae.evaluation.disentanglement import Prediction, Truth, pair_values, pose_r2
 from tcae.evaluation.embedding import EmbeddedFrames, FaceEncoder, embed_frames
 from tcae.evaluation.estimates import Estimate
 from tcae.evaluation.metrics import Array
@@ -35,16 +35,17 @@ _OTHER_PEOPLE = 1_000_003  # added to the seed of the world that was trained on
 
 @dataclass(frozen=True)
 class UnseenConfig:
-    """On how many rendered people a trained model is measured."""
+    """On how many other rendered people a trained model is measured."""
 
     people: int = 80
     """People whose frames are probed for action units and pose."""
     pairs: int = 300
-    """Pairs of frames, each of another person, whose flows and pictures are compared."""
+    """Pairs of frames, each of another person, whose flows and pictures are compared with the
+    truth."""
     seed: int = 11
-    """Which people; those of 11 are for published figures, so choose recipes on others."""
+    """Which people. Published figures are for those of seed 11, so choose recipes on others."""
     fabnet: bool = True
-    """Without --data: train FAb-Net's objective too, for as long, to compare with."""
+    """Without --data: also train FAb-Net's objective, for as long, as a comparison."""
 
     def __post_init__(self) -> None:
         for name, least in (("people", 3), ("pairs", 1), ("seed", 0)):
@@ -53,13 +54,13 @@ class UnseenConfig:
 
 
 def unseen_world(world: World, config: UnseenConfig) -> World:
-    """The same world with other people."""
+    """Return the same world with other people."""
     seed = (world.seed + _OTHER_PEOPLE * (1 + config.seed)) % 2**63
     return dataclasses.replace(world, seed=seed, identities=config.people)
 
 
 class PixelEncoder:
-    """Passes small pictures on as their own embeddings: what any encoder has to beat."""
+    """An encoder whose embedding is the small picture itself: any other has to beat it."""
 
     image_size = 16
     embedding_size = pose_size = 3 * 16 * 16
@@ -69,13 +70,13 @@ class PixelEncoder:
         self.template, self.crop = template, crop
 
     def embed(self, images: Tensor) -> Embeddings:
-        """The pixels (N, 768) of images (N, 3, 16, 16), twice."""
+        """Return the pixels (N, 768) of images (N, 3, 16, 16), twice."""
         pixels = images.flatten(1).float()
         return Embeddings(pixels, pixels)
 
 
 def read_pose(path: Path, dataset: PackedDataset, frames: NDArray[np.int64]) -> Array:
-    """Yaw, pitch and roll in degrees, (n, 3), of packed frames from their `truth.csv`.
+    """Read yaw, pitch and roll in degrees, (n, 3), of packed frames from their `truth.csv`.
 
     Raises:
         ValueError: It lacks a frame.
@@ -101,20 +102,20 @@ def measure_embeddings(
     seed: int = 0,
     embed: Callable[..., EmbeddedFrames] = embed_frames,
 ) -> tuple[dict[str, Estimate], ProbeResults]:
-    """What the embeddings of people not trained on know.
+    """Measure what the embeddings tell of people who are not in the training data.
 
-    au_auc, au_auc_from_pose: mean AUC over action units of `cross_validate` on either embedding;
-    au_auc_NAME: the same of the AU embeddings of `others`, and (pixels) of raw 16x16 pixels;
-    pose_r2_from_au, pose_r2_from_pose: `pose_r2`.
+    - au_auc, au_auc_from_pose: mean AUC over action units of `cross_validate` on either embedding.
+    - au_auc_NAME: the same for the AU embeddings of `others`, and (pixels) for raw 16x16 pixels.
+    - pose_r2_from_au, pose_r2_from_pose: `pose_r2`.
 
     Args:
         encoder: The trained encoder.
         others: Encoders to compare it with, by name.
         dataset: Packed frames.
-        labels: Those of them that are measured.
-        pose: (n, 3) pose in these frames, None where it is not known.
+        labels: Labels of the frames to measure on.
+        pose: (n, 3) pose in these frames; None if it is not known.
         seed: Of folds and probes.
-        embed: `embed_frames`, or what does the same.
+        embed: `embed_frames`, or a function that does the same.
 
     Returns:
         The measures, and the results of the probe on the AU embedding.
@@ -127,8 +128,8 @@ def measure_embeddings(
     }
     pixels = PixelEncoder(encoder.template, encoder.crop)
     for name, other in {**others, "pixels": pixels}.items():
-        known = embed(other, dataset, labels.frame_index)
-        measures[f"au_auc_{name}"] = _auc(cross_validate(known, labels, seed=seed))
+        features = embed(other, dataset, labels.frame_index)
+        measures[f"au_auc_{name}"] = _auc(cross_validate(features, labels, seed=seed))
     if pose is not None:
         measures |= _pose_measures(embedded, labels, pose, seed)
     return measures, results
@@ -141,13 +142,13 @@ def truth_values(
     crop: float,
     device: torch.device,
 ) -> tuple[dict[str, Array], list[str], list[TruthPair]]:
-    """Values of `pair_values` over rendered pairs of people in no data set.
+    """Return `pair_values` of rendered pairs of people who are in no data set.
 
     Args:
         objective: The trained model, in eval mode.
         world: What it was trained on.
         config: How many pairs, and of whom.
-        crop: Side of the centred part of a picture that the model is to see, as a share.
+        crop: Side of the centred part of a picture that the model gets, as a share.
         device: Where the model computes.
 
     Returns:
@@ -159,23 +160,24 @@ def truth_values(
     for batch in _in_batches(pairs):
         source, target = (images_of(batch, name, crop, size) for name in ("source", "target"))
         on_device = [torch.from_numpy(images).to(device) for images in (source, target)]
-        made = made_of(objective.pictures(*on_device))
-        parts.append(pair_values(source, target, made, truth_of(batch, crop, size)))
+        prediction = prediction_of(objective.pictures(*on_device))
+        parts.append(pair_values(source, target, prediction, truth_of(batch, crop, size)))
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return values, [pair.identity for pair in pairs], pairs
 
 
-def made_of(pictures: Pictures) -> Made:
-    """What the model makes of pairs, as arrays."""
-    return Made(*(getattr(pictures, name).float().cpu().numpy() for name in Made._fields))
+def prediction_of(pictures: Pictures) -> Prediction:
+    """Return what the model predicts for pairs, as arrays."""
+    fields = (getattr(pictures, name) for name in Prediction._fields)
+    return Prediction(*(values.float().cpu().numpy() for values in fields))
 
 
 def truth_of(pairs: list[TruthPair], crop: float, size: int) -> Truth:
-    """What a perfect model of `size` would make of pairs of which it sees a centred part."""
-    flows = {name: [getattr(p, f"{name}_flow") for p in pairs] for name in ("au", "pose")}
-    seen = {k: [_seen_flow(flow, crop, size) for flow in v] for k, v in flows.items()}
-    flow = {name: np.stack([f for f, _ in parts]) for name, parts in seen.items()}
-    face = {name: np.stack([m for _, m in parts]) for name, parts in seen.items()}
+    """Return what a perfect model of an image size would predict for the centred part of pairs."""
+    exact = {name: [getattr(p, f"{name}_flow") for p in pairs] for name in ("au", "pose")}
+    scaled = {name: [_at_size(flow, crop, size) for flow in flows] for name, flows in exact.items()}
+    flow = {name: np.stack([f for f, _ in parts]) for name, parts in scaled.items()}
+    face = {name: np.stack([m for _, m in parts]) for name, parts in scaled.items()}
     source = torch.from_numpy(images_of(pairs, "source", crop, size))
     warped = {
         name: warp(source, torch.from_numpy(f), units="normalized").numpy()
@@ -194,13 +196,13 @@ def truth_of(pairs: list[TruthPair], crop: float, size: int) -> Truth:
 
 
 def images_of(pairs: list[TruthPair], name: str, crop: float, size: int) -> NDArray[np.float32]:
-    """The pictures of that name as the model sees them: (N, 3, S, S) in [0, 1]."""
+    """Return the pictures of one name as the model gets them, (N, 3, S, S) in [0, 1]."""
     stack = np.stack([centre(getattr(pair, name), crop, size) for pair in pairs])
     return stack.transpose(0, 3, 1, 2).astype(np.float32) / 255
 
 
-def _seen_flow(flow: Flow, crop: float, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Flow (2, S, S) in normalised units of a picture of another size, and where it counts."""
+def _at_size(flow: Flow, crop: float, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The flow (2, S, S) in a picture of another size, in normalised units, and where it counts."""
     counts = flow.face & flow.visible
     # Pixels where the source does not show the point would spoil the mean over a larger pixel.
     known = flow.visible.astype(np.float32)

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass as dicts, lists, strings, numbers, booleans and None: fit for YAML and JSON."""
+    """Return a dataclass as dicts, lists, strings, numbers, booleans and None, as in JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -81,7 +81,7 @@ def up_to_date(cls: type, plain: Any, source: str, prefix: str = "") -> Any:
 
 
 def differences(a: Any, b: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Dotted names of the fields in which two plain mappings differ, with both values.
+    """Return the dotted names of the fields in which two plain mappings differ, with both values.
 
     Example:
         >>> differences({"x": {"y": 1}, "z": 0}, {"x": {"y": 2}, "z": 0})

@@ -14,7 +14,7 @@ from tcae.evaluation.disentanglement import pair_measures, pair_values
 from tcae.evaluation.estimates import Estimate
 from tcae.evaluation.protocol import select
 from tcae.evaluation.results import write_results
-from tcae.evaluation.unseen import made_of
+from tcae.evaluation.unseen import prediction_of
 from tcae.files.durable import write_durably
 from tcae.measuring.people import (
     CACHE,
@@ -78,7 +78,7 @@ def _measure_validation(trainer: Trainer, outcome: Outcome) -> None:
     objective, parts = trainer.objective, []
     for source, target in trainer.validation.pairs():
         pictures = objective.pictures(source, target)
-        parts.append(pair_values(_unit(source), _unit(target), made_of(pictures), None))
+        parts.append(pair_values(_unit(source), _unit(target), prediction_of(pictures), None))
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     measures = pair_measures(values, [str(i) for i in range(len(values["recon"]))])
     outcome.add({name: Estimate(measure.value) for name, measure in measures.items()})

@@ -74,11 +74,11 @@ class Curriculum:
 
     @property
     def window(self) -> tuple[float, float]:
-        """The part (low, high) of the sorted batch that learns now."""
+        """Return the part (low, high) of the sorted batch that learns now."""
         return self.config.windows[self._window]
 
     def loss(self, terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-        """Mean weighted loss of the samples in the window, a scalar.
+        """Return the mean weighted loss of the samples in the window, a scalar.
 
         With several processes each holds a part of the batch. The samples of all are sorted
         together, and the loss is the mean over the processes.
@@ -93,11 +93,11 @@ class Curriculum:
         return torch.stack([self._mean_in_window(losses) for losses in weighted]).sum()
 
     def observe(self, validation_loss: float) -> bool:
-        """Note the loss of one validation; return whether the window moved on.
+        """Take note of the loss of one validation, and return whether the window moved on.
 
-        It moves after `patience` validations in which the best loss since the last move was not
-        beaten, and stays once it is at the last window. A loss that is NaN or infinite is passed
-        over: it is never the best, and does not count as a validation.
+        The window moves after `patience` validations that did not beat the best loss since the last
+        move. The last window stays. A loss that is NaN or infinite is ignored: it is never the
+        best, and does not count as a validation.
         """
         if not math.isfinite(validation_loss):
             return False
@@ -111,14 +111,14 @@ class Curriculum:
         return True
 
     def state_dict(self) -> dict[str, int | float]:
-        """Where the curriculum is, in plain numbers."""
+        """Return where the curriculum is, in plain numbers."""
         return {"window": self._window, "best": self._best, "stale": self._stale}
 
     def load_state_dict(self, state: Mapping[str, int | float]) -> None:
         """Go on from a saved state.
 
         Raises:
-            ValueError: if the state's window does not exist in this configuration.
+            ValueError: The state's window does not exist in this configuration.
         """
         window = int(state["window"])
         if not 0 <= window < len(self.config.windows):

@@ -61,7 +61,7 @@ class TwinCycleObjective(nn.Module):
         self.config = config
 
     def weights(self, step: int | None = None) -> dict[str, float]:
-        """The weight of every term at a step; None: after the ramp."""
+        """Return the weight of every term at a step; None: after the ramp."""
         config = self.config
         ramp = _ramp(step, config.ramp_start, config.ramp_steps)
         return {
@@ -71,7 +71,7 @@ class TwinCycleObjective(nn.Module):
         }
 
     def total(self, terms: Mapping[str, Tensor], step: int | None = None) -> Tensor:
-        """The weighted sum of the terms, (N,)."""
+        """Return the weighted sum (N,) of the terms."""
         weights = self.weights(step)
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum(0)
 
@@ -163,9 +163,9 @@ class TwinCycleObjective(nn.Module):
 
     @torch.no_grad()
     def pictures(self, source: Tensor, target: Tensor) -> Pictures:
-        """Make the images, flows and masks of pairs to look at. Call it in eval mode.
+        """Return the images, flows and masks of pairs to look at. Call it in eval mode.
 
-        In training mode batch norm would count these images in its running statistics.
+        In training mode these images would enter the running statistics of batch norm.
         """
         source = unit_range(source)
         of_source, of_target = self.model.encode(source), self.model.encode(target)

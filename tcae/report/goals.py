@@ -1,4 +1,4 @@
-"""Measures beside their goals: cells of a page, lines on a terminal, a table in Markdown."""
+"""Measures beside their goals: as cells of a page, lines on a terminal, or a Markdown table."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tcae.evaluation.disentanglement import GOALS
 
 
 class GoalRow(NamedTuple):
-    """One measure, to be read.
+    """One measure as text.
 
     Attributes:
         title: What is measured.
         measured: The figure.
         interval: Its 95 % interval, a dash if there is none.
-        wanted: The goal, empty for a baseline.
-        reached: Whether it is reached; None without goal, or if figures for it are missing.
+        wanted: The goal; empty for a baseline.
+        reached: Whether it is reached; None without goal, or if a figure for it is missing.
     """
 
     title: str
@@ -27,12 +27,12 @@ class GoalRow(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """`reached`, `missed` or nothing."""
+        """Return `reached`, `missed` or nothing."""
         return {True: "reached", False: "missed", None: ""}[self.reached]
 
 
 def goal_rows(figures: Mapping[str, float]) -> list[GoalRow]:
-    """A row for each measure that the figures of a run have, in the order of `GOALS`."""
+    """Return a row for each measure that the figures of a run have, in the order of `GOALS`."""
     rows = []
     for name, goal in GOALS.items():
         if name not in figures:
@@ -40,20 +40,20 @@ def goal_rows(figures: Mapping[str, float]) -> list[GoalRow]:
         interval = "–"
         if f"{name}_low" in figures:
             ends = (figures[f"{name}_low"], figures[f"{name}_high"])
-            interval = " to ".join(_shown(end, goal.percent) for end in ends)
-        measured = _shown(figures[name], goal.percent)
+            interval = " to ".join(_rounded(end, goal.percent) for end in ends)
+        measured = _rounded(figures[name], goal.percent)
         rows.append(GoalRow(goal.title, measured, interval, goal.wanted, goal.reached(figures)))
     return rows
 
 
-def _shown(value: float, percent: bool) -> str:
-    """A rounded number; what rounds to nothing has no sign."""
+def _rounded(value: float, percent: bool) -> str:
+    """A rounded number, without a sign if it rounds to zero."""
     rounded = round(value, 2 if percent else 3) + 0.0
     return f"{rounded:.0%}" if percent else f"{rounded:.3f}"
 
 
 def goals_text(figures: Mapping[str, float]) -> str:
-    """The rows as aligned text."""
+    """Return the rows as aligned text."""
     cells = [("measure", "measured", "95 %", "goal", "")]
     cells += [(*row[:4], row.verdict) for row in goal_rows(figures)]
     wide = [max(len(row[i]) for row in cells) for i in range(5)]
@@ -65,7 +65,7 @@ def goals_text(figures: Mapping[str, float]) -> str:
 
 
 def goals_markdown(figures: Mapping[str, float]) -> str:
-    """The rows as a table in Markdown."""
+    """Return the rows as a table in Markdown."""
     lines = ["| measure | measured | 95 % | goal | |", "| --- | ---: | ---: | --- | --- |"]
     lines += [
         f"| {row.title} | {row.measured} | {row.interval} | {row.wanted} | {row.verdict} |"

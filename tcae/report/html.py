@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing else."""
+"""The report of a run: one HTML file that needs no other file."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class RunReport:
-    """What the report of a run shows; what is empty is left out.
+    """What the report of a run shows. Empty parts are left out.
 
     Attributes:
         title: Name of the run.
-        about: A line under it.
+        about: A line under the title.
         summary: Figures of `summary.json`.
         pairs: For each pair, pictures (S, S, 3) uint8 by what they show.
-        flow_unit: What is said of the colours of flows.
+        flow_unit: A line about the colours of flows.
         lengths: Mean displacement length of each pair, by kind of flow.
         units: Rows of `tcae.evaluation.results.rows`, one per action unit.
         curves: Title -> name -> (step, value) points.
@@ -68,10 +68,10 @@ class RunReport:
 
 
 def render_report(report: RunReport) -> str:
-    """The page; it asks for nothing from anywhere."""
+    """Return the page. It loads nothing from anywhere."""
     sections = {
-        "What is told apart": _measures(report.summary),
-        "Pairs of people never seen": _pairs(report),
+        "Action and pose apart": _measures(report.summary),
+        "Pairs of people outside the training data": _pairs(report),
         "Mean displacement lengths": _lengths(report),
         "Action units": _units(report.units),
         "Learning curves": _curves(report.curves),
@@ -152,8 +152,8 @@ def _units(rows: Rows) -> str:
 
 def _curves(curves: Mapping[str, Mapping[str, Points]]) -> str:
     charts = [line_chart(title, lines) for title, lines in curves.items()]
-    drawn = "".join(chart for chart in charts if chart)
-    return f'<div class="charts">{drawn}</div>' if drawn else ""
+    content = "".join(chart for chart in charts if chart)
+    return f'<div class="charts">{content}</div>' if content else ""
 
 
 def _numbers(summary: Mapping[str, float]) -> str:

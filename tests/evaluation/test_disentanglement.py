@@ -5,7 +5,7 @@ import pytest
 
 from tcae.evaluation.disentanglement import (
     GOALS,
-    Made,
+    Prediction,
     Truth,
     flow_length,
     image_error,
@@ -27,7 +27,7 @@ def shift(x: float, y: float) -> np.ndarray:
     return np.broadcast_to(np.array([x, y])[None, :, None, None], (2, 2, 4, 4)).copy()
 
 
-def case(**made: np.ndarray) -> dict[str, float]:
+def case(**prediction: np.ndarray) -> dict[str, float]:
     """Two pairs: sources black, targets .4 and .8 grey; the face is the upper half."""
     face = np.zeros((2, 4, 4), bool)
     face[:, :2] = True
@@ -39,7 +39,9 @@ def case(**made: np.ndarray) -> dict[str, float]:
     nothing = {"au_flow": shift(0, 0), "pose_flow": shift(0, 0)} | {
         name: flat([0.0, 0.0]) for name in ("reconstruction", "au_changed", "pose_changed")
     }
-    values = pair_values(flat([0, 0]), flat([0.4, 0.8]), Made(**(nothing | made)), truth)
+    values = pair_values(
+        flat([0, 0]), flat([0.4, 0.8]), Prediction(**(nothing | prediction)), truth
+    )
     return {name: estimate.value for name, estimate in pair_measures(values, PEOPLE).items()}
 
 
@@ -76,8 +78,10 @@ def test_swapped_branches_are_seen():
 
 
 def test_without_truth_there_are_two_measures():
-    made = Made(flat([0.1, 0]), flat([0, 0]), flat([0, 0]), shift(0, 0.1), shift(0.2, 0))
-    values = pair_values(flat([0, 0]), flat([0.4, 0.8]), made, None)
+    prediction = Prediction(
+        flat([0.1, 0]), flat([0, 0]), flat([0, 0]), shift(0, 0.1), shift(0.2, 0)
+    )
+    values = pair_values(flat([0, 0]), flat([0.4, 0.8]), prediction, None)
     figures = pair_measures(values, PEOPLE)
     assert set(figures) == {"recon_ratio", "flow_length_ratio"}
     assert figures["flow_length_ratio"].value == pytest.approx(2)
