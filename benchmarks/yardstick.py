@@ -112,7 +112,7 @@ def _decode(decoder: nn.Module, source: Tensor, target: Tensor) -> Tensor:
 
 
 def windowed_loss(terms: Mapping[str, Tensor]) -> Tensor:
-    """Weighted sum of the terms, each averaged over the window of its own ranking."""
+    """Weighted sum of the terms, each averaged over the window of its own order."""
     losses = []
     for name, term in terms.items():
         first, last = (int(share * len(term)) for share in WINDOW)

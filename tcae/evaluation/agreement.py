@@ -1,6 +1,6 @@
-"""Does the probe see on real faces what an independent landmarker sees?
+"""Do the probe and an independent landmarker agree on real faces?
 
-Per clip and action unit the probe's probability is correlated over time with the landmarker's
+For each clip and action unit, the probe's probability is correlated over time with the landmarker's
 blendshape score. Only units that move in the clip count: a correlation with noise means nothing.
 """
 
@@ -20,18 +20,18 @@ BLENDSHAPES: dict[str, tuple[str, ...]] = {
     "AU26": ("jawOpen",),
     "AU45": ("eyeBlinkLeft", "eyeBlinkRight"),
 }
-"""The landmarker's scores that stand for an action unit; of two, the mean counts."""
+"""The landmarker's scores that stand for an action unit. Of two scores the mean counts."""
 
 VARIES = 0.05
 """A unit varies in a clip if the standard deviation of its score (0 to 1) is at least this."""
 
 ENOUGH = 30
-"""Fewer frames seen by both than this (about a second) give no correlation."""
+"""Fewer frames with a face for both than this (about a second) give no correlation."""
 
 _TOLERANCE = 1e-3  # seconds; tables may round their times
 
 Series = Mapping[float, Mapping[str, float]]
-"""Time in seconds -> values by name; frames without a face are left out."""
+"""Values by name for each time in seconds. Frames without a face are left out."""
 
 
 class Agreement(NamedTuple):
@@ -42,8 +42,9 @@ class Agreement(NamedTuple):
         unit: The action unit, as `AU12`.
         frames: Frames in which both found a face.
         deviation: Standard deviation of the landmarker's score over them.
-        correlation: Pearson's, of the probe's output with that score; 0 if the output never
-            changes, NaN if the unit does not vary or the frames are too few: it does not count.
+        correlation: Pearson correlation of the probe's output with that score. It is 0 if the
+            output never changes, and NaN, which does not count, if the unit does not vary or there
+            are too few frames.
     """
 
     clip: str
@@ -54,19 +55,19 @@ class Agreement(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether the unit varies in the clip."""
+        """Return whether the unit varies in the clip."""
         return not np.isnan(self.correlation)
 
 
 def compare(clip: str, outputs: Series, scores: Series) -> list[Agreement]:
     """Compare the outputs for one clip with the landmarker's scores, unit by unit.
 
-    A frame of one is joined with that of the other whose time is within a millisecond.
+    Frames of the two series belong together if their times differ by a millisecond at most.
 
     Args:
         clip: Name of the clip.
-        outputs: Of each frame the probe's outputs by action unit.
-        scores: Of each frame the landmarker's blendshape scores.
+        outputs: The probe's outputs by action unit, for each frame.
+        scores: The landmarker's blendshape scores, for each frame.
 
     Returns:
         One row for each unit of `BLENDSHAPES` that the outputs have.
@@ -78,7 +79,7 @@ def compare(clip: str, outputs: Series, scores: Series) -> list[Agreement]:
         >>> f"{row.unit} {row.frames} {row.correlation:.2f}"
         'AU26 60 -1.00'
     """
-    pairs = _joined(outputs, scores)
+    pairs = _common_times(outputs, scores)
     known = {unit for values in outputs.values() for unit in values}
     rows = []
     for unit, shapes in BLENDSHAPES.items():
@@ -93,13 +94,13 @@ def compare(clip: str, outputs: Series, scores: Series) -> list[Agreement]:
 
 
 def mean_correlation(rows: Iterable[Agreement]) -> tuple[float, int]:
-    """The mean over all units that vary in their clip, and how many these are; NaN for none."""
+    """Return the mean over all units that vary in their clip (NaN for none), and their number."""
     found = [row.correlation for row in rows if row.counts]
     return (float(np.mean(found)) if found else float("nan")), len(found)
 
 
 def agreement_table(rows: Sequence[Agreement]) -> str:
-    """The rows as aligned text, those that do not count with a dash, and their mean."""
+    """Return the rows and their mean as aligned text. Rows that do not count have a dash."""
     width = max([len(row.clip) for row in rows] + [4])
     lines = [f"{'clip':{width}}  unit  frames  score's sd  correlation"]
     for row in rows:
@@ -113,8 +114,8 @@ def agreement_table(rows: Sequence[Agreement]) -> str:
     return "\n".join(lines)
 
 
-def _joined(outputs: Series, scores: Series) -> list[tuple[float, float]]:
-    """Times of the frames that both have, in both clocks."""
+def _common_times(outputs: Series, scores: Series) -> list[tuple[float, float]]:
+    """Times of the frames that both series have, in both clocks."""
     if not scores:
         return []
     theirs = np.sort([*scores])

@@ -1,4 +1,4 @@
-"""Real clips, seen by the encoder with its probe and by the independent landmarker."""
+"""Real clips, for the encoder with its probe and for the independent landmarker."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tcae.evaluation.landmarker import Detect, blendshapes, face_landmarker
 def agreement_on_clips(
     folder: Path, extractor: Extractor, detector: str = "mtcnn"
 ) -> list[Agreement]:
-    """How far the probe's outputs follow the landmarker's scores, clip by clip.
+    """Return how far the probe's outputs follow the landmarker's scores, clip by clip.
 
-    Every frame is looked at. Faces are found, aligned and embedded as `tcae.extract` does it; the
-    landmarker gets the whole frames. Each clip should show one person: of several, the probe's
-    outputs are of the one seen longest.
+    Every frame is read. Faces are found, aligned and embedded as in `tcae.extract`; the landmarker
+    gets whole frames. Each clip should show one person. If it shows several, the probe's outputs
+    are those of the person in most frames.
 
     Args:
-        folder: Video files, or one of them; folders of pictures have no times and are left out.
+        folder: Video files, or one of them. Folders of pictures have no times and are left out.
         extractor: The encoder with its probe.
         detector: Finds the faces for the encoder.
 
@@ -45,7 +45,7 @@ def agreement_on_clips(
 
 
 def outputs_of(clip: Source, cropper: Cropper, extractor: Extractor) -> Series:
-    """Probabilities of the action units in each frame, of the person seen longest."""
+    """Return the probabilities of the action units in each frame, of the person in most frames."""
     names = [column.name for column in extractor.columns]
     units = extractor.probe.names if extractor.probe is not None else ()
     people: dict[int, dict[float, dict[str, float]]] = defaultdict(dict)
@@ -59,6 +59,6 @@ def outputs_of(clip: Source, cropper: Cropper, extractor: Extractor) -> Series:
 
 
 def scores_of(clip: Source, detect: Detect) -> Series:
-    """The landmarker's scores in each frame in which it finds a face."""
+    """Return the landmarker's scores for each frame in which it finds a face."""
     found = ((frame.timestamp, blendshapes(detect(frame.rgb))) for frame in read_frames(clip.path))
     return {time: scores for time, scores in found if scores is not None}

@@ -1,7 +1,8 @@
-"""Is what moves the face told apart from what turns the head? Measures where the truth is known.
+"""Does the model tell facial action from head pose? Measures on faces of which the truth is known.
 
-All figures are of people whom the model has not seen. Pixel measures are sums over pairs divided by
-sums over pairs, so that pairs with hardly any motion do not decide them; intervals resample people.
+All figures are for people who are not in the training data. Pixel measures are sums over pairs
+divided by sums over pairs, so that pairs with hardly any motion do not decide them. Intervals
+resample people.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Mask = NDArray[np.bool_]
 
 
 class Truth(NamedTuple):
-    """What a perfect model would make of N pairs.
+    """What a perfect model would predict for N pairs.
 
     Attributes:
         au_changed: (N, 3, S, S) in [0, 1], the source's pose with the target's facial action.
@@ -35,7 +36,7 @@ class Truth(NamedTuple):
         pose_flow: The same from `pose_changed` to the source.
         au_face: (N, S, S), where `au_changed` shows the face and the source shows that point too.
         pose_face: The same for `pose_changed`.
-        au_warped: The source warped by `au_flow`: as near to `au_changed` as any warp comes.
+        au_warped: The source warped by `au_flow`, about as near to `au_changed` as any warp comes.
         pose_warped: The source warped by `pose_flow`.
     """
 
@@ -50,12 +51,12 @@ class Truth(NamedTuple):
 
 
 def image_error(images: Floats, wanted: Floats) -> Array:
-    """(N,) mean absolute difference of (N, 3, S, S) images."""
+    """Return the mean absolute difference (N,) of images (N, 3, S, S)."""
     return np.abs(images.astype(np.float64) - wanted).mean((1, 2, 3))
 
 
 def flow_length(flow: Floats, where: Mask | None = None) -> Array:
-    """(N,) mean length of the vectors (N, 2, S, S), of those where the mask (N, S, S) is true."""
+    """Return the mean length (N,) of vectors (N, 2, S, S) where a mask (N, S, S) is true."""
     length = np.hypot(flow[:, 0].astype(np.float64), flow[:, 1])
     where = np.ones(length.shape, bool) if where is None else where
     return np.where(where, length, 0).sum((1, 2)) / np.maximum(where.sum((1, 2)), 1)
@@ -64,14 +65,14 @@ def flow_length(flow: Floats, where: Mask | None = None) -> Array:
 def pair_values(
     source: Floats, target: Floats, made: Pictures, truth: Truth | None
 ) -> dict[str, Array]:
-    """What `pair_measures` adds up, (N,) each.
+    """Return the values, (N,) each, that `pair_measures` adds up.
 
     Args:
         source: (N, 3, S, S) in [0, 1].
         target: The same.
         made: What the model makes of them.
         truth: What it should make of them, if that is known. Then lengths are means over the face
-            (`Truth.au_face`, `Truth.pose_face`), else over the whole picture.
+            (`Truth.au_face`, `Truth.pose_face`), otherwise over the whole picture.
     """
     values = {
         "recon": image_error(_array(made.reconstruction), target),
@@ -101,20 +102,20 @@ def _array(values: Tensor) -> Floats:
 
 
 def pair_measures(values: Mapping[str, Array], subjects: Sequence[str]) -> dict[str, Estimate]:
-    """Measures of what `pair_values` gave.
+    """Return the measures of values from `pair_values`.
 
     - recon_ratio: L1 of the reconstruction to the target over L1 of the unmoved source.
     - flow_length_ratio: mean pose-flow length over mean AU-flow length (the paper's Figure 5);
       flow_length_ratio_true: the same of the true flows.
-    - au_flow_epe_gain, pose_flow_epe_gain: by which share the end-point error to the true AU-only
-      (pose-only) flow, inside the face, is lower than the zero flow's.
-    - au_image_gain, pose_image_gain: by which share the L1 of the AU-changed (pose-changed) image
-      to the rendered AU-only (pose-only) one is lower than the unmoved source's;
-      au_image_gain_exact, pose_image_gain_exact: the same of the source warped by the true flow,
-      which no warp can do much better than.
+    - au_flow_epe_gain, pose_flow_epe_gain: the share by which the end-point error to the true
+      AU-only (pose-only) flow, inside the face, is lower than that of the zero flow.
+    - au_image_gain, pose_image_gain: the share by which the L1 of the AU-changed (pose-changed)
+      image to the rendered AU-only (pose-only) image is lower than that of the unmoved source;
+      au_image_gain_exact, pose_image_gain_exact: the same of the source warped by the true flow.
+      No warp can do much better.
 
     Args:
-        values: (N,) each; without truth only recon_ratio and flow_length_ratio come of them.
+        values: (N,) each. Without truth they give recon_ratio and flow_length_ratio only.
         subjects: (N,) the person of each pair.
     """
     measures = {
@@ -136,9 +137,9 @@ def pair_measures(values: Mapping[str, Array], subjects: Sequence[str]) -> dict[
 
 
 def pose_r2(embeddings: Floats, pose: Floats, subjects: Sequence[str], seed: int = 0) -> Estimate:
-    """How well head pose can be read out of an embedding.
+    """Return how well ridge regression reads the head pose out of an embedding.
 
-    Ridge regression, folds by person (`predict_out_of_fold`); R^2 pooled over the folds, mean over
+    It is the R^2 over all folds (`predict_out_of_fold`; no two folds share a person), the mean of
     yaw, pitch and roll.
 
     Args:
@@ -147,8 +148,8 @@ def pose_r2(embeddings: Floats, pose: Floats, subjects: Sequence[str], seed: int
         subjects: (N,) the person of each row.
         seed: Of the folds.
     """
-    predicted = predict_out_of_fold(embeddings, pose, subjects, seed=seed)
-    return r_squared(pose.astype(np.float64), predicted, np.array(subjects))
+    predictions = predict_out_of_fold(embeddings, pose, subjects, seed=seed)
+    return r_squared(pose.astype(np.float64), predictions, np.array(subjects))
 
 
 Measures = Mapping[str, Estimate]

@@ -63,10 +63,10 @@ class EmbeddedFrames:
 
 
 def check_template(encoder: FaceEncoder, template: AlignmentTemplate, source: object) -> None:
-    """Refuses faces that are aligned otherwise than those the encoder was trained on.
+    """Refuse faces that are aligned otherwise than those the encoder was trained on.
 
     Raises:
-        ValueError: names both templates.
+        ValueError: The templates differ. The error names both.
     """
     own = AlignmentTemplate.from_dict(encoder.template)
     if np.allclose(own.points, template.points, rtol=0, atol=1e-4):
@@ -152,8 +152,8 @@ def embed_here(
         for number, (images, readable, lines) in enumerate(loader):
             rows = np.flatnonzero(readable) + number * batch_size
             if len(rows):
-                for known, found in zip((au, pose), encoder.embed(images), strict=True):
-                    known[rows] = found.float().cpu().numpy()
+                for array, values in zip((au, pose), encoder.embed(images), strict=True):
+                    array[rows] = values.float().cpu().numpy()
             failures += lines
             progress.update(len(readable))
     return EmbeddedFrames(au, pose, encoder.fingerprint, tuple(failures))
@@ -163,13 +163,13 @@ _embed: ContextVar[Embed] = ContextVar("embed", default=embed_here)
 
 
 def read_faces(dataset: PackedDataset, frames: NDArray[np.int64], crop: float, size: int) -> Tensor:
-    """Packed faces as an encoder sees them; those that cannot be read are left out.
+    """Read packed faces as an encoder gets them. Frames that cannot be read are left out.
 
     Args:
         dataset: the packed frames.
         frames: (n,) indices into ``dataset.frames``.
-        crop: side of the centred part that is seen, as a share.
-        size: side in pixels at which it is seen.
+        crop: side of the centred part, as a share of the frame.
+        size: side of the result in pixels.
 
     Returns:
         (n, 3, size, size) uint8.
@@ -182,7 +182,7 @@ def _as_is(batch: Any) -> Any:
 
 
 def damaged_files(failures: Sequence[str]) -> list[str]:
-    """One line for each file with damaged frames, however many they are."""
+    """Return one line for each file with damaged frames, however many frames they are."""
     first: dict[str, str] = {}
     for line in failures:
         first.setdefault(line.partition(":")[0], line)

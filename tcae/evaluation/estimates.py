@@ -38,7 +38,7 @@ def flat(measures: Mapping[str, Estimate]) -> dict[str, float]:
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike, subjects: ArrayLike) -> Estimate:
-    """The sum of one value over the sum of another, so large rows count more than small ones.
+    """Return the sum of one value over the sum of another: large rows count more than small ones.
 
     Args:
         numerator: (N,) values.
@@ -59,20 +59,20 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike, subjects: ArrayLike) -> 
 
 
 def gain(error: ArrayLike, baseline: ArrayLike, subjects: ArrayLike) -> Estimate:
-    """By which share an error is lower than a baseline's: 1 - `ratio` of the two."""
+    """Return the share by which an error is lower than a baseline's: 1 - `ratio` of the two."""
     value, low, high = ratio(error, baseline, subjects)
     return Estimate(1 - value, 1 - high, 1 - low)
 
 
 def r_squared(truth: Array, predicted: Array, subjects: ArrayLike) -> Estimate:
-    """Coefficient of determination, mean over columns.
+    """Return the coefficient of determination, the mean over columns.
 
-    Of each column 1 - (squared error) / (squared distance of the truth from its mean), both summed
-    over all rows; in a resample the mean is the resample's.
+    For each column it is 1 - (squared error) / (squared distance of the truth from its mean), both
+    summed over all rows. A resample has a mean of its own.
 
     Args:
         truth: (N, K).
-        predicted: (N, K), predictions by something that has not seen the row.
+        predicted: (N, K), each from a model that was not fitted to the row.
         subjects: (N,) the person of each row.
 
     Raises:

@@ -1,4 +1,4 @@
-"""From a video to rows of a table: where the faces are and what the encoder says of them."""
+"""From a video to rows of a table: the faces in each frame, their embeddings and action units."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SUCCESS = 5
 
 @dataclass
 class Extractor:
-    """Turns the cropped frames of a video into table rows, one per frame and face.
+    """The cropped frames of a video as table rows, one per frame and face.
 
     The columns ``frame, timestamp, face_id, confidence, success`` are named as OpenFace names
     them, and so is ``AU12_c``, the presence of an action unit (0 or 1). ``AU12_p`` is its
@@ -65,14 +65,14 @@ class Extractor:
 
     @property
     def picture_size(self) -> int:
-        """Side of the aligned pictures of which the encoder sees the centred part unscaled."""
+        """Return the side of aligned pictures whose centred part has the encoder's size."""
         return round(self.encoder.image_size / self.encoder.crop)
 
     def crop_config(self, fps: float | None, faces: str) -> CropConfig:
-        """How faces are to be cut out for the encoder.
+        """Return how to cut out faces for the encoder.
 
         Args:
-            fps: frames per second taken from video files; None takes all.
+            fps: frames per second to take from video files; None takes all.
             faces: name of a detector, or "aligned" for pictures that are faces already.
         """
         template = AlignmentTemplate.from_dict(self.encoder.template)
@@ -80,7 +80,7 @@ class Extractor:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns of the rows."""
+        """Return the columns of the rows."""
         sizes = {"au": self.encoder.embedding_size, "pose": self.encoder.pose_size}
         names = [
             f"{embedding}_{i:03d}" for embedding in self.embeddings for i in range(sizes[embedding])
@@ -99,15 +99,15 @@ class Extractor:
         frames: Iterator[CroppedFrame],
         advance: Callable[[int], object] = lambda _: None,
     ) -> Iterator[list[Row]]:
-        """Rows of one video, in the order of its frames, a batch at a time.
+        """Yield the rows of one video in the order of its frames, a batch at a time.
 
         Args:
-            video: what the column ``video`` shall say.
+            video: what the column ``video`` says.
             frames: its frames; no more than a batch of them is held.
             advance: called with the number of frames just taken, for a progress bar.
 
         Raises:
-            VideoError: the video is damaged; comes after the rows of all frames before.
+            VideoError: the video is damaged. It comes after the rows of all frames before.
         """
         numbers: dict[str, int] = {}
         pending: list[_Pending] = []
@@ -160,7 +160,7 @@ class _Pending:
 def _rows_of(
     video: str, frame: CroppedFrame, numbers: dict[str, int], encoder: FaceEncoder
 ) -> list[_Pending]:
-    """Rows of a frame; ``numbers`` holds the face_id of each track seen so far."""
+    """Rows of a frame; ``numbers`` holds the face_id of each track so far."""
     time = _known(frame.timestamp)
     if not frame.crops:
         return [_Pending([video, frame.number, time, None, 0.0, 0], None)]

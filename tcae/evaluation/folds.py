@@ -11,16 +11,16 @@ from pathlib import Path
 from tcae.data.splits import TRAIN_FOLD, UNUSED_FOLD
 
 TRAIN_ONLY = -1
-"""Fold of those who are trained on for every other fold, and never tested."""
+"""Fold of people who train every probe and are never tested."""
 
 
 def subject_folds(subjects: Sequence[str], folds: int = 3, seed: int = 0) -> dict[str, int]:
-    """Deals the subjects to folds of about equal size.
+    """Deal the subjects to folds of about equal size.
 
-    Subjects are ranked by their number of frames and dealt in rounds of one subject per fold, the
-    places within a round drawn by a hash of seed and name. So the result depends on nothing but
-    who has how many frames, and on the seed; folds differ by at most one subject, and by no more
-    frames than the largest subject has.
+    Subjects are sorted by their number of frames and dealt in rounds of one subject per fold. A
+    hash of seed and name draws the places within a round. The result thus depends on the number of
+    frames of each subject and on the seed, and on nothing else. Folds differ by at most one
+    subject, and by no more frames than the largest subject has.
 
     Args:
         subjects: the subject of every frame, in any order.
@@ -40,42 +40,43 @@ def subject_folds(subjects: Sequence[str], folds: int = 3, seed: int = 0) -> dic
         raise ValueError(
             f"folds: {folds} folds need as many labelled subjects or more, {len(frames)} came"
         )
-    ranked = sorted(frames, key=lambda name: (-frames[name], _draw(name, seed, "rank")))
-    dealt: dict[str, int] = {}
-    for start in range(0, len(ranked), folds):
-        hand = sorted(ranked[start : start + folds], key=lambda name: _draw(name, seed, "deal"))
-        dealt.update((name, place) for place, name in enumerate(hand))
-    return dict(sorted(dealt.items()))
+    by_size = sorted(frames, key=lambda name: (-frames[name], _draw(name, seed, "rank")))
+    fold_of: dict[str, int] = {}
+    for start in range(0, len(by_size), folds):
+        hand = sorted(by_size[start : start + folds], key=lambda name: _draw(name, seed, "deal"))
+        fold_of.update((name, place) for place, name in enumerate(hand))
+    return dict(sorted(fold_of.items()))
 
 
 def chosen_folds(
-    given: str | None, beside: Path, subjects: Sequence[str], seed: int = 0
+    option: str | None, beside: Path, subjects: Sequence[str], seed: int = 0
 ) -> dict[str, int]:
-    """The folds that an option names.
+    """Return the folds that an option names.
 
     Args:
-        given: their number, or a CSV file for `read_folds`; None: the file `beside`, or three if
+        option: their number, or a CSV file for `read_folds`; None: the file `beside`, or three if
             there is none.
-        beside: the file that comes with the data set, perhaps.
+        beside: the file that may come with the data set.
         subjects: the subject of every labelled frame, in any order.
         seed: of folds that are dealt.
 
     Raises:
         ValueError: as `subject_folds` and `read_folds`.
     """
-    if given is None and beside.exists():
+    if option is None and beside.exists():
         return read_folds(beside, subjects)
-    if given is None or given.isdecimal():
-        return subject_folds(subjects, int(given or 3), seed)
-    return read_folds(Path(given), subjects)
+    if option is None or option.isdecimal():
+        return subject_folds(subjects, int(option or 3), seed)
+    return read_folds(Path(option), subjects)
 
 
 def read_folds(path: Path, subjects: Sequence[str]) -> dict[str, int]:
-    """Reads the folds from a CSV file with the columns ``subject`` and ``fold``.
+    """Read the folds from a CSV file with the columns ``subject`` and ``fold``.
 
-    Folds may have any names; they are numbered from 0 in the order of their names (numbers before
-    words). Who is in the fold ``train`` is trained on and never tested (`TRAIN_ONLY`); who is in
-    the fold ``unused`` takes no part. Subjects of the file without labelled frames are ignored.
+    Folds may have any names. They are numbered from 0 in the order of their names, numbers before
+    words. People in the fold ``train`` train every probe and are never tested (`TRAIN_ONLY`).
+    People in the fold ``unused`` take no part. Subjects of the file without labelled frames are
+    ignored.
 
     Args:
         path: the file.
@@ -96,23 +97,23 @@ def read_folds(path: Path, subjects: Sequence[str]) -> dict[str, int]:
                 f"{path}: columns {', '.join(reader.fieldnames or ('none',))} came, "
                 "subject and fold are needed"
             )
-        named: dict[str, str] = {}
+        fold_of: dict[str, str] = {}
         for row in reader:
             subject, fold = (row["subject"] or "").strip(), (row["fold"] or "").strip()
             if not subject or not fold:
                 raise ValueError(f"{path}: line {reader.line_num} lacks a subject or a fold")
-            if named.setdefault(subject, fold) != fold:
+            if fold_of.setdefault(subject, fold) != fold:
                 raise ValueError(
-                    f"{path}: subject {subject} is in folds {named[subject]} and {fold}"
+                    f"{path}: subject {subject} is in folds {fold_of[subject]} and {fold}"
                 )
-    wanted = sorted(set(subjects))
-    missing = [subject for subject in wanted if subject not in named]
+    needed = sorted(set(subjects))
+    missing = [subject for subject in needed if subject not in fold_of]
     if missing:
         raise ValueError(
-            f"{path}: {len(missing)} of {len(wanted)} labelled subjects have no fold, "
+            f"{path}: {len(missing)} of {len(needed)} labelled subjects have no fold, "
             f"first {missing[0]}"
         )
-    part = {subject: named[subject] for subject in wanted if named[subject] != UNUSED_FOLD}
+    part = {subject: fold_of[subject] for subject in needed if fold_of[subject] != UNUSED_FOLD}
     if len(set(part.values())) < 2:
         raise ValueError(f"{path}: all labelled subjects are in one fold, 2 or more are needed")
     tested = set(part.values()) - {TRAIN_FOLD}

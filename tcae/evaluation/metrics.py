@@ -1,8 +1,8 @@
 """F1, ROC AUC and prevalence per action unit, with bootstrap intervals over subjects.
 
-Frames of one person are anything but independent, so the intervals resample *subjects*: a
-subject drawn twice counts all its frames twice. This keeps every frame in place and changes only
-its weight, so each action unit is sorted once for all resamples.
+Frames of one person are not independent, so the intervals resample *subjects*: a subject that is
+drawn twice counts all its frames twice. Resampling thus changes only the weight of a frame, and
+each action unit is sorted once for all resamples.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-#: Frame weights held at once while resampling: 2 MiB of float64, about a second-level cache.
+# Frame weights in memory at once while resampling: 2 MiB of float64, about a second-level cache.
 _CHUNK_ELEMENTS = 1 << 18
 
 
@@ -46,12 +46,12 @@ class Scores:
 
     @property
     def f1_mean(self) -> float:
-        """Mean F1 of the units that have one; NaN if none has."""
+        """Return the mean F1 of the units that have one; NaN if none has."""
         return float(_mean(self.f1))
 
     @property
     def auc_mean(self) -> float:
-        """Mean AUC of the units that have one; NaN if none has."""
+        """Return the mean AUC of the units that have one; NaN if none has."""
         return float(_mean(self.auc))
 
 
@@ -62,14 +62,15 @@ def score(
     weight: ArrayLike | None = None,
     threshold: float = 0.5,
 ) -> Scores:
-    """Scores predicted probabilities against occurrence labels, unit by unit.
+    """Score predicted probabilities against occurrence labels, unit by unit.
 
-    A frame counts for a unit when both its label and its probability are known (not NaN). A unit
-    of which only one class remains has neither F1 nor AUC: both are NaN and left out of the means.
+    A frame counts for a unit if both its label and its probability are known (not NaN). A unit with
+    only one class among these frames has neither F1 nor AUC: both are NaN and left out of the
+    means.
 
     Args:
         truth: (N, A) labels: 0, 1 or NaN = unknown.
-        probability: (N, A) predictions in any monotonous unit the threshold fits; NaN = none.
+        probability: (N, A) predictions on any scale that suits the threshold; NaN = none.
         weight: (N,) non-negative sample weights; one each by default.
         threshold: predictions at or above it are positive.
 
@@ -94,7 +95,7 @@ def bootstrap(
     seed: int = 0,
     threshold: float = 0.5,
 ) -> tuple[Interval, Interval]:
-    """Percentile intervals of F1 and AUC from resampling subjects with replacement.
+    """Return percentile intervals of F1 and AUC, from resampling subjects with replacement.
 
     Resamples in which a unit has only one class are left out of that unit's interval, and the
     unit out of that resample's mean.
@@ -128,7 +129,7 @@ def bootstrap(
 def draw_people(
     subjects: ArrayLike, resamples: int = 1000, seed: int = 0
 ) -> tuple[NDArray[np.intp], Array]:
-    """Bootstrap samples of people: as many as there are, drawn with replacement.
+    """Draw bootstrap samples of people, as many as there are, with replacement.
 
     Args:
         subjects: (N,) the person of each row, by name or number.
@@ -158,7 +159,7 @@ class _Unit:
     found: int  # place of the first frame that reaches the threshold
 
     def scores(self, draws: Array) -> Array:
-        """Frames, prevalence, F1 and AUC, (4, R), for (R, S) multiplicities of the subjects."""
+        """Return frames, prevalence, F1 and AUC, (4, R), for multiplicities (R, S) of subjects."""
         rows = max(1, _CHUNK_ELEMENTS // max(1, len(self.subject)))
         chunks = [self._sums(draws[start : start + rows]) for start in range(0, len(draws), rows)]
         hits, false_alarms, positives, negatives, wins = np.concatenate(chunks, axis=1)
@@ -195,7 +196,7 @@ def _units(
     weight: ArrayLike | None = None,
     subject: NDArray[np.intp] | None = None,
 ) -> list[_Unit]:
-    """Checks the input and sorts each unit's known frames once."""
+    """Check the input and sort each unit's known frames once."""
     truth, probability = np.asarray(truth, np.float64), np.asarray(probability, np.float64)
     if truth.ndim != 2 or truth.shape[1] == 0 or truth.shape != probability.shape:
         raise ValueError(
@@ -223,16 +224,16 @@ def _unit(
     known = np.flatnonzero(~(np.isnan(truth) | np.isnan(probability)))
     # Ties are ordered by subject and label, so that sums do not depend on the order of the frames.
     order = known[np.lexsort((weight[known], truth[known], subject[known], probability[known]))]
-    ranked = probability[order]
+    ascending = probability[order]
     positive = np.flatnonzero(truth[order] == 1)
     return _Unit(
         subject=subject[order],
         negative=weight[order] * (1 - truth[order]),
         positive=positive,
         gain=weight[order][positive],
-        first=np.searchsorted(ranked, ranked[positive], side="left"),
-        last=np.searchsorted(ranked, ranked[positive], side="right"),
-        found=int(np.searchsorted(ranked, threshold, side="left")),
+        first=np.searchsorted(ascending, ascending[positive], side="left"),
+        last=np.searchsorted(ascending, ascending[positive], side="right"),
+        found=int(np.searchsorted(ascending, threshold, side="left")),
     )
 
 
@@ -245,7 +246,7 @@ def _interval(values: Array, level: float) -> Interval:
 
 
 def percentiles(values: Array, tails: list[float]) -> Array:
-    """The percentiles of what is not NaN; NaN if all is."""
+    """Return the percentiles of the values that are not NaN; NaN if all are."""
     known = values[~np.isnan(values)]
     return np.percentile(known, tails) if known.size else np.full(2, np.nan)
 

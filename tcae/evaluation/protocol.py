@@ -12,25 +12,23 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tcae.data.labels import LabelTable, select
-from tcae.data.shards import PackedDataset
-from tcae.evaluation.embedding import EmbeddedFrames, embed_frames
+from tcae.evaluation.embedding import EmbeddedFrames
 from tcae.evaluation.folds import TRAIN_ONLY, subject_folds
 from tcae.evaluation.linear_probe import LinearProbe, ProbeConfig, fit_probe
 from tcae.evaluation.metrics import Interval, Scores, bootstrap, score
-from tcae.models.face_encoder import FaceEncoder
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ProbeResults:
-    """What a probe evaluation found. n frames, A action units.
+    """The result of a probe evaluation, of n frames and A action units.
 
     Attributes:
         labels: the labelled frames that could be read.
-        fold: (n,) the fold that each frame was tested in; `TRAIN_ONLY` if in none.
-        probability: (n, A) out-of-fold probabilities; NaN where no probe could be trained, and of
-            frames that were not tested.
+        fold: (n,) the fold that tests each frame; `TRAIN_ONLY` if none does.
+        probability: (n, A) out-of-fold probabilities; NaN where no probe could be trained, and for
+            frames that no fold tests.
         scores: F1, AUC and prevalence over all tested frames, each tested once.
         f1_interval: 95 % bootstrap over subjects.
         auc_interval: 95 % bootstrap over subjects.
@@ -48,48 +46,6 @@ class ProbeResults:
     failures: tuple[str, ...]
 
 
-def probe_packed(
-    encoder: FaceEncoder,
-    dataset: PackedDataset,
-    labels: LabelTable,
-    *,
-    folds: int | Mapping[str, int] = 3,
-    embedding: str = "au",
-    seed: int = 0,
-    batch_size: int = 64,
-    workers: int = 0,
-    device: str | torch.device = "cpu",
-) -> ProbeResults:
-    """Embeds the labelled frames of a packed data set and probes them: see `cross_validate`.
-
-    Args:
-        encoder: the frozen encoder.
-        dataset: the packed frames.
-        labels: the labelled ones among them; `select` takes a part of a table.
-        folds: their number, or the fold of each subject (`TRAIN_ONLY`: never tested).
-        embedding: ``"au"`` or ``"pose"``.
-        seed: of everything random.
-        batch_size: frames embedded at once.
-        workers: processes that read frames; 0 = this one.
-        device: where the probes are trained.
-
-    Raises:
-        ValueError: another alignment template, or as `cross_validate`.
-
-    Example:
-        >>> dataset = PackedDataset("faces")  # doctest: +SKIP
-        >>> labels = read_labels("faces/labels.csv", dataset)  # doctest: +SKIP
-        >>> probe_packed(encoder, dataset, labels).scores.f1_mean  # doctest: +SKIP
-        0.561
-    """
-    embedded = embed_frames(
-        encoder, dataset, labels.frame_index, batch_size=batch_size, workers=workers
-    )
-    return cross_validate(
-        embedded, labels, folds=folds, embedding=embedding, seed=seed, device=device
-    )
-
-
 def cross_validate(
     embedded: EmbeddedFrames,
     labels: LabelTable,
@@ -100,10 +56,10 @@ def cross_validate(
     device: str | torch.device = "cpu",
     config: ProbeConfig | None = None,
 ) -> ProbeResults:
-    """Tests every frame with a linear probe that was trained on other people.
+    """Test every frame with a linear probe that was trained on other people.
 
-    Each fold is predicted by a probe trained on the other folds; the scores pool the predictions
-    of all folds. A unit with one class only among a fold's training frames is not predicted in
+    A probe that was trained on the other folds predicts each fold. The scores pool the predictions
+    of all folds. A unit with one class only among the training frames of a fold is not predicted in
     that fold, and one warning line says so. A last probe is trained on all frames.
 
     Args:
@@ -112,8 +68,8 @@ def cross_validate(
         folds: their number, or the fold of each subject (`TRAIN_ONLY`: never tested).
         embedding: ``"au"`` or ``"pose"``.
         seed: of the folds, the probes and the bootstrap.
-        device: where the probes are trained.
-        config: how they are trained.
+        device: where to train the probes.
+        config: how to train them.
 
     Raises:
         ValueError: fewer subjects than folds, a subject without a fold, or nothing to learn.
@@ -146,9 +102,9 @@ def cross_validate(
     scores = score(labels.values[tested], probability[tested])
     people = np.array(labels.subjects)[tested]
     f1, auc = bootstrap(labels.values[tested], probability[tested], people, seed=seed)
-    unscored = [n for n, f1 in zip(labels.names, scores.f1, strict=True) if np.isnan(f1)]
-    if unscored:
-        log.warning("%s: one class only, no F1 and no AUC, not in the means", ", ".join(unscored))
+    no_score = [n for n, f1 in zip(labels.names, scores.f1, strict=True) if np.isnan(f1)]
+    if no_score:
+        log.warning("%s: one class only, no F1 and no AUC, not in the means", ", ".join(no_score))
     return ProbeResults(labels, fold, probability, scores, f1, auc, probe, embedded.failures)
 
 
@@ -156,15 +112,15 @@ def _fold_of_each(
     labels: LabelTable, folds: int | Mapping[str, int], seed: int
 ) -> NDArray[np.int64]:
     """Fold of each frame, 0 to K - 1 without a gap, or `TRAIN_ONLY`."""
-    dealt = subject_folds(labels.subjects, folds, seed) if isinstance(folds, int) else folds
+    fold_of = subject_folds(labels.subjects, folds, seed) if isinstance(folds, int) else folds
     for subject in labels.subjects:
-        if subject not in dealt:
+        if subject not in fold_of:
             raise ValueError(f"folds: subject {subject} has no fold")
-    named = np.array([dealt[subject] for subject in labels.subjects], np.int64)
-    if len(np.unique(named)) < 2:
+    fold = np.array([fold_of[subject] for subject in labels.subjects], np.int64)
+    if len(np.unique(fold)) < 2:
         raise ValueError("folds: all readable frames are in one fold, 2 or more are needed")
-    tested = np.unique(named[named != TRAIN_ONLY])
-    return np.where(named == TRAIN_ONLY, TRAIN_ONLY, np.searchsorted(tested, named))
+    without_gap = np.unique(fold[fold != TRAIN_ONLY])
+    return np.where(fold == TRAIN_ONLY, TRAIN_ONLY, np.searchsorted(without_gap, fold))
 
 
 def out_of_fold(
@@ -174,18 +130,18 @@ def out_of_fold(
     fold: NDArray[np.int64],
     learners: Callable[[int], NDArray[np.bool_]] | None = None,
 ) -> NDArray[np.float32]:
-    """Probabilities (n, A) of each frame from the probe that has not seen its fold.
+    """Predict each frame by the probe that was trained without its fold.
 
     Args:
         fit: trains a probe on the rows of a mask (n,).
         features: (n, D).
         labels: the n labelled frames.
-        fold: (n,) from 0; frames of a negative fold are learned from and never tested.
-        learners: gives the frames (n,) that are learned from to test a fold; by default all of
-            the others.
+        fold: (n,) from 0; frames of a negative fold train every probe and are never tested.
+        learners: gives the frames (n,) that train the probe for a fold; by default all frames of
+            other folds.
 
     Returns:
-        NaN where no probe could be trained, or where the frame is not tested.
+        Probabilities (n, A); NaN where no probe could be trained, or where no fold tests the frame.
     """
     probability = np.full(labels.values.shape, np.nan, np.float32)
     for k in range(int(fold.max()) + 1):

@@ -20,11 +20,11 @@ _COLUMNS = (
 
 
 def rows(results: ProbeResults) -> list[dict[str, float | str]]:
-    """One row per action unit and a last one, ``mean``, of the units that have scores.
+    """Return one row per action unit and a last one, ``mean``, of the units that have scores.
 
     Columns: ``unit, frames`` (known labels), ``prevalence`` (share of positives), ``f1`` and
-    ``auc`` with the bounds of their 95 % interval, and ``f1_always``, the F1 of calling every
-    frame positive, 2 p / (1 + p): what an F1 has to be compared with.
+    ``auc`` with the bounds of their 95 % interval, and ``f1_always``. The last one is the F1 of
+    calling every frame positive, 2 p / (1 + p), with which an F1 has to be compared.
     """
     scores, f1, auc = results.scores, results.f1_interval, results.auc_interval
     always = 2 * scores.prevalence / (1 + scores.prevalence)
@@ -48,7 +48,7 @@ def rows(results: ProbeResults) -> list[dict[str, float | str]]:
 
 
 def text_table(results: ProbeResults) -> str:
-    """The rows as aligned text; a dash where there is no score."""
+    """Return the rows as aligned text, with a dash where there is no score."""
     cells = [
         ["", "frames", "prevalence", "F1", "95 %", "AUC", "95 %", "F1 always-on"],
         *(_text_row(row) for row in rows(results)),
@@ -63,7 +63,7 @@ def text_table(results: ProbeResults) -> str:
 
 
 def summary(results: ProbeResults) -> dict[str, float]:
-    """Flat numbers: ``f1_mean``, ``auc_mean``, ``f1_AU12`` ...; a score that is none has no key."""
+    """Return flat numbers, ``f1_mean``, ``auc_mean``, ``f1_AU12`` ..., without missing scores."""
     numbers: dict[str, float] = {
         "frames": len(results.labels.frame_index),
         "frames_tested": int((results.fold != TRAIN_ONLY).sum()),
@@ -81,15 +81,15 @@ def summary(results: ProbeResults) -> dict[str, float]:
 
 
 def write_results(directory: Path, results: ProbeResults, dataset: PackedDataset) -> None:
-    """Writes ``results.csv``, ``predictions.csv``, ``summary.json`` and the probe."""
+    """Write ``results.csv``, ``predictions.csv``, ``summary.json`` and the probe."""
     table = rows(results)
     cells = [[_cell(value) for value in row.values()] for row in table]
     write_csv(directory / "results.csv", [_COLUMNS, *cells])
     labels = results.labels
     header = ["frame", "subject", "fold", *labels.names, *(f"{name}_p" for name in labels.names)]
     predictions = (
-        [dataset.name(int(frame)), subject, int(fold), *map(_cell, truth), *map(_cell, given)]
-        for frame, subject, fold, truth, given in zip(
+        [dataset.name(int(frame)), subject, int(fold), *map(_cell, truth), *map(_cell, values)]
+        for frame, subject, fold, truth, values in zip(
             labels.frame_index,
             labels.subjects,
             results.fold,
@@ -123,7 +123,7 @@ def _text_row(row: dict[str, float | str]) -> list[str]:
 
 
 def _key(column: str, unit: str) -> str:
-    """``f1_low`` of AU12 is called ``f1_AU12_low``, so that all of a score sorts together."""
+    """``f1_low`` of AU12 as ``f1_AU12_low``, so that all numbers of a score sort together."""
     score, _, bound = column.partition("_")
     return f"{score}_{unit}_{bound}" if bound else f"{score}_{unit}"
 

@@ -20,11 +20,11 @@ def predict_out_of_fold(
     l2: float = 1.0,
     seed: int = 0,
 ) -> Array:
-    """What ridge regressions that were fitted to other people say of each row.
+    """Predict each row by a ridge regression that was fitted to other people.
 
-    Features are normalised by the mean and standard deviation of the training rows (a constant
-    feature is left out); then the summed squared error plus `l2` times the squared weights is
-    least, with a free offset. The same penalty as `ProbeConfig.l2`.
+    Features are normalised by the mean and standard deviation of the training rows; a constant
+    feature is left out. The regression minimises the summed squared error plus `l2` times the
+    squared weights, with a free offset: the penalty of `ProbeConfig.l2`.
 
     Args:
         features: (N, D).
@@ -40,19 +40,19 @@ def predict_out_of_fold(
     Raises:
         ValueError: Fewer people than folds.
     """
-    dealt = subject_folds(subjects, folds, seed)
-    fold = np.array([dealt[subject] for subject in subjects])
-    predicted = np.empty(targets.shape)
+    fold_of = subject_folds(subjects, folds, seed)
+    fold = np.array([fold_of[subject] for subject in subjects])
+    predictions = np.empty(targets.shape)
     for k in range(folds):
         rest = fold != k
-        predicted[~rest] = _fit_and_predict(features[rest], targets[rest], features[~rest], l2)
-    return predicted
+        predictions[~rest] = _fit_and_predict(features[rest], targets[rest], features[~rest], l2)
+    return predictions
 
 
 def _fit_and_predict(
     features: NDArray[np.floating],
     targets: NDArray[np.floating],
-    unseen: NDArray[np.floating],
+    others: NDArray[np.floating],
     l2: float,
 ) -> Array:
     x, y = features.astype(np.float64), targets.astype(np.float64)
@@ -60,5 +60,5 @@ def _fit_and_predict(
     inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
     x = (x - mean) * inverse
     weights = np.linalg.solve(x.T @ x + l2 * np.eye(x.shape[1]), x.T @ (y - offset))
-    result: Array = ((unseen - mean) * inverse) @ weights + offset
+    result: Array = ((others - mean) * inverse) @ weights + offset
     return result

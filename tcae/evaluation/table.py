@@ -1,4 +1,4 @@
-"""Tables that are written row by row, as CSV or Parquet, and appear only when they are complete."""
+"""Tables as CSV or Parquet, written row by row, that appear only when they are complete."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class _Format(Protocol):
 
 
 class TableWriter:
-    """Writes rows to a table whose ending says how: ``.csv`` or ``.parquet``.
+    """A table that rows are written to, ``.csv`` or ``.parquet`` by the ending of its name.
 
-    Rows go to a hidden file beside the table. On leaving the ``with`` block it takes the table's
-    name; if the block is left by an error or Ctrl-C it is removed, and what bore that name before
-    is untouched. Memory does not grow with the number of rows.
+    Rows go to a hidden file beside the table. It takes the table's name at the end of the ``with``
+    block. After an error or Ctrl-C in the block the hidden file is removed, and an earlier table of
+    that name is untouched. Memory does not grow with the number of rows.
 
     Args:
         path: The table.
@@ -64,7 +64,7 @@ class TableWriter:
         """Append rows; None is a missing value.
 
         Raises:
-            OSError: The disk is full; it names the table.
+            OSError: For example the disk is full. The error names the table.
         """
         with errors_naming(self._path):
             self._format.write(rows)
@@ -92,7 +92,7 @@ class TableWriter:
 
 
 def check_table_path(path: Path) -> None:
-    """Whether a table can be written under this name; says so before any work is done.
+    """Refuse a name under which no table can be written, before any work is done.
 
     Raises:
         ValueError: Neither .csv nor .parquet; or Parquet without pyarrow.
@@ -134,7 +134,7 @@ class _Csv:
 
 
 class _Parquet:
-    """Missing cells are null; rows are gathered into groups of some thousand."""
+    """Missing cells are null; rows are written in groups of some thousand."""
 
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         import pyarrow

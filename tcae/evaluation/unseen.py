@@ -1,4 +1,4 @@
-"""The measures of a trained model on rendered people whom it has never seen."""
+"""The measures of a trained model on rendered people who are not in its training data."""
 
 from __future__ import annotations
 
@@ -28,21 +28,23 @@ from tcae.models.face_encoder import FaceEncoder
 from tcae.objectives.twin_cycle import TwinCycleObjective
 from tcae_ops import warp
 
+_BATCH = 50  # pairs that are rendered and compared at once
 _OTHER_PEOPLE = 1_000_003  # added to the seed of the world that was trained on
 
 
 @dataclass(frozen=True)
 class UnseenConfig:
-    """On how many rendered people a trained model is measured."""
+    """On how many other rendered people a trained model is measured."""
 
     people: int = 80
     """People whose frames are probed for action units and pose."""
     pairs: int = 300
-    """Pairs of frames, each of another person, whose flows and pictures are compared."""
+    """Pairs of frames, each of another person, whose flows and pictures are compared with the
+    truth."""
     seed: int = 11
-    """Which people; those of 11 are for published figures, so choose recipes on others."""
+    """Which people. Published figures are for those of seed 11, so choose recipes on others."""
     fabnet: bool = True
-    """Without --data: train FAb-Net's objective too, for as long, to compare with."""
+    """Without --data: also train FAb-Net's objective, for as long, as a comparison."""
 
     def __post_init__(self) -> None:
         for name, least in (("people", 3), ("pairs", 1), ("seed", 0)):
@@ -51,13 +53,13 @@ class UnseenConfig:
 
 
 def unseen_world(world: World, config: UnseenConfig) -> World:
-    """The same world with other people."""
+    """Return the same world with other people."""
     seed = (world.seed + _OTHER_PEOPLE * (1 + config.seed)) % 2**63
     return dataclasses.replace(world, seed=seed, identities=config.people)
 
 
 def read_pose(path: Path, dataset: PackedDataset, frames: NDArray[np.int64]) -> Array:
-    """Yaw, pitch and roll in degrees, (n, 3), of packed frames from their `truth.csv`.
+    """Read yaw, pitch and roll in degrees, (n, 3), of packed frames from their `truth.csv`.
 
     Raises:
         ValueError: It lacks a frame.
@@ -114,17 +116,15 @@ def truth_values(
     config: UnseenConfig,
     crop: float,
     device: torch.device,
-    batch_size: int = 50,
 ) -> tuple[dict[str, Array], list[str], list[TruthPair]]:
-    """Values of `pair_values` over rendered pairs of people in no data set.
+    """Return `pair_values` of rendered pairs of people who are in no data set.
 
     Args:
         objective: The trained model, in eval mode.
         world: What it was trained on.
         config: How many pairs, and of whom.
-        crop: Side of the centred part of a picture that the model is to see, as a share.
+        crop: Side of the centred part of a picture that the model gets, as a share.
         device: Where the model computes.
-        batch_size: Pairs at once.
 
     Returns:
         (N,) values, the N people, and the pairs.
@@ -132,7 +132,7 @@ def truth_values(
     size = objective.model.image_size
     pairs = list(truth_pairs(unseen_world(world, config), "fresh", config.pairs))
     parts = []
-    for batch in _in_batches(pairs, batch_size):
+    for batch in _in_batches(pairs):
         source, target = (images_of(batch, name, crop, size) for name in ("source", "target"))
         on_device = [torch.from_numpy(images).to(device) for images in (source, target)]
         pictures = objective.pictures(*on_device)
@@ -142,11 +142,11 @@ def truth_values(
 
 
 def truth_of(pairs: list[TruthPair], crop: float, size: int) -> Truth:
-    """What a perfect model of `size` would make of pairs of which it sees a centred part."""
-    flows = {name: [getattr(p, f"{name}_flow") for p in pairs] for name in ("au", "pose")}
-    seen = {k: [_seen_flow(flow, crop, size) for flow in v] for k, v in flows.items()}
-    flow = {name: np.stack([f for f, _ in parts]) for name, parts in seen.items()}
-    face = {name: np.stack([m for _, m in parts]) for name, parts in seen.items()}
+    """Return what a perfect model of an image size would predict for the centred part of pairs."""
+    exact = {name: [getattr(p, f"{name}_flow") for p in pairs] for name in ("au", "pose")}
+    scaled = {name: [_at_size(flow, crop, size) for flow in flows] for name, flows in exact.items()}
+    flow = {name: np.stack([f for f, _ in parts]) for name, parts in scaled.items()}
+    face = {name: np.stack([m for _, m in parts]) for name, parts in scaled.items()}
     source = torch.from_numpy(images_of(pairs, "source", crop, size))
     warped = {
         name: warp(source, torch.from_numpy(f), units="normalized").numpy()
@@ -165,13 +165,13 @@ def truth_of(pairs: list[TruthPair], crop: float, size: int) -> Truth:
 
 
 def images_of(pairs: list[TruthPair], name: str, crop: float, size: int) -> NDArray[np.float32]:
-    """The pictures of that name as the model sees them: (N, 3, S, S) in [0, 1]."""
+    """Return the pictures of one name as the model gets them, (N, 3, S, S) in [0, 1]."""
     stack = np.stack([centre(getattr(pair, name), crop, size) for pair in pairs])
     return stack.transpose(0, 3, 1, 2).astype(np.float32) / 255
 
 
-def _seen_flow(flow: Flow, crop: float, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Flow (2, S, S) in normalised units of a picture of another size, and where it counts."""
+def _at_size(flow: Flow, crop: float, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The flow (2, S, S) in a picture of another size, in normalised units, and where it counts."""
     counts = flow.face & flow.visible
     # Pixels where the source does not show the point would spoil the mean over a larger pixel.
     known = flow.visible.astype(np.float32)
@@ -186,8 +186,8 @@ def _seen_flow(flow: Flow, crop: float, size: int) -> tuple[NDArray[np.float32],
     return mean.astype(np.float32), face & (weight > 0)
 
 
-def _in_batches(pairs: list[TruthPair], size: int) -> Iterator[list[TruthPair]]:
-    return (pairs[start : start + size] for start in range(0, len(pairs), size))
+def _in_batches(pairs: list[TruthPair]) -> Iterator[list[TruthPair]]:
+    return (pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH))
 
 
 def _auc(results: ProbeResults) -> Estimate:

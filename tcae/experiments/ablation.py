@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
+from tcae.objectives.objective_config import LOSS_WEIGHTS
 from tcae.training.config import TrainConfig
-
-Change = Callable[[TrainConfig], TrainConfig]
 
 _EVERYBODY = CurriculumConfig().windows
 
@@ -44,20 +42,10 @@ def variants(config: TrainConfig) -> dict[str, Variant]:
     A recipe without masks or a curriculum is compared with the same one with the paper's.
     """
     blends = config.model.composition == "blend"
-    objective, everybody = config.objective, config.curriculum.windows == _EVERYBODY
-
-    def weighed(**weights: float) -> TrainConfig:
-        return replace(config, objective=replace(objective, **weights))  # type: ignore[arg-type]
-
+    everybody = config.curriculum.windows == _EVERYBODY
     found = {
         "full": Variant("as it is", config),
-        "no_cycles": Variant("without cycles", weighed(cycle=0.0)),
-        "no_embedding": Variant(
-            "without embedding terms", weighed(embedding=0.0, reconstruction_embedding=0.0)
-        ),
-        "no_l1": Variant("without L1 of the AU flow", weighed(sparsity=0.0)),
-        "no_contrast": Variant("without contrast", weighed(contrast=0.0)),
-        "no_transfer": Variant("without transfer", weighed(transfer=0.0)),
+        **_without_terms(config),
         "masks": Variant("without masks", config, masks=False)
         if blends
         else Variant(
@@ -79,6 +67,17 @@ def variants(config: TrainConfig) -> dict[str, Variant]:
         for name, variant in found.items()
         if name == "full" or not variant.masks or variant.config != config
     }
+
+
+def _without_terms(config: TrainConfig) -> dict[str, Variant]:
+    """The recipe without the terms of each ablation that a weight names."""
+    titles = {weight.variant: weight.title for weight in LOSS_WEIGHTS.values() if weight.variant}
+    found = {}
+    for variant, title in titles.items():
+        names = [name for name, weight in LOSS_WEIGHTS.items() if weight.variant == variant]
+        objective = replace(config.objective, **dict.fromkeys(names, 0.0))  # type: ignore[arg-type]
+        found[variant] = Variant(f"without {title}", replace(config, objective=objective))
+    return found
 
 
 def _without_mask(_: nn.Module, __: object, decoded: Tensor) -> Tensor:

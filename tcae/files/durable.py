@@ -1,4 +1,4 @@
-"""Files that are whole after any crash, the old content or the new one, and have one writer."""
+"""Files with one writer that are whole after any crash: either the old content or the new one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LOCK_SECONDS = 20.0
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, atomically: after a crash it is the old file or the new one.
+    """Replace the content of a file. After a crash it is the old file or the new one.
 
     Raises:
-        OSError: The disk is full, say; it names `path`, which is as it was.
+        OSError: For example the disk is full. The error names `path`, which is as it was.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -35,7 +35,7 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    """Replace `path` by a table, as `write_durably` does; names of files may be in any encoding.
+    """Replace a file by a table, as `write_durably` does. Names of files may be in any encoding.
 
     Raises:
         OSError: See `write_durably`.
@@ -47,10 +47,10 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
 
 @contextlib.contextmanager
 def errors_naming(path: Path) -> Iterator[None]:
-    """Errors of a file that is open already know no name; give them one.
+    """Give errors of an open file, which do not know its name, the name of the file.
 
     Raises:
-        OSError: The one that came, naming `path`.
+        OSError: The error that came, naming `path`.
     """
     try:
         yield
@@ -59,12 +59,12 @@ def errors_naming(path: Path) -> Iterator[None]:
 
 
 def lock(handle: int, refusal: str) -> None:
-    """Keep others out of an open file or directory until it is closed, by them and by forks.
+    """Lock an open file or directory until this process and its forks close it.
 
-    The workers of a process that was killed end some seconds after it, so it is tried for a while.
+    The workers of a killed process end some seconds after it, so the lock is tried for a while.
 
     Raises:
-        ValueError: Another process holds it; with the words of `refusal`.
+        ValueError: Another process holds the lock. The message is `refusal`.
         OSError: The file system has no locks.
     """
     deadline = time.monotonic() + _LOCK_SECONDS

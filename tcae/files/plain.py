@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
+from tcae.files.options import Before, Formerly, groups, marks, retired_options
+
 T = TypeVar("T")
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass as dicts, lists, strings, numbers, booleans and None: fit for YAML and JSON."""
+    """Return a dataclass as dicts, lists, strings, numbers, booleans and None, as in JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -25,7 +27,9 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(cls: type[T], plain: Any, source: str, prefix: str = "") -> T:
-    """Build a dataclass from what `to_plain` made; a field left out keeps its default.
+    """Build a dataclass from what `to_plain` returned, today or in an older version.
+
+    A field left out has the value of `Before` if it is marked with one, else its default.
 
     Args:
         cls: The dataclass.
@@ -34,8 +38,65 @@ def from_plain(cls: type[T], plain: Any, source: str, prefix: str = "") -> T:
         prefix: Dotted path of the field that holds this dataclass.
 
     Raises:
-        ValueError: A field is unknown, missing, or of the wrong type; its dotted name is told.
+        ValueError: A field is unknown, missing, of the wrong type, or retired and has another value
+            than the one it is read with. The error gives its dotted name.
     """
+    return _build(cls, up_to_date(cls, plain, source, prefix), source, prefix)
+
+
+def up_to_date(cls: type, plain: Any, source: str, prefix: str = "") -> Any:
+    """Return plain values that an older version saved as they would be saved today.
+
+    Fields marked with `Formerly` get their new name. Fields marked with `Before` are added where
+    they are missing. Retired fields are left out.
+
+    Args:
+        cls: The dataclass.
+        plain: Mapping from field name to plain value; anything else is returned as it is.
+        source: Where the values come from, named in errors (a file's path).
+        prefix: Dotted path of the field that holds this dataclass.
+
+    Raises:
+        ValueError: A retired field has another value than the one it is read with.
+    """
+    if not isinstance(plain, Mapping):
+        return plain
+    for name, value in retired_options(cls).items():
+        if name in plain and plain[name] != value:
+            raise ValueError(
+                f"{source}: {prefix}{name}: this option is retired, it can only be {value!r}, "
+                f"got {plain[name]!r}"
+            )
+    found = {name: value for name, value in plain.items() if name not in retired_options(cls)}
+    for name, formerly in marks(cls, Formerly).items():
+        if formerly.name in found and name not in found:
+            found[name] = found.pop(formerly.name)
+    for name, before in marks(cls, Before).items():
+        found.setdefault(name, to_plain(before.value))
+    for name, group in groups(cls).items():
+        values = up_to_date(group, found.get(name, {}), source, f"{prefix}{name}.")
+        if name in found or values:
+            found[name] = values
+    return found
+
+
+def differences(a: Any, b: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return the dotted names of the fields in which two plain mappings differ, with both values.
+
+    Example:
+        >>> differences({"x": {"y": 1}, "z": 0}, {"x": {"y": 2}, "z": 0})
+        {'x.y': (1, 2)}
+    """
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        found: dict[str, tuple[Any, Any]] = {}
+        for name in [*a, *(n for n in b if n not in a)]:
+            found |= differences(a.get(name), b.get(name), f"{prefix}{name}.")
+        return found
+    return {} if a == b else {prefix.rstrip("."): (a, b)}
+
+
+def _build(cls: type[T], plain: Any, source: str, prefix: str) -> T:
+    """The dataclass of plain values that are up to date."""
     if not isinstance(plain, Mapping):
         raise ValueError(f"{source}: {prefix.rstrip('.') or 'content'}: need named fields")
     hints = typing.get_type_hints(cls)
@@ -55,21 +116,6 @@ def from_plain(cls: type[T], plain: Any, source: str, prefix: str = "") -> T:
         raise ValueError(f"{where}: {error}") from None
 
 
-def differences(a: Any, b: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Dotted names of the fields in which two plain mappings differ, with both values.
-
-    Example:
-        >>> differences({"x": {"y": 1}, "z": 0}, {"x": {"y": 2}, "z": 0})
-        {'x.y': (1, 2)}
-    """
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        found: dict[str, tuple[Any, Any]] = {}
-        for name in [*a, *(n for n in b if n not in a)]:
-            found |= differences(a.get(name), b.get(name), f"{prefix}{name}.")
-        return found
-    return {} if a == b else {prefix.rstrip("."): (a, b)}
-
-
 def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
     """The value as the type that the field declares."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -78,7 +124,7 @@ def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
     if origin in (Union, types.UnionType):
         return _convert_union(args, value, source, name)
     if dataclasses.is_dataclass(hint):
-        return from_plain(typing.cast(type, hint), value, source, name + ".")
+        return _build(typing.cast(type, hint), value, source, name + ".")
     if origin is tuple and isinstance(value, (list, tuple)):
         return _convert_tuple(args, value, source, name)
     if origin is dict and isinstance(value, Mapping):

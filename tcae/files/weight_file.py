@@ -19,7 +19,7 @@ _KEY = "tcae"
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of named tensors: names, types, shapes and values."""
+    """Return the SHA-256 of named tensors: of their names, types, shapes and values."""
     sha = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -30,11 +30,11 @@ def digest(weights: Mapping[str, Tensor]) -> str:
 def write_weights(
     path: Path, description: Mapping[str, Any], weights: Mapping[str, Tensor]
 ) -> None:
-    """Write a file, whole or not at all.
+    """Write weights and their description to a file, whole or not at all.
 
     Args:
         path: The file.
-        description: What the weights are; anything JSON can hold.
+        description: What the weights are: anything JSON can hold.
         weights: Tensors by name.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
@@ -43,14 +43,14 @@ def write_weights(
 
 
 def read_weights(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read what `write_weights` wrote; the tensors are on the CPU.
+    """Read the description and the weights that `write_weights` wrote. Tensors are on the CPU.
 
     Args:
         path: The file.
         kind: Value that the description's field "format" must have.
 
     Raises:
-        ValueError: The file is damaged or foreign; it is named.
+        ValueError: The file is damaged or of another kind. The error names it.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -7,19 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tcae.cli.progress import say
+from tcae.objectives.objective_config import LOSS_WEIGHTS
 from tcae.training.config import TrainConfig
 from tcae.training.run_directory import FABNET, find_run, prepare_run
 from tcae.training.trainer import Trainer
-
-# Options of the objective: the weights of all terms but the reconstruction.
-_OTHER_TERMS = (
-    "sparsity",
-    "cycle",
-    "embedding",
-    "reconstruction_embedding",
-    "contrast",
-    "transfer",
-)
 
 
 def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig:
@@ -30,7 +21,7 @@ def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig
         run: Directory of the new run.
         minutes: How long it shall train.
     """
-    without: dict[str, Any] = dict.fromkeys(_OTHER_TERMS, 0.0)
+    others: dict[str, Any] = dict.fromkeys(LOSS_WEIGHTS.keys() - {"reconstruction"}, 0.0)
     return replace(
         config,
         out=run,
@@ -46,7 +37,7 @@ def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig
             decorrelate=False,
             separate_backbones=False,
         ),
-        objective=replace(config.objective, **without),
+        objective=replace(config.objective, **others),
     )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
+
+from tcae.files.options import Before
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Encoder and decoders. The field defaults are the preset `default`; see `MODEL_PRESETS`."""
 
-    encoder: Literal["plain", "residual"] = "plain"
+    encoder: Annotated[Literal["plain", "residual"], Before("plain")] = "plain"
     """The encoder's network, a name in `tcae.models.encoders` (paper, released code: plain)."""
     base_filters: int = 16
     """Channels of the first level, up to 8 times as many deeper down (paper, released code: 32)."""
@@ -21,7 +23,7 @@ class ModelConfig:
     pose_motion: Literal["free", "rigid"] = "rigid"
     """rigid: the pose flow is that of a rigid surface, turned, scaled and shifted; free: decoded
     like the AU flow (paper, released code)."""
-    branches: Literal["both", "au", "pose"] = "both"
+    branches: Annotated[Literal["both", "au", "pose"], Before("both")] = "both"
     """Which flows there are; the other one is zero. au: one flow for all motion, as FAb-Net has."""
     composition: Literal["blend", "sequence"] = "sequence"
     """sequence: the face is changed by the AU flow, then moved by the pose flow; blend: one warp by

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from tcae.models.decoder import Decoder
-from tcae.models.encoder import Embeddings, Encoder
+from tcae.models.encoder import Encoder
 from tcae.models.rigid_decoder import RigidDecoder
 
 
@@ -44,14 +44,6 @@ class TwinCycle(nn.Module):
             if self.config.pose_motion == "rigid"
             else self._free_decoder(encoder.pose_size)
         )
-
-    def encode(self, *images: Tensor, decorrelated: bool = True) -> Embeddings:
-        """Embed images; see `Encoder`."""
-        return self.encoder(*images) if decorrelated else self.encoder.correlated(*images)
-
-    def decorrelated(self, embeddings: Embeddings, parts: int = 1) -> Embeddings:
-        """Decorrelate embeddings; see `Encoder`."""
-        return self.encoder.decorrelated(embeddings, parts)
 
     def passes(self) -> list[nn.Module]:
         """List the modules that do nearly all of the work; see `Encoder.passes`."""

@@ -1,7 +1,7 @@
 """The curriculum: which samples of a batch learn (section 4.1).
 
-The samples of a batch are ranked by their loss, easiest first, and only those in a window of ranks
-are learned from. The window moves on whenever the validation loss has saturated.
+The samples of a batch are sorted by their loss, easiest first, and only those in a window of this
+order learn. The window moves on whenever the validation loss has saturated.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from tcae.distributed import ranks
+from tcae.files.options import Formerly
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,13 @@ class CurriculumConfig:
     """When which part of a batch learns. Field defaults are the preset `default`."""
 
     windows: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
-    """Shares (low, high) of the ranked batch that learn, one after the other (0 = easiest); to
-    start selecting later, put 0 1 first."""
+    """Parts of the sorted batch that learn, one after the other: low and high as shares of it
+    (0 = easiest). To let every sample learn at first, begin with 0 1."""
     patience: int = 16
     """Validations without a new best after which the loss counts as saturated."""
-    ranking: Literal["sample", "term"] = "sample"
-    """One ranking by the weighted total (paper), or one per loss term (released code)."""
+    order: Annotated[Literal["sample", "term"], Formerly("ranking")] = "sample"
+    """What the batch is sorted by. sample: the weighted total of each sample (paper); term: each
+    loss term by itself, so that every term has a window of its own (released code)."""
 
     def __post_init__(self) -> None:
         if not self.windows:
@@ -37,15 +39,15 @@ class CurriculumConfig:
                 raise ValueError(f"windows holds ({low}, {high}), it needs 0 <= low < high <= 1")
         if self.patience < 1:
             raise ValueError(f"patience is {self.patience}, it must be at least 1")
-        if self.ranking not in ("sample", "term"):
-            raise ValueError(f"ranking is {self.ranking!r}, it must be 'sample' or 'term'")
+        if self.order not in ("sample", "term"):
+            raise ValueError(f"order is {self.order!r}, it must be 'sample' or 'term'")
 
 
 CURRICULUM_PRESETS: dict[str, CurriculumConfig] = {
     "default": CurriculumConfig(),
     "paper": CurriculumConfig(windows=((0.0, 0.5), (0.1, 0.6), (0.2, 0.7))),
     "official": CurriculumConfig(
-        windows=((0.0, 0.5), (0.1, 0.6), (0.2, 0.7), (0.3, 0.8), (0.4, 0.9)), ranking="term"
+        windows=((0.0, 0.5), (0.1, 0.6), (0.2, 0.7), (0.3, 0.8), (0.4, 0.9)), order="term"
     ),
 }
 """The paper's three windows, the released code's five, and ours: every sample learns.
@@ -72,30 +74,30 @@ class Curriculum:
 
     @property
     def window(self) -> tuple[float, float]:
-        """The shares (low, high) of the ranked batch that learn now."""
+        """Return the part (low, high) of the sorted batch that learns now."""
         return self.config.windows[self._window]
 
     def loss(self, terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-        """Mean weighted loss of the samples in the window, a scalar.
+        """Return the mean weighted loss of the samples in the window, a scalar.
 
-        Of several processes each holds a part of the batch. All samples are ranked together, and it
-        is the mean over the processes that is the loss.
+        With several processes each holds a part of the batch. The samples of all are sorted
+        together, and the loss is the mean over the processes.
 
         Args:
             terms: per-sample losses (N,) by name.
             weights: the weight of each term. Terms of weight 0 are left out.
         """
         weighted = [weights[name] * term for name, term in terms.items() if weights[name]]
-        if self.config.ranking == "sample":
+        if self.config.order == "sample":
             weighted = [torch.stack(weighted).sum(0)]
         return torch.stack([self._mean_in_window(losses) for losses in weighted]).sum()
 
     def observe(self, validation_loss: float) -> bool:
-        """Note the loss of one validation; return whether the window moved on.
+        """Take note of the loss of one validation, and return whether the window moved on.
 
-        It moves after `patience` validations in which the best loss since the last move was not
-        beaten, and stays once it is at the last window. A loss that is NaN or infinite is passed
-        over: it is never the best, and does not count as a validation.
+        The window moves after `patience` validations that did not beat the best loss since the last
+        move. The last window stays. A loss that is NaN or infinite is ignored: it is never the
+        best, and does not count as a validation.
         """
         if not math.isfinite(validation_loss):
             return False
@@ -109,14 +111,14 @@ class Curriculum:
         return True
 
     def state_dict(self) -> dict[str, int | float]:
-        """Where the curriculum is, in plain numbers."""
+        """Return where the curriculum is, in plain numbers."""
         return {"window": self._window, "best": self._best, "stale": self._stale}
 
     def load_state_dict(self, state: Mapping[str, int | float]) -> None:
         """Go on from a saved state.
 
         Raises:
-            ValueError: if the state's window does not exist in this configuration.
+            ValueError: The state's window does not exist in this configuration.
         """
         window = int(state["window"])
         if not 0 <= window < len(self.config.windows):
@@ -133,17 +135,25 @@ class Curriculum:
 
 
 def in_window(losses: Tensor, window: tuple[float, float]) -> tuple[Tensor, int]:
-    """Which samples are in the window of ranks: a mask (N,), and how many they are.
+    """Return which samples are in a window of the sorted losses.
 
-    This is the one place where a batch is ranked. Ranks floor(low N) to floor(high N) - 1 are in
-    the window, and at least one sample is. Equal losses keep the order of the batch. NaN ranks
-    last, behind infinity, so a window that ends below 1 leaves out as many as fit above it.
+    This is the one place where losses are sorted. Places floor(low N) to floor(high N) - 1 of their
+    order are in the window, and at least one sample is. Equal losses keep the order of the batch.
+    NaN comes last, behind infinity, so a window that ends below 1 leaves out as many as fit above
+    it.
+
+    Args:
+        losses: (N,).
+        window: Shares (low, high) of the sorted losses.
+
+    Returns:
+        A mask (N,), and how many samples it holds.
     """
     count = len(losses)
     # The small term keeps products such as 0.29 * 100 = 28.999... at the integer that is meant.
     first = min(math.floor(window[0] * count + 1e-9), count - 1)
     last = max(math.floor(window[1] * count + 1e-9), first + 1)
-    ranking = losses.detach().argsort(stable=True)
+    order = losses.detach().argsort(stable=True)
     chosen = torch.zeros_like(losses, dtype=torch.bool)
-    chosen[ranking[first:last]] = True
+    chosen[order[first:last]] = True
     return chosen, last - first

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tcae.distributed import ranks
 from tcae.models.encoder import Embeddings, unit_range
-from tcae.models.precision import wide
-from tcae.models.twin_cycle import Motion, TwinCycle
-from tcae.objectives.contrast import contrast, disguise
-from tcae.objectives.objective_config import ObjectiveConfig
-from tcae_ops import blend_warp, blend_warp_l1, warp, warp_l1
-
-_POSE_NOISE = 0.5  # of the standard deviation of poses: other poses than the batch has
+from tcae.models.twin_cycle import TwinCycle
+from tcae.objectives.contrast import contrast
+from tcae.objectives.cycle import cycle
+from tcae.objectives.embedding_distance import embedding_distance
+from tcae.objectives.objective_config import LOSS_WEIGHTS, ObjectiveConfig
+from tcae.objectives.reconstruction import reconstruct, reconstruction
+from tcae.objectives.sparsity import sparsity
+from tcae.objectives.transfer import transfer
+from tcae_ops import warp
 
 
 class Pictures(NamedTuple):
@@ -62,28 +63,17 @@ class TwinCycleObjective(nn.Module):
         self.config = config
 
     def weights(self, step: int | None = None) -> dict[str, float]:
-        """The weight of every term at a step; None: after the ramp."""
+        """Return the weight of every term at a step; None: after the ramp."""
         config = self.config
-        ramp = _risen(step, config.ramp_start, config.ramp_steps)
-        embedding = ramp * config.embedding
-        extra = ramp * config.reconstruction_embedding
+        ramp = _ramp(step, config.ramp_start, config.ramp_steps)
         return {
-            "rec": config.reconstruction,
-            "sparsity": config.sparsity,
-            "contrast": config.contrast,
-            "transfer": ramp * config.transfer,
-            "cycle_au": ramp * config.cycle,
-            "cycle_pose": ramp * config.cycle,
-            "emb_au_phi": embedding,
-            "emb_au_psi": embedding,
-            "emb_pose_phi": embedding,
-            "emb_pose_psi": embedding,
-            "emb_rec_phi": extra,
-            "emb_rec_psi": extra,
+            term: getattr(config, name) * (ramp if weight.ramp else 1.0)
+            for name, weight in LOSS_WEIGHTS.items()
+            for term in weight.terms
         }
 
     def total(self, terms: Mapping[str, Tensor], step: int | None = None) -> Tensor:
-        """The weighted sum of the terms, (N,)."""
+        """Return the weighted sum (N,) of the terms."""
         weights = self.weights(step)
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum(0)
 
@@ -96,6 +86,9 @@ class TwinCycleObjective(nn.Module):
     ) -> dict[str, Tensor]:
         """Compute the unweighted terms (N,) of pairs of images (N, 3, S, S), uint8 or in [0, 1].
 
+        Terms whose weight at `step` is 0 are not returned, and what only they need is not computed.
+        Terms that draw random numbers are computed in training mode only.
+
         Args:
             source: The first images of the pairs.
             target: The second ones.
@@ -103,32 +96,35 @@ class TwinCycleObjective(nn.Module):
             tracks: (N,) numbers of the tracks that pairs come from, for `contrast`. Default: each
                 from its own.
 
-        Terms whose weight at `step` is 0 are not returned, and what only they need is not computed.
-
         Raises:
-            ValueError: if the images do not have the model's size, or if embedding distances are to
-                be divided by the variance of a single pair.
+            ValueError: The images do not have the model's size, or embedding distances are to be
+                divided by the variance of a single pair.
         """
         weights = self.weights(step)
         source, target = unit_range(source), unit_range(target)
-        seen, (of_source, of_target) = self._encode(source, target)
+        for_contrast, (of_source, of_target) = self._encode(source, target)
         au = self.model.au_motion(of_source.au, of_target.au)
         pose = self.model.pose_motion(of_source.pose, of_target.pose)
-        twins = bool(weights["cycle_au"] or weights["emb_au_phi"])
-        acted = warp(source, au.flow, units="normalized") if twins or self._in_sequence else source
-        l1 = self._reconstruction(source, acted, au, pose, target)
-        made = l1(return_warped=True) if weights["emb_rec_phi"] else (l1(),)
-        terms = {"rec": made[0], "sparsity": self._sparsity(au.flow)}
-        if weights["contrast"] and self.training:  # it draws random numbers
-            if tracks is None:
-                tracks = torch.arange(len(source), device=source.device)
-                tracks = tracks + ranks.rank() * len(source)
-            terms["contrast"] = self._contrast(torch.cat([source, target]), seen, tracks, step)
-        if weights["transfer"] and self.training:  # it draws random numbers
-            terms["transfer"] = self._transfer(source, seen, au.flow)
+        twins = any(weights[name] for name in ("cycle_au", "emb_au_phi", "emb_rec_phi"))
+        changed: dict[str, Tensor] = {}
+        if twins or self._in_sequence:
+            changed["au"] = warp(source, au.flow, units="normalized")
+        first = changed["au"] if self._in_sequence else None
+        with_image = bool(weights["emb_rec_phi"])
+        rec, image = reconstruction(source, first, au, pose, target, with_image)
+        terms = {"rec": rec, "sparsity": sparsity(au.flow, self.config.clamp_sparsity)}
+        if weights["contrast"] and self.training:
+            tracks = _own_tracks(source) if tracks is None else tracks
+            share = _ramp(step, 0, self.config.contrast_ramp)
+            pair = torch.cat([source, target])
+            terms["contrast"] = contrast(self.model, self._embed, pair, for_contrast, tracks, share)
+        if weights["transfer"] and self.training:
+            terms["transfer"] = transfer(self._embed, source, for_contrast, au.flow)
         if twins:
-            turned = warp(source, pose.flow, units="normalized")
-            terms |= self._twins(source, of_source, of_target, acted, turned, *made[1:])
+            changed["pose"] = warp(source, pose.flow, units="normalized")
+            if image is not None:
+                changed = {"rec": image, **changed}
+            terms |= self._twins(source, of_source, of_target, changed)
         return {name: term for name, term in terms.items() if weights[name]}
 
     def _twins(
@@ -136,54 +132,52 @@ class TwinCycleObjective(nn.Module):
         source: Tensor,
         of_source: Embeddings,
         of_target: Embeddings,
-        acted: Tensor,
-        turned: Tensor,
-        made: Tensor | None = None,
+        changed: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """Cycles and embedding distances of the changed faces, and of the reconstruction if given.
+        """Cycles and embedding distances of the changed faces (N, 3, S, S).
 
-        Pairs that are left out have 0; the others count as many times, so that means are the same.
+        Pairs that are left out have 0. The others count as many times, so that means are the same.
         """
         some = slice(None, None, self.config.twin_every)
-        changed = {} if made is None else {"rec": made[some]}
-        changed |= {"au": acted[some], "pose": turned[some]}
-        wanted = {
+        changed = {name: images[some] for name, images in changed.items()}
+        targets = {
             "au": Embeddings(of_target.au, of_source.pose),
             "pose": Embeddings(of_source.au, of_target.pose),
             "rec": of_target,
         }
-        found = dict(zip(changed, self._encode(*changed.values())[1], strict=True))
+        embeddings = dict(zip(changed, self._encode(*changed.values())[1], strict=True))
         terms = {}
         if self.config.cycle:
-            au = self.model.au_motion(found["au"].au, of_source.au[some])
-            pose = self.model.pose_motion(found["pose"].pose, of_source.pose[some])
-            terms["cycle_au"] = self._cycle(changed["au"], au, source[some])
-            terms["cycle_pose"] = self._cycle(changed["pose"], pose, source[some])
-        for name in changed:
-            terms[f"emb_{name}_phi"] = self._distance(found[name].au, wanted[name].au)
-            terms[f"emb_{name}_psi"] = self._distance(found[name].pose, wanted[name].pose)
+            back = {
+                "au": self.model.au_motion(embeddings["au"].au, of_source.au[some]),
+                "pose": self.model.pose_motion(embeddings["pose"].pose, of_source.pose[some]),
+            }
+            for name, motion in back.items():
+                terms[f"cycle_{name}"] = cycle(
+                    changed[name], motion.flow, source[some], self.config.detach_changed
+                )
+        for name, found in embeddings.items():
+            for symbol, values, wanted in zip(("phi", "psi"), found, targets[name], strict=True):
+                terms[f"emb_{name}_{symbol}"] = embedding_distance(
+                    values, wanted, self.config, self.training
+                )
         return {name: self._spread(term, len(source)) for name, term in terms.items()}
 
     @torch.no_grad()
     def pictures(self, source: Tensor, target: Tensor) -> Pictures:
-        """Make the images, flows and masks of pairs to look at. Call it in eval mode.
+        """Return the images, flows and masks of pairs to look at. Call it in eval mode.
 
-        In training mode batch norm would count these images in its running statistics.
+        In training mode these images would enter the running statistics of batch norm.
         """
         source = unit_range(source)
-        of_source, of_target = self.model.encode(source), self.model.encode(target)
+        of_source, of_target = self.model.encoder(source), self.model.encoder(target)
         au = self.model.au_motion(of_source.au, of_target.au)
         pose = self.model.pose_motion(of_source.pose, of_target.pose)
-        flows, logits = (au.flow, pose.flow), (au.logit, pose.logit)
-        acted = warp(source, au.flow, units="normalized")
-        if self._in_sequence:
-            reconstruction, masks = warp(acted, pose.flow, units="normalized"), None
-        else:
-            reconstruction = blend_warp(source, flows, logits, units="normalized")
-            masks = torch.softmax(torch.stack(logits), 0)
+        au_changed = warp(source, au.flow, units="normalized")
+        masks = None if self._in_sequence else torch.softmax(torch.stack([au.logit, pose.logit]), 0)
         return Pictures(
-            reconstruction=reconstruction,
-            au_changed=acted,
+            reconstruction=reconstruct(source, au_changed if self._in_sequence else None, au, pose),
+            au_changed=au_changed,
             pose_changed=warp(source, pose.flow, units="normalized"),
             au_flow=au.flow,
             pose_flow=pose.flow,
@@ -195,85 +189,20 @@ class TwinCycleObjective(nn.Module):
     def _in_sequence(self) -> bool:
         return self.model.config.composition == "sequence"
 
-    def _reconstruction(
-        self, source: Tensor, acted: Tensor, au: Motion, pose: Motion, target: Tensor
-    ) -> Callable[..., Any]:
-        """Function for the L1 (N,) of the reconstruction, Eq. (2), and for its image too."""
-        if self._in_sequence:
-            return partial(warp_l1, acted, pose.flow, target, units="normalized")
-        flows, logits = (au.flow, pose.flow), (au.logit, pose.logit)
-        return partial(blend_warp_l1, source, flows, logits, target, units="normalized")
-
-    def _contrast(
-        self,
-        images: Tensor,
-        seen: Sequence[Embeddings],
-        tracks: Tensor,
-        step: int | None,
-    ) -> Tensor:
-        """How badly pairs' images, in each other's pose, are told from others of their track."""
-        au, pose = (torch.cat(parts) for parts in zip(*seen, strict=True))
-        with torch.no_grad():
-            pose = wide(pose)
-            others = pose.roll(len(tracks), 0)
-            like: dict[str, Any] = {"dtype": pose.dtype, "device": pose.device}
-            noise = ranks.drawn(torch.randn, len(pose), pose.shape[1], **like)
-            others = others + _POSE_NOISE * ranks.gathered(pose).std(0) * noise
-            aim = torch.lerp(pose, others, _risen(step, 0, self.config.contrast_ramp))
-            flow = self.model.pose_motion(pose, aim).flow
-            turned = disguise(warp(images, flow, units="normalized"))
-        told = _told(self._seen(turned).au, au, tracks.repeat(2))
-        return told.unflatten(0, (2, -1)).mean(0)
-
-    def _transfer(self, source: Tensor, seen: Sequence[Embeddings], flow: Tensor) -> Tensor:
-        """How badly each pair's action is told, done by another person, from the other pairs'.
-
-        The flow is given: else it would become a sign for the encoder and move no face. Without the
-        disguise the encoder reads the flow off the pixels, and unlearns to tell frames apart.
-        """
-        # Pairs of one person lie side by side; of fewer than two rows some stay with theirs.
-        far = len(source) // 2
-        # Half precision would lose what is small beside the embeddings themselves.
-        of_source, of_target = (wide(embeddings.au) for embeddings in seen)
-        with torch.no_grad():
-            acting = disguise(warp(source.roll(far, 0), flow, units="normalized"), of_pair=1)
-        found = wide(self._seen(acting).au) - of_source.roll(far, 0)
-        return _told(found, of_target - of_source, source.new_zeros(len(source)))
-
     def _encode(self, *images: Tensor) -> tuple[list[Embeddings], list[Embeddings]]:
-        """Embeddings of each batch of images: as contrast and transfer see them, as decoders do."""
-        if not images:
-            return [], []
+        """Embed batches of images of one size: for contrast and transfer, and for the decoders."""
         batches = (torch.cat(images),) if self.config.joint_batch_norm else images
-        seen = used = self._seen(*batches)
+        for_contrast = for_decoders = self._embed(*batches)
         if not self.config.contrast_decorrelated:
-            used = self.model.decorrelated(seen, len(batches))
-        return _parted(seen, len(images)), _parted(used, len(images))
+            for_decoders = self.model.encoder.decorrelated(for_contrast, len(batches))
+        return _parts(for_contrast, len(images)), _parts(for_decoders, len(images))
 
-    def _seen(self, *images: Tensor) -> Embeddings:
-        return self.model.encode(*images, decorrelated=self.config.contrast_decorrelated)
-
-    def _sparsity(self, flow: Tensor) -> Tensor:
-        flow = wide(flow)
-        if self.config.clamp_sparsity:
-            flow = _within_image(flow)
-        return flow.abs().mean((1, 2, 3))
-
-    def _cycle(self, changed: Tensor, back: Motion, source: Tensor) -> Tensor:
-        if self.config.detach_changed:
-            changed = changed.detach()
-        return warp_l1(changed, back.flow, source, units="normalized")
-
-    def _distance(self, found: Tensor, wanted: Tensor) -> Tensor:
-        found, wanted = wide(found), wide(wanted)
-        if self.config.detach_embedding_targets:
-            wanted = wanted.detach()
-        distance = (found - wanted[:: self.config.twin_every]).square().mean(1)
-        if self.config.scale_embeddings:
-            distance = distance / _variance(wanted)
-        if self.config.shrink_validation and not self.training:
-            distance = distance / (ranks.size() * wanted.numel())
-        return distance
+    def _embed(self, *images: Tensor) -> Embeddings:
+        """Embeddings for contrast and transfer, of all batches in one."""
+        encoder = self.model.encoder
+        embed = encoder if self.config.contrast_decorrelated else encoder.correlated
+        embeddings: Embeddings = embed(*images)
+        return embeddings
 
     def _spread(self, term: Tensor, count: int) -> Tensor:
         """A term of some of `count` pairs as one of all: 0 for the others, and the same mean."""
@@ -284,38 +213,20 @@ class TwinCycleObjective(nn.Module):
         return whole
 
 
-def _parted(whole: Embeddings, count: int) -> list[Embeddings]:
+def _parts(whole: Embeddings, count: int) -> list[Embeddings]:
     """The embeddings of `count` batches of one size."""
     return [
         Embeddings(*part) for part in zip(*(values.chunk(count) for values in whole), strict=True)
     ]
 
 
-def _told(found: Tensor, wanted: Tensor, tracks: Tensor) -> Tensor:
-    """`contrast` of this process's embeddings among those of all processes."""
-    parts = (ranks.gathered(values) for values in (found, wanted, tracks))
-    return contrast(*parts).chunk(ranks.size())[ranks.rank()]
+def _own_tracks(source: Tensor) -> Tensor:
+    """Numbers of tracks (N,), another one for each pair of all processes."""
+    return torch.arange(len(source), device=source.device) + ranks.rank() * len(source)
 
 
-def _risen(step: int | None, start: int, steps: int) -> float:
+def _ramp(step: int | None, start: int, steps: int) -> float:
     """Height at a step of a ramp from 0 to 1; None: after it."""
     if step is None or step - start >= steps:
         return 1.0
     return max(step - start, 0) / max(steps, 1)
-
-
-def _within_image(flow: Tensor) -> Tensor:
-    """A flow in normalised units, cut where it would leave [-1, 1]."""
-    height, width = flow.shape[-2:]
-    y = torch.linspace(-1, 1, height, dtype=flow.dtype, device=flow.device)
-    x = torch.linspace(-1, 1, width, dtype=flow.dtype, device=flow.device)
-    position = torch.stack(torch.meshgrid(x, y, indexing="xy"))
-    return flow.clamp(-1 - position, 1 - position)
-
-
-def _variance(embeddings: Tensor) -> Tensor:
-    """Variance over the batch, averaged over channels; a constant to the gradient."""
-    embeddings = ranks.gathered(embeddings.detach())
-    if len(embeddings) < 2:
-        raise ValueError("scale_embeddings divides by a variance over the batch, which has 1 pair")
-    return embeddings.var(0, correction=0).mean().clamp_min(1e-12)

@@ -18,22 +18,22 @@ Points = Sequence[tuple[float, float]]
 def line_chart(
     title: str, lines: Mapping[str, Points], bottom: float = 0, log: bool = False
 ) -> str:
-    """Lines through (x, y) points, each with its name; points that are not finite are left out.
+    """Draw lines through (x, y) points, each with its name, leaving out points that are not finite.
 
     Args:
-        title: Stands above.
+        title: Stands above the chart.
         lines: Points by name.
-        bottom: Where the axis of y begins, if no point is lower.
-        log: The x are logarithms (base 10); what they are logarithms of is written at the axis.
+        bottom: Where the y axis begins, unless a point is lower.
+        log: The x values are logarithms (base 10). The axis shows the numbers themselves.
     """
-    drawn = {name: [p for p in line if all(map(math.isfinite, p))] for name, line in lines.items()}
-    every = [point for line in drawn.values() for point in line]
+    finite = {name: [p for p in line if all(map(math.isfinite, p))] for name, line in lines.items()}
+    every = [point for line in finite.values() for point in line]
     if not every:
         return ""
     xs, ys = zip(*every, strict=True)
     frame = _Frame((min(xs), max(xs)), (min(bottom, *ys), max(ys)), log)
     parts = frame.axes(title)
-    for i, (name, line) in enumerate(drawn.items()):
+    for i, (name, line) in enumerate(finite.items()):
         colour = COLOURS[i % len(COLOURS)]
         at = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in line)
         parts.append(f'<polyline points="{at}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
@@ -42,7 +42,7 @@ def line_chart(
 
 
 def histogram(title: str, samples: Mapping[str, Sequence[float]], bins: int = 24) -> str:
-    """Shares of several samples over common logarithmic bins."""
+    """Draw the shares of several samples over common logarithmic bins."""
     found = {n: np.maximum(np.asarray(v, float), 1e-5) for n, v in samples.items() if len(v)}
     if not found:
         return ""
@@ -63,7 +63,7 @@ def histogram(title: str, samples: Mapping[str, Sequence[float]], bins: int = 24
 
 
 def standalone(chart: str) -> str:
-    """A chart as a file of its own: on white, in a font of its own."""
+    """Return a chart as a file of its own, on white and with a font."""
     head = '<svg xmlns="http://www.w3.org/2000/svg" style="background:#fff;font:11px sans-serif" '
     return chart.replace("<svg ", head, 1) + "\n"
 
@@ -71,7 +71,7 @@ def standalone(chart: str) -> str:
 class _Frame:
     """The plane of a chart."""
 
-    def __init__(self, x: tuple[float, float], y: tuple[float, float], log: bool = False) -> None:
+    def __init__(self, x: tuple[float, float], y: tuple[float, float], log: bool) -> None:
         self._x, self._y, self._log = x, y, log
 
     def x(self, value: float) -> float:

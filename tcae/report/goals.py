@@ -1,4 +1,4 @@
-"""Measures beside their goals: cells of a page, lines on a terminal, a table in Markdown."""
+"""Measures beside their goals: as cells of a page, lines on a terminal, or a Markdown table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tcae.evaluation.estimates import Estimate
 
 
 class GoalRow(NamedTuple):
-    """One measure, to be read.
+    """One measure as text.
 
     Attributes:
         title: What is measured.
@@ -29,7 +29,7 @@ class GoalRow(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """`reached`, `missed` or nothing."""
+        """Return `reached`, `missed` or nothing."""
         return {True: "reached", False: "missed", None: ""}[self.reached]
 
 
@@ -42,14 +42,14 @@ def goal_rows(measures: Mapping[str, Estimate]) -> list[GoalRow]:
         value, *ends = measures[name]
         interval = "–"
         if not any(map(math.isnan, ends)):
-            interval = " to ".join(_shown(end, goal.percent) for end in ends)
-        shown = _shown(value, goal.percent)
+            interval = " to ".join(_rounded(end, goal.percent) for end in ends)
+        shown = _rounded(value, goal.percent)
         rows.append(GoalRow(goal.title, shown, interval, goal.wanted, goal.reached(measures)))
     return rows
 
 
-def _shown(value: float, percent: bool) -> str:
-    """A rounded number; what rounds to nothing has no sign."""
+def _rounded(value: float, percent: bool) -> str:
+    """A rounded number, without a sign if it rounds to zero."""
     rounded = round(value, 2 if percent else 3) + 0.0
     return f"{rounded:.0%}" if percent else f"{rounded:.3f}"
 

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing else."""
+"""The report of a run: one HTML file that needs no other file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class RunReport:
-    """What the report of a run shows; what is empty is left out.
+    """What the report of a run shows. Empty parts are left out.
 
     Attributes:
         title: Name of the run.
@@ -51,7 +51,7 @@ class RunReport:
         measures: What was measured, by name.
         numbers: Other figures of the run.
         pairs: For each pair, pictures (S, S, 3) uint8 by what they show.
-        flow_unit: What is said of the colours of flows.
+        flow_unit: A line about the colours of flows.
         lengths: Mean displacement length of each pair, by kind of flow.
         units: Rows of `tcae.evaluation.results.rows`, one per action unit.
         curves: Title -> name -> (step, value) points.
@@ -71,7 +71,7 @@ class RunReport:
 
 
 def render_report(report: RunReport) -> str:
-    """The page; it asks for nothing from anywhere."""
+    """Return the page. It loads nothing from anywhere."""
     sections = {
         "What is told apart": _measures(report.measures),
         "Pairs of people never seen": _pairs(report),
@@ -155,8 +155,8 @@ def _units(rows: Rows) -> str:
 
 def _curves(curves: Mapping[str, Mapping[str, Points]]) -> str:
     charts = [line_chart(title, lines) for title, lines in curves.items()]
-    drawn = "".join(chart for chart in charts if chart)
-    return f'<div class="charts">{drawn}</div>' if drawn else ""
+    content = "".join(chart for chart in charts if chart)
+    return f'<div class="charts">{content}</div>' if content else ""
 
 
 def _numbers(report: RunReport) -> str:

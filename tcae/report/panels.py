@@ -37,32 +37,32 @@ class Column(NamedTuple):
     """One column of a panel.
 
     Attributes:
-        title: Stands over it.
+        title: Stands over the column.
         note: A second line under the title.
         pictures: (N, H, W, 3) uint8, from top to bottom.
-        keyed: Whether the key to flow colours stands beside the title.
+        has_key: Whether the key to flow colours stands beside the title.
     """
 
     title: str
     note: str
     pictures: Picture
-    keyed: bool = False
+    has_key: bool = False
 
 
 def flow_colours(flow: NDArray[Any], longest: float) -> Picture:
-    """Flow vectors as colours: the hue tells the direction, the saturation the length.
+    """Return flow vectors as colours: the hue is the direction, the saturation the length.
 
     Right is red, down is yellow, left is cyan-blue, up is violet; no motion is white.
 
     Args:
         flow: (..., 2, H, W), x to the right and y downwards.
-        longest: Length that gets full colour; longer vectors are darkened.
+        longest: Length that gets full colour; longer vectors are darker.
 
     Returns:
         (..., H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: The shape is another one, or `longest` is not above 0.
+        ValueError: The flow has another shape, or `longest` is not above 0.
     """
     if flow.ndim < 3 or flow.shape[-3] != 2:
         raise ValueError(f"flow: need (..., 2, H, W), got {flow.shape}")
@@ -79,7 +79,7 @@ def flow_colours(flow: NDArray[Any], longest: float) -> Picture:
 
 
 def colour_wheel(side: int) -> Picture:
-    """The key to `flow_colours`: each pixel has the colour of the vector from the centre to it."""
+    """Return the key to `flow_colours`: each pixel shows the vector from the centre to it."""
     axis = np.linspace(-1, 1, side)
     flow = np.stack(np.meshgrid(axis, axis))
     inside = np.hypot(*flow) <= 1
@@ -87,16 +87,16 @@ def colour_wheel(side: int) -> Picture:
 
 
 def pair_panel(source: Tensor, target: Tensor, pictures: Pictures) -> Picture:
-    """One row per pair, one column for each thing to look at.
+    """Return a panel with one row per pair and one column for each kind of picture.
 
     Args:
         source: Images (N, 3, S, S), uint8 or float in [0, 1].
         target: The same.
-        pictures: What the model makes of them.
+        pictures: What the model predicts for them.
 
     Returns:
         (H, W, 3) uint8 RGB with titles over the columns. Each flow column is scaled by its own
-        largest length (99 % of all pixels are below), which stands under its title.
+        largest length (99 % of all pixels are below), which stands under the title.
     """
     columns = [
         Column("source", "", _images(source)),
@@ -113,41 +113,41 @@ def pair_panel(source: Tensor, target: Tensor, pictures: Pictures) -> Picture:
 
 FLOW_NOTE = (
     "Colours of flows: the hue is the direction (right red, down yellow, left cyan, up violet), "
-    "the saturation the length; a flow and its truth share one scale. White in a mask is 1."
+    "the saturation the length. A flow and its truth share one scale. White in a mask is 1."
 )
 
 
 def pair_pictures(
-    source: Tensor, target: Tensor, made: Pictures, truth: Truth | None
+    source: Tensor, target: Tensor, pictures: Pictures, truth: Truth | None
 ) -> list[dict[str, Picture]]:
-    """What there is to see of each pair, one picture at a time.
+    """Return the pictures of each pair by title.
 
     Args:
         source: Images (N, 3, S, S), uint8 or float in [0, 1].
         target: The same.
-        made: What the model makes of them.
-        truth: What it should make of them, if that is known.
+        pictures: What the model predicts for them.
+        truth: What it should predict, if that is known.
     """
     columns = {"source": _images(source), "target": _images(target)}
-    columns["reconstruction"] = _images(made.reconstruction)
+    columns["reconstruction"] = _images(pictures.reconstruction)
     for name, title in (("au", "AU"), ("pose", "pose")):
-        columns[f"{title} changed"] = _images(getattr(made, f"{name}_changed"))
+        columns[f"{title} changed"] = _images(getattr(pictures, f"{name}_changed"))
         if truth is not None:
             images = torch.from_numpy(getattr(truth, f"{name}_changed"))
             columns[f"truth: {title} changed"] = _images(images)
     for name, title in (("au", "AU"), ("pose", "pose")):
-        flow = _vectors(getattr(made, f"{name}_flow"))
+        flow = _vectors(getattr(pictures, f"{name}_flow"))
         true = None if truth is None else getattr(truth, f"{name}_flow")
         longest = _longest(flow if true is None else np.concatenate([flow, true]))
         columns[f"{title} flow"] = flow_colours(flow, longest)
         if true is not None:
             columns[f"truth: {title} flow"] = flow_colours(true, longest)
-    columns |= _masks(made)
+    columns |= _masks(pictures)
     return [{name: column[i] for name, column in columns.items()} for i in range(len(source))]
 
 
 def panel(columns: Sequence[Column]) -> Picture:
-    """Columns of pictures side by side under their titles, as one (H, W, 3) uint8 RGB picture."""
+    """Return columns of pictures side by side under their titles, as one (H, W, 3) uint8 RGB."""
     return np.concatenate([_column(column) for column in columns], 1)
 
 
@@ -157,7 +157,7 @@ def _column(column: Column) -> Picture:
     for line, text in enumerate((column.title, column.note)):
         at = (_GAP, 16 + 17 * line)
         cv2.putText(header, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA)
-    if column.keyed:
+    if column.has_key:
         side = _HEADER - 2 * _GAP
         header[_GAP : _GAP + side, size - side : size] = colour_wheel(side)
     cells = [header]
@@ -174,7 +174,7 @@ def _flow_column(title: str, flow: Tensor) -> Column:
     longest = _longest(vectors)
     # Half the image is 1 in the model's unit.
     pixels = longest * (flow.shape[-1] - 1) / 2
-    return Column(title, f"full: {pixels:.2g} px", flow_colours(vectors, longest), keyed=True)
+    return Column(title, f"full: {pixels:.2g} px", flow_colours(vectors, longest), has_key=True)
 
 
 def _vectors(flow: Tensor) -> NDArray[np.float32]:
@@ -194,9 +194,9 @@ def _images(images: Tensor) -> Picture:
     return values.round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _masks(made: Pictures) -> dict[str, Picture]:
+def _masks(pictures: Pictures) -> dict[str, Picture]:
     """The blending masks by their titles; empty where the flows are not blended."""
-    masks = {"AU mask": made.au_mask, "pose mask": made.pose_mask}
+    masks = {"AU mask": pictures.au_mask, "pose mask": pictures.pose_mask}
     return {
         title: _images(mask.detach().float().expand(-1, 3, -1, -1))
         for title, mask in masks.items()

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +24,8 @@ from tcae.cli import command
 from tcae.data.pairs import PairsConfig
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.files.durable import write_durably
-from tcae.files.plain import differences, from_plain, to_plain
+from tcae.files.options import Before, Resume, is_free_on_resume, marks
+from tcae.files.plain import differences, from_plain, to_plain, up_to_date
 from tcae.models.model_config import MODEL_PRESETS, ModelConfig, check_image_size
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
 from tcae.objectives.objective_config import OBJECTIVE_PRESETS, ObjectiveConfig
@@ -38,35 +39,6 @@ CONFIG_FILE = "config.yaml"
 
 PRESET_STEPS = {"default": 3600, "paper": 82_000, "official": 82_000}
 """Steps without --steps and --minutes: minutes on two cores; the paper's 1000 epochs."""
-
-# What may differ when a run is resumed: it changes no bit of what is learned. (Another device does,
-# inevitably; `data` may move, its content is checked.)
-_FREE_ON_RESUME = {
-    "data",
-    "out",
-    "minutes",
-    "device",
-    "workers",
-    "recompute",
-    "max_skipped",
-    "resume",
-    "init_from",
-    "overwrite",
-}
-_FREE_ON_RESUME |= {"validation.panel_every", "validation.panel_pairs"}
-_FREE_GROUPS = ("checkpoints.", "logbook.", "unseen.")
-# Orders for one invocation, not properties of the run.
-_NOT_SAVED = ("resume", "overwrite")
-# What runs did that were begun before there was such an option: not always its default. Any other
-# option that a saved configuration lacks is free on resuming, or came with a change that such a
-# run cannot go on with.
-_BEFORE: dict[str, Any] = {
-    "sync_batch_norm": True,
-    "compile": False,
-    "model": {"branches": "both"},
-    "objective": {"twin_every": 1, "transfer": 0.0, "contrast_decorrelated": True},
-    "optimizer": {"betas": [0.9, 0.999]},
-}
 
 _Option = tyro.conf.arg
 # Switches inside groups are written like all other fields: `--pairs.flip False`.
@@ -86,9 +58,10 @@ class TrainConfig:
         _Option(
             help="Packed data set: a directory from tcae.pack. Default: rendered talking heads."
         ),
+        Resume.FREE,
     ] = None
     out: Annotated[
-        Path | None, _Option(help="The run directory. Default: runs/PRESET-DATE-TIME.")
+        Path | None, _Option(help="The run directory. Default: runs/PRESET-DATE-TIME."), Resume.FREE
     ] = None
     preset: Annotated[
         Literal["default", "paper", "official"],
@@ -113,16 +86,18 @@ class TrainConfig:
             help="Time budget: after a few timed steps the number of steps is chosen to fit it. "
             "With --steps, whichever is less."
         ),
+        Resume.FREE,
     ] = None
     seed: command.SeedOption = 0
-    device: command.DeviceOption = "auto"
-    workers: command.WorkersOption = 0
+    device: Annotated[command.DeviceOption, Resume.FREE] = "auto"
+    workers: Annotated[command.WorkersOption, Resume.FREE] = 0
     sync_batch_norm: Annotated[
         bool,
         _Option(
             help="With several processes: batch norm over the whole batch, as if there were one; "
             "else each process's part has its own statistics, which is faster."
         ),
+        Before(True),
     ] = True
     compile: Annotated[
         bool,
@@ -130,6 +105,7 @@ class TrainConfig:
             help="For GPUs: compile the passes of encoder and decoders (torch.compile, needs a C++ "
             "compiler) and replay them as CUDA graphs. Other last bits; on a CPU steps got slower."
         ),
+        Before(False),
     ] = False
     recompute: Annotated[
         bool,
@@ -137,6 +113,7 @@ class TrainConfig:
             help="Compute what encoder and decoders pass on again for the gradient, instead of "
             "keeping it: much less memory, a longer step, the same bits."
         ),
+        Resume.FREE,
     ] = False
     max_skipped: Annotated[
         int,
@@ -144,6 +121,7 @@ class TrainConfig:
             help="Steps that are left out because a loss or the gradient is not finite; one more "
             "stops the run."
         ),
+        Resume.FREE,
     ] = 3
     resume: Annotated[
         str | None,
@@ -151,6 +129,7 @@ class TrainConfig:
             help="Go on exactly where a run stopped. auto: from the latest usable checkpoint in "
             "--out, or a new run if there is none; or the path of a run or a checkpoint."
         ),
+        Resume.NOT_SAVED,
     ] = None
     init_from: Annotated[
         Path | None,
@@ -158,17 +137,20 @@ class TrainConfig:
             help="Start a new run from weights only: of a run, a checkpoint, or (the encoder's) of "
             "an encoder.safetensors."
         ),
+        Resume.FREE,
     ] = None
-    overwrite: command.OverwriteOption = False
+    overwrite: Annotated[command.OverwriteOption, Resume.NOT_SAVED] = False
     model: Annotated[ModelConfig, _Group] = field(default_factory=ModelConfig)
     objective: Annotated[ObjectiveConfig, _Group] = field(default_factory=ObjectiveConfig)
     curriculum: Annotated[CurriculumConfig, _Group] = field(default_factory=CurriculumConfig)
     optimizer: Annotated[OptimizerConfig, _Group] = field(default_factory=OptimizerConfig)
     pairs: Annotated[PairsConfig, _Group] = field(default_factory=PairsConfig)
     validation: Annotated[ValidationConfig, _Group] = field(default_factory=ValidationConfig)
-    checkpoints: Annotated[CheckpointsConfig, _Group] = field(default_factory=CheckpointsConfig)
-    logbook: Annotated[LogbookConfig, _Group] = field(default_factory=LogbookConfig)
-    unseen: Annotated[UnseenConfig, _Group] = field(default_factory=UnseenConfig)
+    checkpoints: Annotated[CheckpointsConfig, _Group, Resume.FREE] = field(
+        default_factory=CheckpointsConfig
+    )
+    logbook: Annotated[LogbookConfig, _Group, Resume.FREE] = field(default_factory=LogbookConfig)
+    unseen: Annotated[UnseenConfig, _Group, Resume.FREE] = field(default_factory=UnseenConfig)
 
     def __post_init__(self) -> None:
         check_image_size(self.image_size)
@@ -285,21 +267,26 @@ def load_config(run: Path) -> TrainConfig:
         raise ValueError(f"{path}: not YAML ({error})") from None
     if isinstance(plain, dict):
         plain.pop("versions", None)
-    return from_plain(TrainConfig, _completed(plain), str(path))
+    return from_plain(TrainConfig, plain, str(path))
 
 
 def plain_config(config: TrainConfig) -> dict[str, Any]:
     """The configuration as plain values, without what concerns a single invocation."""
-    plain = to_plain(config)
-    return {name: value for name, value in plain.items() if name not in _NOT_SAVED}
+    saving = marks(TrainConfig, Resume)
+    return {
+        name: value
+        for name, value in to_plain(config).items()
+        if saving.get(name) is not Resume.NOT_SAVED
+    }
 
 
 def check_resumable(saved: dict[str, Any], now: TrainConfig, source: str) -> None:
     """Refuse to resume with anything changed that would change what is learned.
 
-    Free to change: --data (its content is compared), --out, --minutes, --device, --workers,
-    --recompute, and the groups checkpoints and logbook. --steps is not: the learning rate depends
-    on it. A run begun before an option existed goes on as it did without it.
+    Options and groups marked `Resume.FREE` may change. (The content of --data is compared. Another
+    --device changes the last bits, inevitably.) --steps may not: the learning rate depends on it.
+    A run begun before an option existed goes on with the option's `Before`. Without one it is
+    refused, unless the option is free.
 
     Args:
         saved: `plain_config` of the run so far.
@@ -309,25 +296,14 @@ def check_resumable(saved: dict[str, Any], now: TrainConfig, source: str) -> Non
     Raises:
         ValueError: Names the field and both values, or a field of `saved` that is unknown.
     """
-    saved = _completed(saved)
     from_plain(TrainConfig, saved, source)  # it names what is unknown
+    saved = up_to_date(TrainConfig, saved, source)
     for name, (before, after) in differences(saved, plain_config(now)).items():
-        if name not in _FREE_ON_RESUME and not name.startswith(_FREE_GROUPS):
+        if not is_free_on_resume(TrainConfig, name):
             raise ValueError(
                 f"--{name.replace('_', '-')}: the run has {before} ({source}), resuming with "
                 f"{after} would not continue it; start a new run, perhaps with --init-from"
             )
-
-
-def _completed(saved: Any, before: Any = _BEFORE) -> Any:
-    """A saved configuration with the options that there were not yet when it was written."""
-    if not isinstance(saved, Mapping) or not isinstance(before, Mapping):
-        return saved
-    known = {
-        name: _completed(saved[name], value) if name in saved else value
-        for name, value in before.items()
-    }
-    return {**saved, **known}
 
 
 def describe(config: TrainConfig) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import nn
+
+from tcae.files.options import Before
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class OptimizerConfig:
     """Learning rate after the warm-up (paper, released code: 0.001)."""
     momentum: float = 0.9
     """Momentum of sgd; adamw does not use it."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Annotated[tuple[float, float], Before((0.9, 0.999))] = (0.9, 0.999)
     """Decay of adamw's two running means; sgd does not use it."""
     weight_decay: float = 1e-4
     """Weight decay (paper, released code: 0)."""

@@ -6,12 +6,14 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from tcae.data.pairs import PairBatches
 from tcae.distributed import ranks
+from tcae.files.options import Resume
 from tcae.objectives.twin_cycle import TwinCycleObjective
 
 log = logging.getLogger(__name__)
@@ -31,9 +33,9 @@ class ValidationConfig:
     """Steps between validations (released code: an epoch, 82 steps on VoxCeleb)."""
     pairs: int = 256
     """Pairs of validation frames, the same ones every time; rounded up to whole batches."""
-    panel_every: int = 5
+    panel_every: Annotated[int, Resume.FREE] = 5
     """Validations between picture panels; the last step always has one."""
-    panel_pairs: int = 6
+    panel_pairs: Annotated[int, Resume.FREE] = 6
     """Rows of a picture panel, at most one batch."""
 
     def __post_init__(self) -> None:

@@ -146,13 +146,13 @@ def test_synchronised_models_keep_their_weights_and_are_the_same_alone() -> None
     assert sum(type(module) is SyncBatchNorm2d for module in model.modules()) == norms > 0
 
 
-@pytest.mark.parametrize("ranking", ["sample", "term"])
+@pytest.mark.parametrize("order", ["sample", "term"])
 @pytest.mark.parametrize("window", [(0.0, 1.0), (0.0, 0.5), (0.25, 0.75)])
-def test_the_curriculum_ranks_all_samples_together(in_team, ranking: str, window) -> None:
-    """All easy samples lie in one process: ranked apart, other samples would learn."""
+def test_the_curriculum_sorts_all_samples_together(in_team, order: str, window) -> None:
+    """All easy samples lie in one process: sorted apart, other samples would learn."""
     torch.manual_seed(0)
     terms = {"a": torch.rand(8).sort()[0], "b": torch.rand(8) * 0.1}
-    curriculum = Curriculum(CurriculumConfig(windows=(window,), ranking=ranking))
+    curriculum = Curriculum(CurriculumConfig(windows=(window,), order=order))
     weights = {"a": 1.0, "b": 2.0}
     body = """
 curriculum, weights, terms = given

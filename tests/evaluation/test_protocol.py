@@ -11,11 +11,11 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from tcae.data.labels import LabelTable, read_labels, select
 from tcae.data.shards import PackedDataset
-from tcae.evaluation.embedding import EmbeddedFrames
+from tcae.evaluation.embedding import EmbeddedFrames, embed_frames
 from tcae.evaluation.folds import TRAIN_ONLY
 from tcae.evaluation.linear_probe import ProbeConfig, fit_probe, load_probe
 from tcae.evaluation.metrics import bootstrap
-from tcae.evaluation.protocol import cross_validate, probe_packed
+from tcae.evaluation.protocol import cross_validate
 from tcae.evaluation.results import summary, text_table, write_results
 
 QUICK = ProbeConfig(steps=60, learning_rate=0.03)
@@ -163,7 +163,8 @@ def test_packed_data_to_files(tmp_path, pack_frames, encoder):
     lines = [f"p{i}/{k},p{i},{int(on[i, k])}" for i in range(6) for k in range(12)]
     (tmp_path / "labels.csv").write_text("\n".join(["frame,subject,AU01", *lines]))
     labels = read_labels(tmp_path / "labels.csv", dataset)
-    results = probe_packed(encoder, dataset, labels, folds=2)
+    embedded = embed_frames(encoder, dataset, labels.frame_index)
+    results = cross_validate(embedded, labels, folds=2)
     out = tmp_path / "out"
     out.mkdir()
     write_results(out, results, dataset)

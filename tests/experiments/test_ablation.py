@@ -29,6 +29,26 @@ def test_each_variant_differs_in_one_thing():
     assert found["curriculum"].config.curriculum.windows == ((0.0, 1.0),)
 
 
+def test_terms_are_taken_out_under_the_names_of_published_tables():
+    default = PRESETS["default"]
+    objective = replace(default.objective, reconstruction_embedding=0.5)
+    found = variants(replace(default, objective=objective))
+    titles = {
+        "no_cycles": "without cycles",
+        "no_embedding": "without embedding terms",
+        "no_l1": "without L1 of the AU flow",
+        "no_contrast": "without contrast",
+        "no_transfer": "without transfer",
+    }
+    assert list(found) == ["full", *titles, "masks", "curriculum"]
+    assert {name: found[name].title for name in titles} == titles
+    # The two weights of embedding distances go together.
+    expected = replace(objective, embedding=0.0, reconstruction_embedding=0.0)
+    assert found["no_embedding"].config.objective == expected
+    for name, field in (("no_contrast", "contrast"), ("no_transfer", "transfer")):
+        assert found[name].config.objective == replace(objective, **{field: 0.0})
+
+
 def test_what_a_recipe_lacks_cannot_be_taken_out():
     base = PRESETS["paper"]
     poor = replace(base, objective=replace(base.objective, sparsity=0.0))

@@ -19,11 +19,11 @@ from tcae.objectives.curriculum import (
 NAN, INF = math.nan, math.inf
 
 
-def one_window(low: float, high: float, ranking: str = "sample") -> Curriculum:
-    return Curriculum(CurriculumConfig(windows=((low, high),), ranking=ranking))  # type: ignore[arg-type]
+def one_window(low: float, high: float, order: str = "sample") -> Curriculum:
+    return Curriculum(CurriculumConfig(windows=((low, high),), order=order))  # type: ignore[arg-type]
 
 
-def test_sample_ranking_by_the_weighted_total() -> None:
+def test_samples_are_sorted_by_the_weighted_total() -> None:
     a = torch.tensor([1.0, 2.0, 3.0, 4.0])
     b = torch.tensor([9.0, 1.0, 0.0, 5.0])
     # Totals 2a + b: 11, 5, 6, 13. The easiest half: samples 1 and 2.
@@ -31,7 +31,7 @@ def test_sample_ranking_by_the_weighted_total() -> None:
     assert found.item() == (5 + 6) / 2
 
 
-def test_term_ranking_sorts_each_term_alone() -> None:
+def test_each_term_is_sorted_alone() -> None:
     a = torch.tensor([1.0, 2.0, 3.0, 4.0])
     b = torch.tensor([9.0, 1.0, 0.0, 5.0])
     # Easiest half of a: 1, 2; of b: 0, 1.
@@ -39,7 +39,7 @@ def test_term_ranking_sorts_each_term_alone() -> None:
     assert found.item() == 2 * 1.5 + 0.5
 
 
-def test_rankings_agree_when_every_sample_learns() -> None:
+def test_both_orders_agree_when_every_sample_learns() -> None:
     terms = {"a": torch.rand(7), "b": torch.rand(7)}
     weights = {"a": 0.3, "b": 2.0}
     by_sample, by_term = (one_window(0, 1, r).loss(terms, weights) for r in ("sample", "term"))
@@ -58,7 +58,7 @@ def test_terms_of_weight_zero_do_not_count() -> None:
     assert one_window(0, 0.5).loss(terms, {"rec": 1.0, "dead": 0.0}).item() == 1
 
 
-def test_ties_keep_the_batchs_order_and_nan_ranks_last() -> None:
+def test_ties_keep_the_batchs_order_and_nan_comes_last() -> None:
     mask, count = in_window(torch.tensor([2.0, NAN, 1.0, INF, 1.0, 2.0]), (0, 0.5))
     assert mask.tolist() == [True, False, True, False, True, False] and count == 3
     mask, _ = in_window(torch.tensor([NAN, INF, 1.0]), (0, 0.7))
@@ -66,7 +66,7 @@ def test_ties_keep_the_batchs_order_and_nan_ranks_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("window", "size", "ranks"),
+    ("window", "size", "places"),
     [
         ((0.0, 0.5), 64, (0, 32)),
         ((0.1, 0.6), 64, (6, 38)),
@@ -79,12 +79,12 @@ def test_ties_keep_the_batchs_order_and_nan_ranks_last() -> None:
         ((1 - 1e-12, 1.0), 10, (9, 10)),
     ],
 )
-def test_ranks_of_small_batches(
-    window: tuple[float, float], size: int, ranks: tuple[int, int]
+def test_places_in_small_batches(
+    window: tuple[float, float], size: int, places: tuple[int, int]
 ) -> None:
     mask, count = in_window(torch.arange(size).float(), window)
-    assert mask.nonzero().flatten().tolist() == list(range(*ranks))
-    assert count == ranks[1] - ranks[0]
+    assert mask.nonzero().flatten().tolist() == list(range(*places))
+    assert count == places[1] - places[0]
 
 
 @given(
@@ -172,7 +172,7 @@ def test_a_state_of_another_configuration_is_refused() -> None:
         ({"windows": ((0.0, 1.1),)}, "windows holds"),
         ({"windows": ((NAN, 1.0),)}, "windows holds"),
         ({"patience": 0}, "patience is 0"),
-        ({"ranking": "batch"}, "ranking is 'batch'"),
+        ({"order": "batch"}, "order is 'batch'"),
     ],
 )
 def test_impossible_configs_are_refused(change: dict[str, object], message: str) -> None:
@@ -182,7 +182,7 @@ def test_impossible_configs_are_refused(change: dict[str, object], message: str)
 
 def test_presets() -> None:
     paper, official = CURRICULUM_PRESETS["paper"], CURRICULUM_PRESETS["official"]
-    assert paper.windows == ((0, 0.5), (0.1, 0.6), (0.2, 0.7)) and paper.ranking == "sample"
+    assert paper.windows == ((0, 0.5), (0.1, 0.6), (0.2, 0.7)) and paper.order == "sample"
     assert official.windows == (*paper.windows, (0.3, 0.8), (0.4, 0.9))
-    assert official.ranking == "term" and official.patience == 16
+    assert official.order == "term" and official.patience == 16
     assert CURRICULUM_PRESETS["default"].windows == ((0, 1),)

@@ -13,7 +13,7 @@ from tcae.models.decorrelation import Decorrelation
 from tcae.models.encoder import Encoder
 from tcae.models.model_config import MODEL_PRESETS
 from tcae.models.twin_cycle import TwinCycle
-from tcae.objectives.objective_config import OBJECTIVE_PRESETS, ObjectiveConfig
+from tcae.objectives.objective_config import LOSS_WEIGHTS, OBJECTIVE_PRESETS, ObjectiveConfig
 from tcae.objectives.twin_cycle import TwinCycleObjective
 
 SIZE, PAIRS, D, P = 32, 5, 4, 3
@@ -202,6 +202,14 @@ def test_reconstruction_embedding_adds_two_terms(
     assert changed(without, {name: added[name] for name in without}) == (set(), set())
 
 
+def test_reconstruction_embedding_needs_no_other_distance(model: TwinCycle, pair: Tensor) -> None:
+    config = replace(PAPER, reconstruction_embedding=1.0)
+    alone = measure(model, replace(config, cycle=0.0, embedding=0.0), pair, training=False)
+    assert set(alone) == {"rec", "sparsity"} | EXTRA
+    with_all = measure(model, config, pair, training=False)
+    assert changed({name: with_all[name] for name in alone}, alone) == (set(), set())
+
+
 @pytest.mark.parametrize("name", ["contrast", "transfer"])
 def test_telling_apart_adds_one_term_and_draws_nothing_outside_training(
     name: str, model: TwinCycle, pair: Tensor
@@ -234,7 +242,7 @@ def test_contrast_sees_embeddings_that_are_not_decorrelated(model: TwinCycle, pa
 
 
 def test_moments_follow_the_faces_that_decoders_use(model: TwinCycle, pair: Tensor) -> None:
-    """Disguised faces would teach another relation than the one that is to be taken out."""
+    """Augmented faces would teach another relation than the one that is to be taken out."""
     for switch, passes in ((False, 2), (True, 4)):
         cleaned = copy.deepcopy(model)
         cleaned.encoder.decorrelation = Decorrelation(D, P).double()
@@ -249,7 +257,7 @@ def test_poses_are_approached_along_a_ramp(
     model: TwinCycle, pair: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With no noise to the pose, half-way is the mean of both images' embeddings."""
-    monkeypatch.setattr("tcae.objectives.twin_cycle._POSE_NOISE", 0)
+    monkeypatch.setattr("tcae.objectives.contrast._POSE_NOISE", 0)
     model = copy.deepcopy(model).train()
     for ramp, step, share in ((8, 0, 0), (8, 4, 0.5), (8, 9, 1), (8, None, 1), (0, 0, 1)):
         aims = []
@@ -299,6 +307,18 @@ def test_weights_follow_the_ramp(model: TwinCycle, pair: Tensor) -> None:
             assert [weights[name] for name in names] == pytest.approx([ramp * weight] * len(names))
     assert set(objective(*pair, step=3)) == {"rec", "sparsity"}
     assert set(objective(*pair, step=4)) == TERMS | EXTRA
+
+
+def test_every_weight_says_which_terms_it_weighs(model: TwinCycle, pair: Tensor) -> None:
+    """All fractions among the options are weights; without one its terms are gone."""
+    numbers = {field.name for field in fields(ObjectiveConfig) if type(field.default) is float}
+    assert set(LOSS_WEIGHTS) == numbers
+    config = replace(PAPER, contrast=0.3, transfer=0.3, reconstruction_embedding=0.3)
+    everything = set(measure(model, config, pair))
+    for name, weight in LOSS_WEIGHTS.items():
+        rest = set(measure(model, replace(config, **{name: 0.0}), pair))
+        assert everything - rest == set(weight.terms), name
+    assert len(everything) == sum(len(weight.terms) for weight in LOSS_WEIGHTS.values())
 
 
 def test_a_ramp_of_no_length_is_a_step(model: TwinCycle) -> None:

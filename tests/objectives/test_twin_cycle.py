@@ -2,7 +2,7 @@
 
 Nothing here calls the objective's parts or `tcae_ops`: images are sampled by `F.grid_sample`, and
 the encoder and the decoders are called one by one, in the order the loss is written down. Only what
-draws random numbers is called (`disguise`), with the same seed.
+draws random numbers is called (`augment`), with the same seed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from tcae.models.encoder import Encoder
 from tcae.models.model_config import MODEL_PRESETS
 from tcae.models.twin_cycle import TwinCycle
-from tcae.objectives.contrast import disguise
+from tcae.objectives.augmentation import augment
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, Curriculum
 from tcae.objectives.objective_config import OBJECTIVE_PRESETS
 from tcae.objectives.twin_cycle import TwinCycleObjective
@@ -213,11 +213,11 @@ def default(
             other = torch.cat([psi_t, psi_s]) + 0.5 * spread * torch.randn_like(psi)
             aim = psi + STEP / 1500 * (other - psi)
             images = torch.cat([source, target])
-            turned = disguise(sample(images, split(d_p(psi, aim))[0]))
+            turned = augment(sample(images, split(d_p(psi, aim))[0]))
         found, tracks = see(turned)[0], TRACKS.tolist()
         l_contrast = told_apart(found, torch.cat([seen_s, seen_t]), tracks * 2).mean()
         with torch.no_grad():
-            acting = disguise(sample(torch.cat([source[3:], source[:3]]), t_a), of_pair=1)
+            acting = augment(sample(torch.cat([source[3:], source[:3]]), t_a), of_pair=1)
         change = see(acting)[0] - torch.cat([seen_s[3:], seen_s[:3]])
         l_transfer = told_apart(change, seen_t - seen_s, [0] * PAIRS).mean()
     some = [0, 4]  # every fourth

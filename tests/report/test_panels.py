@@ -124,5 +124,5 @@ def test_titles_are_written_over_the_columns() -> None:
     assert (bare == 255).all()
     assert (titled[:20] < 100).any() and (titled[20:40] < 100).any()
     assert (titled[40:] == 255).all()
-    keyed = panel([Column("", "", blank, keyed=True)])
-    assert (keyed[4:36, 96:128] == colour_wheel(32)).all()
+    picture = panel([Column("", "", blank, has_key=True)])
+    assert (picture[4:36, 96:128] == colour_wheel(32)).all()

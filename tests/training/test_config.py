@@ -208,6 +208,29 @@ def test_a_run_older_than_an_option_goes_on_without_it(
     check_resumable(older, now, "run")
 
 
+def test_a_run_that_calls_the_order_of_losses_a_ranking_goes_on(tmp_path: Path) -> None:
+    config = dataclasses.replace(PRESETS["official"], steps=10)
+    older = plain_config(config)
+    older["curriculum"]["ranking"] = older["curriculum"].pop("order")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
+    assert load_config(tmp_path) == config and config.curriculum.order == "term"
+    check_resumable(older, config, "run")
+    with pytest.raises(ValueError, match=r"--curriculum\.order: the run has term .*with sample"):
+        curriculum = dataclasses.replace(config.curriculum, order="sample")
+        check_resumable(older, dataclasses.replace(config, curriculum=curriculum), "run")
+
+
+def test_a_run_older_than_a_group_of_free_options_goes_on() -> None:
+    config = TrainConfig(steps=10)
+    check_resumable(without(plain_config(config), "unseen"), config, "run")
+
+
+def test_orders_for_one_invocation_are_not_saved() -> None:
+    """All else is: the file says how a run was made."""
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    assert names - set(plain_config(TrainConfig())) == {"resume", "overwrite"}
+
+
 def test_a_run_older_than_a_change_of_what_is_learned_is_refused() -> None:
     saved = plain_config(TrainConfig(objective=ObjectiveConfig(twin_every=4)))
     with pytest.raises(ValueError, match=r"--objective\.twin-every: the run has 1 .*with 4"):

@@ -27,7 +27,6 @@ PARTS = ("skin", "neck", "mouth", "socket", "tongue", "teeth", "lashes", "eye", 
 # The action units that `Head.expression` knows, by FACS number.
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26, 45)
 _RIM = float(np.cos(np.deg2rad(96)))  # where along its axis the eyeball is cut off, in radii
-RACES = ("african", "asian", "caucasian")
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Identity:
         male: 0 (female) to 1 (male).
         age: 0 (young adult) to 1 (old).
         weight: -1 (thin) to 1 (heavy).
-        race: (3,) shares of `RACES`, sum 1: skin and hair should fit them.
+        race: (3,) shares of African, Asian and Caucasian, sum 1: skin and hair should fit them.
     """
 
     vertices: Array

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,6 @@ from tcae.data.sources import Source
 from tcae.data.synthetic.expression import ACTION_UNITS
 from tcae.data.synthetic.world import Video, World, identity_name
 from tcae.files.durable import write_csv, write_durably
-
-log = logging.getLogger(__name__)
 
 TRUTH, SHEETS = "truth.csv", "sheets"
 # Intensities from which a unit is labelled 1 (2 of 5, as for DISFA), and below which 0.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tcae.objectives.contrast import contrast, disguise
+from tcae.objectives.info_nce import info_nce
 
 TRACKS = torch.tensor([4, 9, 4, 2, 9, 4, 9, 9])
 
@@ -42,45 +42,45 @@ def test_two_frames_by_hand() -> None:
     tracks = torch.zeros(2)
     found = torch.tensor([[3.0, 2.0], [-1.0, 2.0]])
     across = torch.tensor([[5.0, 6.0], [5.0, 4.0]])
-    torch.testing.assert_close(contrast(found, across, tracks), torch.full((2,), math.log(2)))
+    torch.testing.assert_close(info_nce(found, across, tracks), torch.full((2,), math.log(2)))
     along = torch.tensor([[8.0, 5.0], [2.0, 5.0]])
     right, wrong = math.log1p(math.exp(-2 / 0.15)), math.log1p(math.exp(2 / 0.15))
     for wanted, expected in ((along, right), (along.flip(0), wrong)):
-        torch.testing.assert_close(contrast(found, wanted, tracks), torch.full((2,), expected))
+        torch.testing.assert_close(info_nce(found, wanted, tracks), torch.full((2,), expected))
 
 
 def test_several_tracks_of_unequal_length() -> None:
     found, wanted = embeddings()
-    torch.testing.assert_close(contrast(found, wanted, TRACKS), written_out(found, wanted, TRACKS))
+    torch.testing.assert_close(info_nce(found, wanted, TRACKS), written_out(found, wanted, TRACKS))
 
 
 def test_order_and_numbers_of_tracks_do_not_matter() -> None:
     found, wanted = embeddings()
     order = torch.randperm(8, generator=torch.Generator().manual_seed(1))
-    expected = contrast(found, wanted, TRACKS)
-    permuted = contrast(found[order], wanted[order], TRACKS[order] * 7 - 100)
+    expected = info_nce(found, wanted, TRACKS)
+    permuted = info_nce(found[order], wanted[order], TRACKS[order] * 7 - 100)
     torch.testing.assert_close(permuted, expected[order])
 
 
 def test_what_a_track_has_in_common_does_not_matter() -> None:
     found, wanted = embeddings()
     person = torch.randn(10, 3, dtype=torch.float64)[TRACKS]
-    expected = contrast(found, wanted, TRACKS)
-    torch.testing.assert_close(contrast(found + person, wanted, TRACKS), expected)
-    torch.testing.assert_close(contrast(found, 5 * wanted - 9 * person, TRACKS), expected)
+    expected = info_nce(found, wanted, TRACKS)
+    torch.testing.assert_close(info_nce(found + person, wanted, TRACKS), expected)
+    torch.testing.assert_close(info_nce(found, 5 * wanted - 9 * person, TRACKS), expected)
 
 
 def test_a_track_says_nothing_about_another() -> None:
     found, wanted = embeddings()
     alone = TRACKS == 9
     torch.testing.assert_close(
-        contrast(found[alone], wanted[alone], TRACKS[alone]), contrast(found, wanted, TRACKS)[alone]
+        info_nce(found[alone], wanted[alone], TRACKS[alone]), info_nce(found, wanted, TRACKS)[alone]
     )
 
 
 def test_a_frame_without_wrong_answers_is_told_and_teaches_nothing() -> None:
     found, wanted = (values.requires_grad_() for values in embeddings())
-    loss = contrast(found, wanted, TRACKS)
+    loss = info_nce(found, wanted, TRACKS)
     assert loss[3] == 0 and (loss[TRACKS != 2] > 0).all()
     loss.sum().backward()
     for values in (found, wanted):
@@ -97,7 +97,7 @@ def test_embeddings_that_know_nothing_guess(dtype: torch.dtype) -> None:
     for one in (constant, constant + noise):
         for found, wanted in ((one, constant), (embeddings(dtype)[0], one)):
             found, wanted = found.clone().requires_grad_(), wanted.clone().requires_grad_()
-            loss = contrast(found, wanted, TRACKS)
+            loss = info_nce(found, wanted, TRACKS)
             torch.testing.assert_close(loss, chance, rtol=0, atol=0.02)
             loss.sum().backward()
             assert max(float(e.grad.abs().max()) for e in (found, wanted)) < 1e6  # type: ignore[union-attr]
@@ -106,67 +106,8 @@ def test_embeddings_that_know_nothing_guess(dtype: torch.dtype) -> None:
 def test_fp32_under_autocast() -> None:
     """What a track shares may be much larger than what tells its frames apart."""
     found, wanted = (values + 300 * TRACKS[:, None] for values in embeddings(torch.float32))
-    exact = contrast(found, wanted, TRACKS)
+    exact = info_nce(found, wanted, TRACKS)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = contrast(found, wanted, TRACKS)
+        loss = info_nce(found, wanted, TRACKS)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, exact)
-
-
-def images() -> Tensor:
-    """Smooth pictures, each another."""
-    coarse = torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(2))
-    return torch.nn.functional.interpolate(coarse, 32, mode="bicubic").clamp(0, 1)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_disguise_keeps_shape_and_type_and_follows_the_seed(dtype: torch.dtype) -> None:
-    faces = images().to(dtype)
-    untouched = faces.clone()
-    torch.manual_seed(1)
-    one, next_one = disguise(faces), disguise(faces)
-    torch.manual_seed(1)
-    again = disguise(faces)
-    assert one.shape == faces.shape and one.dtype == dtype
-    assert one.equal(again) and not one.equal(next_one) and faces.equal(untouched)
-
-
-def test_each_image_is_disguised_differently_but_to_be_recognised() -> None:
-    torch.manual_seed(3)
-    face = images()[:1]
-    copies = disguise(face.expand(64, -1, -1, -1))
-    assert min(float((copies[i] - copies[i + 1]).abs().mean()) for i in range(63)) > 0.01
-    # Brightness goes up and down alike: .08 of each channel, and contrast about the middle.
-    shift = (copies.mean((2, 3)) - face.mean((2, 3))).numpy()
-    assert abs(shift.mean()) < 0.03 and 0.05 < shift.std() < 0.13
-    others = images()[1:]
-    for copy in disguise(face.expand(8, -1, -1, -1)):
-        close = centred(copy[None], face)
-        assert all(close > centred(copy[None], other[None]) for other in others)
-
-
-def centred(a: Tensor, b: Tensor) -> float:
-    a, b = (image - image.mean((2, 3), keepdim=True) for image in (a, b))
-    return float((a * b).sum() / a.norm() / b.norm())
-
-
-def test_disguise_moves_a_point_as_a_small_similarity_would() -> None:
-    """Red tells x and green y, so that their slopes tell how an image was turned and scaled."""
-    side = torch.linspace(-1, 1, 64, dtype=torch.float64)
-    y, x = torch.meshgrid(side, side, indexing="ij")
-    ramps = torch.stack([x, y, torch.zeros_like(x)]) / 4 + 0.5
-    torch.manual_seed(4)
-    found = disguise(ramps.expand(256, -1, -1, -1))
-    inner = found[:, :, 16:48, 16:48]
-    # A straight line through each image: its slopes are contrast times (1 + zoom, -+turn).
-    design = torch.stack([x, y, torch.ones_like(x)], -1)[16:48, 16:48].reshape(-1, 3)
-    slopes = torch.linalg.pinv(design) @ (inner[:, :2].flatten(2).mT * 4)
-    along_x, along_y = slopes[:, 0, 0], slopes[:, 1, 1]
-    turned_x, turned_y = slopes[:, 1, 0], slopes[:, 0, 1]
-    # Noise leaves some .02.
-    assert (along_x - along_y).abs().max() < 0.1 and (turned_x + turned_y).abs().max() < 0.1
-    assert (turned_x - turned_y).abs().max() > 0.2
-    turn = turned_y / along_x
-    assert 0.03 < turn.std() < 0.05 and turn.mean().abs() < 0.01
-    strength = along_x.log()
-    assert 0.15 < strength.std() < 0.26 and strength.mean().abs() < 0.05
