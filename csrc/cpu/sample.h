@@ -81,7 +81,7 @@ inline void read(const Planes<E>& planes, const Cells<T>& cells, int32_t count, 
   }
 }
 
-// Calls f with `channels` planes of an image from `first` on, and whether padding is zeros.
+// Calls f with `channels` planes of an image from `first` on, and whether pixels outside it are 0.
 template <class F>
 inline void with_planes(const View& image, Padding padding, int64_t n, int64_t first, int32_t channels,
                         F&& f) {
@@ -94,11 +94,7 @@ inline void with_planes(const View& image, Padding padding, int64_t n, int64_t f
                               int32_t(image.stride_w),
                               int32_t(image.w),
                               int32_t(image.h)};
-    if (padding == Padding::zeros) {
-      f(planes, Flag<true>());
-    } else {
-      f(planes, Flag<false>());
-    }
+    with_padding(padding, [&](auto rule) { f(planes, Flag<rule.zeros_outside>()); });
   });
 }
 

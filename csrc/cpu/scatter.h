@@ -27,7 +27,7 @@ class Scatter {
   void aim(const Band<T>& band, Padding padding, const Cells<T>& cells, int32_t width, int32_t count) {
     band_ = &band;
     count_ = 0;
-    checked_ = padding == Padding::zeros;
+    checked_ = with_padding(padding, [](auto rule) { return rule.zeros_outside; });
     for (int32_t i = 0; i < count; ++i) {
       const Four<T> weights = bilinear_weights(cells.fx[i], cells.fy[i]);
       weight_.tl[i] = weights.tl;

@@ -42,7 +42,7 @@ struct Window {
   int32_t column, row, rows;
 };
 
-template <Padding padding, class T>
+template <bool zeros, class T>
 inline Window find_window(const Corners&, int32_t, int32_t, T) {
   return {0, 0, -1};
 }

@@ -20,7 +20,7 @@ inline __mmask16 inside(__m512i index, int32_t size) {
   return _mm512_cmplt_epu32_mask(index, _mm512_set1_epi32(size));
 }
 
-template <Padding padding>
+template <bool zeros>
 inline Window find_window(const Corners& at, int32_t width, int32_t height, float) {
   const int32_t last = width > kColumns ? width - kColumns : 0;
   const int32_t middle = (at.left[0] + at.right[kGroup - 1]) / 2 - kColumns / 2 + 1;
@@ -32,7 +32,7 @@ inline Window find_window(const Corners& at, int32_t width, int32_t height, floa
   __mmask16 fits_r = inside(_mm512_sub_epi32(r, origin), kColumns);
   int32_t low = _mm512_reduce_min_epi32(_mm512_min_epi32(t, b));
   int32_t high = _mm512_reduce_max_epi32(_mm512_max_epi32(t, b));
-  if (padding == Padding::zeros) {
+  if (zeros) {
     fits_l |= ~inside(l, width);
     fits_r |= ~inside(r, width);
     low = low < 0 ? 0 : low;

@@ -85,10 +85,9 @@ struct Arguments {
 };
 
 inline Padding padding_of(const std::string& name) {
-  if (name == "border") return Padding::border;
-  if (name == "zeros") return Padding::zeros;
-  STD_TORCH_CHECK(name == "reflection", "padding must be border, zeros or reflection, but is ", name);
-  return Padding::reflection;
+  Padding padding = Padding::border;
+  STD_TORCH_CHECK(find_padding(name.c_str(), padding), "padding must be border, zeros or reflection, but is ", name);
+  return padding;
 }
 
 inline Arguments::Arguments(const Tensors& inputs, int64_t flows, int64_t logits, const std::string& units,

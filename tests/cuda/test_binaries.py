@@ -25,9 +25,9 @@ KERNELS = {
     "finish_kernel<double, double>",
 }
 BLOCK = 256  # threads, in every launch
-KEPT = (ROOT / "csrc/cuda/kept.h").read_text()
-MOST_KEPT = {g: int(re.search(r"kMostKept = (\d+)", KEPT)[1]) for g in GROUPS}
-MOST_KEPT["float, 4"] = int(re.search(r"kMostKeptInQuads = (\d+)", KEPT)[1])
+BLEND_CACHE = (ROOT / "csrc/cuda/blend_cache.h").read_text()
+MOST_CACHED = {g: int(re.search(r"kMostCached = (\d+)", BLEND_CACHE)[1]) for g in GROUPS}
+MOST_CACHED["float, 4"] = int(re.search(r"kMostCachedInQuads = (\d+)", BLEND_CACHE)[1])
 
 
 @pytest.fixture(scope="session")
@@ -105,17 +105,17 @@ def test_there_is_ptx_for_what_comes_later(cuobjdump, built):
     assert re.search(r"sm_120\.ptx", run(cuobjdump, "-lptx", built))
 
 
-def keeping(kernels, group, more=0):
+def caching(kernels, group, more=0):
     """A backward pass as it is launched: with three groups of shared memory a thread and flow."""
     it = kernels[f"backward_kernel<{group}>"]
-    bytes_kept = 3 * GROUPS[group] // 8 * (MOST_KEPT[group] + more) * BLOCK
-    return replace(it, shared=it.shared + bytes_kept)
+    cached_bytes = 3 * GROUPS[group] // 8 * (MOST_CACHED[group] + more) * BLOCK
+    return replace(it, shared=it.shared + cached_bytes)
 
 
 @pytest.mark.parametrize("architecture", PROCESSORS)
 def test_kernels_live_in_registers_and_half_of_all_threads_fit(usage, architecture):
     kernels = usage[architecture]
-    launched = kernels | {f"backward_kernel<{g}>": keeping(kernels, g) for g in GROUPS}
+    launched = kernels | {f"backward_kernel<{g}>": caching(kernels, g) for g in GROUPS}
     for name, has in launched.items():
         assert has.stack == 0, f"{name} uses {has.stack} bytes of local memory"
         share = has.occupancy(PROCESSORS[architecture], BLOCK)
@@ -125,7 +125,7 @@ def test_kernels_live_in_registers_and_half_of_all_threads_fit(usage, architectu
 @pytest.mark.parametrize("group", GROUPS)
 def test_as_many_fields_are_kept_as_can_be(usage, group):
     shares = [
-        keeping(usage[name], group, more=1).occupancy(processor, BLOCK)
+        caching(usage[name], group, more=1).occupancy(processor, BLOCK)
         for name, processor in PROCESSORS.items()
     ]
     assert min(shares) < 0.5

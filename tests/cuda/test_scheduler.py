@@ -10,16 +10,18 @@ RIGHT = "no error: 2016 2016 2016, 192\n"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Function that runs a kernel of wrong.cpp and gives what was said about it."""
+    """Function that runs a kernel of faulty_kernels.cpp and gives what was said about it."""
     reason = build.why_not()
     if reason is not None:
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("wrong")
+    folder = tmp_path_factory.mktemp("faulty_kernels")
     programs = {}
 
     def run(kernel, flavour, seed=0):
         if flavour not in programs:
-            programs[flavour] = build.build_program(build.HERE / "wrong.cpp", flavour, folder)
+            programs[flavour] = build.build_program(
+                build.HERE / "faulty_kernels.cpp", flavour, folder
+            )
         done = subprocess.run(
             [programs[flavour], kernel, str(seed)],
             capture_output=True,
@@ -44,10 +46,10 @@ def test_right_kernels_are_right_in_every_order(run, kernel, flavour):
 @pytest.mark.parametrize(
     ("kernel", "said"),
     [
-        ("barrier_for_some", "hangs: 40 threads (0 is one) at the barrier wrong.cpp:"),
+        ("barrier_for_some", "hangs: 40 threads (0 is one) at the barrier faulty_kernels.cpp:"),
         ("barrier_for_some", "24 threads (40 is one) at their end"),
         ("two_barriers", "waits at another barrier than the rest of its block"),
-        ("shuffle_for_some", "8 threads (32 is one) in the shuffle wrong.cpp:"),
+        ("shuffle_for_some", "8 threads (32 is one) in the shuffle faulty_kernels.cpp:"),
         ("shuffle_of_others", "is not in the mask of its own shuffle"),
         ("default_stream", "invalid resource handle"),
         ("too_many", "invalid configuration argument"),

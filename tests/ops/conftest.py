@@ -19,6 +19,8 @@ def fold(position, size, padding):
         return min(max(position, 0.0), float(last))
     if padding == "zeros":
         return position if -1 < position < size else None
+    if padding != "reflection":
+        raise ValueError(f"the loops do not know padding {padding!r}")
     if math.isinf(position) or last == 0:
         return float(last) if position > 0 else 0.0
     position = math.fmod(abs(position), 2 * last)

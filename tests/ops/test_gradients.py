@@ -7,8 +7,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import tcae_ops
-
-PADDINGS = ["border", "zeros", "reflection"]
+from tcae_ops.request import PADDINGS
 
 
 def flat(image, flows, logits, target):

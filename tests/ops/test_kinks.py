@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 import tcae_ops
+from tcae_ops.request import PADDINGS
 
-PADDINGS = ["border", "zeros", "reflection"]
 SHAPE = (1, 3, 96, 128)
 
 

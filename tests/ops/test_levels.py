@@ -10,9 +10,9 @@ import torch
 
 import tcae_ops
 from tcae_ops import library
+from tcae_ops.request import PADDINGS
 
 pytestmark = pytest.mark.usefixtures("cpp")
-PADDINGS = ["border", "zeros", "reflection"]
 SHAPES = [(1, 3, 4, w) for w in range(1, 71)] + [(2, 1, 40, 37), (1, 4, 9, 300), (1, 5, 33, 64)]
 
 

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tcae_ops
+from tcae_ops.request import PADDINGS
 
-PADDINGS = ["border", "zeros", "reflection"]
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 LAYOUTS = ["contiguous", "channels_last", "sliced", "stepped", "transposed", "expanded", "constant"]
 # Sizes around what the kernels work on together, and small ones.

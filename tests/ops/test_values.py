@@ -6,9 +6,8 @@ import pytest
 import torch
 
 import tcae_ops
+from tcae_ops.request import PADDINGS, UNITS
 
-PADDINGS = ["border", "zeros", "reflection"]
-UNITS = ["pixels", "normalized"]
 IMAGES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
 # Results are rounded to the image's type; positions to fp32.
 TOLERANCE = {torch.float16: 1e-3, torch.bfloat16: 8e-3, torch.float64: 1e-12}

@@ -12,7 +12,7 @@ from binaries import PROCESSORS, Resources
 
 from tcae_ops import triton
 
-COMPILE = Path(__file__).parent / "ahead/compile.py"
+COMPILE = Path(__file__).parent / "ahead_of_time/compile.py"
 NVIDIA = ["sm_80", "sm_90", "sm_100"]
 ARCHITECTURES = [*NVIDIA, "gfx942"]
 PYTHONPATH = os.pathsep.join([str(Path(binaries.__file__).parent), *sys.path])
@@ -69,6 +69,33 @@ def test_the_self_test_compiles_few_kernels():
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 50 < int(done.stdout) <= 110
+
+
+COMPILE_ONE = """
+import sys, torch
+from compile import Absent, GPUTarget, driver, forward, launch
+driver.set_active(Absent(GPUTarget("cuda", 90, 32)))
+forward.launch = lambda kernel, programs, image, *arguments, **constants: kernel.warmup(
+    *arguments, **constants, **launch.OPTIONS, grid=(programs,)
+)
+inputs = [torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 4, 4)]
+forward.forward(inputs, 1, 0, "pixels", sys.argv[1], True)
+print("compiled")
+"""
+
+
+@pytest.mark.parametrize(
+    ("padding", "said"), [("zeros", "compiled"), ("wrap", "fold() does not know padding wrap")]
+)
+def test_a_kernel_with_an_unknown_padding_does_not_compile(tmp_path, padding, said):
+    if triton.PROBLEM is not None:
+        pytest.skip(triton.PROBLEM)
+    path = os.pathsep.join([str(COMPILE.parent), PYTHONPATH])
+    environment = {**os.environ, "PYTHONPATH": path, "TRITON_CACHE_DIR": str(tmp_path)}
+    environment.pop("TRITON_INTERPRET", None)
+    command = [sys.executable, "-c", COMPILE_ONE, padding]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert said in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -94,7 +94,7 @@ def caught_by(check: Check, tree: Path, folder: Path) -> str | None:
 def _interpret(check: Check, tree: Path) -> str | None:
     """The same for kernels in Triton, which its interpreter runs in another process."""
     arguments = [check.case, check.image, check.layout, *["deterministic"] * check.deterministic]
-    command = [sys.executable, str(Path(__file__).with_name("interpreted.py")), *arguments]
+    command = [sys.executable, str(Path(__file__).with_name("triton_check.py")), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(tree), "TRITON_INTERPRET": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:

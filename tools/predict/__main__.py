@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from issued import ARCHITECTURE, ROOT, instructions_of, nvcc_version
-from moved import eager_bytes, our_bytes
+from instruction_count import ARCHITECTURE, ROOT, instructions_of, nvcc_version
+from memory_traffic import eager_bytes, our_bytes
 
 from tcae_ops.selftest.workloads import ALL_GRADIENTS, FLOW_GRADIENTS, FORWARD, LARGE, Workload
 

@@ -27,6 +27,7 @@ DEVICES = {
     "avx2": (CPU, [*CPU_OPTIONS, "-mavx2"]),
 }
 COMMON = ["-std=c++17", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=hidden"]
+COMMON += ["-Werror=switch"]  # a padding without a case must not compile
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ TYPES = {
     torch.float64: "d",
 }
 FAR = 2**31  # elements from which memory is only addressed; serve.py is told the numbers alone
-PADDINGS = ["border", "zeros", "reflection"]
 
 
 class KernelError(Exception):
@@ -179,7 +178,7 @@ def _inputs(
         "flows": list(inputs[1 : 1 + flows]),
         "logits": list(inputs[1 + flows : end]),
         "target": inputs[end] if len(inputs) > end else None,
-        "padding": PADDINGS.index(padding),
+        "padding": padding,
         "normalized": units == "normalized",
         "wide": torch.float64 in [t.dtype for t in inputs],
     }

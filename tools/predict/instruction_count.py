@@ -87,9 +87,9 @@ def edits(way: Way) -> Iterator[tuple[str, str, str]]:
     for name in ("double", "float"):
         yield "groups.h", f"std::integral_constant<int, kPixels<{name}>>()", QUAD
     fold = "Folded<T> fold(Padding padding, T position, int32_t size) {"
-    yield at_once("sample.h", fold, "fold<Padding::border>(position, size)")
+    yield at_once("sample.h", fold, "PaddingRule<Padding::border>::fold(position, size)")
     yield "sample.h", "source.image.dtype == Dtype::u8", "false"
-    for name in ("field.h", "kept.h"):
+    for name in ("field.h", "blend_cache.h"):
         yield name, "f.blended)", f"{word(way.blended)})"
     yield "forward.cu", "a.target.exists()", word(way.loss)
     yield "forward.cu", "a.warped.exists()", word(not way.loss)
