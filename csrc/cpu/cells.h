@@ -1,4 +1,4 @@
-// Between the row stage and the sample stage: which pixels a piece reads, and with what weights.
+// Between the row stage and the sample stage: which pixels a piece reads, and their weights.
 #pragma once
 
 #include "field.h"

@@ -20,7 +20,7 @@ class Field {
         scale_x_(s.normalized ? T(s.image.w - 1) / 2 : T(1)),
         scale_y_(s.normalized ? T(s.image.h - 1) / 2 : T(1)) {}
 
-  // Where the pixels of a piece sample the image. Leaves behind what `backward` needs.
+  // Finds where the pixels of a piece sample the image. Keeps what `backward` needs.
   void forward(const Piece& p, Positions<T>& at) {
     const T *dx = dx_.values, *dy = dy_.values;
     if (s_.logits == nullptr) {
@@ -39,8 +39,8 @@ class Field {
     }
   }
 
-  // From the gradients by the positions of the piece last given to `forward` to those of its flows
-  // and logits.
+  // Stores the gradients of flows and logits, from those by the positions of the piece that `forward`
+  // was last called with.
   void backward(const Piece& p, Positions<T>& by, const Gradients& g) {
     for (int32_t i = 0; i < p.count; ++i) {
       by.x[i] *= scale_x_;
@@ -56,7 +56,7 @@ class Field {
   }
 
  private:
-  // One of the blended: its logit and its displacement.
+  // One field of a blend: its logit and its displacement.
   struct Member {
     const T *logit, *x, *y;
   };
@@ -110,7 +110,7 @@ class Field {
   // Of the softmax: the largest logit, the sum of the weights, and the share of the largest.
   Lane<T> top_, total_, share_;
   Lane<T> logit_, x_, y_;
-  // In lanes of their own: compilers take no vectors where what is written may be what is read.
+  // Separate lanes: compilers do not vectorise where the memory that is written may be read, too.
   Lane<T> by_logit_, by_x_, by_y_;
 };
 

@@ -13,9 +13,9 @@ constexpr bool kPairs = false;
 constexpr bool kPixels = false;
 constexpr int32_t kLanes = 8;
 constexpr int32_t kColumns = 16;
-constexpr int32_t kMostRows = 8;  // beyond, single reads are faster
+constexpr int32_t kMostRows = 8;  // for more rows single reads are faster
 
-// A group is two vectors: its window serves both, 8 columns further for the second.
+// A group is two vectors. Its window serves both, 8 columns further to the right for the second.
 constexpr int32_t kShift = kGroup - kLanes;
 
 inline __m256i integers(const int32_t* from) { return _mm256_load_si256((const __m256i*)from); }
@@ -78,7 +78,7 @@ inline __m256 numbers(const E* from) {
 }
 inline __m256 numbers(const float* from) { return _mm256_loadu_ps(from); }
 
-// The four pixels of half a group's cells as they are stored; outside the image (under zeros) zero.
+// The four pixels of half a group's cells as they are stored, 0 outside the image (under zeros).
 template <bool zeros, int32_t channels, bool interleaved, class E>
 inline void read_window(const Planes<E>& planes, const Window& window, int32_t half, const Corners& at,
                         int32_t i, Taps<float>* taps) {

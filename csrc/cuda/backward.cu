@@ -63,7 +63,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(const Argum
   const BlendCache<T, P> cache(a.fields);
   SamplePoints<T, P> points = find_sample_points<T>(source, a.fields, s, displacement<T>(a.fields, s, cache));
   Vectors<T, P> by = {};
-  const T step = a.by_loss != nullptr ? static_cast<const T*>(a.by_loss)[int64_t(s.n) * a.by_loss_stride] / T(a.count) : T(0);
+  const T* const by_loss = static_cast<const T*>(a.by_loss);
+  const T step = a.by_loss != nullptr ? by_loss[int64_t(s.n) * a.by_loss_stride] / T(a.count) : T(0);
 #pragma unroll 1
   for (int32_t c = 0; c < source.channels; ++c) {
     forget_cells(points.position);
@@ -78,7 +79,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(const Argum
     by.y[i] = slope_y == 0 ? T(0) : shown(source, by.y[i]) * slope_y * unit_y;
   }
   const bool wide = a.fields.views.wide && a.by_fields.wide;
-  with_fields<T>(a.fields, wide, s, [&](auto f) { displacement_backward_as<decltype(f)>(a.fields, a.by_fields, s, cache, by); });
+  with_fields<T>(a.fields, wide, s, [&](auto f) {
+    displacement_backward_as<decltype(f)>(a.fields, a.by_fields, s, cache, by);
+  });
 }
 
 // The parts of the scratch memory, as offsets in bytes.

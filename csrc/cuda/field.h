@@ -46,7 +46,8 @@ struct Fields {
 
   template <int P>
   static Fields of(const Sampling& s) {
-    return {FieldViews::of<P>(s.flows, s.logits, s.count, s.flows[0].dtype), int32_t(s.count), s.logits != nullptr, s.normalized};
+    const FieldViews views = FieldViews::of<P>(s.flows, s.logits, s.count, s.flows[0].dtype);
+    return {views, int32_t(s.count), s.logits != nullptr, s.normalized};
   }
 };
 

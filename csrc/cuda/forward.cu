@@ -28,7 +28,9 @@ __device__ __forceinline__ T forward_group(const Arguments& a, const Site<P>& s)
       const auto positions = some(points.position, first);
       const auto pixels = read_cells(a.source, positions, s.n, c);
 #pragma unroll
-      for (int i = 0; i < kPixels<T>; ++i) samples[first + i] = sample(a.source, cell_of(a.source, positions, i), pixels[i]);
+      for (int i = 0; i < kPixels<T>; ++i) {
+        samples[first + i] = sample(a.source, cell_of(a.source, positions, i), pixels[i]);
+      }
     }
     if (a.warped.exists()) store_image(samples, a.warped, c, s);
     if (!a.target.exists()) continue;
@@ -50,7 +52,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) forward_kernel(const Argume
 
 // One block per image.
 template <class T>
-__global__ void __launch_bounds__(kThreads) loss_kernel(const double* distances, int32_t blocks, double count, T* loss) {
+__global__ void __launch_bounds__(kThreads)
+    loss_kernel(const double* distances, int32_t blocks, double count, T* loss) {
   const double sum = reduce_partials(distances + int64_t(blockIdx.x) * blocks, blocks, Sum());
   if (threadIdx.x == 0) loss[blockIdx.x] = T(sum / count);
 }

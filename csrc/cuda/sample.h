@@ -40,8 +40,8 @@ struct SamplePoints {
 };
 
 template <class T, int P>
-__device__ __forceinline__ SamplePoints<T, P> find_sample_points(const Source& source, const Fields& fields, const Site<P>& s,
-                                                  const Vectors<T, P>& by) {
+__device__ __forceinline__ SamplePoints<T, P> find_sample_points(const Source& source, const Fields& fields,
+                                                                 const Site<P>& s, const Vectors<T, P>& by) {
   const T unit_x = unit<T>(fields, source.w), unit_y = unit<T>(fields, source.h);
   SamplePoints<T, P> points;
 #pragma unroll

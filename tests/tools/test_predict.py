@@ -1,4 +1,4 @@
-"""The prediction: its counts against counts by hand, and the manual's table against the tool."""
+"""The prediction: its counts against counts by hand, and the table in the docs against the tool."""
 
 import importlib.util
 import re
@@ -29,7 +29,7 @@ def tool(monkeypatch):
 
 @pytest.fixture
 def counting(tool):
-    """The module that reads binaries, where there is what it needs."""
+    """The module that counts instructions, if nvcc and cuobjdump are here."""
     module = tool("instruction_count")
     try:
         module._cuobjdump()
@@ -38,7 +38,7 @@ def counting(tool):
     return module
 
 
-SAMPLED = (GRID + FLOW + FLOW) + (IMAGE + FLOW + IMAGE)  # the grid is made, then the image sampled
+SAMPLED = (GRID + FLOW + FLOW) + (IMAGE + FLOW + IMAGE)  # first the grid, then the image
 BLENDED = 3 * LOGIT + 2 * LOGIT + (3 * FLOW + LOGIT)  # difference, sigmoid, lerp
 COMPARED = 3 * IMAGE + 2 * IMAGE + IMAGE + LOSS  # difference, absolute value, mean
 BY_COMPARED = (LOSS + IMAGE) + 2 * IMAGE + 3 * IMAGE  # divided, sign, product
@@ -97,8 +97,8 @@ LISTING = """
 """
 
 
-def test_the_way_through_a_listing(tool):
-    """Past the slow division, three times through the loop, into the branch, past the leap."""
+def test_the_path_through_a_listing(tool):
+    """Past the slow division, three times through the loop, into the branch, past the jump."""
     counting = tool("instruction_count")
     names = counting.walk(counting.parse(LISTING), [3])
     loop = ["LDG.E.64", "BRA"]
@@ -125,7 +125,7 @@ PIXELS_READ = {"LDG.E.U16.CONSTANT": 4 * 4 * 3}  # of three channels, four for e
 
 
 @pytest.mark.parametrize(
-    ("way", "expected"),
+    ("path", "expected"),
     [
         (("forward", False, False), {"LDG.E.64": 2, "STG.E.64": 3}),
         (("forward", True, True), {"LDG.E.64": 2 * 3 + 3, "STG.E.64": 1}),
@@ -136,17 +136,17 @@ PIXELS_READ = {"LDG.E.U16.CONSTANT": 4 * 4 * 3}  # of three channels, four for e
         ),
     ],
 )
-def test_half_types_are_accessed_eight_bytes_at_a_time(counting, way, expected):
-    of_halves = counting.Way(*way, half=True)
+def test_half_types_are_accessed_eight_bytes_at_a_time(counting, path, expected):
+    of_halves = counting.KernelPath(*path, half=True)
     assert of_halves.accesses == PIXELS_READ | expected
     counting.instructions(of_halves)  # refuses any other accesses
 
 
-def test_a_way_that_is_not_the_right_one_is_refused(counting, monkeypatch):
+def test_a_path_that_is_not_the_right_one_is_refused(counting, monkeypatch):
     monkeypatch.setattr(counting, "CHANNELS", 4)
-    monkeypatch.setattr(counting.Way, "trips", [3])
+    monkeypatch.setattr(counting.KernelPath, "trips", [3])
     with pytest.raises(ValueError, match=r"makes the accesses \{'LDG\.E\.128': 2, 'LDG"):
-        counting.instructions(counting.Way("forward", blended=False, loss=False))
+        counting.instructions(counting.KernelPath("forward", blended=False, loss=False))
 
 
 def test_sources_that_have_changed_are_noticed(tool, monkeypatch, tmp_path):
@@ -157,10 +157,10 @@ def test_sources_that_have_changed_are_noticed(tool, monkeypatch, tmp_path):
         (tmp_path / "csrc/cuda" / file.name).write_text(text)
     monkeypatch.setattr(counting, "ROOT", tmp_path)
     with pytest.raises(ValueError, match=r"tensors\.h does not hold 'auto with_float"):
-        counting.specialise(counting.Way("forward", False, False), tmp_path / "copy")
+        counting.specialize(counting.KernelPath("forward", False, False), tmp_path / "copy")
 
 
-def test_the_table_of_the_manual_is_what_the_tool_makes(tool, counting):
+def test_the_table_in_the_docs_is_the_output_of_the_tool(tool, counting):
     predict = tool("predict")
     shown = predict.PAGE.read_text().split(predict.BEGIN)[1].split(predict.END)[0].strip()
     assert shown.startswith("**PREDICTION, NOT MEASURED**")

@@ -1,4 +1,4 @@
-"""The mutations: errors to plant in the kernels, each with the check that must notice it."""
+"""The mutations: errors to plant in the kernels, each with the check that must catch it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 class Check:
     """One case of tcae_ops.selftest.cases against the definition, values and all gradients.
 
-    Or, of kernels in CUDA, one test of the suite.
+    For kernels in CUDA it may be one test of the suite instead.
     """
 
     kernels: str = "cuda"  # "cuda" on the CPU; "cpu" or "avx2" compiled alone; "triton" interpreted
-    watched: str = "plain"  # a flavour of tests/cuda/host/build.py
+    flavour: str = "plain"  # of tests/cuda/host/build.py
     case: str = "twin"
     image: str = "float32"
     layout: str = "contiguous"
-    deterministic: bool = False  # must be the same bits in every order, too
-    test: str = ""  # in place of a case, as pytest names it
+    deterministic: bool = False  # also requires the same bits in every order
+    test: str = ""  # pytest's name of a test, in place of a case
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A text that occurs once in a file, what to put in its place, and what that breaks."""
+    """A text that occurs once in a file, its replacement, and what that breaks."""
 
     breaks: str
     path: str  # below csrc/, or below tcae_ops/ for kernels in Triton
@@ -38,10 +38,10 @@ MUTATIONS = [
         "cuda/reduce.h",
         "  __syncthreads();\n",
         "",
-        Check(watched="races"),
+        Check(flavour="races"),
     ),
     Mutation(
-        "the same, but without ThreadSanitizer",
+        "no barrier between the warps' sums and their total, without ThreadSanitizer",
         "cuda/reduce.h",
         "  __syncthreads();\n",
         "",
@@ -51,7 +51,7 @@ MUTATIONS = [
         "cuda/sample.h",
         "      if (!is_inside(source, row, column)) return T(0);\n",
         "",
-        Check(watched="memory", case="far outside, zeros"),
+        Check(flavour="memory", case="far outside, zeros"),
     ),
     Mutation(
         "the target's gradient has the wrong sign",
@@ -64,7 +64,7 @@ MUTATIONS = [
         "cuda/image_gradient.h",
         "atomicAdd(static_cast<T*>(to.sums) + at, value);",
         "static_cast<T*>(to.sums)[at] += value;",
-        Check(watched="races"),
+        Check(flavour="races"),
     ),
     Mutation(
         "NaN positions add to the image's gradient",
@@ -81,14 +81,14 @@ MUTATIONS = [
         Check(case="rough", deterministic=True),
     ),
     Mutation(
-        "negative numbers have no place in the sums of whole numbers",
+        "negative numbers are converted to unsigned in the sums of whole numbers",
         "cuda/image_gradient.h",
         "Whole(llrint(double(value) * scale))",
         "Whole(double(value) * scale)",
-        Check(watched="memory", deterministic=True),
+        Check(flavour="memory", deterministic=True),
     ),
     Mutation(
-        "the gradient's sums do not begin at zero",
+        "the sums of the image's gradient do not begin at zero",
         "cuda/backward.cu",
         "cudaError_t error = cudaMemsetAsync(to.sums, 0, size_t(at.numbers) * sizeof(T), stream);",
         "cudaError_t error = cudaSuccess;",
@@ -110,7 +110,7 @@ MUTATIONS = [
         "cuda/forward.cu",
         "if (threadIdx.x == 0) a.distances[blockIdx.x] = sum;",
         "a.distances[blockIdx.x] = sum;",
-        Check(watched="races"),
+        Check(flavour="races"),
     ),
     Mutation(
         "threads without pixels do not take part in the sum",
@@ -142,14 +142,14 @@ MUTATIONS = [
         "cuda/forward.cu",
         "s.image.n * Grid::of<pixels>(s.image).blocks * int64_t(sizeof(double))",
         "s.image.n * int64_t(sizeof(double))",
-        Check(watched="memory"),
+        Check(flavour="memory"),
     ),
     Mutation(
         "rows that are not aligned are read in one access",
         "cuda/groups.h",
         "whole(v.h, v.stride_h) &&\n         uintptr_t(v.data) % uintptr_t(size * P) == 0;",
         "true;",
-        Check(watched="memory", case="one blended", layout="sliced"),
+        Check(flavour="memory", case="one blended", layout="sliced"),
     ),
     Mutation(
         "rows are read in quads that end within one",
@@ -161,7 +161,7 @@ MUTATIONS = [
         ),
     ),
     Mutation(
-        "all of a quad is sampled where its first pair is",
+        "all of a quad is sampled at its first pair",
         "cuda/forward.cu",
         "some(points.position, first)",
         "some(points.position, 0)",
@@ -179,14 +179,14 @@ MUTATIONS = [
         "cuda/tensors.h",
         "to[i] = i < s.count ? Element<E>::template load<T>(from[i * v.stride_w]) : T(0);",
         "to[i] = Element<E>::template load<T>(from[i * v.stride_w]);",
-        Check(watched="memory"),
+        Check(flavour="memory"),
     ),
     Mutation(
         "numbers beyond the end of a row are written",
         "cuda/tensors.h",
         "if (i < s.count) to[i * v.stride_w] =",
         "to[i * v.stride_w] =",
-        Check(watched="memory"),
+        Check(flavour="memory"),
     ),
     Mutation(
         "planes begin at offsets of 32 bits",
@@ -210,34 +210,34 @@ MUTATIONS = [
         "const T scale = T(1)",
     ),
     Mutation(
-        "two threads keep their fields in one place",
+        "two threads cache their fields in one place",
         "cuda/blend_cache.h",
         "shared_memory()) + threadIdx.x)",
         "shared_memory()) + threadIdx.x / 2)",
-        Check(watched="races"),
+        Check(flavour="races"),
     ),
     Mutation(
-        "two numbers of a field are kept in one place",
+        "two numbers of a field are cached in one place",
         "cuda/blend_cache.h",
         "row(3 * k + 2) = it.y;",
         "row(3 * k + 1) = it.y;",
     ),
     Mutation(
-        "less shared memory than is kept",
+        "less shared memory than the cache needs",
         "cuda/blend_cache.h",
         "? 3 * f.count : 4;",
         "? 2 * f.count : 4;",
-        Check(watched="memory"),
+        Check(flavour="memory"),
     ),
     Mutation(
-        "x and y mixed up in the mean of more flows than are kept",
+        "x and y are mixed up in the mean of more flows than are cached",
         "cuda/blend_cache.h",
         "{{row(0), row(1)},",
         "{{row(1), row(0)},",
         Check(case="many blended"),
     ),
     Mutation(
-        "x and y mixed up in the gradient of blended flows",
+        "x and y are mixed up in the gradient of blended flows",
         "cuda/blend_cache.h",
         "it.y[i] = weight * by.y[i];",
         "it.y[i] = weight * by.x[i];",
@@ -249,7 +249,7 @@ MUTATIONS = [
         "unit_y = unit<T>(fields, source.w);\n  SamplePoints",
     ),
     Mutation(
-        "a derivative outside the border",
+        "a derivative outside the border is not zero",
         "include/tcae_ops/padding.h",
         "clamped == p || p != p ? T(1) : T(0)",
         "T(1)",
@@ -324,14 +324,14 @@ MUTATIONS = [
         Check("cpu"),
     ),
     Mutation(
-        "C++: of all samples of a pixel only the last counts in the image's gradient",
+        "C++: only the last sample of a pixel counts in the image's gradient",
         "cpu/scatter.h",
         "+= weight * g[c][i];",
         "= weight * g[c][i];",
         Check("cpu"),
     ),
     Mutation(
-        "AVX2: left pixels from the vector that holds the right ones",
+        "AVX2: left pixels come from the vector of the right ones",
         "cpu/window_avx2.h",
         "(far, index_l), far_l);",
         "(far, index_l), far_r);",

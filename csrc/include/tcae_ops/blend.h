@@ -7,13 +7,13 @@
 
 TCAE_OPS_LEVEL_BEGIN
 
-// exp(x) for x <= 0, to 1e-7 relative; below the normal numbers zero; NaN stays NaN. Written without
-// calls or branches, so that loops over it vectorise and give the same bits at every vector width.
+// exp(x) for x <= 0, to 1e-7 relative. Subnormal results are zero. NaN stays NaN. Written without calls
+// or branches, so that loops over it vectorise and give the same bits at every vector width.
 TCAE_HD float exp_nonpositive(float x) {
-  const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
+  const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, in the low bits
   const float shifted = x * 1.44269504f + shift;
   const float n = shifted - shift;
-  const float r = x - n * 0.693359375f - n * -2.12194440e-4f;  // ln 2 in two parts: no rounding in the first
+  const float r = x - n * 0.693359375f - n * -2.12194440e-4f;  // ln 2 in two parts: the first product is exact
   float p = 0.0013814539f;  // (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2, minimax
   p = p * r + 0.0083687454f;
   p = p * r + 0.041668389f;
