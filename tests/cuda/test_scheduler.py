@@ -1,4 +1,4 @@
-"""The host execution finds what is wrong with kernels: small wrong ones, named for their errors."""
+"""The scheduler and the sanitizers find errors in small kernels, each named for its error."""
 
 import subprocess
 
@@ -10,7 +10,7 @@ RIGHT = "no error: 2016 2016 2016, 192\n"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Function that runs a kernel of faulty_kernels.cpp and gives what was said about it."""
+    """Function that runs a kernel of faulty_kernels.cpp and returns what was reported."""
     reason = build.why_not()
     if reason is not None:
         pytest.skip(reason)
@@ -56,13 +56,13 @@ def test_right_kernels_are_right_in_every_order(run, kernel, flavour):
         ("too_much_shared", "invalid argument"),
     ],
 )
-def test_what_would_hang_or_be_refused_is_told(run, kernel, said):
+def test_what_would_hang_or_be_refused_is_reported(run, kernel, said):
     assert said in run(kernel, "plain")
 
 
 @pytest.mark.parametrize("kernel", ["no_barrier", "shuffle_for_a_barrier", "no_barrier_launched"])
-def test_order_is_drawn(run, kernel):
-    """Without a barrier the result depends on it: shared memory begins as NaN."""
+def test_order_is_random(run, kernel):
+    """Without a barrier the result depends on the order: shared memory begins as NaN."""
     results = {run(kernel, "plain", seed) for seed in range(20)}
     assert len(results) > 1
     assert any("nan" in result for result in results)
@@ -83,7 +83,7 @@ def test_shared_memory_is_new_to_each_block(run, kernel):
         "plain_sum",
     ],
 )
-def test_races_are_seen_in_any_order(run, kernel):
+def test_races_are_found_in_any_order(run, kernel):
     for seed in range(5):
         assert "ThreadSanitizer: data race" in run(kernel, "races", seed)
 
@@ -97,5 +97,5 @@ def test_races_are_seen_in_any_order(run, kernel):
         ("misaligned", "store to misaligned address"),
     ],
 )
-def test_stray_accesses_are_seen(run, kernel, said):
+def test_stray_accesses_are_found(run, kernel, said):
     assert said in run(kernel, "memory")

@@ -1,4 +1,4 @@
-// Kernels as a Python module: arrays in, arrays filled. serve.py calls it.
+// The kernels as a Python module that takes and fills arrays. serve.py calls it.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -15,7 +15,7 @@ using namespace tcae_ops;
 
 namespace {
 
-// bfloat16, which numpy lacks, comes as uint16.
+// bfloat16, which numpy lacks, is passed as uint16.
 Dtype dtype_of(const py::array& array) {
   switch (array.dtype().char_()) {
     case 'B': return Dtype::u8;
