@@ -1,5 +1,5 @@
 // Backward pass: gradients of flows, logits and target pixel by pixel, and that of the image.
-#include "backward.h"
+#include "kernels.h"
 
 #include "scatter.h"
 

@@ -1,4 +1,4 @@
-"""The gauges see what is put before them, a wrong baseline is refused, and the benchmarks run."""
+"""The gauges measure what is there, a wrong baseline is refused, and the benchmarks run."""
 
 import os
 import subprocess

@@ -250,7 +250,7 @@ def test_the_machine_is_described_but_not_named(written):
         assert "somebodys-laptop" not in text
 
 
-def test_a_busy_machine_is_told_of(tmp_path):
+def test_a_busy_machine_is_reported(tmp_path):
     def header(share):
         busy = [record("warp", "tcae_ops", 4.0, cores_taken_elsewhere=share)]
         assert report(tmp_path, MEASURED | {"benchmarks": busy}).returncode == 0

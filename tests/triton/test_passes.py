@@ -1,4 +1,4 @@
-"""Triton's kernels in the interpreter, beside the tables of tests/ops that run them too."""
+"""Triton's kernels in the interpreter: what the tables of tests/ops do not test of them."""
 
 import itertools
 
@@ -37,7 +37,7 @@ def test_any_number_of_flows(count, monkeypatch):
     forward = triton.PASSES.forward
     monkeypatch.setattr(triton.PASSES, "forward", lambda *a: calls.append(a) or forward(*a))
     check(Case((2, 2, 7, 9), count=count))
-    assert bool(calls) == (count <= triton.MOST_FLOWS)  # beyond, the definition runs
+    assert bool(calls) == (count <= triton.MOST_FLOWS)  # the definition runs for more
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
@@ -49,7 +49,7 @@ def test_deterministic_gradients_are_right(deterministic, name, dtype):
 
 @pytest.fixture
 def backwards(monkeypatch):
-    """Function that has programs run in the opposite order from then on."""
+    """Function after which programs run in the opposite order."""
     from triton.runtime.interpreter import interpreter_builder as builder
 
     step = builder.set_grid_idx
@@ -73,7 +73,7 @@ def test_bits_in_another_order(deterministic, backwards, is_deterministic):
 
 @pytest.mark.parametrize("is_deterministic", [False, True])
 def test_infinite_contributions(deterministic, is_deterministic):
-    """They have no place in sums of whole numbers."""
+    """Whole numbers cannot represent them."""
     deterministic(is_deterministic)
     image = torch.rand(1, 1, 4, 6)
     flow = torch.full((1, 2, 4, 6), 0.25)
