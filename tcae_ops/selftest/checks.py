@@ -205,7 +205,7 @@ def _require_same_bits(runs: Sequence[Sequence[Tensor]], how: str) -> None:
 
 
 def _require_close(got: Sequence[Tensor], expected: Sequence[Tensor], how: str) -> None:
-    """Allow another order of sums in the image's gradient. Wrong memory is off by far more."""
+    """Raise if results differ by more than another order of sums in the image's gradient."""
     for i, (a, b) in enumerate(zip(got, expected, strict=True)):
         slack = 1e-4 * float(b.abs().max())
         if not torch.allclose(a, b, rtol=0, atol=slack):

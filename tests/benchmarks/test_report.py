@@ -121,7 +121,7 @@ def written(tmp_path):
 
 
 def tables(markdown):
-    """Every table: for each row but the rule its first cell and the others."""
+    """Parse every table: for each row except the rule, its first cell and the others."""
     found = []
     for block in markdown.split("\n\n"):
         lines = [line for line in block.splitlines() if line.startswith("|")]
@@ -132,7 +132,7 @@ def tables(markdown):
 
 
 def dots(svg):
-    """The plot's circles by height: [(x, colour)]."""
+    """Parse the plot's circles by height: [(x, colour)]."""
     found = {}
     for circle in ElementTree.fromstring(svg).iter(f"{SVG}circle"):
         line = found.setdefault(float(circle.get("cy")), [])

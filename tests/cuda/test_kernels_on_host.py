@@ -74,16 +74,16 @@ def test_deterministic_gradients_are_the_same_bits_in_every_order(use, determini
     use("plain")
     image, flows, logits, target = random_inputs((1, 3, 24, 24), image=dtype, reach=30.0)
     inputs = [image, *flows, *logits, target]
-    seen = {}
+    distinct = {}
     for is_deterministic in (False, True):
         deterministic(is_deterministic)
         results = [gradients(inputs, [True] * len(inputs)) for _ in range(8)]
-        seen[is_deterministic] = [
+        distinct[is_deterministic] = [
             len({g.numpy().tobytes() for g in by_input}) for by_input in zip(*results, strict=True)
         ]
-    assert seen[True] == [1] * len(inputs)
-    assert seen[False][1:] == [1] * (len(inputs) - 1)
-    assert seen[False][0] > 1 or dtype == torch.float16  # which rounds the differences away
+    assert distinct[True] == [1] * len(inputs)
+    assert distinct[False][1:] == [1] * (len(inputs) - 1)
+    assert distinct[False][0] > 1 or dtype == torch.float16  # which rounds the differences away
 
 
 def test_loss_is_the_same_bits_in_every_order(use):

@@ -17,7 +17,7 @@ FLOW, IMAGE, GRID, LOSS = 2 * LOGIT, 3 * LOGIT, LOGIT, 4 * 2  # one grid serves 
 
 @pytest.fixture
 def tool(monkeypatch):
-    """Imports a module of the tool."""
+    """Function that imports a module of the tool."""
     monkeypatch.syspath_prepend(ROOT / "tools/predict")
     spec = importlib.util.spec_from_file_location("predict", ROOT / "tools/predict/__main__.py")
     main = importlib.util.module_from_spec(spec)

@@ -54,7 +54,7 @@ class Cut:
         assert (other >= 0).all()
 
     def moves(self, target: Array) -> Array:
-        """A displacement of the whole base mesh as one of the head, (V, 3) in head units.
+        """Turn a displacement of the whole base mesh into one of the head, (V, 3) in head units.
 
         An eyeball stays a ball: it takes its vertices' mean displacement and mean growth.
         """
