@@ -15,11 +15,11 @@ SHAPES = [LARGE, SMALL_IMAGES, (1, 3, 1080, 1920), (1, 3, 32, 32)]
 
 
 def cases(op: str, spans: tuple[str, ...]) -> list[Workload]:
-    """Smooth flows on every shape, rough ones on the large one."""
+    """Return the cases of an operator: smooth flows on every shape, rough ones on the large one."""
     found = [Workload(op, span, shape) for shape in SHAPES for span in spans]
     return found + [Workload(op, span, LARGE, "rough") for span in spans]
 
 
 def plain(case: Workload) -> Workload:
-    """The case with contiguous fp32 data."""
+    """Return the same case with contiguous fp32 data."""
     return replace(case, data=CONTIGUOUS)

@@ -1,4 +1,4 @@
-"""Fixtures of all benchmarks, and what is told about the machine."""
+"""Fixtures of all benchmarks, and the description of the machine."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from tcae_ops.selftest import speed
 from tcae_ops.selftest.providers import Run, Unavailable, eager, ours
 from tcae_ops.selftest.workloads import ALL_GRADIENTS, LARGE, Problem, Workload, make_problem
 
-# A wrong composition is off by about 1. Right ones differ too: derivatives jump at pixel borders
-# and where a difference changes its sign, and fp32 positions in normalised units are off by 1e-4
-# pixels in a wide image.
+# A wrong composition is off by about 1. Right ones differ, too: derivatives jump at pixel borders
+# and where a difference changes its sign. In a wide image fp32 positions in normalised units are
+# off by 1e-4 pixels.
 RELATIVE_ERROR = 0.05
 WARM_UP = 5.0  # seconds
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict) -> None:
-    """Says what matters of the machine, and not its name."""
+    """Describe the machine without its name."""
     machine_info["node"] = ""
     if DEVICE.type == "cuda":
         processor = torch.cuda.get_device_name()
@@ -53,7 +53,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 @pytest.fixture(scope="session", autouse=True)
 def warmed_up(request: pytest.FixtureRequest) -> None:
-    """Lets clocks rise, and memory come from the host and stay."""
+    """Wait until clocks are high and the process has its memory."""
     if request.config.getoption("benchmark_disable"):
         return
     measuring.keep_memory()
@@ -68,10 +68,10 @@ def warmed_up(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def against_eager(benchmark: Any) -> Callable[[Workload, str], None]:
-    """Measures a provider in turns with the eager composition and with our operator."""
+    """Measure a provider, alternating with the eager composition and with our operator."""
 
     def measure(case: Workload, name: str) -> None:
-        problem, _ = _posed(case)
+        problem, _ = _problem_and_truth(case)
         try:
             run = providers(case)[name](case, problem)
         except Unavailable as reason:
@@ -88,7 +88,7 @@ def against_eager(benchmark: Any) -> Callable[[Workload, str], None]:
 
 @pytest.fixture
 def against_fp32(benchmark: Any) -> Callable[[Workload], None]:
-    """Measures our operator on some kind of data in turns with contiguous fp32."""
+    """Measure our operator on a kind of data, alternating with contiguous fp32."""
 
     def measure(case: Workload) -> None:
         run, rival = (ours()(c, make_problem(c, DEVICE)) for c in (case, plain(case)))
@@ -99,8 +99,8 @@ def against_fp32(benchmark: Any) -> Callable[[Workload], None]:
 
 
 def _measure(benchmark: Any, case: Workload, run: Run, rivals: dict[str, Run]) -> None:
-    """Checks a run, and times it in turns with its rivals."""
-    problem, truth = _posed(case)
+    """Check a run, then time it, alternating with its rivals."""
+    problem, truth = _problem_and_truth(case)
     benchmark.group = str(case)
     error, relative = measuring.compare(run(), truth)
     assert max(relative) < RELATIVE_ERROR, f"wrong by {relative} of the result and gradients"
@@ -117,9 +117,9 @@ def _measure(benchmark: Any, case: Workload, run: Run, rivals: dict[str, Run]) -
             times[name].append(measuring.seconds(rival))
 
     rounds = measuring.rounds(run, *rivals.values())
-    elsewhere = measuring.Elsewhere()
+    others = measuring.OtherProcesses()
     benchmark.pedantic(run, setup=rivals_first, rounds=rounds)
-    disturbed = elsewhere.share()
+    disturbed = others.share()
     median = benchmark.stats.stats.median
     rate = problem.bytes / (median if gpu is None else gpu.cold)
     extra = measuring.extra_bytes(run)
@@ -144,7 +144,7 @@ def _measure(benchmark: Any, case: Workload, run: Run, rivals: dict[str, Run]) -
 
 
 @functools.lru_cache(maxsize=1)
-def _posed(case: Workload) -> tuple[Problem, list[Tensor]]:
-    """A problem, and what the definition makes of its first samples."""
+def _problem_and_truth(case: Workload) -> tuple[Problem, list[Tensor]]:
+    """Return a problem, and the results of the definition for its first samples."""
     problem = make_problem(case, DEVICE)
     return problem, list(ours("reference")(case, problem.first(2))())

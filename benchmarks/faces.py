@@ -1,4 +1,4 @@
-"""What loader and packer are measured on: rendered heads with the grain of a camera."""
+"""The pictures that loader and packer are measured on: rendered heads with camera noise."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tcae.data.synthetic.packed import synthesize
 from tcae.data.synthetic.world import World
 
 SIDE, PEOPLE, FRAMES = 256, 8, 6
-GRAIN = 3.0  # standard deviation in grey values: pictures of about the size that photographs have
+GRAIN = 3.0  # standard deviation in grey values, so that files are about as large as photographs
 
 
 def heads(folder: Path) -> list[NDArray[np.uint8]]:
-    """Pictures (SIDE, SIDE, 3) of PEOPLE, FRAMES of each one after the other."""
+    """Render pictures (SIDE, SIDE, 3) of PEOPLE, with FRAMES of each person in a row."""
     world = World(identities=PEOPLE, videos=1, frames=FRAMES, image_size=SIDE)
     synthesize(world, folder / "rendered", workers=1)
     dataset = PackedDataset(folder / "rendered")
@@ -28,7 +28,7 @@ def heads(folder: Path) -> list[NDArray[np.uint8]]:
 
 
 def packed(folder: Path, pictures: list[NDArray[np.uint8]]) -> PackedDataset:
-    """The same as a packed set."""
+    """Write the pictures as a packed data set."""
     out = folder / "packed"
     out.mkdir()
     PackInfo(SIDE, DEFAULT_TEMPLATE, {}).save(out)
@@ -41,7 +41,7 @@ def packed(folder: Path, pictures: list[NDArray[np.uint8]]) -> PackedDataset:
 
 
 def video(path: Path, pictures: list[NDArray[np.uint8]], seconds: int = 4) -> Path:
-    """A talk of one person, 640x360, 25 frames a second, H.264."""
+    """Write a video of a talking person: 640x360, 25 frames per second, H.264."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"

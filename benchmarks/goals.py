@@ -1,4 +1,4 @@
-"""What the operators are to reach, beside what they reach."""
+"""The goals of the operators, beside the measured values."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from benchmarks.tables import factor, table
 LARGE, TINY = "16x3x256x256", "1x3x32x32"
 FORWARD, FLOWS, IMAGE = "forward", "forward+backward", "forward+backward+image"
 SHARE = 0.01  # of the image: memory beyond outputs and gradients
-KEPT = 0.7  # of the speed of contiguous fp32: other types and layouts
-# The process's memory grows by pages of 4 KiB: of small images that is many percent.
+KEPT = 0.7  # of the speed of contiguous fp32, for other types and layouts
+# The process's memory grows by pages of 4 KiB, which is many percent of a small image.
 _MEASURABLE = 2**20
 
 
 @dataclass(frozen=True)
 class Speed:
-    """A speed-up to reach in every case of some operators, passes, sizes and flows."""
+    """A speed-up that every case of some operators, passes, sizes and flows must reach."""
 
     what: str
     against: str
     least: float
-    runs: tuple[tuple[str, str], ...] = ()  # operator and pass; none: all
+    runs: tuple[tuple[str, str], ...] = ()  # operators and passes; empty for all
     size: str = LARGE
     flow: str = "smooth"
 
     def figures(self, compared: dict[str, Group]) -> Iterator[tuple[float, str]]:
-        """The speed-ups of the cases that were measured, and what each is."""
+        """Yield the speed-up and the name of each measured case."""
         for group in compared.values():
             r = group[OURS]
             chosen = not self.runs or (r["op"], r["span"]) in self.runs
@@ -66,7 +66,7 @@ SPEEDS = [
 
 
 def report(measured: Record) -> str:
-    """The table of goals, in Markdown."""
+    """Return the table of goals, in Markdown."""
     compared = groups(measured, variants=False)
     rows = [_row(goal, compared) for goal in SPEEDS] + [_memory(compared)]
     if any("speed_over_fp32" in b["extra_info"] for b in measured["benchmarks"]):

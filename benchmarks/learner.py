@@ -1,4 +1,4 @@
-"""A step of our training, as the trainer takes it, without its files and messages."""
+"""A training step of ours, as the trainer runs it, without files and messages."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tcae.training.config import PRESETS
 from tcae.training.device import arrange_passes
 from tcae.training.optimizer import Optimizer
 
-STEPS = 1_000_000  # of losses that are fully ramped up
+STEPS = 1_000_000  # after so many steps all losses have their full weight
 Learn = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 
 
 def learner(
     preset: str, precision: str, side: int, *, compiled: bool = False, recomputed: bool = False
 ) -> Learn:
-    """A function that learns from images (N, 3, side, side); it returns the terms (N,) by name."""
+    """Return a function that learns from images (N, 3, side, side) and returns the terms (N,)."""
     config = PRESETS[preset]
     torch.manual_seed(0)
     model = TwinCycle(Encoder(config.model, side))

@@ -1,4 +1,4 @@
-"""Clocks and gauges: alternating rounds, copy bandwidth, extra memory, distance from the truth."""
+"""Clocks and gauges: rounds, extra memory, the load by other processes, distance from the truth."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHO
 
 
 def keep_memory() -> None:
-    """Lets glibc keep freed memory, so that page faults do not decide who is fast.
+    """Let glibc keep freed memory, so that page faults do not decide what is fast.
 
-    Giving back 12 MB and taking them again costs more than a warp does, and whether that happens
-    depends on what lies above them in the heap: on who was measured before.
+    To return 12 MB and take them again costs more than a warp. Whether that happens depends on what
+    lies above them in the heap, and so on what was measured before.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
@@ -36,7 +36,7 @@ def keep_memory() -> None:
 
 
 def synchronised(run: Run) -> Run:
-    """The same, returning when a GPU is done."""
+    """Return the same function, but one that waits until a GPU is done."""
     if DEVICE.type != "cuda":
         return run
 
@@ -49,7 +49,7 @@ def synchronised(run: Run) -> Run:
 
 
 def seconds(run: Callable[[], Any]) -> float:
-    """How long one call takes, without giving its results' memory back."""
+    """Time one call, without the time to free its results."""
     start = time.perf_counter()
     results = run()
     stop = time.perf_counter()
@@ -58,7 +58,7 @@ def seconds(run: Callable[[], Any]) -> float:
 
 
 def rounds(*runs: Run) -> int:
-    """How often all of them can be called in the time there is for a measurement."""
+    """Return how often all functions can run in the time for one measurement."""
     for run in runs:
         run()
     fewest, most = ROUNDS
@@ -66,20 +66,21 @@ def rounds(*runs: Run) -> int:
 
 
 def gpu_clock(run: Run) -> speed.Timing | None:
-    """How long a GPU itself takes; None on a CPU.
+    """Return how long the GPU itself works, or None on a CPU.
 
-    What one waits for a GPU is mostly launching where images are small.
+    For small images the elapsed time is mostly that of launches.
     """
     return speed.time_run(run, DEVICE) if DEVICE.type == "cuda" else None
 
 
-class Elsewhere:
-    """Which share of the cores other processes took since this was made; None if unknown."""
+class OtherProcesses:
+    """Measures the load by other processes, since the object was created."""
 
     def __init__(self) -> None:
         self._start = self._now()
 
     def share(self) -> float | None:
+        """Return which share of the cores other processes took, or None if unknown."""
         now = self._now()
         if now is None or self._start is None:
             return None
@@ -87,7 +88,7 @@ class Elsewhere:
         return max(busy - own, 0.0) / (elapsed * (os.cpu_count() or 1))
 
     def _now(self) -> tuple[float, float, float] | None:
-        """Seconds: of the clock, of work by all cores, of this process's own work."""
+        """Return seconds: of the clock, of work by all cores, of this process's own work."""
         try:
             user, nice, system = Path("/proc/stat").read_text().split()[1:4]
         except OSError:
@@ -97,10 +98,10 @@ class Elsewhere:
 
 
 def extra_bytes(run: Run) -> int | None:
-    """Most memory that was in use at once during a call, beyond its results; None if unknown.
+    """Return the most memory that a call used at once beyond its results, or None if unknown.
 
-    On a GPU torch's allocator knows. On a CPU it is the growth of the process's resident memory,
-    which sees every allocator, in steps of pages; only Linux with glibc tells it.
+    On a GPU torch's allocator knows it. On a CPU it is the growth of the process's resident memory,
+    which includes every allocator, in steps of pages. Only Linux with glibc reports that.
     """
     gauge = _cuda_growth if DEVICE.type == "cuda" else _resident_growth
     run()
@@ -121,7 +122,7 @@ def _resident_growth(run: Run) -> int:
     libc = ctypes.CDLL(None)
     libc.prctl(_SET_THP_DISABLE, 1, 0, 0, 0)  # huge pages would reach beyond the results
     try:
-        libc.malloc_trim(0)  # or freed memory would be taken again unseen
+        libc.malloc_trim(0)  # or the call would reuse freed memory, which does not show
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
         before = _status("VmRSS")
         results = run()
@@ -136,17 +137,17 @@ def _status(field: str) -> int:
 
 
 def size(results: Sequence[Any]) -> int:
-    """Bytes of results."""
+    """Return the bytes of results."""
     return sum(result.nbytes for result in results)
 
 
 def compare(results: Sequence[Any], truth: Sequence[Tensor]) -> tuple[float, list[float]]:
-    """Distances of results from the true ones of the first samples.
+    """Return the distance of results from the true ones of the first samples.
 
     Returns:
         The largest absolute error of the first result, and for every result the relative error in
-        the Euclidean norm. (Derivatives jump where pixels and differences change sign: single
-        values of gradients may be anything.)
+        the Euclidean norm. (Derivatives jump at pixel borders and where differences change
+        sign, so single values of gradients may be anything.)
     """
     relative, largest = [], 0.0
     for i, (found, true) in enumerate(zip(results, truth, strict=True)):

@@ -1,4 +1,4 @@
-"""The measurements as a plot, drawn by hand: it needs no library, and its text stays diffable."""
+"""The measurements as a plot, drawn without a library, so that its text can be compared."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from benchmarks.records import (
     unique,
 )
 
-# One line for each case, one dot for each provider, speed over eager to the right.
+# One line per case and one dot per provider. Speed over eager grows to the right.
 
 _COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999", "#000000"]
 _LEFT, _WIDTH, _LINE, _TOP = 360, 520, 18, 70
 
 
 def plot(measured: Record) -> str:
-    """The plot, as SVG."""
+    """Return the plot, as SVG."""
     compared = groups(measured, variants=False)
     names = unique([OURS, *(name for group in compared.values() for name in group)])
     colours = {name: _COLOURS[min(i, len(_COLOURS) - 1)] for i, name in enumerate(names)}

@@ -1,7 +1,7 @@
-"""Who does it: our operators and what one would use instead.
+"""The providers: our operators, and what a user would use instead.
 
-What can be prepared once for many calls, is: identity grids, the sampling grid of a bare
-`F.grid_sample`, the maps and interleaved pixels of `cv2.remap`.
+Work that can be done once for many calls is done beforehand: identity grids, the sampling grid of a
+bare `F.grid_sample`, the maps and interleaved pixels of `cv2.remap`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from tcae_ops.selftest.providers import (
 )
 from tcae_ops.selftest.workloads import FORWARD, LARGE, Problem, Workload
 
-MAIN_OPS = ("warp", "blend_warp_l1")  # those that take long are measured on these alone
+MAIN_OPS = ("warp", "blend_warp_l1")  # slow providers are measured on these only
 
 
 def providers(case: Workload) -> dict[str, Provider]:
-    """All providers of a case, by name; the first is our default."""
+    """Return all providers of a case, by name. The first is our default."""
     found = {OURS: ours(), EAGER: eager}
     if case.shape == SMALL_IMAGES and case.op in MAIN_OPS:
         default = backends.choose(DEVICE, None)
@@ -53,7 +53,7 @@ def providers(case: Workload) -> dict[str, Provider]:
 
 
 def at_level(level: str) -> Provider:
-    """Our operator by the CPU kernels of one instruction set."""
+    """Return the provider of our operator with the CPU kernels of one instruction set."""
 
     def provider(case: Workload, problem: Problem) -> Run:
         run = ours()(case, problem)
@@ -72,13 +72,13 @@ def at_level(level: str) -> Provider:
 
 
 def simd_level() -> str | None:
-    """The instruction set of the CPU kernels that run, None if none do."""
+    """Return the instruction set of the CPU kernels that run, or None if none do."""
     usable = DEVICE.type == "cpu" and library.CPU.problem is None
     return torch.ops.tcae_ops.simd_level() if usable else None
 
 
 def grid_sample(case: Workload, problem: Problem) -> Run:
-    """`F.grid_sample` alone, from a grid that is there already."""
+    """Provide only `F.grid_sample`, from an existing grid."""
     identity = identity_grid(problem.image)
     grid = (identity + problem.flows[0].detach()).movedim(1, -1).contiguous()
     grid.requires_grad_(problem.flows[0].requires_grad)
@@ -90,7 +90,7 @@ def grid_sample(case: Workload, problem: Problem) -> Run:
 
 
 def cv2_remap(case: Workload, problem: Problem) -> Run:
-    """OpenCV's `remap`, image by image, channels interleaved as it likes them; forward only."""
+    """Provide OpenCV's `remap`, image by image, with interleaved channels, forward only."""
     import cv2
     import numpy as np
 

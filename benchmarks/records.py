@@ -1,4 +1,4 @@
-"""What a benchmark's JSON says: the machine, and the measurements by case and provider."""
+"""The contents of a benchmark's JSON: the machine, and the measurements by case and provider."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Group = dict[str, Record]  # the records of one case, by provider
 
 
 def machine(measured: Record) -> str:
-    """What it was measured on and with, in general terms, and when."""
+    """Return on what, with what and when it was measured, without the machine's name."""
     m = measured["machine_info"]["tcae"]
     kernels = "" if m["device"] == "cuda" else f"{m['kernels']} kernels, "
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
@@ -25,7 +25,7 @@ def machine(measured: Record) -> str:
 
 
 def disturbance(measured: Record) -> str:
-    """How busy the machine was with something else, if that is known and matters."""
+    """Return how busy other processes kept the machine, if that is known and matters."""
     shares = [b["extra_info"].get("cores_taken_elsewhere") for b in measured["benchmarks"]]
     known = [share for share in shares if share is not None]
     if not known or statistics.median(known) < 0.05:
@@ -34,7 +34,7 @@ def disturbance(measured: Record) -> str:
 
 
 def groups(measured: Record, variants: bool) -> dict[str, Group]:
-    """Records of the operators by case: those of several providers, or those of kinds of data."""
+    """Return the records by case, those of several providers or those of kinds of data."""
     found: dict[str, Group] = {}
     for benchmark in measured["benchmarks"]:
         record = benchmark["extra_info"] | {"seconds": benchmark["stats"]["median"]}
@@ -48,14 +48,14 @@ def groups(measured: Record, variants: bool) -> dict[str, Group]:
 
 
 def advantage(group: Group, other: str) -> float:
-    """How many times faster ours is, by the medians of rounds in turns."""
+    """Return how many times faster ours is, by the medians of alternating rounds."""
     if other == EAGER:
         return group[OURS]["speed_over_eager"]
     return 1 / group[other][f"speed_over_{OURS}"]
 
 
 def own(name: str) -> bool:
-    """Whether this is our operator under an override."""
+    """Return whether this is our operator with another backend or instruction set."""
     return name.startswith(f"{OURS}, ")
 
 

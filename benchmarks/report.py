@@ -1,15 +1,16 @@
-"""Writes what the benchmarks measured into the README and the manual.
+"""Write what the benchmarks measured into the README and the docs.
 
     pytest benchmarks/ --benchmark-only --benchmark-json=speed.json
     python -m benchmarks.report speed.json
 
-replaces what stands between the markers of ``README.md`` and ``docs/benchmarks.md``, and draws
-``docs/speed.svg``; if steps of training were measured, also ``docs/scale.md``. Of training alone
+replaces the text between the markers of ``README.md`` and ``docs/benchmarks.md``, and draws
+``docs/speed.svg``. If training steps were measured, it also replaces that of ``docs/scale.md``.
+After
 
     pytest benchmarks/test_training_step.py benchmarks/test_data.py --benchmark-only ...
 
-it is ``docs/scale.md`` only. Wherever a goal is missed or something else was faster than our
-operator, the figure is marked.
+it only replaces that of ``docs/scale.md``. A figure is marked if it misses its goal or if something
+else was faster than our operator.
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
+    """Run the command. Return its exit status."""
     parser = argparse.ArgumentParser(
-        prog="report", description="Writes measured speeds into the README and the manual."
+        prog="report", description="Write measured speeds into the README and the docs."
     )
-    parser.add_argument("json", type=Path, help="what --benchmark-json wrote")
+    parser.add_argument("json", type=Path, help="the file that --benchmark-json wrote")
     parser.add_argument(
-        "--root", type=Path, default=ROOT, help="the tree whose README.md and docs are updated"
+        "--root",
+        type=Path,
+        default=ROOT,
+        help="the folder whose README.md and docs/ are updated",
     )
     arguments = parser.parse_args(argv)
     try:
@@ -51,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def contents(measured: Record, root: Path) -> dict[Path, str]:
-    """What becomes of the files below a root that have the measured figures in them."""
+    """Return the new contents of the files below a root that show measured figures."""
     readme, manual, scale = (root / n for n in ("README.md", "docs/benchmarks.md", "docs/scale.md"))
     training = throughput.report(measured)
     written = {} if training is None else {scale: between(scale, "throughput", training)}
@@ -65,7 +69,7 @@ def contents(measured: Record, root: Path) -> dict[Path, str]:
 
 
 def between(path: Path, name: str, content: str) -> str:
-    """A file's text with other content between its markers of some name."""
+    """Return a file's text with new content between its markers of this name."""
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     before, found, rest = path.read_text().partition(begin)
     _, found_end, after = rest.partition(end)

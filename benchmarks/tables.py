@@ -1,4 +1,4 @@
-"""The measurements in Markdown."""
+"""The measurements as tables in Markdown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.records import (
 
 
 def tables(measured: Record) -> str:
-    """All tables, in Markdown."""
+    """Return all tables, in Markdown."""
     compared = groups(measured, variants=False)
     sections = [
         f"Measured on {machine(measured)}; medians of rounds in turns.{disturbance(measured)}",
@@ -39,7 +39,7 @@ def tables(measured: Record) -> str:
 
 
 def summary(compared: dict[str, Group]) -> str:
-    """Operators and passes by shapes and flows: our speed over eager's."""
+    """Return our speed over eager's, operators and passes by shapes and flows."""
     ours = [group[OURS] for group in compared.values()]
     columns = unique(f"{r['size']} {r['flow']}" for r in ours)
     cells: dict[str, dict[str, str]] = {}
@@ -51,7 +51,7 @@ def summary(compared: dict[str, Group]) -> str:
 
 
 def details(compared: dict[str, Group]) -> str:
-    """One row for each case."""
+    """Return one row per case."""
     others = unique(name for group in compared.values() for name in rivals(group))
     head = ["case", "ms", "GB/s", "of copy", "extra memory", *others]
     rows = []
@@ -65,7 +65,7 @@ def details(compared: dict[str, Group]) -> str:
 
 
 def own_variants(compared: dict[str, Group]) -> str:
-    """Our operator by other backends or instruction sets, one row for each case that has them."""
+    """Return our other backends and instruction sets, one row per case that has them."""
     names = unique(name for group in compared.values() for name in group if own(name))
     rows = []
     for case, group in compared.items():
@@ -76,7 +76,7 @@ def own_variants(compared: dict[str, Group]) -> str:
 
 
 def kinds_of_data(variants: Iterable[Group]) -> str:
-    """One row for each kind of data, one column for each operator and pass."""
+    """Return one row per kind of data, one column per operator and pass."""
     records = [group[OURS] for group in variants]
     columns = unique(f"`{r['op']}` {r['span']}" for r in records)
     cells: dict[str, dict[str, str]] = {}
@@ -89,7 +89,7 @@ def kinds_of_data(variants: Iterable[Group]) -> str:
 
 
 def factor(value: float, least: float = 1) -> str:
-    """How many times faster; marked if that is too little."""
+    """Format a speed-up, with a mark if it is too small."""
     text = f"{value:.0f}x" if value >= 10 else f"{value:.2g}x"
     return f"**{text} {LOSES}**" if value < least else text
 

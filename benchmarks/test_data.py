@@ -1,7 +1,6 @@
-"""The loader and the packer: frames per second, by the clock and by the time that cores worked; how
-long training waits for data.
+"""The loader and the packer: frames per second of elapsed time and of a core's working time.
 
-The second does not suffer from what else a machine does: frames per second of a core.
+Other programs do not change the second. Also measured: how long training waits for data.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def dataset(pictures, tmp_path_factory):
 
 @pytest.fixture
 def per_core(benchmark) -> Callable[[Callable[[], object], int], None]:
-    """Measures a call that handles some frames on one core."""
+    """Measure a call that handles some frames on one core."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(0)
 
@@ -74,7 +73,7 @@ def pairs_of(dataset, size: int) -> PairBatches:
 
 @pytest.mark.parametrize("size", [256, 64])
 def test_loading_on_one_core(per_core, benchmark, dataset, size):
-    """Reading, checking, decoding, cropping, resizing, mirroring."""
+    """Read, check, decode, crop, resize and mirror."""
     batches = pairs_of(dataset, size)
     steps = iter(range(10**9))
     benchmark.group = "loader"
@@ -100,7 +99,7 @@ def test_loading_with_workers(benchmark, dataset):
 
 
 def test_waiting_for_data(benchmark, dataset):
-    """Steps of the preset `default` that workers read for, on the same cores."""
+    """Steps of the preset `default`, with workers that load on the same cores."""
     config = PairsConfig(split="time", split_seed=0)
     pairs = PairBatches(dataset, "train", 8, seed=0, image_size=256, config=config)
     learn = learner("default", "bf16" if has_bf16(DEVICE) else "fp32", 256)
@@ -146,7 +145,7 @@ def test_decoding(per_core, benchmark, pictures, name):
 
 @pytest.mark.parametrize("stage", ["decode", "detect", "align", "write"])
 def test_packing(per_core, benchmark, pictures, tmp_path, stage):
-    """What each stage of the packer takes for a frame of a talk, 640x360."""
+    """The time of each stage of the packer for a frame of a talk, 640x360."""
     path = faces.video(tmp_path / "talk.mp4", pictures)
     frames = [frame.rgb for frame in read_frames(path, fps=2, threads=1)]
     detect = make_detector()

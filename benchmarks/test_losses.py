@@ -1,4 +1,4 @@
-"""Speed of warp_l1 and blend_warp_l1, beside what one would use instead."""
+"""Speed of warp_l1 and blend_warp_l1, beside what a user would use instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's protocol on cached features of the size of BP4D: three folds, intervals included."""
+"""The paper's protocol on cached features as many as in BP4D: three folds, with intervals."""
 
 from __future__ import annotations
 

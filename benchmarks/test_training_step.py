@@ -1,4 +1,4 @@
-"""A step of training against the released code's step, in turns: images per second and memory."""
+"""Our training step, alternating with the released code's: images per second and memory."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def test_training_step(benchmark, preset, precision, option, batch, side):
         assert max(relative) < 1e-3
     times: list[float] = []
     benchmark.group = f"training step {batch}x3x{side}x{side}"
-    elsewhere = measuring.Elsewhere()
+    others = measuring.OtherProcesses()
     benchmark.pedantic(run, setup=lambda: times.append(measuring.seconds(rival)), rounds=5)
     if benchmark.disabled:
         return
-    disturbed = elsewhere.share()
+    disturbed = others.share()
     median = benchmark.stats.stats.median
     memory, rival_memory = measuring.extra_bytes(run), memory_of_yardstick(batch, side)
     benchmark.extra_info |= {

@@ -1,4 +1,4 @@
-"""Speed of warp and blend_warp, beside what one would use instead."""
+"""Speed of warp and blend_warp, beside what a user would use instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training on one machine is to reach, beside what it reaches."""
+"""The goals of training on one machine, beside the measured values."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from collections.abc import Iterable
 from benchmarks.records import LOSES, Record, disturbance, machine
 from benchmarks.tables import factor, table
 
-FASTER = {("official", "fp32"): 1.5, ("default", "bf16"): 3.5}  # than the released code's step
-MEMORY = 0.6  # of that step's
-WAITING = 0.05  # of the time of training, for data
-LOADED = 1500  # frames a second, aligned, 256x256
+FASTER = {
+    ("official", "fp32"): 1.5,
+    ("default", "bf16"): 3.5,
+}  # over the released code
+MEMORY = 0.6  # of that step's memory
+WAITING = 0.05  # of the training time, waiting for data
+LOADED = 1500  # frames per second, aligned, 256x256
 _STAGES = ("decode", "detect", "align", "write")
-_DECODED = 25  # frames for one that is kept: of a second, at the packer's 1 frame a second
+_DECODED = 25  # decoded per packed frame: the packer keeps 1 frame per second of 25
 _WHAT = {"official": "same mathematics", "default": "preset `default`"}
 
 
 def report(measured: Record) -> str | None:
-    """Goals and measurements in Markdown; None if no step of training was measured."""
+    """Return goals and measurements in Markdown, or None if no training step was measured."""
     infos = [benchmark["extra_info"] for benchmark in measured["benchmarks"]]
     steps = [info for info in infos if "speed_over_released" in info]
     if not steps:

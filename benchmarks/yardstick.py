@@ -1,7 +1,7 @@
-"""The step that training is measured against: the released code's, stated again in plain torch.
+"""The training step that ours is compared with: the released code's, written in plain torch.
 
-Five passes of the encoder, `F.grid_sample` on grids that are made anew in every step, every loss
-term sorted by itself, the whole batch differentiated, fp32, images in torch's default layout.
+It has five passes of the encoder, `F.grid_sample` with new grids in every step, a sort for each
+loss term, gradients of the whole batch, fp32, and images in torch's default layout.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Yardstick:
         self._optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
 
     def step(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Learn from uint8 images (N, 3, S, S); returns the terms (N,), unweighted."""
+        """Learn from uint8 images (N, 3, S, S). Return the terms (N,), unweighted."""
         terms = self.terms(source.float() / 255, target.float() / 255)
         self._optimizer.zero_grad()
         windowed_loss(terms).backward()
@@ -52,7 +52,7 @@ class Yardstick:
         return terms
 
     def terms(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Per-sample losses of images in [0, 1]."""
+        """Return per-sample losses of images in [0, 1]."""
         encode = partial(_encode, self.model.encoder)
         au_decoder = partial(_decode, self.model.au_decoder)
         pose_decoder = partial(_decode, self.model.pose_decoder)
@@ -86,23 +86,32 @@ class Yardstick:
 
 
 def _encode(encoder: Encoder, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Every convolution as it is defined, the last ones of 2x2 maps too."""
-    assert encoder.pose_backbone is None and encoder.decorrelation is None
+    """Encode with every convolution as it is defined, also the last ones on 2x2 maps.
 
-    def through(part: nn.Sequential, maps: Tensor) -> Tensor:
-        for layer in part.modules():
-            if isinstance(layer, nn.Conv2d):
-                maps = F.conv2d(maps, layer.weight, layer.bias, layer.stride, layer.padding)
-            elif not isinstance(layer, nn.Sequential):
-                maps = layer(maps)
-        return maps
+    Only the encoder's parameters are used, in their order: a shared trunk, then two branches of
+    two blocks and a bare convolution.
+    """
+    parameters = iter(encoder.parameters())
 
-    features = through(encoder.backbone, images)
-    return through(encoder.au_branch, features), through(encoder.pose_branch, features)
+    def block(maps: Tensor) -> Tensor:
+        weight, bias, scale, shift = (next(parameters) for _ in range(4))
+        maps = F.conv2d(maps, weight, bias, stride=2, padding=1)
+        maps = F.batch_norm(maps, None, None, scale, shift, training=True)
+        return F.leaky_relu(maps, 0.2, inplace=True)
+
+    def branch(maps: Tensor) -> Tensor:
+        maps = block(block(maps))
+        weight, bias = next(parameters), next(parameters)
+        return F.conv2d(maps, weight, bias, stride=2, padding=1).flatten(1)
+
+    maps = images
+    for _ in range(encoder.image_size.bit_length() - 4):
+        maps = block(maps)
+    return branch(maps), branch(maps)
 
 
 def _decode(decoder: nn.Module, source: Tensor, target: Tensor) -> Tensor:
-    """Layer by layer: all that torch keeps by itself is kept, up-sampled maps too."""
+    """Decode layer by layer, so that torch keeps everything it keeps by default."""
     assert isinstance(decoder, Decoder) and decoder.mask_tanh
     maps = decoder.start(decoder.leading_relu(torch.cat([source, target], 1)))
     for block in (*decoder.blocks, decoder.motion):
@@ -112,7 +121,7 @@ def _decode(decoder: nn.Module, source: Tensor, target: Tensor) -> Tensor:
 
 
 def windowed_loss(terms: Mapping[str, Tensor]) -> Tensor:
-    """Weighted sum of the terms, each averaged over the window of its own order."""
+    """Return the weighted sum of the terms, each averaged over a window of its own order."""
     losses = []
     for name, term in terms.items():
         first, last = (int(share * len(term)) for share in WINDOW)
@@ -121,7 +130,7 @@ def windowed_loss(terms: Mapping[str, Tensor]) -> Tensor:
 
 
 def _grid(like: Tensor) -> Tensor:
-    """Pixel positions (1, H, W, 2) in [-1, 1]."""
+    """Return pixel positions (1, H, W, 2) in [-1, 1]."""
     height, width = like.shape[-2:]
     y = torch.linspace(-1, 1, height, device=like.device)
     x = torch.linspace(-1, 1, width, device=like.device)

@@ -8,8 +8,21 @@ True
 
 from __future__ import annotations
 
-from tcae_ops.backends import backend
+from tcae_ops.backends import Backend, backend
 from tcae_ops.losses import blend_warp_l1, warp_l1
+from tcae_ops.request import Padding, Units
+from tcae_ops.version import VERSION
 from tcae_ops.warp import blend_warp, warp
 
-__all__ = ["backend", "blend_warp", "blend_warp_l1", "warp", "warp_l1"]
+__version__ = VERSION
+__all__ = [
+    "Backend",
+    "Padding",
+    "Units",
+    "__version__",
+    "backend",
+    "blend_warp",
+    "blend_warp_l1",
+    "warp",
+    "warp_l1",
+]

@@ -1,4 +1,4 @@
-"""Prints what was built and what is usable here: ``python -m tcae_ops``."""
+"""Print what was built and what can run here: ``python -m tcae_ops``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tcae_ops.version import VERSION
 
 
 def main() -> None:
-    """Prints the report."""
+    """Print the report."""
     print(f"tcae_ops {VERSION} on torch {torch.__version__}")
     for it in (library.CPU, library.CUDA):
         print("\n".join(_library(it)))
-    print("backends, the first usable one runs:")
+    print("backends (the first usable one runs):")
     for name in backends.BACKENDS:
         on_gpu = name in ("cuda", "triton")
         reason = backends.why_not(name, torch.device("cuda" if on_gpu else "cpu"))
@@ -25,7 +25,7 @@ def main() -> None:
 def _library(it: library.Library) -> list[str]:
     lines = [f"library for {it.device}: {it.path or 'not built'}"]
     if it.path is None:
-        lines.append(f"  why: {it.problem}")
+        lines.append(f"  reason: {it.problem}")
         return lines
     lines.append(f"  compiled against torch {it.build.get('torch')}, for torch >= 2.10")
     if it.device == "cuda":

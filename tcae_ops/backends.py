@@ -1,8 +1,8 @@
 """Which implementation runs, and why the others do not.
 
-Without an override the fastest usable one runs. An override comes from, in this order, the
-``backend`` argument of an operator, the ``backend`` context manager, and the environment variable
-``TCAE_OPS_BACKEND``; one that cannot run here raises an error that says why.
+By default the fastest usable one runs. An override comes from, in this order, the ``backend``
+argument of an operator, the ``backend`` context manager, and the environment variable
+``TCAE_OPS_BACKEND``. An override that cannot run here raises an error that says why.
 """
 
 from __future__ import annotations
@@ -10,28 +10,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from tcae_ops import library, reference, triton
+from tcae_ops.request import Request
 
-Run = Callable[..., Sequence[Tensor]]
+Backend = Literal["cpp", "cuda", "triton", "reference"]
+Run = Callable[[Request], Sequence[Tensor]]
 
-# In the order of preference.
+# In order of preference.
 BACKENDS: dict[str, Run] = {
     "cpp": library.run,
     "cuda": library.run_cuda,
     "triton": triton.run,
     "reference": reference.run,
 }
-_override = os.environ.get("TCAE_OPS_BACKEND") or None
-_fastest: dict[str, Run] = {}  # by the type of device, once it is known
+_override: str | None = os.environ.get("TCAE_OPS_BACKEND") or None
+_fastest: dict[str, Run] = {}  # by type of device, filled at the first call
 
 
 @contextmanager
-def backend(name: str) -> Iterator[None]:
-    """Runs every operator of the process on one backend while the block lasts.
+def backend(name: Backend) -> Iterator[None]:
+    """Run every operator of the process on one backend inside the ``with`` block.
 
     Args:
         name: "cpp" (compiled, for CPU tensors), "cuda" (compiled, for CUDA tensors), "triton"
@@ -55,10 +58,10 @@ def backend(name: str) -> Iterator[None]:
 
 
 def choose(device: torch.device, requested: str | None) -> Run:
-    """What runs an operator on tensors of a device.
+    """Return the function that runs an operator on tensors of a device.
 
     Raises:
-        ValueError: The backend asked for does not exist or cannot run there.
+        ValueError: The requested backend does not exist or cannot run there.
     """
     name = requested or _override
     if name is None:
@@ -66,7 +69,7 @@ def choose(device: torch.device, requested: str | None) -> Run:
         if run is None:
             usable = [name for name in BACKENDS if why_not(name, device) is None]
             if triton.INTERPRETED and "triton" in usable:
-                usable.remove("triton")  # for tests alone: it is slower than the definition
+                usable.remove("triton")  # only for tests: it is slower than the definition
             run = _fastest[device.type] = BACKENDS[usable[0]]
         return run
     _check_name(name, "TCAE_OPS_BACKEND" if name is not requested else "backend")
@@ -77,7 +80,7 @@ def choose(device: torch.device, requested: str | None) -> Run:
 
 
 def why_not(name: str, device: torch.device) -> str | None:
-    """Why a backend cannot run on a device; None if it can."""
+    """Return the reason why a backend cannot run on a device, or None if it can."""
     if name == "reference":
         return None
     if name == "triton":

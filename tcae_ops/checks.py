@@ -1,4 +1,4 @@
-"""Arguments of the operators: every mistake named with what came and what is needed."""
+"""Checks of the operators' arguments. An error names the argument, what came and what is needed."""
 
 from __future__ import annotations
 
@@ -7,66 +7,36 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-UNITS = ("pixels", "normalized")
-PADDINGS = ("border", "zeros", "reflection")
+from tcae_ops.request import PADDINGS, UNITS, Request
+
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 IMAGE_DTYPES = (torch.uint8, *FLOAT_DTYPES)
 
 
-def check(
-    image: Tensor,
-    flows: Sequence[Tensor],
-    logits: Sequence[Tensor] | None,
-    target: Sequence[Tensor],
-    units: str,
-    padding: str,
-) -> None:
-    """Refuses arguments of an operator that do not fit.
+def check(request: Request, blends: bool) -> None:
+    """Refuse arguments of an operator that do not fit.
 
     Args:
-        image: As for the operators.
-        flows: One flow, or as many as logits.
-        logits: None for an operator that does not blend.
-        target: One tensor, or none.
-        units: As for the operators.
-        padding: As for the operators.
+        request: What the operator was called with.
+        blends: Whether the operator takes lists of flows and logits, or one flow.
 
     Raises:
-        TypeError: An argument is no tensor, or of a wrong type.
-        ValueError: A shape, device or option that does not fit.
+        TypeError: An argument is not a tensor, or has a wrong type.
+        ValueError: A shape, device or option does not fit.
     """
-    # Every call pays for its checks, and most are right: one quick look at all, then the reasons.
-    if _fit(image, flows, logits, target, units, padding):
-        return
-    _check_options(units, padding)
-    _check_image(image)
-    if logits is None:
-        _check_flow(flows[0], image, "flow")
-    else:
-        _check_blend(flows, logits, image)
-    for t in target:
-        _check_target(t, image)
-
-
-def _fit(
-    image: Tensor,
-    flows: Sequence[Tensor],
-    logits: Sequence[Tensor] | None,
-    target: Sequence[Tensor],
-    units: str,
-    padding: str,
-) -> bool:
-    """Whether all is right beyond doubt."""
+    # Every call pays for its checks, and most calls are right. So a quick look comes first. Only if
+    # something does not fit, `_explain` finds out what.
+    image, flows, logits, target, units, padding, _ = request
     if units not in UNITS or padding not in PADDINGS or not isinstance(image, Tensor):
-        return False
+        return _explain(request, blends)
     shape, device = image.shape, image.device
     if len(shape) != 4 or image.dtype not in IMAGE_DTYPES:
-        return False
+        return _explain(request, blends)
     n, c, h, w = shape
     fitting = c > 0 and h > 0 and w > 0
-    if logits is not None:
+    if blends:
         if not isinstance(flows, (list, tuple)) or not isinstance(logits, (list, tuple)):
-            return False
+            return _explain(request, blends)
         fitting = fitting and 0 < len(flows) == len(logits)
         for t in logits:
             fitting = fitting and isinstance(t, Tensor) and t.device == device
@@ -78,18 +48,32 @@ def _fit(
     for t in target:
         fitting = fitting and isinstance(t, Tensor) and t.device == device
         fitting = fitting and t.dtype in IMAGE_DTYPES and t.shape == shape
-    return fitting
+    if not fitting:
+        _explain(request, blends)
+
+
+def _explain(request: Request, blends: bool) -> None:
+    """Raise the error that says what does not fit. Do nothing if everything does."""
+    image, flows, logits, target, units, padding, _ = request
+    _check_options(units, padding)
+    _check_image(image)
+    if blends:
+        _check_blend(flows, logits, image)
+    else:
+        _check_flow(flows[0], image, "flow")
+    for t in target:
+        _check_target(t, image)
 
 
 def _check_options(units: str, padding: str) -> None:
-    """Refuses options that do not exist."""
+    """Refuse options that do not exist."""
     for name, value, known in (("units", units, UNITS), ("padding", padding, PADDINGS)):
         if value not in known:
             raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
 
 
 def _check_image(image: Tensor) -> None:
-    """Refuses what is no batch of images."""
+    """Refuse an image that is not a batch of images."""
     _check_tensor("image", image, IMAGE_DTYPES)
     if image.dim() != 4 or 0 in image.shape[1:]:
         raise ValueError(
@@ -98,7 +82,7 @@ def _check_image(image: Tensor) -> None:
 
 
 def _check_flow(flow: Tensor, image: Tensor, name: str) -> None:
-    """Refuses a flow that does not fit the image."""
+    """Refuse a flow that does not fit the image."""
     _check_tensor(name, flow, FLOAT_DTYPES)
     n, _, h, w = image.shape
     _check_shape(name, flow, [(n, 2, h, w)], "(N, 2, H, W)")
@@ -106,14 +90,14 @@ def _check_flow(flow: Tensor, image: Tensor, name: str) -> None:
 
 
 def _check_target(target: Tensor, image: Tensor) -> None:
-    """Refuses a target that does not fit the image."""
+    """Refuse a target that does not fit the image."""
     _check_tensor("target", target, IMAGE_DTYPES)
     _check_shape("target", target, [tuple(image.shape)], "the image's shape")
     _check_device("target", target, image)
 
 
 def _check_blend(flows: Sequence[Tensor], logits: Sequence[Tensor], image: Tensor) -> None:
-    """Refuses flows and logits that do not fit the image or one another."""
+    """Refuse flows and logits that do not fit the image or one another."""
     for name, tensors in (("flows", flows), ("logits", logits)):
         if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
             raise TypeError(

@@ -1,6 +1,6 @@
-"""The compiled libraries: loading them, and what else torch is told of their operators.
+"""The compiled libraries: how they are loaded, and what torch needs to know of their operators.
 
-The public operators are registered with torch too, as ``torch.ops.tcae_ops.warp`` and so on, for
+The public operators are also registered with torch, as ``torch.ops.tcae_ops.warp`` and so on, for
 programs that are traced, exported or scripted by name.
 """
 
@@ -19,11 +19,12 @@ from torch import Tensor
 
 from tcae_ops import reference
 from tcae_ops.passes import Passes, forward_fake
+from tcae_ops.request import Padding, Request, Units
 from tcae_ops.version import VERSION
 
 
 class Library:
-    """One compiled library: where it is, what it was built with, and why it is not in use."""
+    """One compiled library: where it is, how it was built, and why it is not in use."""
 
     def __init__(self, device: str, needs: Library | None = None) -> None:
         self.device = device
@@ -68,7 +69,7 @@ class Library:
 
 
 def _directories() -> Iterator[Path]:
-    """Beside this file, then in the installed distribution.
+    """Yield the directory of this file, then that of the installed distribution.
 
     A program that runs inside a clone of the source imports this file from the clone, while
     ``pip install .`` has put the libraries elsewhere.
@@ -89,40 +90,23 @@ def _build(directory: Path) -> dict[str, Any]:
     return build
 
 
-def run(
-    image: Tensor,
-    flows: Sequence[Tensor],
-    logits: Sequence[Tensor],
-    target: Sequence[Tensor],
-    units: str,
-    padding: str,
-    return_warped: bool,
-) -> Sequence[Tensor]:
-    """All four operators by the compiled library; see ``tcae_ops.reference.run``."""
-    return PASSES.run(image, flows, logits, target, units, padding, return_warped)
+def run(request: Request) -> Sequence[Tensor]:
+    """Run an operator with the compiled library. See ``tcae_ops.reference.run``."""
+    return PASSES.run(request)
 
 
-def run_cuda(
-    image: Tensor,
-    flows: Sequence[Tensor],
-    logits: Sequence[Tensor],
-    target: Sequence[Tensor],
-    units: str,
-    padding: str,
-    return_warped: bool,
-) -> Sequence[Tensor]:
-    """All four operators on a GPU; by the definition if there are more flows than kernels take."""
-    blends = len(flows) <= MOST_FLOWS_CUDA
-    execute = run if blends else reference.run
-    return execute(image, flows, logits, target, units, padding, return_warped)
+def run_cuda(request: Request) -> Sequence[Tensor]:
+    """Run an operator on a GPU, by the definition if the kernels cannot take so many flows."""
+    execute = run if len(request.flows) <= MOST_FLOWS_CUDA else reference.run
+    return execute(request)
 
 
-def _warp_forward_fake(image: Tensor, flow: Tensor, units: str, padding: str) -> Tensor:
+def _warp_forward_fake(image: Tensor, flow: Tensor, units: Units, padding: Padding) -> Tensor:
     return forward_fake([image, flow], 1, 0, units, padding, True)[0]
 
 
 def _register() -> Passes:
-    """Tells torch what it needs beside the kernels: shapes, and the differentiable operators."""
+    """Register what torch needs beside the kernels: shapes, and the differentiable operators."""
     passes = Passes()
     passes.warp_forward = torch.ops.tcae_ops.warp_forward.default
     torch.library.register_fake("tcae_ops::warp_forward", _warp_forward_fake)
@@ -144,13 +128,13 @@ def _register() -> Passes:
 
 
 def _named(passes: Passes, blend: bool, loss: bool, return_warped: bool) -> Callable[..., Any]:
-    """A public operator under its own name, for ``torch.ops``."""
+    """Return a public operator under its own name, for ``torch.ops``."""
 
-    def op(image: Tensor, *rest: Any, units: str = "pixels", padding: str = "border") -> Any:
+    def op(image: Tensor, *rest: Any, units: Units = "pixels", padding: Padding = "border") -> Any:
         flows, logits = rest[:2] if blend else ([rest[0]], [])
         target = [rest[-1]] if loss else []
-        inputs = [image, *flows, *logits, *target]
-        results = passes.execute(inputs, len(flows), len(logits), units, padding, return_warped)
+        request = Request(image, flows, logits, target, units, padding, return_warped)
+        results = passes.execute(request)
         return tuple(results) if len(results) > 1 else results[0]
 
     return op
@@ -161,7 +145,7 @@ SIMD_LEVELS = ("avx512", "avx2", "portable")
 
 @contextmanager
 def simd_level(name: str) -> Iterator[None]:
-    """Runs the CPU kernels compiled for one instruction set while the block lasts.
+    """Run the CPU kernels of one instruction set inside the ``with`` block.
 
     The environment variable ``TCAE_OPS_SIMD`` does the same for a whole process.
 

@@ -1,4 +1,4 @@
-"""L1 differences of a warped image and a target, per sample, in one pass over the pixels."""
+"""L1 distance between a warped image and a target, per sample, in one pass over the pixels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Literal, overload
 
 from torch import Tensor
 
-from tcae_ops.backends import choose
+from tcae_ops.backends import Backend, choose
 from tcae_ops.checks import check
+from tcae_ops.request import Padding, Request, Units
 
 
 @overload
@@ -17,10 +18,10 @@ def warp_l1(
     flow: Tensor,
     target: Tensor,
     *,
-    units: str = ...,
-    padding: str = ...,
+    units: Units = ...,
+    padding: Padding = ...,
     return_warped: Literal[False] = ...,
-    backend: str | None = ...,
+    backend: Backend | None = ...,
 ) -> Tensor: ...
 @overload
 def warp_l1(
@@ -28,24 +29,24 @@ def warp_l1(
     flow: Tensor,
     target: Tensor,
     *,
-    units: str = ...,
-    padding: str = ...,
+    units: Units = ...,
+    padding: Padding = ...,
     return_warped: Literal[True],
-    backend: str | None = ...,
+    backend: Backend | None = ...,
 ) -> tuple[Tensor, Tensor]: ...
 def warp_l1(
     image: Tensor,
     flow: Tensor,
     target: Tensor,
     *,
-    units: str = "pixels",
-    padding: str = "border",
+    units: Units = "pixels",
+    padding: Padding = "border",
     return_warped: bool = False,
-    backend: str | None = None,
+    backend: Backend | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Mean absolute difference of ``warp(image, flow)`` and a target, for each sample.
+    """Return the mean absolute difference of ``warp(image, flow)`` and a target, per sample.
 
-    The warped image is never stored unless it is asked for.
+    The warped image is only stored if ``return_warped`` asks for it.
 
     Args:
         image: As for ``tcae_ops.warp``.
@@ -53,16 +54,16 @@ def warp_l1(
         target: The image's shape; uint8 (read as value / 255) or any float type.
         units: As for ``tcae_ops.warp``.
         padding: As for ``tcae_ops.warp``.
-        return_warped: Whether to return the warped image too; it is differentiable as well.
+        return_warped: Whether to return the warped image too. It is differentiable as well.
         backend: As for ``tcae_ops.warp``.
 
     Returns:
-        The loss (N,), the mean over C, H and W, in fp32 (fp64 if an input is fp64); with
+        The loss (N,), the mean over C, H and W, in fp32 (fp64 if an input is fp64). With
         ``return_warped`` the loss and the warped image. The derivative of |0| is 0.
 
     Raises:
-        TypeError: An argument is no tensor, or of a type not listed.
-        ValueError: A shape, device, option or backend that does not fit.
+        TypeError: An argument is not a tensor, or its type is not listed here.
+        ValueError: A shape, device, option or backend does not fit.
 
     Example:
         >>> import torch
@@ -70,9 +71,9 @@ def warp_l1(
         >>> warp_l1(image, flow, image)
         tensor([0., 0.])
     """
-    check(image, (flow,), None, (target,), units, padding)
-    run = choose(image.device, backend)
-    results = run(image, (flow,), (), (target,), units, padding, return_warped)
+    request = Request(image, (flow,), (), (target,), units, padding, return_warped)
+    check(request, False)
+    results = choose(image.device, backend)(request)
     return (results[0], results[1]) if return_warped else results[0]
 
 
@@ -83,10 +84,10 @@ def blend_warp_l1(
     logits: Sequence[Tensor],
     target: Tensor,
     *,
-    units: str = ...,
-    padding: str = ...,
+    units: Units = ...,
+    padding: Padding = ...,
     return_warped: Literal[False] = ...,
-    backend: str | None = ...,
+    backend: Backend | None = ...,
 ) -> Tensor: ...
 @overload
 def blend_warp_l1(
@@ -95,10 +96,10 @@ def blend_warp_l1(
     logits: Sequence[Tensor],
     target: Tensor,
     *,
-    units: str = ...,
-    padding: str = ...,
+    units: Units = ...,
+    padding: Padding = ...,
     return_warped: Literal[True],
-    backend: str | None = ...,
+    backend: Backend | None = ...,
 ) -> tuple[Tensor, Tensor]: ...
 def blend_warp_l1(
     image: Tensor,
@@ -106,12 +107,12 @@ def blend_warp_l1(
     logits: Sequence[Tensor],
     target: Tensor,
     *,
-    units: str = "pixels",
-    padding: str = "border",
+    units: Units = "pixels",
+    padding: Padding = "border",
     return_warped: bool = False,
-    backend: str | None = None,
+    backend: Backend | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """``warp_l1`` by a blend of K displacement fields.
+    """Compute ``warp_l1`` with a blend of K displacement fields.
 
     Args:
         image: As for ``tcae_ops.warp``.
@@ -127,8 +128,8 @@ def blend_warp_l1(
         As ``warp_l1``.
 
     Raises:
-        TypeError: An argument is no tensor, or of a type not listed.
-        ValueError: A shape, device, option or backend that does not fit.
+        TypeError: An argument is not a tensor, or its type is not listed here.
+        ValueError: A shape, device, option or backend does not fit.
 
     Example:
         >>> import torch
@@ -137,7 +138,7 @@ def blend_warp_l1(
         >>> blend_warp_l1(image, list(flows), list(logits), target).shape
         torch.Size([1])
     """
-    check(image, flows, logits, (target,), units, padding)
-    run = choose(image.device, backend)
-    results = run(image, flows, logits, (target,), units, padding, return_warped)
+    request = Request(image, flows, logits, (target,), units, padding, return_warped)
+    check(request, True)
+    results = choose(image.device, backend)(request)
     return (results[0], results[1]) if return_warped else results[0]

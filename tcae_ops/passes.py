@@ -1,7 +1,7 @@
-"""Forward and backward passes as torch wants them: differentiable, traceable, of known shapes.
+"""Forward and backward passes as torch needs them: differentiable and traceable, with known shapes.
 
-Every set of kernels gives two operators, ``forward`` and ``backward``; what they take is said in
-csrc/torch/schemas.h. `Passes` makes one differentiable operator of them, the same for all kernels.
+Every set of kernels has two operators, ``forward`` and ``backward``. csrc/torch/schemas.h explains
+their arguments. `Passes` makes one differentiable operator of them, the same for all kernels.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import torch
 from torch import Tensor
 
 from tcae_ops import reference
+from tcae_ops.request import Padding, Request, Units
 
 Tensors = list[Tensor]
 
 
 class Passes:
-    """The passes of one set of kernels, which are registered with torch already.
+    """The passes of one set of kernels, which are already registered with torch.
 
     Args:
-        suffix: What the names of their operators end in, after ``forward``, ``backward`` and
-            ``backward_deterministic``. ``run`` is registered under a name with the same ending.
+        suffix: The end of their operators' names, after ``forward``, ``backward`` and
+            ``backward_deterministic``. ``run`` is registered with the same suffix.
     """
 
     def __init__(self, suffix: str = "") -> None:
@@ -31,7 +32,7 @@ class Passes:
 
         self.forward, self.backward = op("forward"), op("backward")
         self.backward_deterministic = op("backward_deterministic")
-        # A short way to the first for one image by one flow, on a CPU.
+        # A shortcut to `forward` for one image and one flow on a CPU.
         self.warp_forward: Callable[..., Tensor] | None = None
         self.library = torch.library.Library("tcae_ops", "FRAGMENT")
         torch.library.register_fake(f"tcae_ops::forward{suffix}", forward_fake)
@@ -39,84 +40,72 @@ class Passes:
             torch.library.register_fake(f"tcae_ops::{name}{suffix}", backward_fake)
         arguments = str(self.forward._schema).partition("(")[2]
         self.library.define(f"run{suffix}(" + arguments)
-        self.library.impl(f"run{suffix}", self.execute, "CompositeImplicitAutograd")
+        self.library.impl(
+            f"run{suffix}",
+            lambda *arguments: self.execute(Request.of(*arguments)),
+            "CompositeImplicitAutograd",
+        )
         self.traced = op("run")
 
-    def run(
-        self,
-        image: Tensor,
-        flows: Sequence[Tensor],
-        logits: Sequence[Tensor],
-        target: Sequence[Tensor],
-        units: str,
-        padding: str,
-        return_warped: bool,
-    ) -> Sequence[Tensor]:
-        """All four operators; see ``tcae_ops.reference.run``."""
-        # A program that is being traced sees one operator; torch looks inside it later.
-        execute = self.traced if torch.compiler.is_compiling() else self.execute
+    def run(self, request: Request) -> Sequence[Tensor]:
+        """Run an operator. See ``tcae_ops.reference.run``."""
+        if not torch.compiler.is_compiling():
+            return self.execute(request)
+        # A program that is being traced sees one operator. torch looks inside it later.
+        image, flows, logits, target, *options = request
         inputs = (image, *flows, *logits, *target)
-        results: Sequence[Tensor] = execute(
-            inputs, len(flows), len(logits), units, padding, return_warped
-        )
+        results: Tensors = self.traced(inputs, len(flows), len(logits), *options)
         return results
 
-    def execute(
-        self,
-        inputs: Sequence[Tensor],
-        flows: int,
-        logits: int,
-        units: str,
-        padding: str,
-        return_warped: bool,
-    ) -> Sequence[Tensor]:
-        """The results, differentiable if any input requires a gradient."""
+    def execute(self, request: Request) -> Sequence[Tensor]:
+        """Return the results, differentiable if any input requires a gradient."""
+        image, flows, logits, target, units, padding, return_warped = request
+        inputs = (image, *flows, *logits, *target)
         if torch.is_grad_enabled():
             for t in inputs:
                 if t.requires_grad:
-                    options = flows, logits, units, padding
+                    options = len(flows), len(logits), units, padding, return_warped
                     apply = _Pass.apply if torch._C._are_functorch_transforms_active() else _apply
-                    differentiable: Sequence[Tensor] = apply(self, options, return_warped, *inputs)
+                    differentiable: Sequence[Tensor] = apply(self, options, *inputs)
                     return differentiable
-        return self.compute(inputs, flows, logits, units, padding, return_warped)
+        return self.compute(inputs, len(flows), len(logits), units, padding, return_warped)
 
     def compute(
         self,
         inputs: Sequence[Tensor],
         flows: int,
         logits: int,
-        units: str,
-        padding: str,
+        units: Units,
+        padding: Padding,
         return_warped: bool,
     ) -> Sequence[Tensor]:
-        """The results without their derivatives."""
-        short_way = self.warp_forward
-        if short_way is not None and len(inputs) == 2 and return_warped and inputs[0].is_cpu:
-            return (short_way(inputs[0], inputs[1], units, padding),)
+        """Return the results without their derivatives."""
+        shortcut = self.warp_forward
+        if shortcut is not None and len(inputs) == 2 and return_warped and inputs[0].is_cpu:
+            return (shortcut(inputs[0], inputs[1], units, padding),)
         results: Tensors = self.forward(inputs, flows, logits, units, padding, return_warped)
         return results
 
 
 class _Pass(torch.autograd.Function):
-    """Forward and backward pass of all operators."""
+    """The forward and the backward pass of all operators."""
 
     @staticmethod
     def forward(
         ctx: Any,
         passes: Passes,
-        options: tuple[int, int, str, str],
-        return_warped: bool,
+        options: tuple[int, int, Units, Padding, bool],
         *inputs: Tensor,
     ) -> tuple[Tensor, ...]:
         ctx.passes, ctx.options = passes, options
         ctx.save_for_backward(*inputs)
         ctx.set_materialize_grads(False)
-        return tuple(passes.compute(inputs, *options, return_warped))
+        return tuple(passes.compute(inputs, *options))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs = ctx.saved_tensors
-        flows, logits, units, padding = ctx.options
+        flows, logits, units, padding, _ = ctx.options
         end = len(inputs)
         has_target = end > 1 + flows + logits
         by_loss = has_target and grads[0] is not None
@@ -124,10 +113,10 @@ class _Pass(torch.autograd.Function):
             end -= 1  # nothing depends on the target
         upstream = [g for g in grads if g is not None]
         needed = ctx.needs_input_grad
-        needs = [i for i in range(end) if needed[3 + i]]
-        by_input: list[Tensor | None] = [None] * (3 + len(inputs))
+        needs = [i for i in range(end) if needed[2 + i]]
+        by_input: list[Tensor | None] = [None] * (2 + len(inputs))
         if needs and upstream:
-            # A backward pass that is to be differentiated itself goes through the definition.
+            # A backward pass that will itself be differentiated goes through the definition.
             if torch.is_grad_enabled():
                 differentiate = _redefine
             elif torch.are_deterministic_algorithms_enabled():
@@ -136,11 +125,11 @@ class _Pass(torch.autograd.Function):
                 differentiate = ctx.passes.backward
             results = differentiate(upstream, by_loss, inputs, flows, logits, units, padding, needs)
             for i, result in zip(needs, results, strict=True):
-                by_input[3 + i] = result
+                by_input[2 + i] = result
         return tuple(by_input)
 
 
-# `apply` without what torch.func alone needs: that takes as long as the warp of a small image.
+# `apply` without what only torch.func needs: that takes as long as the warp of a small image.
 _apply = super(torch.autograd.Function, _Pass).apply
 
 
@@ -150,18 +139,16 @@ def _redefine(
     inputs: Sequence[Tensor],
     flows: int,
     logits: int,
-    units: str,
-    padding: str,
+    units: Units,
+    padding: Padding,
     needs: list[int],
 ) -> Sequence[Tensor]:
-    """The backward pass by the definition, so that it can be differentiated again."""
-    # Aliases: one tensor may be given for several inputs, and each has a gradient of its own.
+    """Run the backward pass by the definition, so that it can be differentiated again."""
+    # Aliases: one tensor may stand for several inputs, and each needs its own gradient.
     inputs = [t.view_as(t) for t in inputs]
-    fields, target = inputs[1 : 1 + flows + logits], inputs[1 + flows + logits :]
     return_warped = len(upstream) > by_loss
-    outputs = reference.run(
-        inputs[0], fields[:flows], fields[flows:], target, units, padding, return_warped
-    )
+    request = Request.of(inputs, flows, logits, units, padding, return_warped)
+    outputs = reference.run(request)
     return torch.autograd.grad(
         outputs if by_loss else outputs[-1:],
         [inputs[i] for i in needs],
@@ -175,11 +162,11 @@ def forward_fake(
     inputs: Sequence[Tensor],
     flows: int,
     logits: int,
-    units: str,
-    padding: str,
+    units: Units,
+    padding: Padding,
     return_warped: bool,
 ) -> Tensors:
-    """What the forward pass returns, but for the numbers in it."""
+    """Return empty tensors of the shapes and types that the forward pass returns."""
     image = inputs[0]
     precision = reference.working_dtype(*inputs)
     results = []
@@ -196,11 +183,11 @@ def backward_fake(
     inputs: Sequence[Tensor],
     flows: int,
     logits: int,
-    units: str,
-    padding: str,
+    units: Units,
+    padding: Padding,
     needs: Sequence[int],
 ) -> Tensors:
-    """What the backward pass returns, but for the numbers in it."""
+    """Return empty tensors of the shapes and types that the backward pass returns."""
     return [
         torch.empty_like(inputs[i], memory_format=torch.contiguous_format)
         if 1 <= i <= flows + logits
@@ -210,5 +197,5 @@ def backward_fake(
 
 
 def empty_image(like: Tensor, dtype: torch.dtype) -> Tensor:
-    """Memory for an image, channels-last if the other is."""
+    """Return memory for an image, channels-last if `like` is."""
     return torch.empty_like(like, dtype=dtype, memory_format=reference.memory_format(like))

@@ -1,7 +1,7 @@
 """The definition of every operator, in plain torch.
 
-What this file computes is what every other backend must compute. It favours being read over being
-fast, is differentiable any number of times, and runs on any device and any float type.
+Every other backend must compute what this file computes. It is written to be read, not to be fast.
+It is differentiable any number of times, and runs on every device and with every float type.
 
 Positions. The output at pixel p samples the image at ``p + displacement(p)``, computed in fp32, or
 in fp64 when any input is fp64. The padding then folds the position into the image:
@@ -10,7 +10,7 @@ in fp64 when any input is fp64. The padding then folds the position into the ima
 * ``zeros``: pixels outside the image are zero.
 * ``reflection``: mirrored at the centres of the first and last pixel; +-inf reads the nearest edge.
 
-A sample blends the four pixels of the cell that ``floor`` of the folded position picks; so do its
+A sample blends the four pixels of the cell that ``floor`` of the folded position picks. So do its
 derivatives. A pixel whose weight is zero does not count, not even if it is NaN or inf: a zero
 displacement copies the image. A NaN displacement gives a NaN sample and a NaN gradient of the
 displacement, and adds nothing to the gradient of the image.
@@ -23,30 +23,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tcae_ops.request import Padding, Request, Units
 
-def run(
-    image: Tensor,
-    flows: Sequence[Tensor],
-    logits: Sequence[Tensor],
-    target: Sequence[Tensor],
-    units: str,
-    padding: str,
-    return_warped: bool,
-) -> list[Tensor]:
-    """All four operators: samples an image, and compares the samples with a target.
+
+def run(request: Request) -> list[Tensor]:
+    """Run an operator: sample an image, and compare the samples with a target.
 
     Args:
-        image: (N, C, H, W).
-        flows: K tensors (N, 2, H, W).
-        logits: K tensors (N, H, W) or (N, 1, H, W); or none, for one flow taken as it is.
-        target: One tensor (N, C, H, W), or none.
-        units: "pixels" or "normalized".
-        padding: "border", "zeros" or "reflection".
-        return_warped: Whether the samples are wanted.
+        request: The arguments of the operator, already checked.
 
     Returns:
         The loss (N,) if there is a target, then the samples (N, C, H, W) if they are wanted.
     """
+    image, flows, logits, target, units, padding, return_warped = request
     precision = working_dtype(image, *flows, *logits, *target)
     flow = _blend(flows, logits, precision) if logits else flows[0].to(precision)
     x, y = _positions(flow, units)
@@ -59,23 +48,23 @@ def run(
 
 
 def working_dtype(*tensors: Tensor) -> torch.dtype:
-    """The type positions, samples and losses are computed in: fp64 if any tensor is, else fp32."""
+    """Return the type of positions, samples and losses: fp64 if any tensor is fp64, else fp32."""
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
 
 
 def warped_dtype(image: Tensor, precision: torch.dtype) -> torch.dtype:
-    """The type of a warped image: the image's own, or the working type for uint8."""
+    """Return the type of a warped image: the image's own, or the working type for uint8."""
     return image.dtype if image.dtype.is_floating_point else precision
 
 
 def memory_format(image: Tensor) -> torch.memory_format:
-    """How a warped image or an image's gradient lies in memory: channels-last if the image does."""
+    """Return the memory format of results and gradients: channels-last if the image is."""
     last = image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
 
 
 def _values(image: Tensor, precision: torch.dtype) -> Tensor:
-    """The image as numbers; uint8 is read as value / 255."""
+    """Return the image as numbers. uint8 is read as value / 255."""
     values = image.to(precision)
     return values if image.dtype.is_floating_point else values / 255
 
@@ -88,8 +77,8 @@ def _blend(flows: Sequence[Tensor], logits: Sequence[Tensor], precision: torch.d
     return sum(products[1:], products[0])
 
 
-def _positions(flow: Tensor, units: str) -> tuple[Tensor, Tensor]:
-    """Where each pixel samples, in pixels: x and y, each (N, H, W)."""
+def _positions(flow: Tensor, units: Units) -> tuple[Tensor, Tensor]:
+    """Return where each pixel samples, in pixels: x and y, each (N, H, W)."""
     h, w = flow.shape[2:]
     dx, dy = flow.unbind(1)
     if units == "normalized":
@@ -100,12 +89,12 @@ def _positions(flow: Tensor, units: str) -> tuple[Tensor, Tensor]:
 
 
 def _in_pixels(displacement: Tensor, size: int) -> Tensor:
-    """From half image sizes. Of an axis of one pixel that is 0, but infinity stays far outside."""
+    """Convert from half image sizes. On an axis of one pixel that is 0, but infinity stays."""
     scaled = displacement * ((size - 1) / 2)
     return torch.where(scaled.isnan(), displacement, scaled)
 
 
-def _sample(image: Tensor, x: Tensor, y: Tensor, padding: str) -> Tensor:
+def _sample(image: Tensor, x: Tensor, y: Tensor, padding: Padding) -> Tensor:
     n, c, h, w = image.shape
     known = ~(x.isnan() | y.isnan())
     column, right, fx = _axis(torch.where(known, x, 0.0), w, padding)
@@ -126,8 +115,8 @@ def _sample(image: Tensor, x: Tensor, y: Tensor, padding: str) -> Tensor:
     return torch.where(known[:, None], top + bottom, unknown[:, None])
 
 
-def _axis(position: Tensor, size: int, padding: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Folds positions along one axis: the first pixel, the second, and the second's weight."""
+def _axis(position: Tensor, size: int, padding: Padding) -> tuple[Tensor, Tensor, Tensor]:
+    """Fold positions along one axis. Return the first pixel, the second, and its weight."""
     last = size - 1
     edge = last
     if padding == "zeros":
@@ -135,9 +124,11 @@ def _axis(position: Tensor, size: int, padding: str) -> tuple[Tensor, Tensor, Te
         edge = size
     elif padding == "border":
         position = position.clamp(0, last)
-    else:
+    elif padding == "reflection":
         position = _reflect(position, last)
         edge = max(last - 1, 0)
+    else:
+        raise ValueError(f"padding is {padding!r}, which the definition does not know")
     cell = position.detach().floor()
     first = cell.long()
     second = torch.where(first == last, edge, first + 1)

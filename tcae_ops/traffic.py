@@ -1,8 +1,8 @@
-"""How many bytes an operator cannot avoid moving: the yardstick of its speed.
+"""The bytes that an operator cannot avoid moving: the yardstick of its speed.
 
-Every input is read once and every result written once, whatever happens in between. A kernel that
-reaches the memory's copy bandwidth on these bytes cannot be made faster; inputs that fit into a
-cache can do better. Only shapes, types and strides matter, so tensors on the ``meta`` device serve.
+Every input is read once and every result is written once, whatever happens in between. A kernel
+that moves these bytes as fast as memory can be copied cannot be made faster, unless its inputs fit
+into a cache. Only shapes, types and strides matter, so tensors on the ``meta`` device will do.
 
 >>> image, flow = torch.empty(1, 3, 8, 8, device="meta"), torch.empty(1, 2, 8, 8, device="meta")
 >>> forward_bytes(image, [flow])
@@ -27,14 +27,14 @@ def forward_bytes(
     *,
     return_warped: bool = False,
 ) -> int:
-    """Bytes of the inputs and the results of a forward pass.
+    """Return the bytes of the inputs and the results of a forward pass.
 
     Args:
         image: As for the operators.
         flows: One tensor (``warp``, ``warp_l1``), or as many as logits.
-        logits: As for the operators that blend, else none.
+        logits: As for the operators that blend, else empty.
         target: As for the operators with a loss, else None.
-        return_warped: Whether an operator with a loss returns the warped image too.
+        return_warped: Whether an operator with a loss also returns the warped image.
 
     Returns:
         The number of bytes. Broadcast (expanded) dimensions are read once.
@@ -51,10 +51,10 @@ def backward_bytes(
     *,
     return_warped: bool = False,
 ) -> int:
-    """Bytes of what a backward pass reads and of the gradients it writes.
+    """Return the bytes that a backward pass reads, and those of the gradients it writes.
 
     It computes the gradients of those inputs that require one, from the gradients of all results.
-    Flows and logits are always read: they say where. The image is read unless nothing but its own
+    Flows and logits are always read, because they say where. The image is read unless only its own
     gradient is wanted and there is no loss whose sign depends on it.
 
     Args:
@@ -65,7 +65,7 @@ def backward_bytes(
         return_warped: As for `forward_bytes`.
 
     Returns:
-        The number of bytes; 0 if no input requires a gradient. Gradients are dense.
+        The number of bytes, 0 if no input requires a gradient. Gradients are dense.
     """
     inputs = _inputs(image, flows, logits, target)
     needed = [t for t in inputs if t.requires_grad]
@@ -87,7 +87,7 @@ def _inputs(
 def _result_bytes(
     image: Tensor, inputs: list[Tensor], target: Tensor | None, return_warped: bool
 ) -> int:
-    """Size of the results: of the loss, the warped image or both. Their gradients are as large."""
+    """Return the size of loss, warped image or both. Their gradients have the same size."""
     precision = working_dtype(*inputs)
     loss = 0 if target is None else image.shape[0] * _size(precision)
     warped = image.numel() * _size(warped_dtype(image, precision))
@@ -95,7 +95,7 @@ def _result_bytes(
 
 
 def distinct_bytes(tensor: Tensor) -> int:
-    """Distinct bytes: a dimension of stride 0 repeats the same ones."""
+    """Count distinct bytes. A dimension of stride 0 repeats the same ones."""
     elements = 1
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         elements *= size if stride else min(size, 1)

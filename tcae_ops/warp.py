@@ -1,4 +1,4 @@
-"""Warping an image by one displacement field, or by a blend of several."""
+"""Warping of an image by one displacement field, or by a blend of several."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from tcae_ops.backends import choose
+from tcae_ops.backends import Backend, choose
 from tcae_ops.checks import check
+from tcae_ops.request import Padding, Request, Units
 
 
 def warp(
     image: Tensor,
     flow: Tensor,
     *,
-    units: str = "pixels",
-    padding: str = "border",
-    backend: str | None = None,
+    units: Units = "pixels",
+    padding: Padding = "border",
+    backend: Backend | None = None,
 ) -> Tensor:
-    """Samples an image at every pixel's position plus a displacement (a backward warp).
+    """Sample an image at every pixel's position plus a displacement (a backward warp).
 
     ``out[n, c, y, x] = image[n, c, y + flow[n, 1, y, x], x + flow[n, 0, y, x]]``, bilinearly.
     Positions are computed in fp32 (fp64 if an input is fp64); a zero displacement copies the image
-    bit for bit. A NaN displacement gives NaN, an infinite one reads far outside.
+    bit for bit. A NaN displacement gives NaN. An infinite one reads far outside the image.
 
     Args:
         image: (N, C, H, W), uint8 (read as value / 255) or any float type.
@@ -31,16 +32,16 @@ def warp(
             and the last pixel.
         padding: Outside the image is the nearest edge pixel ("border"), 0 ("zeros") or the image
             mirrored at the centres of its edge pixels ("reflection").
-        backend: The implementation to run; by default the fastest usable one.
+        backend: The implementation that runs, by default the fastest usable one.
 
     Returns:
         The warped image (N, C, H, W), of the image's type (uint8: fp32, or fp64 with an fp64 flow).
-        Its derivative at whole-pixel positions is that of the cell floor() picks, and zero outside
-        the image under "border".
+        Its derivative at whole-pixel positions is that of the cell that floor() picks. Outside the
+        image it is zero under "border".
 
     Raises:
-        TypeError: An argument is no tensor, or of a type not listed.
-        ValueError: A shape, device, option or backend that does not fit.
+        TypeError: An argument is not a tensor, or its type is not listed here.
+        ValueError: A shape, device, option or backend does not fit.
 
     Example:
         >>> import torch
@@ -50,9 +51,9 @@ def warp(
         >>> warp(image, flow)
         tensor([[[[0.5000, 1.5000, 2.5000, 3.0000]]]])
     """
-    check(image, (flow,), None, (), units, padding)
-    run = choose(image.device, backend)
-    return run(image, (flow,), (), (), units, padding, True)[0]
+    request = Request(image, (flow,), (), (), units, padding, True)
+    check(request, False)
+    return choose(image.device, backend)(request)[0]
 
 
 def blend_warp(
@@ -60,14 +61,14 @@ def blend_warp(
     flows: Sequence[Tensor],
     logits: Sequence[Tensor],
     *,
-    units: str = "pixels",
-    padding: str = "border",
-    backend: str | None = None,
+    units: Units = "pixels",
+    padding: Padding = "border",
+    backend: Backend | None = None,
 ) -> Tensor:
-    """Warps an image once, by a blend of K displacement fields.
+    """Warp an image once, by a blend of K displacement fields.
 
-    The fields are summed with weights that are the softmax of ``logits`` over the K fields, pixel
-    by pixel, then ``warp`` samples the image.
+    At every pixel the fields are averaged with the softmax of the K ``logits`` as weights. Then
+    ``warp`` samples the image.
 
     Args:
         image: As for ``warp``.
@@ -81,8 +82,8 @@ def blend_warp(
         The warped image, as from ``warp``.
 
     Raises:
-        TypeError: An argument is no tensor, or of a type not listed.
-        ValueError: A shape, device, option or backend that does not fit.
+        TypeError: An argument is not a tensor, or its type is not listed here.
+        ValueError: A shape, device, option or backend does not fit.
 
     Example:
         >>> import torch
@@ -92,6 +93,6 @@ def blend_warp(
         >>> torch.allclose(half, warp(image, flow / 2), atol=1e-6)
         True
     """
-    check(image, flows, logits, (), units, padding)
-    run = choose(image.device, backend)
-    return run(image, flows, logits, (), units, padding, True)[0]
+    request = Request(image, flows, logits, (), units, padding, True)
+    check(request, True)
+    return choose(image.device, backend)(request)[0]

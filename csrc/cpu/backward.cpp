@@ -1,5 +1,5 @@
 // Backward pass: gradients of flows, logits and target pixel by pixel, and that of the image.
-#include "backward.h"
+#include "kernels.h"
 
 #include "scatter.h"
 
@@ -13,8 +13,8 @@ bool any(const View* views, int64_t count) {
   return false;
 }
 
-// What one pass over the pixels computes: the gradients that each pixel has for itself (flows, logits,
-// target), the image's in a band, or both.
+// One pass over the pixels. It computes the gradients that belong to single pixels (flows, logits,
+// target), the image's gradient in a band, or both.
 template <class T>
 class PieceGradients {
  public:
@@ -66,15 +66,16 @@ class PieceGradients {
   Field<T> field_;
   const Upstream<T> upstream_;
   const bool moves_, by_target_is_wanted_;
-  Positions<T> at_;  // the positions, then the gradients by them
+  Positions<T> at_;  // first the positions, then the gradients by them
   Cells<T> cells_;
   Sampler<T> sampler_;
   Scatter<T> scatter_;
   Lane<T> samples_, dx_, dy_, by_target_, by_warped_[kTogether];
 };
 
-// Bands in the gradient itself where it is of the working type. Else the sums need memory of their own:
-// that of the images which the same thread comes to later, as far as it reaches, or a little scratch.
+// Where bands of the image's gradient are summed. If the gradient has the working type, in the gradient
+// itself. Otherwise the sums need other memory: that of images which the same thread writes later, as
+// far as it suffices, or a little scratch.
 template <class T>
 class Bands {
  public:
@@ -96,7 +97,7 @@ class Bands {
   int64_t image(int64_t item) const { return item / per_image_; }
   int64_t scratch() const { return direct_ ? 0 : rows_ * g_.image.c * g_.image.w; }
 
-  // How many items from `item` on, of those before `last`, fit into one band.
+  // How many items, from `item` on and before `last`, fit into one band.
   int64_t together(int64_t item, int64_t last) const {
     const View& v = g_.image;
     const int64_t images = last / per_image_ - image(item) - 1;
@@ -139,7 +140,7 @@ class Bands {
   }
 
  private:
-  int64_t size() const { return g_.image.dtype == Dtype::f32 ? 4 : 2; }  // of a number, if not direct
+  int64_t size() const { return g_.image.dtype == Dtype::f32 ? 4 : 2; }  // bytes of a number, if not direct
 
   const Gradients& g_;
   bool direct_;
@@ -186,7 +187,7 @@ void run(const Sampling& s, const Gradients& g, const Threads& threads) {
   const bool pixels = any(g.flows, s.count) || any(g.logits, s.count) || g.target.exists();
   if (!g.image.exists()) return run_pixels<T>(s, g, blocks, threads);
   const Bands<T> bands(g, threads.count);
-  // Who owns a whole image sees each pixel once, and can do both at a time.
+  // A thread that owns a whole image visits each pixel once, and can do both at a time.
   const bool together = bands.per_image() == 1;
   if (pixels && !together) run_pixels<T>(s, g, blocks, threads);
   run_image<T>(s, g, blocks, bands, pixels && together, threads);

@@ -1,5 +1,5 @@
-// How a batch is cut into parts. It depends on the shape alone, so sums that go part by part are the
-// same for every number of threads.
+// How a batch is cut into parts. This depends only on the shape, so sums of parts are the same for every
+// number of threads.
 #pragma once
 
 #include "rows.h"
@@ -18,7 +18,7 @@ inline bool seamless(const View* views, int64_t count) {
   return true;
 }
 
-// Of what is read and written in reading order.
+// The same for all tensors that are read in reading order.
 inline bool seamless(const Sampling& s) {
   return seamless(s.flows, s.count) && seamless(s.logits, s.count) && seamless(s.target);
 }
@@ -55,7 +55,7 @@ struct Blocks {
   }
 };
 
-// Work below this many pixels is not worth a second thread.
+// Items for one thread: less work is not worth a second thread.
 inline int64_t grain(int64_t pixels_per_item) {
   const int64_t items = 2 * kBlockPixels / (pixels_per_item > 0 ? pixels_per_item : 1);
   return items > 1 ? items : 1;

@@ -1,4 +1,4 @@
-// Between the row stage and the sample stage: which pixels a piece reads, and with what weights.
+// Between the row stage and the sample stage: which pixels a piece reads, and their weights.
 #pragma once
 
 #include "field.h"
@@ -16,13 +16,13 @@ struct Cells {
   Corners corners(int32_t i) const { return {&left[i], &right[i], &top[i], &bottom[i]}; }
 };
 
-template <Padding padding, class T>
+template <class Rule, class T>
 inline void find_cells(const Positions<T>& at, int32_t count, int32_t width, int32_t height, Cells<T>& to) {
   for (int32_t i = 0; i < count; ++i) {
-    const Folded<T> x = fold<padding>(at.x[i], width);
-    const Folded<T> y = fold<padding>(at.y[i], height);
-    const Cell<T> column = cell<padding>(x.position, width);
-    const Cell<T> row = cell<padding>(y.position, height);
+    const Folded<T> x = Rule::fold(at.x[i], width);
+    const Folded<T> y = Rule::fold(at.y[i], height);
+    const Cell<T> column = cell(x.position, width, Rule::after_last(width));
+    const Cell<T> row = cell(y.position, height, Rule::after_last(height));
     const T sum = column.fraction + row.fraction;  // finite unless a position is NaN
     to.left[i] = column.first;
     to.right[i] = column.second;
@@ -43,18 +43,14 @@ inline void find_cells(const Positions<T>& at, int32_t count, int32_t width, int
     to.fy[i] = to.fy[count - 1];
   }
   for (int32_t i = 0; i < count; i += kGroup) {
-    to.windows[i / kGroup] = find_window<padding>(to.corners(i), width, height, T());
+    to.windows[i / kGroup] = find_window<Rule::zeros_outside>(to.corners(i), width, height, T());
   }
 }
 
 template <class T>
 inline void find_cells(Padding padding, const Positions<T>& at, int32_t count, int32_t width,
                        int32_t height, Cells<T>& to) {
-  switch (padding) {
-    case Padding::border: return find_cells<Padding::border>(at, count, width, height, to);
-    case Padding::zeros: return find_cells<Padding::zeros>(at, count, width, height, to);
-    case Padding::reflection: return find_cells<Padding::reflection>(at, count, width, height, to);
-  }
+  with_padding(padding, [&](auto rule) { find_cells<decltype(rule)>(at, count, width, height, to); });
 }
 
 TCAE_OPS_LEVEL_END

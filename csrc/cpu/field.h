@@ -20,7 +20,7 @@ class Field {
         scale_x_(s.normalized ? T(s.image.w - 1) / 2 : T(1)),
         scale_y_(s.normalized ? T(s.image.h - 1) / 2 : T(1)) {}
 
-  // Where the pixels of a piece sample the image. Leaves behind what `backward` needs.
+  // Finds where the pixels of a piece sample the image. Keeps what `backward` needs.
   void forward(const Piece& p, Positions<T>& at) {
     const T *dx = dx_.values, *dy = dy_.values;
     if (s_.logits == nullptr) {
@@ -39,8 +39,8 @@ class Field {
     }
   }
 
-  // From the gradients by the positions of the piece last given to `forward` to those of its flows
-  // and logits.
+  // Stores the gradients of flows and logits, from those by the positions of the piece that `forward`
+  // was last called with.
   void backward(const Piece& p, Positions<T>& by, const Gradients& g) {
     for (int32_t i = 0; i < p.count; ++i) {
       by.x[i] *= scale_x_;
@@ -56,7 +56,7 @@ class Field {
   }
 
  private:
-  // One of the blended: its logit and its displacement.
+  // One field of a blend: its logit and its displacement.
   struct Member {
     const T *logit, *x, *y;
   };
@@ -65,39 +65,37 @@ class Field {
     return {load(s_.logits[k], 0, p, logit_), load(s_.flows[k], 0, p, x_), load(s_.flows[k], 1, p, y_)};
   }
 
-  // Softmax over the logits in one pass: a logit above all before turns down what they summed to.
   void blend(const Piece& p) {
     const Member first = member(p, 0);
-    for (int32_t i = 0; i < p.count; ++i) {
-      top_[i] = first.logit[i];
-      total_[i] = 1;
-      dx_[i] = first.x[i];
-      dy_[i] = first.y[i];
-    }
+    for (int32_t i = 0; i < p.count; ++i) put(i, OnlineBlend<T>::start(first.logit[i], first.x[i], first.y[i]));
     for (int64_t k = 1; k < s_.count; ++k) {
       const Member m = member(p, k);
       for (int32_t i = 0; i < p.count; ++i) {
-        const bool above = m.logit[i] > top_[i];
-        const T gap = above ? top_[i] - m.logit[i] : m.logit[i] - top_[i];
-        const T e = exp_nonpositive(m.logit[i] == top_[i] ? T(0) : gap);  // of -inf and -inf it would be NaN
-        const T before = above ? e : T(1), own = above ? T(1) : e;
-        total_[i] = total_[i] * before + own;
-        dx_[i] = dx_[i] * before + m.x[i] * own;
-        dy_[i] = dy_[i] * before + m.y[i] * own;
-        top_[i] = above ? m.logit[i] : top_[i];
+        OnlineBlend<T> it = get(i);
+        it.add(m.logit[i], m.x[i], m.y[i]);
+        put(i, it);
       }
     }
     for (int32_t i = 0; i < p.count; ++i) {
-      share_[i] = 1 / (total_[i] + (top_[i] - top_[i]));  // NaN where a logit is infinite
-      dx_[i] *= share_[i];
-      dy_[i] *= share_[i];
+      OnlineBlend<T> it = get(i);
+      share_[i] = it.finish();
+      dx_[i] = it.x;
+      dy_[i] = it.y;
     }
+  }
+
+  TCAE_HD OnlineBlend<T> get(int32_t i) const { return {top_[i], total_[i], dx_[i], dy_[i]}; }
+  TCAE_HD void put(int32_t i, const OnlineBlend<T>& it) {
+    top_[i] = it.top;
+    total_[i] = it.total;
+    dx_[i] = it.x;
+    dy_[i] = it.y;
   }
 
   void backward_blend(const Piece& p, const Positions<T>& by, int64_t k, const Gradients& g) {
     const Member m = member(p, k);
     for (int32_t i = 0; i < p.count; ++i) {
-      const T weight = exp_nonpositive(m.logit[i] - top_[i]) * share_[i];
+      const T weight = blend_weight(m.logit[i], top_[i], share_[i]);
       by_logit_[i] = weight * ((m.x[i] - dx_[i]) * by.x[i] + (m.y[i] - dy_[i]) * by.y[i]);
       by_x_[i] = weight * by.x[i];
       by_y_[i] = weight * by.y[i];
@@ -109,10 +107,10 @@ class Field {
   const Sampling& s_;
   const T scale_x_, scale_y_;
   Lane<T> dx_, dy_;  // the displacement
-  // Of the softmax: the maximum, the sum of exponentials, and the weight of the maximum.
+  // Of the softmax: the largest logit, the sum of the weights, and the share of the largest.
   Lane<T> top_, total_, share_;
   Lane<T> logit_, x_, y_;
-  // In lanes of their own: compilers take no vectors where what is written may be what is read.
+  // Separate lanes: compilers do not vectorise where the memory that is written may be read, too.
   Lane<T> by_logit_, by_x_, by_y_;
 };
 

@@ -1,5 +1,5 @@
 // Forward pass: samples, and their distance from the target.
-#include "forward.h"
+#include "kernels.h"
 
 #include "blocks.h"
 #include "l1.h"

@@ -22,7 +22,7 @@ TCAE_OPS_DECLARE(avx512)
 namespace tcae_ops {
 namespace {
 
-// The best first.
+// In order of preference.
 const Kernels kLevels[] = {
 #ifdef TCAE_OPS_X86
     {"avx512",

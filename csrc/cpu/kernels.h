@@ -1,12 +1,12 @@
-// The CPU kernels, as the binding calls them. No torch here: threads come from the caller.
+// The CPU kernels, as the binding calls them. They do not know torch: threads come from the caller.
 #pragma once
 
 #include "tcae_ops/passes.h"
 
 namespace tcae_ops {
 
-// Runs body(begin, end, context) over parts of [0, count), each of at least `grain`, on some threads.
-// Results never depend on how it divides the work.
+// Runs body(begin, end, context) on several threads, over parts of [0, count) of at least `grain` items.
+// Results never depend on how the work is divided.
 struct Threads {
   using Body = void (*)(int64_t begin, int64_t end, void* context);
   void (*run)(int64_t count, int64_t grain, Body body, void* context);
@@ -29,11 +29,11 @@ struct Kernels {
   void (*backward)(const Sampling&, const Gradients&, const Threads&);
 };
 
-// Those in use: the fastest usable ones, unless the environment variable TCAE_OPS_SIMD or use_kernels
-// names others.
+// The kernels in use: the fastest usable ones, unless the environment variable TCAE_OPS_SIMD or
+// use_kernels chooses others.
 const Kernels& kernels();
 
-// Switches to a level by name, for the whole process; false if there is none or it is not usable.
+// Switches the whole process to a level by name. Returns false if it does not exist or is not usable.
 bool use_kernels(const char* level);
 
 }  // namespace tcae_ops

@@ -1,11 +1,11 @@
-// The absolute difference of samples and target, and its sign.
+// The absolute difference between samples and target, and its sign.
 #pragma once
 
 #include "sample.h"
 
 TCAE_OPS_LEVEL_BEGIN
 
-// Sum of |a - b|. Lanes fix the order of the additions for every vector width.
+// The sum of |a - b|. Lanes fix the order of the additions for every vector width.
 template <class T>
 inline double distance(const Lane<T>& a, const T* b, int32_t count) {
   T lanes[kGroup] = {};
@@ -19,7 +19,7 @@ inline double distance(const Lane<T>& a, const T* b, int32_t count) {
   return sum;
 }
 
-// The gradient by the samples of a piece: what came for the warped image, plus that of the loss.
+// The gradient by the samples of a piece: that of the warped image plus that of the loss.
 template <class T>
 class Upstream {
  public:

@@ -1,4 +1,4 @@
-// Pieces of the pixels in reading order, read from any float type and stride into the working type, and written back.
+// Pieces of pixels in reading order: read from any float type and stride into the working type, and stored.
 #pragma once
 
 #include <type_traits>
@@ -7,18 +7,18 @@
 
 TCAE_OPS_LEVEL_BEGIN
 
-// Pixels that are worked on together: their intermediates stay in the first-level cache.
+// Pixels that are processed together: their intermediate values stay in the first-level cache.
 constexpr int32_t kPiece = 256;
 
-constexpr int64_t kLine = 64;  // bytes that move between memory and caches at once
+constexpr int64_t kLine = 64;  // bytes of a cache line
 
-// Of these, as many as the widest vectors hold are read at once.
+// Pixels of the image that are read at once: as many as the widest vectors hold.
 constexpr int32_t kGroup = 16;
 
-// Several rows only where they are whole and follow one another without a gap: then they are one.
+// A piece has several rows only if they are whole and follow each other without a gap, like one long row.
 struct Piece {
   int64_t n, y;
-  int32_t x, count;  // of all pixels
+  int32_t x, count;  // count: of all its pixels
   int32_t rows;
 };
 
@@ -59,9 +59,9 @@ inline void store_elements(const T* from, E* to, int64_t stride, int32_t count) 
   }
 }
 
-// Asks for `count` elements that will be needed soon. A piece is read from a dozen places in memory in
-// turns, too many for the processor to foresee, above all where a page ends: waiting for memory took
-// more than half of all time. Any address will do.
+// Prefetches `count` elements that will be needed soon. A piece is read from a dozen places in memory in
+// turn. That is too many for hardware prefetchers, above all where a page ends: waiting for memory took
+// more than half of the time. Any address is allowed.
 template <bool write, class E>
 inline void prefetch(const E* from, int64_t stride, int32_t count) {
   const int64_t bytes = stride * int64_t(sizeof(E));
@@ -69,7 +69,7 @@ inline void prefetch(const E* from, int64_t stride, int32_t count) {
   for (int32_t i = 0; i < count; i += step) __builtin_prefetch(from + i * stride, write, 2);
 }
 
-// One channel of a piece as numbers: where it lies if they lie there in a row, else moved to `room`.
+// One channel of a piece as numbers: in place if it is contiguous there in type T, else copied to `room`.
 template <class T>
 inline const T* load(const View& view, int64_t channel, const Piece& p, Lane<T>& room) {
   const int64_t offset = view.row(p.n, channel, p.y) + p.x * view.stride_w;
@@ -85,7 +85,7 @@ inline const T* load(const View& view, int64_t channel, const Piece& p, Lane<T>&
   });
 }
 
-// One channel of a piece as an image shows it: bytes count in 1/255.
+// One channel of a piece as image values: bytes are divided by 255.
 template <class T>
 inline const T* load_image(const View& view, int64_t channel, const Piece& p, Lane<T>& room) {
   if (view.dtype != Dtype::u8) return load(view, channel, p, room);
@@ -124,7 +124,7 @@ inline void store_pixels(const Lane<T>* from, const View& view, const Piece& p) 
   });
 }
 
-// Channels [first, first + channels) of a piece: whole pixels at once if they are contiguous.
+// Channels [first, first + channels) of a piece. Whole pixels are stored at once if they are contiguous.
 template <class T>
 inline void store(const Lane<T>* from, const View& view, int64_t first, int32_t channels, const Piece& p) {
   const bool whole = view.stride_c == 1 && view.stride_w == view.c && view.c == channels;

@@ -12,7 +12,7 @@ struct Flag {
   static constexpr bool value = flag;
 };
 
-// Single reads. Under zeros pixels outside are 0 and never read.
+// Reads pixel by pixel. Under zeros pixels outside are 0 and never read.
 template <bool zeros, class E, class T>
 inline void read_one_by_one(const Planes<E>& planes, const Cells<T>& cells, int32_t begin, int32_t end,
                             Taps<T>* taps) {
@@ -81,7 +81,7 @@ inline void read(const Planes<E>& planes, const Cells<T>& cells, int32_t count, 
   }
 }
 
-// Calls f with `channels` planes of an image from `first` on, and whether padding is zeros.
+// Calls f with `channels` planes of an image from `first` on, and whether pixels outside it are 0.
 template <class F>
 inline void with_planes(const View& image, Padding padding, int64_t n, int64_t first, int32_t channels,
                         F&& f) {
@@ -94,15 +94,11 @@ inline void with_planes(const View& image, Padding padding, int64_t n, int64_t f
                               int32_t(image.stride_w),
                               int32_t(image.w),
                               int32_t(image.h)};
-    if (padding == Padding::zeros) {
-      f(planes, Flag<true>());
-    } else {
-      f(planes, Flag<false>());
-    }
+    with_padding(padding, [&](auto rule) { f(planes, Flag<rule.zeros_outside>()); });
   });
 }
 
-// Some channels of a piece: the pixels of its cells, and what follows from them.
+// Some channels of a piece: the pixels of its cells, and samples and derivatives from them.
 template <class T>
 class Sampler {
  public:
@@ -113,7 +109,7 @@ class Sampler {
     const int64_t left = s_.image.c - first;
     const int32_t channels = left < kTogether ? int32_t(left) : kTogether;
     with_planes(s_.image, s_.padding, p.n, first, channels, [&](const auto& planes, auto zeros) {
-      const int64_t soon = cells.bottom[p.count / 2] + 2 + p.rows;  // a row of the image that the next piece reads
+      const int64_t soon = cells.bottom[p.count / 2] + 2 + p.rows;  // a row of the image that the next piece will read
       const auto* const from = planes.data + soon * planes.stride_h + p.x * planes.stride_w;
       const int32_t runs = planes.stride_c == 1 ? 1 : channels;
       for (int32_t c = 0; c < runs; ++c) {
@@ -123,7 +119,7 @@ class Sampler {
     });
   }
 
-  // Of the channels last read, number `channel`.
+  // The samples of one channel among those last read.
   void values(const Piece& p, int64_t channel, const Cells<T>& cells, Lane<T>& value) const {
     const Taps<T>& taps = taps_[channel % kTogether];
     for (int32_t i = 0; i < p.count; ++i) {

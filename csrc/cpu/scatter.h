@@ -1,7 +1,7 @@
 // The gradient of the image: every pixel of the output adds to the four pixels it was sampled from.
 //
-// The gradient is cut into bands of rows, and whoever owns a band adds to it everything that belongs
-// there, in reading order of the output. So no two threads write the same pixel, and the sums are the
+// The gradient is cut into bands of rows. The thread that owns a band adds everything that belongs
+// there, in reading order of the output. So no two threads write the same pixel, and the sums have the
 // same bits however the bands are cut.
 #pragma once
 
@@ -20,14 +20,14 @@ struct Band {
   int32_t begin, end;
 };
 
-// Where the pixels of a piece go, and with what weights.
+// Where the gradients of a piece go, and with what weights.
 template <class T>
 class Scatter {
  public:
   void aim(const Band<T>& band, Padding padding, const Cells<T>& cells, int32_t width, int32_t count) {
     band_ = &band;
     count_ = 0;
-    checked_ = padding == Padding::zeros;
+    checked_ = with_padding(padding, [](auto rule) { return rule.zeros_outside; });
     for (int32_t i = 0; i < count; ++i) {
       const Four<T> weights = bilinear_weights(cells.fx[i], cells.fy[i]);
       weight_.tl[i] = weights.tl;
@@ -67,7 +67,7 @@ class Scatter {
  private:
   static constexpr int32_t kNowhere = -1;
 
-  // Takes out what is not in the band or not in the image, and NaN positions.
+  // Removes targets outside the band or the image, and NaN positions.
   void check(const Band<T>& band, const Cells<T>& cells, int32_t width, int32_t count) {
     const auto keep = [&](int32_t i, int32_t row, int32_t column) {
       return row >= band.begin && row < band.end && uint32_t(column) < uint32_t(width) &&
@@ -112,7 +112,7 @@ class Scatter {
   Taps<T> weight_;
 };
 
-// For groups of rows of the output, the rows of the image that they are sampled from.
+// For groups of rows of the output: the rows of the image that they sample.
 class Reach {
  public:
   static constexpr int64_t kRows = 8;

@@ -1,6 +1,6 @@
-// Reading the pixels of a group of cells at once. In a smooth flow neighbouring pixels read neighbouring
-// addresses: a few rows of a short run of columns. Two vectors of each row then hold all that is
-// needed, and permutations move it into place, far faster than 64 single reads or gathers.
+// Reads the pixels of a group of cells at once. In a smooth flow neighbouring pixels read neighbouring
+// addresses: a few rows of a short run of columns. Then two vectors of each row hold everything that is
+// needed, and permutations move it into place. That is far faster than 64 single reads or gathers.
 #pragma once
 
 #include "rows.h"
@@ -9,8 +9,8 @@
 
 TCAE_OPS_LEVEL_BEGIN
 
-// Channels that are read, and added to, together: what is found out about a group serves all of them,
-// and sums into neighbouring pixels wait for one another, those of different channels do not.
+// Channels that are read, and added to, at once. The window of a group serves all of them. Sums into
+// neighbouring pixels wait for one another, but those of different channels do not.
 constexpr int32_t kTogether = 4;
 
 // Some channels of one image.
@@ -36,13 +36,13 @@ struct Corners {
   const int32_t *left, *right, *top, *bottom;
 };
 
-// The columns from `column` on of `rows` rows from `row` on hold every pixel of a group that lies in
-// the image. Less than 0 rows: the group does not fit, or this instruction set has no windows.
+// A window holds every pixel of a group that lies in the image: `rows` rows from `row` on, of the columns
+// from `column` on. Fewer than 0 rows: the group does not fit, or this instruction set has no windows.
 struct Window {
   int32_t column, row, rows;
 };
 
-template <Padding padding, class T>
+template <bool zeros, class T>
 inline Window find_window(const Corners&, int32_t, int32_t, T) {
   return {0, 0, -1};
 }

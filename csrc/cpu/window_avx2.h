@@ -13,9 +13,9 @@ constexpr bool kPairs = false;
 constexpr bool kPixels = false;
 constexpr int32_t kLanes = 8;
 constexpr int32_t kColumns = 16;
-constexpr int32_t kMostRows = 8;  // beyond, single reads are faster
+constexpr int32_t kMostRows = 8;  // for more rows single reads are faster
 
-// A group is two vectors: its window serves both, 8 columns further for the second.
+// A group is two vectors. Its window serves both, 8 columns further to the right for the second.
 constexpr int32_t kShift = kGroup - kLanes;
 
 inline __m256i integers(const int32_t* from) { return _mm256_load_si256((const __m256i*)from); }
@@ -31,7 +31,7 @@ inline int32_t first_column(int32_t column, int32_t half, int32_t width) {
   return wanted < 0 ? 0 : (wanted > width - kColumns ? width - kColumns : wanted);
 }
 
-template <Padding padding>
+template <bool zeros>
 inline Window find_window(const Corners& at, int32_t width, int32_t height, float) {
   if (width < kColumns) return {0, 0, -1};
   const int32_t column = (at.left[0] + at.right[kGroup - 1] - kShift) / 2 - kColumns / 2 + 1;
@@ -42,7 +42,7 @@ inline Window find_window(const Corners& at, int32_t width, int32_t height, floa
     for (const int32_t* columns : {at.left, at.right}) {
       const __m256i x = integers(columns + half * kLanes);
       __m256i here = between(x, from, from + kColumns);
-      if (padding == Padding::zeros) {
+      if (zeros) {
         here = _mm256_or_si256(here, _mm256_xor_si256(between(x, 0, width), _mm256_set1_epi32(-1)));
       }
       fits = _mm256_and_si256(fits, here);
@@ -61,7 +61,7 @@ inline Window find_window(const Corners& at, int32_t width, int32_t height, floa
     first = lows[i] < first ? lows[i] : first;
     last = highs[i] > last ? highs[i] : last;
   }
-  if (padding == Padding::zeros) {
+  if (zeros) {
     first = first < 0 ? 0 : first;
     last = last < height ? last : height - 1;
   }
@@ -78,7 +78,7 @@ inline __m256 numbers(const E* from) {
 }
 inline __m256 numbers(const float* from) { return _mm256_loadu_ps(from); }
 
-// The four pixels of half a group's cells as they are stored; outside the image (under zeros) zero.
+// The four pixels of half a group's cells as they are stored, 0 outside the image (under zeros).
 template <bool zeros, int32_t channels, bool interleaved, class E>
 inline void read_window(const Planes<E>& planes, const Window& window, int32_t half, const Corners& at,
                         int32_t i, Taps<float>* taps) {

@@ -1,4 +1,4 @@
-// Reading cells with AVX-512: windows of 32 columns, two vectors of each row; and single cells, transposed.
+// Reads cells with AVX-512: windows of 32 columns, two vectors of each row, or single cells, transposed.
 #pragma once
 
 #include <immintrin.h>
@@ -11,7 +11,7 @@ constexpr bool kPairs = true;
 constexpr bool kPixels = true;
 constexpr int32_t kLanes = 16;
 constexpr int32_t kColumns = 32;
-constexpr int32_t kMostRows = 8;  // beyond, single cells are faster
+constexpr int32_t kMostRows = 8;  // for more rows single cells are faster
 
 inline __m512i integers(const int32_t* from) { return _mm512_load_si512(from); }
 
@@ -20,7 +20,7 @@ inline __mmask16 inside(__m512i index, int32_t size) {
   return _mm512_cmplt_epu32_mask(index, _mm512_set1_epi32(size));
 }
 
-template <Padding padding>
+template <bool zeros>
 inline Window find_window(const Corners& at, int32_t width, int32_t height, float) {
   const int32_t last = width > kColumns ? width - kColumns : 0;
   const int32_t middle = (at.left[0] + at.right[kGroup - 1]) / 2 - kColumns / 2 + 1;
@@ -32,18 +32,18 @@ inline Window find_window(const Corners& at, int32_t width, int32_t height, floa
   __mmask16 fits_r = inside(_mm512_sub_epi32(r, origin), kColumns);
   int32_t low = _mm512_reduce_min_epi32(_mm512_min_epi32(t, b));
   int32_t high = _mm512_reduce_max_epi32(_mm512_max_epi32(t, b));
-  if (padding == Padding::zeros) {
+  if (zeros) {
     fits_l |= ~inside(l, width);
     fits_r |= ~inside(r, width);
     low = low < 0 ? 0 : low;
     high = high < height ? high : height - 1;
   }
   const bool fits = __mmask16(fits_l & fits_r) == 0xffff && high - low < kMostRows;
-  // Outside on all sides there is nothing to read, but also nothing to read one by one.
+  // If all pixels are outside the image there is nothing to read, not even one by one: 0 rows.
   return {column, low, fits ? (high < low ? 0 : high - low + 1) : -1};
 }
 
-// How many of the elements of a vector count; the others are not touched.
+// Loads the first n elements of a vector. The others are not touched.
 struct Counted {
   __mmask16 mask;
 
@@ -54,7 +54,7 @@ struct Counted {
   __m256i operator()(const BFloat16* from) const { return _mm256_maskz_loadu_epi16(mask, from); }
 };
 
-// All of them. Masked loads are slow while stores are under way.
+// Loads all elements. Masked loads are slow while stores are under way.
 struct All {
   explicit All(int32_t) {}
   __m512 operator()(const float* from) const { return _mm512_loadu_ps(from); }
@@ -114,7 +114,7 @@ struct RowOfWindow {
   }
 };
 
-// The four pixels of a group's cells as they are stored; outside the image (under zeros) zero.
+// The four pixels of a group's cells as they are stored, 0 outside the image (under zeros).
 template <bool zeros, int32_t channels, bool interleaved, class Load, class E>
 inline void read_counted(const Planes<E>& planes, const Window& window, int32_t count, const Corners& at,
                          int32_t i, Taps<float>* taps) {
@@ -181,7 +181,7 @@ inline void transpose(Four&& four, __m512* to) {
   to[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(c, d));
 }
 
-// Offsets in a plane, one for each cell. What lies outside is moved inside.
+// Offsets in a plane, one for each cell. Pixels outside are moved inside.
 template <class E>
 struct Offsets {
   alignas(64) int32_t values[kLanes];
@@ -193,7 +193,7 @@ struct Offsets {
     const __m512i y = _mm512_mullo_epi32(clamp(row, planes.height - 1), _mm512_set1_epi32(planes.stride_h));
     const __m512i x = _mm512_mullo_epi32(clamp(column, planes.width - 1), _mm512_set1_epi32(planes.stride_w));
     _mm512_store_si512(values, _mm512_add_epi32(x, y));
-    asm("" : "+m"(values));  // or they would be taken from the vector one by one, not from memory
+    asm("" : "+m"(values));  // or the compiler would extract them one by one from the vector instead of loading them
   }
 
   int32_t operator[](int32_t i) const { return values[i]; }
@@ -204,7 +204,7 @@ inline __mmask16 inside(const Planes<E>& planes, __m512i column, __m512i row) {
   return zeros ? __mmask16(inside(column, planes.width) & inside(row, planes.height)) : __mmask16(0xffff);
 }
 
-// The same where rows are contiguous, without a window: left and right pixel in one load of 64 bits.
+// Without a window, if rows are contiguous: left and right pixel in one load of 64 bits.
 template <bool zeros>
 inline void read_pairs(const Planes<float>& planes, const Corners& at, int32_t i, Taps<float>* taps) {
   const __m512i l = integers(at.left), r = integers(at.right);
@@ -245,7 +245,7 @@ inline __m128 four_numbers(__mmask8 mask, const BFloat16* from) {
   return _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtepu16_epi32(stored), 16));
 }
 
-// The same where the channels of a pixel are contiguous: all of them in one load.
+// Without a window, if the channels of a pixel are contiguous: all of them in one load.
 template <bool zeros, class E>
 inline void read_pixels(const Planes<E>& planes, const Corners& at, int32_t i, Taps<float>* taps) {
   const __mmask8 mask = __mmask8((1 << planes.channels) - 1);

@@ -1,4 +1,4 @@
-// No windows where there is no fast permutation across vectors.
+// No windows: there is no fast permutation across vectors here.
 #pragma once
 
 TCAE_OPS_LEVEL_BEGIN

@@ -1,6 +1,6 @@
 // Backward pass: gradients of flows, logits and target pixel by pixel, and that of the image.
 #include "image_gradient.h"
-#include "kept.h"
+#include "blend_cache.h"
 #include "kernels.h"
 #include "launch.h"
 
@@ -12,28 +12,28 @@ struct Arguments {
   Source source;
   Fields fields;
   FieldViews by_fields;
-  bool moves;  // whether any gradient of flows or logits is wanted
+  bool moves;  // whether a gradient of any flow or logit is wanted
   Strided by_warped, target, by_target;
   const void* by_loss;  // of the working type, or null
   int64_t by_loss_stride;
-  int64_t count;  // of the numbers that a loss is the mean of
+  int64_t count;  // how many numbers a loss is the mean of
   ImageSums by_image;
 };
-static_assert(sizeof(Arguments) <= 4096, "what every CUDA takes as arguments of a kernel");
+static_assert(sizeof(Arguments) <= 4096, "every CUDA accepts so many bytes of kernel arguments");
 
-// One channel of a group: the gradients by its samples go to the target and the image, and are added up by position.
+// One channel of a group: adds the gradients by its samples to those of target, image and position.
 template <class T, int P>
-__device__ __forceinline__ void backward_channel(const Arguments& a, const Site<P>& s, const Spots<T, P>& spots,
+__device__ __forceinline__ void backward_channel(const Arguments& a, const Site<P>& s, const SamplePoints<T, P>& points,
                                                  int32_t c, T step, Vectors<T, P>& by) {
   const Source& source = a.source;
   const bool has_loss = a.by_loss != nullptr;
   Group<T, P> by_samples = {}, target = {};
 #pragma unroll
   for (int first = 0; first < P; first += kPixels<T>) {
-    const auto positions = some(spots.position, first);
+    const auto positions = some(points.position, first);
     Group<T, kPixels<T>, Four<T>> pixels = {};
     if (a.moves || has_loss) pixels = read_cells(source, positions, s.n, c);
-    if (first == 0) {  // not earlier, or nvcc makes a branch of every pixel's reading
+    if (first == 0) {  // not earlier, or nvcc makes a branch of every pixel's load
       if (a.by_warped.exists()) by_samples = load_image<T>(a.by_warped, c, s);
       if (has_loss) target = load_image<T>(a.target, c, s);
     }
@@ -60,32 +60,35 @@ __global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(const Argum
   const Source& source = a.source;
   const Site<P> s = a.grid.site<P>(source.h, source.w);
   if (s.count <= 0) return;
-  const Kept<T, P> kept(a.fields);
-  Spots<T, P> spots = find_spots<T>(source, a.fields, s, displacement<T>(a.fields, s, kept));
+  const BlendCache<T, P> cache(a.fields);
+  SamplePoints<T, P> points = find_sample_points<T>(source, a.fields, s, displacement<T>(a.fields, s, cache));
   Vectors<T, P> by = {};
-  const T step = a.by_loss != nullptr ? static_cast<const T*>(a.by_loss)[int64_t(s.n) * a.by_loss_stride] / T(a.count) : T(0);
+  const T* const by_loss = static_cast<const T*>(a.by_loss);
+  const T step = a.by_loss != nullptr ? by_loss[int64_t(s.n) * a.by_loss_stride] / T(a.count) : T(0);
 #pragma unroll 1
   for (int32_t c = 0; c < source.channels; ++c) {
-    forget_cells(spots.position);
-    backward_channel(a, s, spots, c, step, by);
+    forget_cells(points.position);
+    backward_channel(a, s, points, c, step, by);
   }
   if (!a.moves) return;
   const T unit_x = unit<T>(a.fields, source.w), unit_y = unit<T>(a.fields, source.h);
 #pragma unroll
   for (int i = 0; i < P; ++i) {
-    const T slope_x = spots.slope_x(i), slope_y = spots.slope_y(i);
+    const T slope_x = points.slope_x(i), slope_y = points.slope_y(i);
     by.x[i] = slope_x == 0 ? T(0) : shown(source, by.x[i]) * slope_x * unit_x;
     by.y[i] = slope_y == 0 ? T(0) : shown(source, by.y[i]) * slope_y * unit_y;
   }
   const bool wide = a.fields.views.wide && a.by_fields.wide;
-  with_fields<T>(a.fields, wide, s, [&](auto f) { displacement_backward_as<decltype(f)>(a.fields, a.by_fields, s, kept, by); });
+  with_fields<T>(a.fields, wide, s, [&](auto f) {
+    displacement_backward_as<decltype(f)>(a.fields, a.by_fields, s, cache, by);
+  });
 }
 
-// The parts of the scratch memory, by their offsets in bytes.
+// The parts of the scratch memory, as offsets in bytes.
 struct Layout {
   int64_t scales = 0, largest = 0, wholes = 0, sums = 0, end = 0;
   int64_t numbers;
-  bool apart;  // the sums have another type than the result
+  bool apart;  // whether the sums have another type than the result
 
   template <class T, int P>
   static Layout of(const Sampling& s, const Gradients& g, bool deterministic) {
@@ -103,7 +106,7 @@ struct Layout {
   }
 };
 
-// Sets the sums to zero and, for sums of whole numbers, finds their scales.
+// Sets the sums to zero. For sums of whole numbers, also finds their scales.
 template <class T, int P>
 cudaError_t prepare_image(const Sampling& s, const Gradients& g, bool deterministic, char* scratch,
                           cudaStream_t stream, Arguments& a) {
@@ -162,14 +165,14 @@ cudaError_t run(const Sampling& s, const Gradients& g, bool deterministic, char*
   if (g.image.exists()) error = prepare_image<T, P>(s, g, deterministic, scratch, stream, a);
   if (error != cudaSuccess) return error;
   error = launch(backward_kernel<T, P>, unsigned(s.image.n) * unsigned(a.grid.blocks), kThreads,
-                 Kept<T, P>::size(a.fields), stream, a);
+                 BlendCache<T, P>::size(a.fields), stream, a);
   const bool finished = !g.image.exists() || (!deterministic && a.by_image.sums == g.image.data);
   return error != cudaSuccess || finished ? error : finish_image<T>(s, g, stream, a.by_image);
 }
 
 bool in_quads(const Sampling& s, const Gradients& g) {
   const Dtype dtype = s.flows[0].dtype;
-  return in_quads(s, {g.warped, g.target, g.loss.exists() ? s.target : View()}) && s.count <= kMostKeptInQuads &&
+  return in_quads(s, {g.warped, g.target, g.loss.exists() ? s.target : View()}) && s.count <= kMostCachedInQuads &&
          in_groups<kQuad>(g.flows, s.count, dtype) && in_groups<kQuad>(g.logits, s.count, dtype);
 }
 

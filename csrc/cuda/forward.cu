@@ -12,23 +12,25 @@ struct Arguments {
   Source source;
   Fields fields;
   Strided warped, target;
-  double* distances;  // sums of |warped - target|, one for each block
+  double* distances;  // sums of |warped - target|, one per block
 };
 
 template <class T, int P>
 __device__ __forceinline__ T forward_group(const Arguments& a, const Site<P>& s) {
-  Spots<T, P> spots = find_spots<T>(a.source, a.fields, s, displacement<T>(a.fields, s, KeepNothing()));
+  SamplePoints<T, P> points = find_sample_points<T>(a.source, a.fields, s, displacement<T>(a.fields, s, NoCache()));
   T distance = 0;
 #pragma unroll 1
   for (int32_t c = 0; c < a.source.channels; ++c) {
-    forget_cells(spots.position);
+    forget_cells(points.position);
     Group<T, P> samples;
 #pragma unroll
     for (int first = 0; first < P; first += kPixels<T>) {
-      const auto positions = some(spots.position, first);
+      const auto positions = some(points.position, first);
       const auto pixels = read_cells(a.source, positions, s.n, c);
 #pragma unroll
-      for (int i = 0; i < kPixels<T>; ++i) samples[first + i] = sample(a.source, cell_of(a.source, positions, i), pixels[i]);
+      for (int i = 0; i < kPixels<T>; ++i) {
+        samples[first + i] = sample(a.source, cell_of(a.source, positions, i), pixels[i]);
+      }
     }
     if (a.warped.exists()) store_image(samples, a.warped, c, s);
     if (!a.target.exists()) continue;
@@ -48,9 +50,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks) forward_kernel(const Argume
   if (threadIdx.x == 0) a.distances[blockIdx.x] = sum;
 }
 
-// A block for each image.
+// One block per image.
 template <class T>
-__global__ void __launch_bounds__(kThreads) loss_kernel(const double* distances, int32_t blocks, double count, T* loss) {
+__global__ void __launch_bounds__(kThreads)
+    loss_kernel(const double* distances, int32_t blocks, double count, T* loss) {
   const double sum = reduce_partials(distances + int64_t(blockIdx.x) * blocks, blocks, Sum());
   if (threadIdx.x == 0) loss[blockIdx.x] = T(sum / count);
 }

@@ -1,4 +1,4 @@
-// Groups of neighbouring pixels, of which each thread handles one: how large they are, and where.
+// Groups of neighbouring pixels: each thread handles one. How large they are, and where.
 #pragma once
 
 #include <initializer_list>
@@ -10,16 +10,16 @@
 
 namespace tcae_ops {
 
-constexpr int kThreads = 256;  // of a block
-constexpr int kBlocks = 4;     // of a processor at least: half of the threads that the largest can hold
+constexpr int kThreads = 256;  // per block
+constexpr int kBlocks = 4;     // per multiprocessor, at least: half of the threads that the largest can hold
 
-// A group is P pixels of a row. Kernels for any tensors take 8 bytes of the working type, as many as registers
-// have room for with all that sampling them needs.
+// A group is P pixels of a row. Kernels for tensors of any layout take 8 bytes of the working type: registers
+// have room for no more together with what sampling needs.
 template <class T>
 constexpr int kPixels = 8 / int(sizeof(T));
 
-// Kernels for tensors of which every group is one access take four in fp32, and sample two at a time. An access
-// is 16 bytes of fp32 then, 8 of half types, 4 of bytes.
+// Kernels for tensors whose groups are each one access take four pixels in fp32, and sample two at a time. Then
+// an access is 16 bytes of fp32, 8 of half types, 4 of bytes.
 constexpr int kQuad = 4;
 
 template <class T, int P, class Value = T>
@@ -39,16 +39,16 @@ __device__ __forceinline__ Group<T, kPixels<T>> some(const Group<T, P>& from, in
   return to;
 }
 
-// Where a thread works: `count` pixels from (y, x) on of image n. None: it has nothing to do.
+// Where a thread works: `count` pixels of image n, from (y, x) on. If count is 0, it has nothing to do.
 template <int P>
 struct Site {
   int32_t n, y, x, count;
 };
 
-// How the pixels of a batch are dealt to blocks. A block stays in one image.
+// How the pixels of a batch are distributed to blocks. A block stays in one image.
 struct Grid {
-  int32_t groups;  // of a row
-  int32_t blocks;  // of an image
+  int32_t groups;  // per row
+  int32_t blocks;  // per image
 
   template <int P>
   static Grid of(const View& image) {
@@ -65,7 +65,7 @@ struct Grid {
   }
 };
 
-// Whether a whole group of a tensor is one access: it lies in a row of memory and is aligned. True of absent ones.
+// Whether a whole group of a tensor is one access: contiguous and aligned. True for absent tensors.
 template <int P>
 bool in_groups(const View& v) {
   if (!v.exists()) return true;
@@ -75,7 +75,7 @@ bool in_groups(const View& v) {
          uintptr_t(v.data) % uintptr_t(size * P) == 0;
 }
 
-// The same of all fields, which must have this type, too.
+// The same for all fields, which must also have this type.
 template <int P>
 bool in_groups(const View* fields, int64_t count, Dtype dtype) {
   bool all = true;
@@ -85,7 +85,7 @@ bool in_groups(const View* fields, int64_t count, Dtype dtype) {
   return all;
 }
 
-// Whether a call can be had in quads. `others`: what is accessed in groups beside flows and logits.
+// Whether a call can run in quads. `others`: the tensors accessed in groups, besides flows and logits.
 inline bool in_quads(const Sampling& s, std::initializer_list<View> others) {
   const Dtype dtype = s.flows[0].dtype;
   bool all = !s.wide && s.image.w % kQuad == 0;
@@ -94,7 +94,7 @@ inline bool in_quads(const Sampling& s, std::initializer_list<View> others) {
   return all;
 }
 
-// Calls f with a value of the type that a call is computed in, and with the number of pixels of a group.
+// Calls f with a value of the call's working type, and with the number of pixels of a group.
 template <class F>
 auto with_groups(const Sampling& s, bool quads, F&& f) {
   if (s.wide) return f(double(), std::integral_constant<int, kPixels<double>>());

@@ -1,11 +1,10 @@
 // The gradient of the image: every pixel of the output adds to the four pixels it was sampled from.
 //
-// Sums are kept in the working type and added to by atomics, in whatever order threads come. Where the
-// result must not depend on that order, what is added are whole numbers: contributions as multiples of
-// a power of two, chosen for each image such that no sum can overflow. That keeps 61 bits less the
-// logarithm of the number of pixels, counted from the largest gradient that comes in. Infinite and NaN
-// contributions have no such number; they are added to the sums as they are, which gives the same in
-// any order.
+// Sums are kept in the working type. Atomics add to them in whatever order the threads run. Where the
+// result must not depend on that order, contributions are added as whole numbers: multiples of a power
+// of two, chosen for each image so that no sum can overflow. That keeps 61 bits less the logarithm of
+// the number of pixels, counted from the largest gradient that comes in. Infinite and NaN contributions
+// have no such number. They are added to the sums as they are, which gives the same result in any order.
 #pragma once
 
 #include "reduce.h"
@@ -13,12 +12,12 @@
 
 namespace tcae_ops {
 
-using Whole = unsigned long long;  // two's complement: the atomic that exists
+using Whole = unsigned long long;  // two's complement: CUDA has atomics of this type
 
 struct ImageSums {
   void* sums = nullptr;  // of the working type, in the order of the result's elements
-  Whole* wholes = nullptr;  // the same in multiples of 1 / scale; null if any order will do
-  const double* scales = nullptr;  // of each image
+  Whole* wholes = nullptr;  // the same in multiples of 1 / scale, or null if any order will do
+  const double* scales = nullptr;  // one per image
   int64_t stride_n = 0, stride_c = 0;
   int32_t stride_h = 0, stride_w = 0;
 
@@ -51,7 +50,7 @@ __device__ __forceinline__ void scatter(const Source& source, const ImageSums& t
   put(cell.row.second, cell.column.second, weights.br);
 }
 
-// The same of several samples of channel c, of which the first `count` exist.
+// The same for several samples of channel c, of which the first `count` exist.
 template <class T, int P>
 __device__ __forceinline__ void scatter(const Source& source, const ImageSums& to, int32_t n, int32_t c,
                                         const Vectors<T, P>& positions, const Group<T, P>& gradients, int count) {
@@ -68,7 +67,7 @@ struct Largest {
   __device__ __forceinline__ T operator()(T a, T b) const { return a > b ? a : b; }
 };
 
-// The largest finite gradient by the warped image that each block meets.
+// The largest finite gradient by the warped image in each block.
 template <class T, int P>
 __global__ void __launch_bounds__(kThreads)
     largest_kernel(Grid grid, Strided by_warped, int32_t channels, int32_t h, int32_t w, double* largest) {
@@ -83,7 +82,7 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) largest[blockIdx.x] = of_block;
 }
 
-// The scale of each image: a block for each. `blocks` is 0 if there is no gradient by the warped image.
+// The scale of each image, one block per image. `blocks` is 0 if there is no gradient by the warped image.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     scale_kernel(const double* largest, int32_t blocks, const T* by_loss, int64_t stride, int64_t count,
@@ -98,7 +97,7 @@ __global__ void __launch_bounds__(kThreads)
   scales[blockIdx.x] = ldexp(1.0, power < 1000 ? power : 1000);
 }
 
-// Sums to the result's type. A block stays in one image.
+// Converts the sums to the result's type. A block stays in one image.
 template <class T, class E>
 __global__ void __launch_bounds__(kThreads)
     finish_kernel(ImageSums from, int64_t per_image, int32_t blocks, E* to) {

@@ -12,8 +12,8 @@ struct Sum {
   __device__ __forceinline__ T operator()(T a, T b) const { return a + b; }
 };
 
-// Combines what the threads of a block have: within warps in their own type, then in fp64. The result
-// is that of thread 0. All threads must call it.
+// Combines the values of a block's threads: within warps in their own type, then in fp64. Only thread 0
+// has the result. All threads must call it.
 template <class Combine, class T>
 __device__ __forceinline__ double reduce(T value, Combine combine) {
   __shared__ double of_warps[kThreads / kWarp];
@@ -29,7 +29,7 @@ __device__ __forceinline__ double reduce(T value, Combine combine) {
   return result;
 }
 
-// Combines `count` numbers that blocks have left behind.
+// Combines `count` numbers that blocks have written.
 template <class Combine>
 __device__ __forceinline__ double reduce_partials(const double* partials, int32_t count, Combine combine) {
   double value = 0;

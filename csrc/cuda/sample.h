@@ -1,4 +1,4 @@
-// Which pixels of the image a position is sampled from.
+// Which pixels of the image a position samples.
 #pragma once
 
 #include "field.h"
@@ -7,7 +7,7 @@
 
 namespace tcae_ops {
 
-// The image of a call and how it goes on outside.
+// The image of a call, and how it continues outside.
 struct Source {
   Strided image;
   int32_t channels, h, w;
@@ -16,57 +16,51 @@ struct Source {
 
   static Source of(const Sampling& s) {
     const int32_t h = int32_t(s.image.h), w = int32_t(s.image.w);
-    const auto next = [&](int32_t size) {
-      if (s.padding == Padding::border) return size - 1;
-      if (s.padding == Padding::zeros) return size;
-      return size > 1 ? size - 2 : 0;
+    const auto after_last = [&](int32_t size) {
+      return with_padding(s.padding, [&](auto rule) { return rule.after_last(size); });
     };
-    return {strided<1>(s.image), int32_t(s.image.c), h, w, next(h), next(w), s.padding};
+    return {strided<1>(s.image), int32_t(s.image.c), h, w, after_last(h), after_last(w), s.padding};
   }
 };
 
 template <class T>
 __device__ __forceinline__ Folded<T> fold(Padding padding, T position, int32_t size) {
-  switch (padding) {
-    case Padding::border: return fold<Padding::border>(position, size);
-    case Padding::zeros: return fold<Padding::zeros>(position, size);
-    default: return fold<Padding::reflection>(position, size);
-  }
+  return with_padding(padding, [&](auto rule) { return rule.fold(position, size); });
 }
 
-// Where a group samples the image: positions inside it, both NaN if one is, and their derivatives by
-// the positions as they were, which are -1, 0 or 1.
+// Where a group samples the image: positions inside it, both NaN if one is. Their derivatives by the
+// positions before folding are -1, 0 or 1.
 template <class T, int P>
-struct Spots {
+struct SamplePoints {
   Vectors<T, P> position;
-  uint32_t slopes = 0;  // of x and y by turns, plus 1, two bits each
+  uint32_t slopes = 0;  // derivatives of x and y in turn, plus 1, two bits each
 
   __device__ __forceinline__ T slope_x(int i) const { return T(int32_t(slopes >> (4 * i) & 3u) - 1); }
   __device__ __forceinline__ T slope_y(int i) const { return T(int32_t(slopes >> (4 * i + 2) & 3u) - 1); }
 };
 
 template <class T, int P>
-__device__ __forceinline__ Spots<T, P> find_spots(const Source& source, const Fields& fields, const Site<P>& s,
-                                                  const Vectors<T, P>& by) {
+__device__ __forceinline__ SamplePoints<T, P> find_sample_points(const Source& source, const Fields& fields,
+                                                                 const Site<P>& s, const Vectors<T, P>& by) {
   const T unit_x = unit<T>(fields, source.w), unit_y = unit<T>(fields, source.h);
-  Spots<T, P> spots;
+  SamplePoints<T, P> points;
 #pragma unroll
   for (int i = 0; i < P; ++i) {
     const Folded<T> x = fold(source.padding, T(s.x + i) + in_pixels(by.x[i], unit_x), source.w);
     const Folded<T> y = fold(source.padding, T(s.y) + in_pixels(by.y[i], unit_y), source.h);
     const T sum = x.position + y.position;  // finite unless one is NaN
     const bool known = sum == sum;
-    spots.position.x[i] = known ? x.position : sum;
-    spots.position.y[i] = known ? y.position : sum;
+    points.position.x[i] = known ? x.position : sum;
+    points.position.y[i] = known ? y.position : sum;
     const uint32_t slope_x = known ? uint32_t(int32_t(x.slope) + 1) : 2u;
     const uint32_t slope_y = known ? uint32_t(int32_t(y.slope) + 1) : 2u;
-    spots.slopes |= (slope_x | slope_y << 2) << (4 * i);
+    points.slopes |= (slope_x | slope_y << 2) << (4 * i);
   }
-  return spots;
+  return points;
 }
 
-// Keeps the cells out of the registers between channels: the compiler must take it that positions have
-// changed. To find the cells again is cheap, and leaves room for more threads.
+// Keeps the cells out of the registers between channels: makes the compiler assume that positions have
+// changed. It is cheap to find the cells again, and leaves room for more threads.
 template <class T, int P>
 __device__ __forceinline__ void forget_cells(Vectors<T, P>& positions) {
 #ifdef __CUDA_ARCH__
@@ -88,19 +82,14 @@ struct Cell2 {
 
 template <class T, int P>
 __device__ __forceinline__ Cell2<T> cell_of(const Source& source, const Vectors<T, P>& positions, int i) {
-  // That of zeros is the plain one: the pixel after the last is just the next number.
-  Cell2<T> it = {cell<Padding::zeros>(positions.x[i], source.w),
-                 cell<Padding::zeros>(positions.y[i], source.h)};
-  if (it.column.first == source.w - 1) it.column.second = source.right;
-  if (it.row.first == source.h - 1) it.row.second = source.below;
-  return it;
+  return {cell(positions.x[i], source.w, source.right), cell(positions.y[i], source.h, source.below)};
 }
 
 __device__ __forceinline__ bool is_inside(const Source& source, int32_t row, int32_t column) {
   return uint32_t(row) < uint32_t(source.h) && uint32_t(column) < uint32_t(source.w);
 }
 
-// Reads through the cache for what no kernel writes.
+// Reads through the cache for memory that no kernel writes.
 template <class E>
 __device__ __forceinline__ E read_only(const E* from) {
   return __ldg(from);
@@ -108,7 +97,7 @@ __device__ __forceinline__ E read_only(const E* from) {
 __device__ __forceinline__ Half read_only(const Half* from) { return {__ldg(&from->bits)}; }
 __device__ __forceinline__ BFloat16 read_only(const BFloat16* from) { return {__ldg(&from->bits)}; }
 
-// The four pixels of each cell of a group as they are stored; 0 outside.
+// The four pixels of each cell of a group as they are stored, 0 outside.
 template <class T, int P>
 __device__ __forceinline__ Group<T, P, Four<T>> read_cells(const Source& source, const Vectors<T, P>& positions,
                                                            int64_t n, int64_t c) {
@@ -131,7 +120,7 @@ __device__ __forceinline__ Group<T, P, Four<T>> read_cells(const Source& source,
   });
 }
 
-// From stored numbers to what the image shows.
+// From stored numbers to image values.
 template <class T>
 __device__ __forceinline__ T shown(const Source& source, T stored) {
   return source.image.dtype == Dtype::u8 ? shown_by_bytes(stored) : stored;

@@ -5,7 +5,8 @@
 
 namespace tcae_ops {
 
-// A view without what all tensors of a call have in common. Kernels take four for each flow by value.
+// A view without what all tensors of a call have in common. Kernels take two per flow by value, and two
+// for its gradients.
 struct Strided {
   void* data = nullptr;
   int64_t stride_n = 0, stride_c = 0, stride_h = 0, stride_w = 0;
@@ -16,13 +17,13 @@ struct Strided {
   TCAE_HD int64_t plane(int64_t n, int64_t c) const { return n * stride_n + c * stride_c; }
 };
 
-// As it is accessed in groups of P.
+// A view for accesses in groups of P.
 template <int P>
 Strided strided(const View& v) {
   return {v.data, v.stride_n, v.stride_c, v.stride_h, v.stride_w, v.dtype, in_groups<P>(v)};
 }
 
-// Calls f with a value of the stored type. fp64 is never stored where the work is done in fp32.
+// Calls f with a value of the stored type. Where the working type is fp32, nothing is stored as fp64.
 template <class T, class F>
 TCAE_HD auto with_float(Dtype dtype, F&& f) {
   if constexpr (sizeof(T) == 8) {
@@ -67,7 +68,7 @@ __device__ __forceinline__ Group<T, P> load_wide(const Strided& v, int64_t c, co
   return to;
 }
 
-// The same number by number; 0 beyond the end of the row.
+// The same number by number, 0 beyond the end of the row.
 template <class E, class T, int P>
 __device__ __forceinline__ Group<T, P> load_each(const Strided& v, int64_t c, const Site<P>& s) {
   const E* const from = address<E>(v, c, s);
@@ -96,7 +97,7 @@ __device__ __forceinline__ void store_each(const Group<T, P>& from, const Stride
   }
 }
 
-// x / 255, rounded correctly for all x that sums of weighted bytes can be; a division proper is a call.
+// x / 255, rounded correctly for all x that weighted sums of bytes can be. A real division is a call.
 template <class T>
 __device__ __forceinline__ T shown_by_bytes(T x) {
   const T inverse = T(1) / 255;
@@ -104,7 +105,7 @@ __device__ __forceinline__ T shown_by_bytes(T x) {
   return fma(fma(-quotient, T(255), x), inverse, quotient);
 }
 
-// What an image shows.
+// The image values of a group.
 template <class T, int P>
 __device__ __forceinline__ Group<T, P> load_image(const Strided& v, int64_t c, const Site<P>& s) {
   return with_image<T>(v.dtype, [&](auto e) {

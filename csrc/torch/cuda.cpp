@@ -1,5 +1,4 @@
-// The CUDA kernels, registered with torch. A library of its own: it is loaded only where torch has
-// CUDA.
+// The CUDA kernels, registered with torch. This is a separate library, loaded only if torch has CUDA.
 #include <dlfcn.h>
 
 #include "../cuda/kernels.h"
@@ -8,8 +7,7 @@
 namespace tcae_ops {
 namespace {
 
-// torch's current stream. The function is not in every torch, so it is looked up where it would be
-// instead of being linked to.
+// torch's current stream. Not every torch has the function, so it is looked up and not linked.
 cudaStream_t current_stream(int32_t device) {
   using Get = AOTITorchError (*)(int32_t device, void** stream);
   static const auto get = [] {
@@ -22,9 +20,9 @@ cudaStream_t current_stream(int32_t device) {
   return static_cast<cudaStream_t>(stream);
 }
 
-// Runs a pass on torch's current stream of the image's device. The scratch memory is torch's, too: it
-// may be given away as soon as the work is enqueued, since whoever gets it next runs on this stream
-// later.
+// Runs a pass on torch's current stream of the image's device. The scratch memory comes from torch's
+// allocator. It may be freed as soon as the work is enqueued: whoever gets it next uses it on this stream,
+// after the pass.
 template <class Pass>
 void enqueue(const Tensor& image, int64_t scratch_size, Pass&& pass) {
   const int32_t device = image.get_device_index();

@@ -1,4 +1,4 @@
-// The passes as torch calls them, the same for every device: check, allocate, run the kernels.
+// The passes as torch calls them, the same for all devices: check, allocate, run the kernels.
 #pragma once
 
 #include "tensors.h"

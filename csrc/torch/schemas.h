@@ -1,9 +1,9 @@
-// The two operators behind all public ones. `inputs` are the image, the flows, the logits and the target:
-// `flows` and `logits` count them; no logits means one flow taken as it is, no target means no loss.
-// `forward` returns the loss if there is a target, then the warped image if it is asked for. `backward`
-// takes the gradients of those results that something depends on (`by_loss`: the loss is the first of
-// them) and returns those of the inputs numbered in `needs`. One list of all inputs: every further
-// argument costs each call time, a list most of all.
+// The two operators behind all public ones. `inputs` holds the image, the flows, the logits and the target.
+// `flows` and `logits` are the numbers of these: without logits there is one flow, not blended, and without
+// a target no loss. `forward` returns the loss if there is a target, then the warped image if
+// `return_warped`. `backward` takes the gradients of those results that something depends on (`by_loss`:
+// the loss is the first of them). It returns those of the inputs whose numbers are in `needs`. There is
+// one list for all inputs, because each argument makes every call slower, a list most of all.
 #pragma once
 
 #define TCAE_OPS_FORWARD                                                                      \
@@ -13,12 +13,12 @@
   "(Tensor[] upstream, bool by_loss, Tensor[] inputs, int flows, int logits, str units, str padding, " \
   "int[] needs) -> Tensor[]"
 #define TCAE_OPS_BACKWARD "backward" TCAE_OPS_BACKWARD_ARGUMENTS
-// The same bits every time. On a CPU that is always so.
+// Gives the same bits every time. On a CPU `backward` does, too.
 #define TCAE_OPS_BACKWARD_DETERMINISTIC "backward_deterministic" TCAE_OPS_BACKWARD_ARGUMENTS
-// `forward` of one image by one flow, on a CPU. Without lists: small images are warped in the time that
-// lists take to come in and out.
+// `forward` for one image and one flow, on a CPU. It has no lists: to pass lists in and out takes as long
+// as the warp of a small image.
 #define TCAE_OPS_WARP_FORWARD "warp_forward(Tensor image, Tensor flow, str units, str padding) -> Tensor"
-// The instruction set of the CPU kernels: its name, and a switch for tests, false if there is none of
-// this name here.
+// The instruction set of the CPU kernels: its name, and a switch for tests that returns false if this
+// machine has none of that name.
 #define TCAE_OPS_LEVEL_NAME "simd_level() -> str"
 #define TCAE_OPS_USE_LEVEL "use_simd_level(str level) -> bool"

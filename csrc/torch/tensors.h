@@ -16,8 +16,8 @@ namespace tcae_ops {
 using torch::stable::Tensor;
 using Tensors = std::vector<Tensor>;
 
-// A `str` argument, whose memory is ours now. Kernels take handles, since torch's own conversion to
-// std::string (2.10 to 2.13) never frees a copy that it makes: it would lose memory at every call.
+// Takes over a `str` argument and frees it. Kernels take handles because torch's own conversion to
+// std::string (2.10 to 2.13) makes a copy that it never frees: every call would leak memory.
 inline std::string take(StringHandle handle) {
   size_t length = 0;
   const char* data = nullptr;
@@ -28,7 +28,7 @@ inline std::string take(StringHandle handle) {
   return text;
 }
 
-// LibTorch's number for a type; it may differ between its versions, so it is asked at run time.
+// LibTorch's code of a type. It may differ between versions, so it is looked up at run time.
 inline int32_t code_of(Dtype dtype) {
   switch (dtype) {
     case Dtype::u8: return aoti_torch_dtype_uint8();
@@ -56,7 +56,7 @@ inline View view_of(const Tensor& tensor, const char* name) {
           size[3],           stride[0],              stride[1], stride[2], stride[3]};
 }
 
-// A flow or a logit; a logit may lack the axis of its one channel.
+// A flow or a logit. A logit may lack the channel axis.
 inline View field_of(const Tensor& tensor, const char* name) {
   if (tensor.dim() != 3) return view_of(tensor, name);
   const auto size = tensor.sizes();
@@ -70,7 +70,7 @@ inline void check_size(const View& v, const char* name, int64_t n, int64_t c, in
                   ", ", h, ", ", w, "), but has (", v.n, ", ", v.c, ", ", v.h, ", ", v.w, ")");
 }
 
-// The arguments that every pass has, checked, and the views that describe them to the kernels.
+// The arguments that all passes share, checked, and as the views that kernels take.
 struct Arguments {
   Sampling sampling;
   std::vector<View> fields;  // the flows, then the logits
@@ -85,10 +85,9 @@ struct Arguments {
 };
 
 inline Padding padding_of(const std::string& name) {
-  if (name == "border") return Padding::border;
-  if (name == "zeros") return Padding::zeros;
-  STD_TORCH_CHECK(name == "reflection", "padding must be border, zeros or reflection, but is ", name);
-  return Padding::reflection;
+  Padding padding = Padding::border;
+  STD_TORCH_CHECK(find_padding(name.c_str(), padding), "padding must be border, zeros or reflection, but is ", name);
+  return padding;
 }
 
 inline Arguments::Arguments(const Tensors& inputs, int64_t flows, int64_t logits, const std::string& units,

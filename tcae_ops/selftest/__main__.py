@@ -1,4 +1,4 @@
-"""Tests the operators on this machine: ``python -m tcae_ops.selftest``."""
+"""Test the operators on this machine: ``python -m tcae_ops.selftest``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROG = "tcae_ops.selftest"
 
 
 class Step(NamedTuple):
-    """Something to do; its function returns a note, or raises."""
+    """One thing to do. Its function returns a note, or raises."""
 
     check: str
     where: str
@@ -26,11 +26,11 @@ class Step(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the checks and the benchmark, writes the report.
+    """Run the checks and the benchmark, and write the report.
 
     Returns:
-        The exit status: 0 if nothing that ran failed, 1 if something did, 2 if it could not be
-        done.
+        The exit status: 0 if nothing that ran failed, 1 if something did, 2 if the report could
+        not be written.
     """
     options = _parser().parse_args(argv)
     report = Report()
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(report: Report, out: Path, quick: bool) -> None:
-    """The report is written after every step: a crash leaves what was found before it."""
+    """Run all steps. The report is written after each, so a crash loses nothing."""
     for step in _plan(report, out, quick):
         outcome = _take(step)
         print(outcome, flush=True)
@@ -94,7 +94,7 @@ def _take(step: Step) -> Outcome:
         note = step.run()
     except checks.Unable as reason:
         status, note = NOT_RUN, str(reason)
-    except Exception as error:  # whatever it is, the report is to tell of it
+    except Exception as error:  # the report must contain every failure
         status, note, details = FAILED, checks.first_line(error), traceback.format_exc()
     seconds = time.perf_counter() - start
     return Outcome(step.check, step.where, status, note, seconds, details)
@@ -106,7 +106,7 @@ def _say(words: str, status: int) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors are one line."""
+    """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
@@ -115,17 +115,17 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROG,
-        description="Tests every usable backend of the operators on this machine against their "
-        "definition, measures their speed, and writes a report to attach to an issue.",
+        description="Test every backend of the operators that is usable on this machine against "
+        "their definition, measure their speed, and write a report to attach to an issue.",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("tcae_ops-selftest.md"),
-        help="the report, Markdown; an earlier one is replaced (default: %(default)s)",
+        help="the report, in Markdown; an existing file is replaced (default: %(default)s)",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="leave out torch.compile and the measurement of speed"
+        "--quick", action="store_true", help="skip torch.compile and the speed measurements"
     )
     return parser
 

@@ -1,14 +1,15 @@
-"""Whether a backend computes what the definition does: values and all gradients.
+"""Comparison of a backend with the definition: values and all gradients.
 
-Derivatives jump where a position crosses the centre of a pixel and where warped image and target
-are equal. Positions are rounded, so in a narrow band around these kinks the gradients may be those
-of either side; everywhere else they must agree closely.
+Derivatives jump where a position crosses the centre of a pixel, and where the warped image equals
+the target. Positions are rounded, so in a narrow band around these kinks the gradients may be those
+of either side. Everywhere else they must agree closely.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,12 +18,12 @@ import tcae_ops
 
 
 class Disagreement(AssertionError):
-    """A result that is not the definition's."""
+    """A result differs from that of the definition."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a pass forward and backward gives."""
+    """The results of a forward and a backward pass."""
 
     loss: Tensor
     warped: Tensor
@@ -33,27 +34,27 @@ def agree(
     inputs: Sequence[Tensor],
     count: int,
     upstream: Sequence[Tensor],
-    options: dict[str, str],
+    options: dict[str, Any],
     backend: str,
 ) -> float:
-    """Compares a backend with the definition in fp64 on the CPU.
+    """Compare a backend with the definition in fp64 on the CPU.
 
     Args:
         inputs: Image, flows, logits and target.
-        count: How many flows are blended; 0: one flow, taken as it is.
+        count: How many flows are blended. 0 means one flow, not blended.
         upstream: The gradients of loss (N,) and warped image (N, C, H, W).
         options: ``units`` and ``padding``.
-        backend: What is compared.
+        backend: The backend to compare.
 
     Returns:
-        The share of numbers in the gradients that are those of a kink's other side.
+        The share of gradient values that belong to the other side of a kink.
 
     Raises:
-        Disagreement: Something differs; its text says what and by how much.
+        Disagreement: Something differs. The message says what, and where first.
     """
     got = differentiate(inputs, count, upstream, {**options, "backend": backend})
     wide = [t.double() if t.dtype.is_floating_point else t for t in _on_cpu(inputs)]
-    by_warped = upstream[1].to(got.warped.dtype)  # as rounded as it was
+    by_warped = upstream[1].to(got.warped.dtype)  # with the same rounding
     upstream = _on_cpu([upstream[0], by_warped])
     truth = differentiate(wide, count, upstream, {**options, "backend": "reference"})
     rounding = _rounding_of_positions(inputs, count, options)
@@ -62,9 +63,9 @@ def agree(
 
 
 def differentiate(
-    inputs: Sequence[Tensor], count: int, upstream: Sequence[Tensor], options: dict[str, str]
+    inputs: Sequence[Tensor], count: int, upstream: Sequence[Tensor], options: dict[str, Any]
 ) -> Results:
-    """Loss, warped image, and the gradients of all inputs that can have one.
+    """Compute the loss, the warped image, and the gradients of all inputs that can have one.
 
     Args:
         inputs: As for `agree`.
@@ -80,8 +81,8 @@ def differentiate(
     return Results(loss, warped, [next(gradients) if t.requires_grad else None for t in inputs])
 
 
-def apply(inputs: Sequence[Tensor], count: int, options: dict[str, str]) -> tuple[Tensor, Tensor]:
-    """Loss and warped image of image, flows, logits and target."""
+def apply(inputs: Sequence[Tensor], count: int, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Compute the loss and the warped image from image, flows, logits and target."""
     image, *fields, target = inputs
     if count:
         return tcae_ops.blend_warp_l1(
@@ -111,7 +112,7 @@ def _check_gradients(
     inputs: Sequence[Tensor],
     count: int,
     upstream: Sequence[Tensor],
-    options: dict[str, str],
+    options: dict[str, Any],
     rounding: float,
 ) -> float:
     positions = _positions(wide, count, options["units"])
@@ -160,18 +161,18 @@ def _working(inputs: Sequence[Tensor]) -> torch.dtype:
     return torch.float64 if torch.float64 in [t.dtype for t in inputs] else torch.float32
 
 
-def _rounding_of_positions(inputs: Sequence[Tensor], count: int, options: dict[str, str]) -> float:
-    """How far off a position may be, in pixels."""
+def _rounding_of_positions(inputs: Sequence[Tensor], count: int, options: dict[str, Any]) -> float:
+    """Return how far off a position may be, in pixels."""
     h, w = inputs[0].shape[2:]
     reach = float(h + w)
-    if count or options["padding"] == "reflection":  # far displacements cancel, or are folded
+    if count or options["padding"] == "reflection":  # large displacements cancel or are folded
         pixels = (h + w) / 2 if options["units"] == "normalized" else 1.0
         reach += pixels * _size(*inputs[1 : 1 + max(count, 1)])
     return 2 * torch.finfo(_working(inputs)).eps * (1 + reach)
 
 
 def _positions(inputs: Sequence[Tensor], count: int, units: str) -> Tensor:
-    """Where each pixel samples, in fp64 on the CPU: (N, 2, H, W)."""
+    """Return where each pixel samples, in fp64 on the CPU: (N, 2, H, W)."""
     n, _, h, w = inputs[0].shape
     flow = inputs[1].double()
     if count:
@@ -186,14 +187,14 @@ def _positions(inputs: Sequence[Tensor], count: int, units: str) -> Tensor:
 
 
 def _differ(got: Tensor, expected: Tensor, tolerance: float) -> Tensor:
-    """Where two tensors differ by more; NaN only equals NaN. On the CPU."""
+    """Return a mask, on the CPU, of where two tensors differ by more. NaN only equals NaN."""
     got, expected = (t.detach().cpu().double() for t in (got, expected))
     near = (got - expected).abs() <= tolerance
     return ~(near | (got == expected) | (got.isnan() & expected.isnan()))
 
 
 def _size(*tensors: Tensor) -> float:
-    """The largest number."""
+    """Return the largest absolute value."""
     return max(
         (float(t.detach().nan_to_num(0, 0, 0).abs().max()) for t in tensors if t.numel()),
         default=0.0,

@@ -1,12 +1,15 @@
-"""What the operators are tried on: the table of cases, and inputs made up for them."""
+"""The table of cases that the operators are tested on, and random inputs for them."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from tcae_ops.request import Padding, Units
 
 IMAGES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
 LAYOUTS = [
@@ -22,18 +25,18 @@ LAYOUTS = [
 
 @dataclass(frozen=True)
 class Case:
-    """Everything but the image's type and the layout in memory."""
+    """Everything except the image's type and the layout in memory."""
 
     shape: tuple[int, int, int, int]
-    count: int = 2  # flows to blend; 0: one flow, taken as it is
-    units: str = "pixels"
-    padding: str = "border"
-    reach: float = 3.0  # of the displacements, a standard deviation
+    count: int = 2  # flows to blend; 0 means one flow, not blended
+    units: Units = "pixels"
+    padding: Padding = "border"
+    reach: float = 3.0  # standard deviation of the displacements
     flow: torch.dtype = torch.float32
 
     @property
-    def options(self) -> dict[str, str]:
-        """Of the operators."""
+    def options(self) -> dict[str, Any]:
+        """The options of the operators."""
         return {"units": self.units, "padding": self.padding}
 
 
@@ -70,25 +73,25 @@ CASES = {
 
 @dataclass(frozen=True)
 class Inputs:
-    """What all operators take, and the gradients of their results."""
+    """The arguments of all operators, and the gradients of their results."""
 
     image: Tensor
     flows: list[Tensor]
-    logits: list[Tensor]  # none: one flow, taken as it is
+    logits: list[Tensor]  # empty for one flow that is not blended
     target: Tensor
-    upstream: list[Tensor]  # of the loss (N,) and of the warped image (N, C, H, W)
+    upstream: list[Tensor]  # gradients of the loss (N,) and of the warped image (N, C, H, W)
 
     @property
     def all(self) -> list[Tensor]:
-        """What can have a gradient."""
+        """All inputs that can have a gradient."""
         return [self.image, *self.flows, *self.logits, self.target]
 
 
 def make_inputs(case: Case, dtype: torch.dtype, layout: str, device: torch.device) -> Inputs:
-    """Random inputs of a case, always the same, in a layout of `LAYOUTS`."""
+    """Make random inputs for a case, always the same, in a layout of `LAYOUTS`."""
     count = max(case.count, 1)
     image, flows, logits, target = random_inputs(case.shape, count, dtype, case.flow, case.reach)
-    # A decoder's output, of which flow and logit are views.
+    # As in a decoder's output, flow and logit are views of one tensor.
     parts = [
         torch.cat([f, k.reshape(f[:, :1].shape)], 1) for f, k in zip(flows, logits, strict=True)
     ]
@@ -96,7 +99,7 @@ def make_inputs(case: Case, dtype: torch.dtype, layout: str, device: torch.devic
     flows = [part[:, :2] for part in parts]
     logits = [part[:, 2] if k % 2 else part[:, 2:] for k, part in enumerate(parts)]
     generator = torch.Generator().manual_seed(1)
-    # Both weigh the same in the gradients, though the loss is a mean.
+    # Both have the same weight in the gradients, although the loss is a mean.
     by_loss = torch.randn(case.shape[0], generator=generator, device="cpu") * image[:1].numel()
     by_warped = torch.randn(case.shape, generator=generator, device="cpu")
     return Inputs(
@@ -116,7 +119,7 @@ def random_inputs(
     reach: float = 3.0,
     seed: int = 0,
 ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
-    """Image, flows, logits (of both accepted shapes) and target, on the CPU."""
+    """Make image, flows, logits (of both accepted shapes) and target, on the CPU."""
     generator = torch.Generator().manual_seed(seed)
     n, _, h, w = shape
 
@@ -134,7 +137,7 @@ def random_inputs(
 
 
 def lay_out(tensor: Tensor, layout: str) -> Tensor:
-    """Puts a tensor (N, C, H, W) into memory some way.
+    """Copy a tensor (N, C, H, W) into another memory layout.
 
     "expanded" repeats its first sample, "constant" its first number.
     """

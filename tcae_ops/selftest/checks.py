@@ -1,4 +1,4 @@
-"""What is checked of every backend that can run here."""
+"""The checks that every backend must pass that can run here."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tcae_ops.selftest.places import Place
 
 Check = Callable[[Place], str]
 
-# Many blocks and bands, and displacements that lead many samples to the same pixels.
+# Many blocks and bands, and displacements that make many samples read the same pixels.
 CROWDED = Case((2, 3, 90, 110), reach=30.0)
 _LATE = 10**8  # clock ticks of a GPU, some 50 ms
 
 
 class Unable(Exception):
-    """A check that cannot be made here, and why."""
+    """A check cannot run here. The message says why."""
 
 
 class Combination(NamedTuple):
-    """A case, and what it is tried with."""
+    """A case with an image type and a layout."""
 
     case: str
     dtype: torch.dtype  # of the image
@@ -35,39 +35,42 @@ class Combination(NamedTuple):
 
     @property
     def properties(self) -> list[tuple[str, object]]:
-        """What kernels depend on, but for sizes and numbers."""
+        """What kernels depend on, except sizes and numbers."""
         case = CASES[self.case]
         found = ("flows", case.count), ("flow", case.flow), ("padding", case.padding)
         return [*found, ("units", case.units), ("dtype", self.dtype), ("layout", self.layout)]
 
 
 def values_and_gradients(place: Place) -> str:
-    """Every case with every type of image."""
+    """Check every case with every image type."""
     return _agree(place, [Combination(*it, "contiguous") for it in product(CASES, IMAGES)])
 
 
 def layouts(place: Place) -> str:
-    """Some cases with every type of image, in memory in every way."""
+    """Check some cases with every image type in every memory layout."""
     names = ("twin", "warp", "zeros", "many blended")
     rest = [layout for layout in LAYOUTS if layout != "contiguous"]
     return _agree(place, [Combination(*it) for it in product(names, IMAGES, rest)])
 
 
 def pairwise(combinations: Iterable[Combination]) -> list[Combination]:
-    """Some of them, among which is every case, and every two properties that go together."""
+    """Return a subset that contains every case and every possible pair of properties."""
     shows: dict[Combination, set[object]] = {
         it: {it.case, *itertools.combinations(it.properties, 2)} for it in combinations
     }
     missing = set[object]().union(*shows.values())
     chosen = []
-    while missing:  # first what shows most of them
+    while missing:  # take the one that shows most of them
         chosen.append(max(shows, key=lambda it: len(shows[it] & missing)))
         missing -= shows[chosen[-1]]
     return chosen
 
 
 def determinism(place: Place) -> str:
-    """The same bits again; of the image's gradient on a GPU only if torch is told to be so."""
+    """Check that results repeat bit for bit.
+
+    On a GPU the image's gradient need only do so under ``torch.use_deterministic_algorithms``.
+    """
     inputs = make_inputs(CROWDED, torch.float32, "contiguous", place.device)
     runs = []
     with _deterministic():
@@ -81,7 +84,7 @@ def determinism(place: Place) -> str:
 
 
 def stream_order(place: Place) -> str:
-    """The operators run on torch's current stream: after what comes before, before what follows."""
+    """Check that operators run in order with other work on torch's current stream."""
     inputs = make_inputs(CROWDED, torch.float32, "contiguous", place.device)
     expected = _results(inputs, place)
     late = _map(inputs, lambda t: torch.full_like(t, torch.nan))
@@ -102,11 +105,11 @@ def stream_order(place: Place) -> str:
 
 
 def graph_capture(place: Place) -> str:
-    """A CUDA graph of a pass forward and backward, replayed on other numbers."""
+    """Check a CUDA graph of a forward and a backward pass by replaying it on other numbers."""
     inputs = make_inputs(CROWDED, torch.float32, "contiguous", place.device)
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # what is prepared once must not be captured
+    with torch.cuda.stream(side):  # one-time preparation must not be captured
         _results(inputs, place)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
@@ -122,7 +125,7 @@ def graph_capture(place: Place) -> str:
 
 
 def compilation(place: Place) -> str:
-    """`torch.compile` into one graph gives what eager execution gives."""
+    """Check that ``torch.compile`` makes one graph with the results of eager execution."""
     if place.backend == "reference":
         raise Unable("these are plain torch operators")
     _require_compiler(place.device)
@@ -154,12 +157,12 @@ SLOW = ("torch.compile",)
 
 
 def of(place: Place) -> dict[str, Check]:
-    """The checks of a place, by name."""
+    """Return the checks of a place, by name."""
     return {**ON_ANY_DEVICE, **(ON_GPUS if place.device.type == "cuda" else {})}
 
 
 def _agree(place: Place, combinations: Sequence[Combination]) -> str:
-    if place.backend == "triton":  # compiles for most of them, half a second each
+    if place.backend == "triton":  # it compiles a kernel for most of them, half a second each
         combinations = pairwise(combinations)
     failures = []
     for name, dtype, layout in combinations:
@@ -175,7 +178,7 @@ def _agree(place: Place, combinations: Sequence[Combination]) -> str:
 
 
 def _results(inputs: Inputs, place: Place, *, but_image: bool = False) -> list[Tensor]:
-    """Loss, warped image and gradients; without that of the image if so asked."""
+    """Return loss, warped image and gradients, with ``but_image`` all except the image's."""
     options = {**CROWDED.options, "backend": place.backend}
     found = differentiate(inputs.all, len(inputs.logits), inputs.upstream, options)
     gradients = [g for g in found.gradients if g is not None]
@@ -202,7 +205,7 @@ def _require_same_bits(runs: Sequence[Sequence[Tensor]], how: str) -> None:
 
 
 def _require_close(got: Sequence[Tensor], expected: Sequence[Tensor], how: str) -> None:
-    """The image's gradient may be summed in another order; wrong memory is off by far more."""
+    """Raise if results differ by more than another order of sums in the image's gradient."""
     for i, (a, b) in enumerate(zip(got, expected, strict=True)):
         slack = 1e-4 * float(b.abs().max())
         if not torch.allclose(a, b, rtol=0, atol=slack):
@@ -210,15 +213,15 @@ def _require_close(got: Sequence[Tensor], expected: Sequence[Tensor], how: str) 
 
 
 def _require_compiler(device: torch.device) -> None:
-    """Tells what keeps torch from compiling anything from what is our fault."""
+    """Raise `Unable` if torch cannot compile anything here, which is not our fault."""
     try:
         torch.compile(lambda x: torch.sin(x) + 1, fullgraph=True)(torch.ones(8, device=device))
-    except Exception as error:  # torch names no common base of what can go wrong here
+    except Exception as error:  # torch has no common base class for what can go wrong here
         raise Unable(f"torch cannot compile here: {first_line(error)}") from error
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """Return the first line of an error's message, after its type."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

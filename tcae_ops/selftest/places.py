@@ -1,4 +1,4 @@
-"""Where operators can be run here: every usable backend on every device that it is for."""
+"""The places where operators can run here: every usable backend on every device it is for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_GPU = "there is no CUDA device"
 
 @dataclass(frozen=True)
 class Place:
-    """A backend, and the device that it is to run on."""
+    """A backend, and the device that it runs on."""
 
     backend: str
     device: torch.device
@@ -25,12 +25,12 @@ class Place:
 
 
 def devices() -> list[torch.device]:
-    """The CPU, and the GPU if there is one."""
+    """Return the CPU, and the GPU if there is one."""
     return [CPU, GPU] if torch.cuda.is_available() else [CPU]
 
 
 def usable() -> list[Place]:
-    """All places there are, but for Triton's interpreter: nobody wants to work there."""
+    """Return all usable places, except Triton's interpreter, which is only for tests."""
     found = [Place(name, device) for device in devices() for name in backends.BACKENDS]
     return [place for place in found if why_not(place) is None and not _interpreted(place)]
 
@@ -40,13 +40,13 @@ def _interpreted(place: Place) -> bool:
 
 
 def unusable() -> dict[str, str]:
-    """Backends that can run nowhere here, and why."""
+    """Return the backends that cannot run here at all, each with the reason."""
     usable_ones = {place.backend for place in usable()}
     missing = [name for name in backends.BACKENDS if name not in usable_ones]
     return {name: why_not(Place(name, CPU if name == "cpp" else GPU)) or "" for name in missing}
 
 
 def why_not(place: Place) -> str | None:
-    """Why a backend cannot be run on a device here; None if it can."""
+    """Return the reason why a backend cannot run on a device here, or None if it can."""
     reason = backends.why_not(place.backend, place.device)
     return reason or (None if place.device in devices() else NO_GPU)

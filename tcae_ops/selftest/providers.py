@@ -1,7 +1,7 @@
-"""What one would use instead: the composition of torch's operators, eager and compiled.
+"""What a user would use instead: the composition of torch's operators, eager and compiled.
 
 A provider turns a problem into a function that computes the result and the gradients of
-everything in `Problem.needs`. What can be prepared once for many calls, is.
+everything in `Problem.needs`. Work that can be done once for many calls is done beforehand.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Provider = Callable[[Workload, Problem], Run]
 
 
 class Unavailable(Exception):
-    """A provider that cannot run here, and why."""
+    """A provider cannot run here. The message says why."""
 
 
 def ours(backend: str | None = None) -> Provider:
-    """Our operator, by a backend or by the one that is chosen without an override."""
+    """Return the provider of our operator on a backend, or on the default one."""
 
     def provider(workload: Workload, problem: Problem) -> Run:
         op = getattr(tcae_ops, workload.op)
@@ -39,17 +39,17 @@ def ours(backend: str | None = None) -> Provider:
 
 
 def eager(workload: Workload, problem: Problem) -> Run:
-    """The composition of torch's operators."""
+    """Provide the composition of torch's operators."""
     return _composition(problem, compose)
 
 
 def compiled(workload: Workload, problem: Problem) -> Run:
-    """`torch.compile` of the same composition."""
+    """Provide the same composition after ``torch.compile``."""
     run = _composition(problem, torch.compile(compose, fullgraph=True, dynamic=False))
     torch.compiler.reset()
     try:
         run()
-    except Exception as error:  # torch names no common base of what can go wrong here
+    except Exception as error:  # torch has no common base class for what can go wrong here
         raise Unavailable(f"torch.compile failed: {str(error).strip().splitlines()[0]}") from error
     return run
 
@@ -61,7 +61,7 @@ def compose(
     logits: Sequence[Tensor],
     target: Tensor | None,
 ) -> Tensor:
-    """Blend, warp and L1 by torch's own operators. The softmax of two is a sigmoid, and faster."""
+    """Blend, warp and compare with torch's own operators. For two fields a sigmoid is faster."""
     flow = flows[0]
     if logits:
         flow = torch.lerp(flows[1], flows[0], torch.sigmoid(logits[0] - logits[1]))
@@ -77,7 +77,7 @@ def _composition(problem: Problem, function: Callable[..., Tensor]) -> Run:
 
 
 def differentiated(problem: Problem, function: Callable[[], Tensor]) -> Run:
-    """The function, followed by the gradients of everything in `Problem.needs`."""
+    """Return a function that also computes the gradients of everything in `Problem.needs`."""
     needs, upstream = problem.needs, problem.upstream
     if not needs:
         return lambda: (function(),)
@@ -90,7 +90,7 @@ def differentiated(problem: Problem, function: Callable[[], Tensor]) -> Run:
 
 
 def identity_grid(image: Tensor) -> Tensor:
-    """Where every pixel is, in normalised units: (1, 2, H, W)."""
+    """Return the positions of all pixels, in normalised units: (1, 2, H, W)."""
     h, w = image.shape[2:]
     x = torch.linspace(-1, 1, w, device=image.device)
     y = torch.linspace(-1, 1, h, device=image.device)

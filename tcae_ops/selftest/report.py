@@ -1,4 +1,4 @@
-"""The report: what was checked and measured, on what, and what could not be."""
+"""The report: what was checked and measured, on which machine, and what could not be."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PASSED, FAILED, NOT_RUN = "passed", "FAILED", "not run"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a check."""
+    """The outcome of a check."""
 
     check: str
     where: str  # the backend and its device
@@ -37,7 +37,7 @@ class Outcome:
 
 @dataclass
 class Report:
-    """All that is known so far."""
+    """Everything that is known so far."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     copy_bandwidth: float = 0.0  # bytes per second
@@ -46,17 +46,17 @@ class Report:
 
     @property
     def failures(self) -> list[Outcome]:
-        """Checks that failed."""
+        """The checks that failed."""
         return [outcome for outcome in self.outcomes if outcome.status == FAILED]
 
     def summary(self) -> str:
-        """The result in one line."""
+        """Return the result in one line."""
         count = {s: sum(o.status == s for o in self.outcomes) for s in (PASSED, FAILED, NOT_RUN)}
         cut_short = "" if self.finished else "; stopped before the end"
         return ", ".join(f"{n} {status}" for status, n in count.items()) + cut_short
 
     def write(self, path: Path) -> None:
-        """Writes it as Markdown."""
+        """Write the report as Markdown."""
         parts = ["# Self-test of tcae_ops", f"**{self.summary()}**"]
         parts += [_table(("", ""), environment().items())]
         done = [o for o in self.outcomes if o.status != NOT_RUN]
@@ -85,17 +85,17 @@ class Report:
             faster = [f"{x:.2f}x" for x in over] or ["", ""]
             row = m.provider, *times, f"{rate / 1e9:.4g}", f"{share:.0%}", *faster
             rows.append((str(m.workload), *row))
-        head = "operator", "by", "cold, ms", "warm, ms", "GB/s, cold", "of copying"
-        over_eager = "over eager, cold", "over eager, warm"
+        head = "operator", "provider", "cold, ms", "warm, ms", "GB/s, cold", "of copy speed"
+        over_eager = "speed over eager, cold", "speed over eager, warm"
         return (
             f"Copying memory moves {self.copy_bandwidth / 1e9:.4g} GB/s. GB/s counts the bytes "
-            "that the operator cannot avoid moving; cold: nothing in the caches.\n\n"
+            "that the operator cannot avoid moving. Cold means that nothing is in the caches.\n\n"
             + _table((*head, *over_eager), rows)
         )
 
 
 def environment() -> dict[str, str]:
-    """Versions and devices; no paths, no names of the machine or its user."""
+    """Return versions and devices, but no paths and no names of the machine or its user."""
     found = {
         "tcae_ops": VERSION,
         "torch": f"{torch.__version__} (CUDA {torch.version.cuda}, HIP {torch.version.hip})",

@@ -1,7 +1,7 @@
-"""How fast the operators are here: against eager and compiled torch, and against copying memory.
+"""Speed of the operators here, beside eager and compiled torch and beside copying memory.
 
-On a GPU events are the clock. They see what the GPU does and not how long launching it takes: a
-wait before each round lets the host get ahead.
+On a GPU events are the clock. They measure the work of the GPU, not the time to launch it: a wait
+before each round lets the host get ahead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tcae_ops.selftest.workloads import (
 SPANS = {"warp": (FORWARD, ALL_GRADIENTS), "blend_warp_l1": (FORWARD, FLOW_GRADIENTS)}
 EAGER, COMPILED = "eager", "torch.compile"
 COMPILED_OP = "blend_warp_l1"  # compiling takes long
-_SECONDS = 0.25  # for one clock of one run
+_SECONDS = 0.25  # for one timing of one run
 _ROUNDS = (3, 30)  # fewest and most
 _FLUSHED = 256 * 2**20  # bytes, more than any cache holds
 _AHEAD = 2 * 10**6  # clock ticks of a GPU, some 1 ms
@@ -39,15 +39,15 @@ _AHEAD = 2 * 10**6  # clock ticks of a GPU, some 1 ms
 
 @dataclass(frozen=True)
 class Timing:
-    """Medians in seconds."""
+    """Median times in seconds."""
 
-    cold: float  # with nothing of the inputs in the caches
-    warm: float  # right after the same was done
+    cold: float  # with none of the inputs in the caches
+    warm: float  # right after another run
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row of the table."""
+    """One row of the table of speeds."""
 
     workload: Workload
     provider: str
@@ -57,7 +57,7 @@ class Measurement:
 
     @property
     def ours(self) -> bool:
-        """Whether it is of one of our backends."""
+        """Whether the provider is one of our backends."""
         return self.provider not in (EAGER, COMPILED)
 
     def __str__(self) -> str:
@@ -68,9 +68,9 @@ class Measurement:
 
 
 def measure_all() -> Iterator[Measurement]:
-    """Operators by every backend on the GPU if there is one, else on the CPU, and the baselines."""
+    """Measure every backend and the baselines, on the GPU if there is one, else on the CPU."""
     device = devices()[-1]
-    # On a CPU Triton's kernels can be interpreted, which takes hours; the definition is never fast.
+    # On a CPU Triton's kernels would be interpreted, which takes hours. The definition is slow too.
     fast = {"cpp"} if device == CPU else set(BACKENDS) - {"reference"}
     ours_here = [it for it in usable() if it.device == device and it.backend in fast]
     for op, spans in SPANS.items():
@@ -89,15 +89,15 @@ def _measure(
     problem = make_problem(workload, device)
     try:
         timing = time_run(provider(workload, problem), device)
-    except Exception as error:  # torch names no common base; the report is to tell of it
+    except Exception as error:  # torch has no common base class; the report says what happened
         return Measurement(workload, name, problem.bytes, None, first_line(error))
     return Measurement(workload, name, problem.bytes, timing)
 
 
 def time_run(run: Run, device: torch.device) -> Timing:
-    """Times a run, with cold and with warm caches."""
+    """Time a run, with cold and with warm caches."""
     clock = gpu_seconds if device.type == "cuda" else cpu_seconds
-    run()  # what is prepared once: kernels compiled, memory found
+    run()  # one-time work: compile kernels, allocate memory
     flushed = torch.empty(_FLUSHED, dtype=torch.uint8, device=device)
     return Timing(
         statistics.median(clock(run, flushed.zero_)),
@@ -106,7 +106,7 @@ def time_run(run: Run, device: torch.device) -> Timing:
 
 
 def cpu_seconds(run: Run, prepare: Callable[[], Any]) -> list[float]:
-    """Each of several runs, after a preparation that is not timed."""
+    """Time several runs, each after a preparation that is not timed."""
     times: list[float] = []
     while len(times) < _ROUNDS[0] or (sum(times) < _SECONDS and len(times) < _ROUNDS[1]):
         prepare()
@@ -118,7 +118,7 @@ def cpu_seconds(run: Run, prepare: Callable[[], Any]) -> list[float]:
 
 
 def gpu_seconds(run: Run, prepare: Callable[[], Any]) -> list[float]:
-    """The same by events in the current stream."""
+    """Do the same with events in the current stream as the clock."""
     rounds = []
     for _ in range(_ROUNDS[1]):
         start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -134,7 +134,7 @@ def gpu_seconds(run: Run, prepare: Callable[[], Any]) -> list[float]:
 
 @functools.cache
 def copy_bandwidth(device: torch.device) -> float:
-    """Bytes per second that `Tensor.copy_` reads and writes, measured once."""
+    """Measure once how many bytes per second `Tensor.copy_` reads and writes."""
     source = torch.ones(_FLUSHED // 4, device=device)
     sink = torch.zeros_like(source)
     return 2 * _FLUSHED / time_run(lambda: (sink.copy_(source),), device).cold

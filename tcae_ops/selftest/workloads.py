@@ -1,4 +1,4 @@
-"""What speed is measured on: an operator, a pass over it, a shape, a kind of flow and of data."""
+"""The workloads of speed measurements: operator, passes, shape, kind of flow and of data."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tcae_ops.traffic import backward_bytes, forward_bytes
 LARGE = (16, 3, 256, 256)
 
 FORWARD = "forward"
-FLOW_GRADIENTS = "forward+backward"  # to flows and logits
-ALL_GRADIENTS = "forward+backward+image"  # to the image too
+FLOW_GRADIENTS = "forward+backward"  # gradients of flows and logits
+ALL_GRADIENTS = "forward+backward+image"  # also of the image
 
-# Variants of the data; the first is what all others are compared with.
+# Variants of the data. All others are compared with contiguous fp32.
 CONTIGUOUS = "fp32"
 VARIANTS = {
     "fp32-channels-last": "image and target channels-last",
@@ -31,7 +31,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "uint8": torch.uint8}
 
 @dataclass(frozen=True)
 class Workload:
-    """One group of measurements: everything but who does it."""
+    """What is measured: everything except the provider."""
 
     op: str
     span: str
@@ -41,7 +41,7 @@ class Workload:
 
     @property
     def size(self) -> str:
-        """The shape in a word, such as 16x3x256x256."""
+        """The shape in one word, such as 16x3x256x256."""
         return "x".join(map(str, self.shape))
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Problem:
-    """Inputs of an operator; flows are in normalised units."""
+    """Inputs of an operator. Flows are in normalised units."""
 
     image: Tensor
     flows: tuple[Tensor, ...]
@@ -67,17 +67,17 @@ class Problem:
 
     @property
     def needs(self) -> list[Tensor]:
-        """What gradients go to."""
+        """The inputs whose gradients are computed."""
         return [t for t in self.inputs if t.requires_grad]
 
     @property
     def bytes(self) -> int:
-        """What must move, forward and backward."""
+        """The bytes that forward and backward pass must move."""
         arguments = self.image, self.flows, self.logits, self.target
         return forward_bytes(*arguments) + backward_bytes(*arguments)
 
     def first(self, count: int) -> Problem:
-        """The first samples alone, with gradients to the same inputs."""
+        """Return only the first samples, with gradients of the same inputs."""
 
         def cut(t: Tensor) -> Tensor:
             return t.detach()[:count].clone().requires_grad_(t.requires_grad)
@@ -92,7 +92,7 @@ class Problem:
 
 
 def make_problem(workload: Workload, device: torch.device) -> Problem:
-    """Random inputs, always the same."""
+    """Make random inputs, always the same."""
     generator = torch.Generator().manual_seed(0)
     n = workload.shape[0]
     blends, compares = workload.op.startswith("blend"), workload.op.endswith("_l1")
@@ -116,14 +116,14 @@ def make_problem(workload: Workload, device: torch.device) -> Problem:
 
 
 def _field(workload: Workload, generator: torch.Generator) -> Tensor:
-    """A flow and a logit: (N, 3, H, W)."""
+    """Make a flow and a logit in one tensor: (N, 3, H, W)."""
     n, _, h, w = workload.shape
     flow = _FLOWS[workload.flow](n, h, w, generator)
     return torch.cat([flow, torch.randn(n, 1, h, w, generator=generator)], 1)
 
 
 def _picture(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Structures some pixels wide, and noise."""
+    """Make pictures of structures a few pixels wide, with noise."""
     n, c, h, w = shape
     coarse = torch.rand(n, c, h // 8, w // 8, generator=generator)
     noise = 0.05 * torch.rand(shape, generator=generator)
@@ -131,13 +131,13 @@ def _picture(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def _smooth(n: int, h: int, w: int, generator: torch.Generator) -> Tensor:
-    """A few pixels long, varying over tens of pixels: as of a face that moves."""
+    """Make flows a few pixels long that vary over tens of pixels, as a moving face does."""
     coarse = torch.randn(n, 2, h // 32 + 1, w // 32 + 1, generator=generator)
     return _normalised(3 * F.interpolate(coarse, (h, w), mode="bicubic"), h, w)
 
 
 def _rough(n: int, h: int, w: int, generator: torch.Generator) -> Tensor:
-    """Every pixel for itself, up to 20 pixels along each axis."""
+    """Make flows of independent pixels, up to 20 pixels along each axis."""
     return _normalised(40 * torch.rand(n, 2, h, w, generator=generator) - 20, h, w)
 
 
@@ -149,7 +149,7 @@ def _normalised(flow: Tensor, h: int, w: int) -> Tensor:
 
 
 def _views(field: Tensor, data: str) -> tuple[Tensor, Tensor]:
-    """Flow (N, 2, H, W) and logit (N, 1, H, W) of a field of three channels."""
+    """Split a field of three channels into flow (N, 2, H, W) and logit (N, 1, H, W)."""
     if data == "views-channels-last":
         field = field.contiguous(memory_format=torch.channels_last)
     flow, logit = field[:, :2], field[:, 2:]

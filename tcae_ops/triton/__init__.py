@@ -1,9 +1,9 @@
-"""Kernels in Triton, for any GPU that Triton compiles for.
+"""Kernels in Triton, for every GPU that Triton compiles for.
 
-They are also the fall-back where the CUDA library was not built. Under Triton's interpreter
+They are also the fallback where the CUDA library was not built. Under Triton's interpreter
 (``TRITON_INTERPRET=1`` before this package is imported) they run on CPU tensors, for tests.
 
-Triton itself is imported when a kernel first runs. The files are named like those of csrc/cuda.
+Triton itself is imported when a kernel first runs. The files have the names of those in csrc/cuda.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from torch import Tensor
 
 from tcae_ops import reference
 from tcae_ops.passes import Passes
+from tcae_ops.request import Request
 
-MOST_FLOWS = 4  # kernels are unrolled over them: more take long to compile, and many registers
+MOST_FLOWS = 4  # kernels are unrolled over them: more need long to compile, and many registers
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y")
 PROBLEM = (
     None if importlib.util.find_spec("triton") else "there is no triton; run `pip install triton`"
@@ -28,7 +29,7 @@ PROBLEM = (
 
 
 def why_not(device: torch.device) -> str | None:
-    """Why the kernels cannot run on a device; None if they can."""
+    """Return the reason why the kernels cannot run on a device, or None if they can."""
     if PROBLEM is None and device.type != "cuda" and not (INTERPRETED and device.type == "cpu"):
         return (
             f"it is for cuda tensors, but the image is on {device} (tests run it on CPU tensors "
@@ -37,22 +38,14 @@ def why_not(device: torch.device) -> str | None:
     return PROBLEM
 
 
-def run(
-    image: Tensor,
-    flows: Sequence[Tensor],
-    logits: Sequence[Tensor],
-    target: Sequence[Tensor],
-    units: str,
-    padding: str,
-    return_warped: bool,
-) -> Sequence[Tensor]:
-    """All four operators; by the definition if there are more flows than kernels take."""
-    execute = PASSES.run if len(flows) <= MOST_FLOWS else reference.run
-    return execute(image, flows, logits, target, units, padding, return_warped)
+def run(request: Request) -> Sequence[Tensor]:
+    """Run an operator, by the definition if the kernels cannot take so many flows."""
+    execute = PASSES.run if len(request.flows) <= MOST_FLOWS else reference.run
+    return execute(request)
 
 
 def _when_called(module: str, name: str) -> Callable[..., Any]:
-    """A function of a module that needs Triton."""
+    """Return a function that imports a module of kernels, which needs Triton, when called."""
 
     def call(*arguments: Any) -> Any:
         return getattr(importlib.import_module(f"tcae_ops.triton.{module}"), name)(*arguments)
@@ -61,7 +54,7 @@ def _when_called(module: str, name: str) -> Callable[..., Any]:
 
 
 def _register() -> torch.library.Library:
-    """The operators of csrc/torch/schemas.h, their names with an ending."""
+    """Define the operators of csrc/torch/schemas.h, with ``_triton`` at the end of their names."""
     options = "Tensor[] inputs, int flows, int logits, str units, str padding"
     passes = {
         "forward": f"({options}, bool return_warped)",

@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from tcae_ops.passes import backward_fake
+from tcae_ops.request import Padding, Request, Units
 from tcae_ops.triton import image_gradient
 from tcae_ops.triton.blend import displacement_backward
 from tcae_ops.triton.image_gradient import scatter
@@ -21,9 +22,10 @@ from tcae_ops.triton.tensors import divide, kernel, load, shown, site, store, vi
 
 @triton.jit
 def forget(position, c):
-    """The same position, but compilers do not know that it is the same for every channel.
+    """Return the same position, but hide from compilers that it is the same for every channel.
 
-    So they find the cells again for each, which is cheap, and have registers for more threads.
+    So they find the cells again for each channel. That is cheap, and the registers it saves let
+    more threads run.
     """
     return position + tl.cast(c, position.dtype) * 0.0
 
@@ -44,23 +46,23 @@ def by_samples(
     WORKING: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The gradients by the samples of a channel and by the target. No step: there is no loss."""
+    """Return the gradients by the samples of a channel and by the target. No step, no loss."""
     by_sample = tl.full([BLOCK], 0.0, WORKING)
-    by_goal = tl.full([BLOCK], 0.0, WORKING)
+    by_target_value = tl.full([BLOCK], 0.0, WORKING)
     if by_warped.data is not None:
         by_sample = load(by_warped, n, c, y, x, inside, WORKING)
     if step is not None:
         sample = shown(image, bilinear(weights, pixels))
-        goal = shown(target, load(target, n, c, y, x, inside, WORKING))
-        sign = (sample > goal).to(WORKING) - (sample < goal).to(WORKING)
+        target_value = shown(target, load(target, n, c, y, x, inside, WORKING))
+        sign = (sample > target_value).to(WORKING) - (sample < target_value).to(WORKING)
         by_sample += sign * step
-        by_goal = -sign * step
-    return by_sample, by_goal
+        by_target_value = -sign * step
+    return by_sample, by_target_value
 
 
 @triton.jit
 def by_displacement(image, by_position, slope, size, normalized, WORKING: tl.constexpr):
-    """From the gradient by positions on an axis to that by the displacement."""
+    """Turn the gradient by positions on an axis into the gradient by the displacement."""
     by = shown(image, by_position) * slope * unit(size, normalized, WORKING)
     return tl.where(slope == 0, 0.0, by)
 
@@ -92,7 +94,7 @@ def backward_kernel(
     INDEX: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Gradients of a block's pixels. MOVES: whether any of flows or logits is wanted."""
+    """Compute the gradients of a block's pixels. MOVES: whether flows or logits need one."""
     n, y, x, inside = site(blocks, h, w, INDEX, BLOCK)
     px, py, slope_x, slope_y, parts = positions(
         flows, logits, n, y, x, inside, h, w, normalized, PADDING, WORKING
@@ -110,17 +112,17 @@ def backward_kernel(
         pixels = None
         if MOVES or step is not None:
             pixels = read(image, n, c, offsets(image, columns, rows), exist, WORKING)
-        by_sample, by_goal = by_samples(
+        by_sample, by_target_value = by_samples(
             image, target, by_warped, step, n, c, y, x, inside, weights, pixels, WORKING, BLOCK
         )
         if by_target.data is not None:
-            store(by_target, n, c, y, x, by_goal, inside)
+            store(by_target, n, c, y, x, by_target_value, inside)
         if MOVES:
             dx, dy = slopes(fx, fy, pixels)
             by_x += by_sample * dx
             by_y += by_sample * dy
         if sums.data is not None:
-            # Read anew for each channel: kept, it would take the register that is one too many.
+            # Read again for each channel: kept, it would take one register too many.
             scale = tl.load(scales + n) if wholes.data is not None else None
             to = offsets(sums, columns, rows)
             scatter(sums, wholes, scale, n, c, to, exist, weights, px == px, by_sample)
@@ -136,17 +138,18 @@ def backward(
     inputs: Sequence[Tensor],
     flows: int,
     logits: int,
-    units: str,
-    padding: str,
+    units: Units,
+    padding: Padding,
     needs: Sequence[int],
     deterministic: bool = False,
 ) -> list[Tensor]:
-    """See TCAE_OPS_BACKWARD in csrc/torch/schemas.h."""
+    """Run TCAE_OPS_BACKWARD of csrc/torch/schemas.h."""
     results = backward_fake(upstream, by_loss, inputs, flows, logits, units, padding, needs)
     by_input = dict(zip(needs, results, strict=True))
-    call = Call.of(inputs, flows, logits, units, padding, (*upstream[int(by_loss) :], *results))
+    request = Request.of(inputs, flows, logits, units, padding, len(upstream) > by_loss)
+    call = Call.of(request, (*upstream[int(by_loss) :], *results))
     loss = upstream[0] if by_loss else None
-    warped = upstream[-1] if len(upstream) > by_loss else None
+    warped = upstream[-1] if request.return_warped else None
     end = 1 + flows + logits
     fields = [by_input.get(i) for i in range(1, end)]
     sums, wholes, scales = _sums(call, by_input.get(0), loss, warped, deterministic)
@@ -186,7 +189,7 @@ def _sums(
     by_warped: Tensor | None,
     deterministic: bool,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """What the image's gradient is summed in: working type, whole numbers, and their scales."""
+    """Return the sums of the image's gradient: in the working type, as whole numbers, scales."""
     if result is None:
         return None, None, None
     sums = torch.zeros_like(result, dtype=call.working)

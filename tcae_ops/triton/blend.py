@@ -1,4 +1,4 @@
-"""Softmax over displacement fields: weights that blend them, and the way back."""
+"""The softmax that blends displacement fields, and its gradients."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _SHIFT = tl.constexpr(12582912.0)  # 1.5 * 2^23: adding it rounds to an integer,
 
 @triton.jit
 def exp_nonpositive(x):
-    """exp(x) for x <= 0, to 1e-7 relative; below the normal numbers zero; NaN stays NaN.
+    """Return exp(x) for x <= 0, to 1e-7 relative. Subnormal results are zero. NaN stays NaN.
 
-    The polynomial of csrc/include/tcae_ops/blend.h: GPUs' own exponential of fp32 is not as exact.
+    The polynomial is that of csrc/include/tcae_ops/blend.h: the fp32 exponential of GPUs is less
+    exact.
     """
     if x.dtype == tl.float64:
         return tl.exp(x)
@@ -33,11 +34,11 @@ def exp_nonpositive(x):
 
 @triton.jit
 def displacement(flows, logits, n, y, x, inside, WORKING: tl.constexpr):
-    """The blended displacement, and every field's part in it. Each field is read once.
+    """Return the blended displacement, and every field's part in it. Read each field once.
 
     Returns:
-        Displacement by x and y, and for each field of a blend: what its logit weighs, and how far
-        its displacement by x and y is from the blended one.
+        The displacement along x and y. For each field of a blend: its weight, and how far its
+        displacement along x and y is from the blended one.
     """
     if len(logits) == 0:
         dx = load(flows[0], n, 0, y, x, inside, WORKING)
@@ -73,7 +74,7 @@ def displacement(flows, logits, n, y, x, inside, WORKING: tl.constexpr):
 
 @triton.jit
 def displacement_backward(parts, by_flows, by_logits, n, y, x, inside, by_dx, by_dy):
-    """From the gradient by the displacement to those of flows and logits, where wanted."""
+    """Store the gradients of flows and logits, where wanted, from that of the displacement."""
     if len(parts) == 0:
         store(by_flows[0], n, 0, y, x, by_dx, inside)
         store(by_flows[0], n, 1, y, x, by_dy, inside)

@@ -1,4 +1,4 @@
-"""From a position on one axis to the two pixels that it lies between, under each padding."""
+"""From a displacement to the two pixels of an axis that it points between, under each padding."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import triton.language as tl
 
 from tcae_ops.triton.tensors import divide
 
-# Quotients below it are exact as whole numbers in fp32 already.
+# Whole quotients below this are exact even in fp32.
 _RATIO = tl.constexpr(2.0**22)
 
 
 @triton.jit
 def in_pixels(displacement, unit):
-    """A displacement in pixels, given in units of some pixels.
+    """Convert a displacement to pixels from a unit of so many pixels.
 
-    The normalised unit is 0 pixels on an axis of one pixel; an infinite displacement stays
-    infinite there, and 0 * inf would not.
+    The normalised unit is 0 pixels on an axis of one pixel. An infinite displacement stays
+    infinite there, which 0 * inf would not.
     """
     scaled = displacement * unit
     return tl.where(scaled == scaled, scaled, displacement)
@@ -24,19 +24,20 @@ def in_pixels(displacement, unit):
 
 @triton.jit
 def fold(position, size, PADDING: tl.constexpr):
-    """A position inside the image (under zeros: or next to it), and its derivative: -1, 0 or 1."""
+    """Fold a position into the image (zeros: or next to it). Its derivative is -1, 0 or 1."""
     last = tl.cast(size - 1, position.dtype)
     if PADDING == "border":
         return _clamp(position, last * 0, last)
     elif PADDING == "zeros":
         return _clamp(position, last * 0 - 1, last + 1)
     else:
+        tl.static_assert(PADDING == "reflection", f"fold() does not know padding {PADDING}")
         return _reflect(position, last)
 
 
 @triton.jit
 def _clamp(position, low, high):
-    """Keeps NaN; the derivative is zero where the position was changed."""
+    """Clamp, but keep NaN. The derivative is zero where the position was changed."""
     clamped = tl.where(position < low, low, tl.where(position > high, high, position))
     slope = tl.where((clamped == position) | (position != position), 1.0, 0.0)
     return clamped, slope.to(position.dtype)
@@ -44,7 +45,7 @@ def _clamp(position, low, high):
 
 @triton.jit
 def _reflect(position, last):
-    """Mirrors at the centres of the first and last pixel; nothing is rounded."""
+    """Mirror at the centres of the first and last pixel. Nothing is rounded."""
     magnitude = tl.abs(position)
     sign = tl.where(position < 0, -1.0, 1.0).to(position.dtype)
     unmoved = (magnitude <= last) | (position != position)
@@ -59,9 +60,9 @@ def _reflect(position, last):
 
 @triton.jit
 def _remainder(x, period):
-    """Of x >= 0 by whole periods, exact as C's fmod.
+    """Return the remainder of x >= 0 after whole periods, exact as C's fmod.
 
-    Large numbers are reduced by multiples of the period first, in steps whose quotients are small
+    Large numbers are first reduced by multiples of the period, in steps whose quotients are small
     enough to be whole numbers. Then a fused product and difference is exact.
     """
     most = tl.max(x, 0)
@@ -77,18 +78,20 @@ def _remainder(x, period):
 
 @triton.jit
 def cell(folded, size, PADDING: tl.constexpr, INDEX: tl.constexpr):
-    """The two pixels of an axis, and the weight of the second.
+    """Return the two pixels of a cell on an axis, and the weight of the second.
 
-    At the last pixel the second does not count, except in the derivative: there it is the next
-    pixel of the image as the padding continues it. A NaN position gives pixel 0, and a NaN weight.
+    At the last pixel the second has no weight. It only counts in the derivative, where it is the
+    pixel that follows as the padding continues the image. A NaN position gives pixel 0 and a NaN
+    weight.
     """
     first = tl.floor(tl.where(folded == folded, folded, 0.0))
     fraction = folded - first
     first = first.to(INDEX)
     if PADDING == "border":
-        following = size - 1
+        after_last = size - 1
     elif PADDING == "zeros":
-        following = size
+        after_last = size
     else:
-        following = tl.maximum(size - 2, 0)
-    return first, tl.where(first == size - 1, following, first + 1), fraction
+        tl.static_assert(PADDING == "reflection", f"cell() does not know padding {PADDING}")
+        after_last = tl.maximum(size - 2, 0)
+    return first, tl.where(first == size - 1, after_last, first + 1), fraction

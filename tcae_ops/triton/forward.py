@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from tcae_ops.passes import forward_fake
+from tcae_ops.request import Padding, Request, Units
 from tcae_ops.triton.launch import Call, launch
 from tcae_ops.triton.sample import bilinear, corners, offsets, positions, read
 from tcae_ops.triton.tensors import kernel, load, shown, site, store, view
@@ -31,7 +32,7 @@ def forward_kernel(
     INDEX: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Samples of a block's pixels; the sum of |sample - target| of each block."""
+    """Sample a block's pixels. Store the sum of |sample - target| of each block."""
     n, y, x, inside = site(blocks, h, w, INDEX, BLOCK)
     px, py, _, _, _ = positions(flows, logits, n, y, x, inside, h, w, normalized, PADDING, WORKING)
     columns, rows, exist, weights, _, _ = corners(px, py, h, w, inside, PADDING, INDEX)
@@ -42,15 +43,15 @@ def forward_kernel(
         if warped.data is not None:
             store(warped, n, c, y, x, sample, inside)
         if target.data is not None:
-            goal = shown(target, load(target, n, c, y, x, inside, WORKING))
-            distance += tl.where(inside, tl.abs(sample - goal), 0.0)
+            target_value = shown(target, load(target, n, c, y, x, inside, WORKING))
+            distance += tl.where(inside, tl.abs(sample - target_value), 0.0)
     if target.data is not None:
         tl.store(distances + tl.program_id(0), tl.sum(distance, 0).to(tl.float64))
 
 
 @kernel
 def loss_kernel(distances, loss, blocks, count, BLOCK: tl.constexpr):
-    """The mean of each image: what its blocks left behind, summed in an order that is fixed."""
+    """Store the mean of each image: the sums of its blocks, added in a fixed order."""
     n = tl.program_id(0)
     sums = tl.full([BLOCK], 0.0, tl.float64)
     for first in range(0, blocks, BLOCK):
@@ -64,14 +65,15 @@ def forward(
     inputs: Sequence[Tensor],
     flows: int,
     logits: int,
-    units: str,
-    padding: str,
+    units: Units,
+    padding: Padding,
     return_warped: bool,
 ) -> list[Tensor]:
-    """See TCAE_OPS_FORWARD in csrc/torch/schemas.h."""
+    """Run TCAE_OPS_FORWARD of csrc/torch/schemas.h."""
     results = forward_fake(inputs, flows, logits, units, padding, return_warped)
-    call = Call.of(inputs, flows, logits, units, padding, results[-1:] if return_warped else [])
-    has_loss = len(inputs) > 1 + flows + logits
+    request = Request.of(inputs, flows, logits, units, padding, return_warped)
+    call = Call.of(request, results[-1:] if return_warped else [])
+    has_loss = bool(request.target)
     distances = call.scratch() if has_loss else None
     warped = view(results[-1] if return_warped else None)
     launch(

@@ -1,11 +1,11 @@
 """The gradient of the image: every pixel of the output adds to the four it was sampled from.
 
-Sums are kept in the working type and added to by atomics, in whatever order programs come. Where
-the result must not depend on that order, what is added are whole numbers: contributions as
-multiples of a power of two, chosen for each image such that no sum can overflow. That keeps 61 bits
-less the logarithm of the number of pixels, counted from the largest gradient that comes in.
-Infinite and NaN contributions have no such number; they are added to the sums as they are, which
-gives the same in any order.
+Sums are kept in the working type. Atomics add to them in whatever order the programs run. Where the
+result must not depend on that order, contributions are added as whole numbers: multiples of a power
+of two, chosen for each image so that no sum can overflow. That keeps 61 bits less the logarithm of
+the number of pixels, counted from the largest gradient that comes in. Infinite and NaN
+contributions have no such number. They are added to the sums as they are, which gives the same
+result in any order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROOM = 61  # bits for the gradient by one sample, if every sample is added to on
 
 @triton.jit
 def scatter(sums, wholes, scale, n, c, at, exist, weights, known, by_sample):
-    """Adds the gradients by samples to the pixels of their cells. A NaN position has none."""
+    """Add the gradients by samples to the pixels of their cells. A NaN position has none."""
     for i in tl.static_range(4):
         value = weights[i] * by_sample
         wanted = exist[i] & known & (value != 0)
@@ -48,7 +48,7 @@ def largest_kernel(
     INDEX: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The largest finite gradient by the warped image that each block meets."""
+    """Store the largest finite gradient by the warped image in each block."""
     n, y, x, inside = site(blocks, h, w, INDEX, BLOCK)
     most = tl.full([BLOCK], 0.0, WORKING)
     for c in range(channels):
@@ -58,7 +58,7 @@ def largest_kernel(
 
 
 def scales(largest: Tensor | None, by_loss: Tensor | None, image: Tensor) -> Tensor:
-    """How many whole numbers make 1, for each image: (N,) fp64, powers of two.
+    """Return for each image how many units of the whole numbers make 1: (N,) fp64, powers of two.
 
     Args:
         largest: The largest gradients by the warped image, (N, blocks), or None.
@@ -80,7 +80,7 @@ def scales(largest: Tensor | None, by_loss: Tensor | None, image: Tensor) -> Ten
 def finished(
     sums: Tensor, wholes: Tensor | None, scale: Tensor | None, dtype: torch.dtype
 ) -> Tensor:
-    """The sums with what was added as whole numbers, rounded once."""
+    """Return the sums of both kinds together, rounded once."""
     if wholes is not None and scale is not None:
         sums = sums + (wholes / scale[:, None, None, None]).to(sums.dtype)
     return sums.to(dtype)

@@ -1,4 +1,4 @@
-"""How kernels are started: what all of them are told of a call, and on which device they run."""
+"""Kernel launches: the arguments that all kernels share, and the device they run on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import triton.language as tl
 from torch import Tensor
 
 from tcae_ops.reference import working_dtype
+from tcae_ops.request import Request
 from tcae_ops.triton.tensors import View, view
 
-# Products and sums are not fused: the backward pass finds the forward pass's very bits.
+# Products and sums are not fused, so that the backward pass finds the bits of the forward pass.
 OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
-BLOCK = 128  # pixels, one for each thread: with two the backward pass needs too many registers
-FAR = 2**31  # elements from which offsets inside a plane need 64 bits
+BLOCK = 128  # pixels, one per thread: with two the backward pass needs too many registers
+FAR = 2**31  # planes of so many elements need offsets of 64 bits
 _WORKING = {torch.float32: tl.float32, torch.float64: tl.float64}
 
 
@@ -26,11 +27,11 @@ class Call:
     """The arguments of a pass, as kernels take them.
 
     Attributes:
-        image: (N, C, H, W); the tensors are where it is.
+        image: (N, C, H, W). All tensors are on its device.
         views: Image, flows, logits and target.
-        blocks: How many share an image.
-        working: The type that is computed in.
-        sampling: What says how positions are found.
+        blocks: Number of blocks of an image.
+        working: The type of all computation.
+        sampling: The arguments that say how positions are found.
         types: Constants that all kernels take.
     """
 
@@ -42,17 +43,10 @@ class Call:
     types: dict[str, Any]
 
     @staticmethod
-    def of(
-        inputs: Sequence[Tensor],
-        flows: int,
-        logits: int,
-        units: str,
-        padding: str,
-        others: Sequence[Tensor],
-    ) -> Call:
-        """Describes the inputs of a pass; `others` are the tensors (N, C, H, W) beside them."""
-        image, *rest = inputs
-        fields, target = rest[: flows + logits], rest[flows + logits :]
+    def of(request: Request, others: Sequence[Tensor]) -> Call:
+        """Describe the inputs of a pass. `others` are further tensors (N, C, H, W) that it uses."""
+        image, flows, logits, target, units, padding, _ = request
+        inputs = image, *flows, *logits, *target
         working = working_dtype(*inputs)
         pixels = image.shape[2] * image.shape[3]
         far = max(pixels + BLOCK, *map(_span, (*inputs, *others)))
@@ -60,8 +54,8 @@ class Call:
             image,
             (
                 view(image),
-                tuple(map(view, fields[:flows])),
-                tuple(map(view, fields[flows:])),
+                tuple(map(view, flows)),
+                tuple(map(view, logits)),
                 view(target[0] if target else None),
             ),
             -(-pixels // BLOCK),
@@ -86,20 +80,20 @@ class Call:
         return self.image.shape[0] * self.blocks
 
     def scratch(self) -> Tensor:
-        """Memory for a number of each block: (N, blocks)."""
+        """Return memory for one number per block: (N, blocks)."""
         size = self.image.shape[0], self.blocks
         return torch.empty(size, dtype=torch.float64, device=self.image.device)
 
 
 def _span(tensor: Tensor) -> int:
-    """How many elements a plane stretches over."""
+    """Return how many elements of memory a plane spans."""
     *_, h, w = tensor.shape
     *_, stride_h, stride_w = tensor.stride()
     return (h - 1) * stride_h + (w - 1) * stride_w
 
 
 def launch(kernel: Any, programs: int, image: Tensor, *arguments: Any, **constants: Any) -> None:
-    """Starts a kernel on the current stream of the image's device. Nothing waits for it."""
+    """Start a kernel on the current stream of the image's device. Do not wait for it."""
     if programs == 0:
         return
     with torch.cuda.device(image.device) if image.is_cuda else nullcontext():

@@ -1,4 +1,4 @@
-"""Which pixels of the image a position is sampled from, and what they give."""
+"""The pixels that a position samples, and their sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tcae_ops.triton.tensors import elements, plane
 
 @triton.jit
 def unit(size, normalized, WORKING: tl.constexpr):
-    """How many pixels a displacement of 1 stands for."""
+    """Return how many pixels a displacement of 1 stands for."""
     return tl.where(normalized, tl.cast(size - 1, WORKING) / 2, 1.0)
 
 
@@ -30,7 +30,7 @@ def positions(
     PADDING: tl.constexpr,
     WORKING: tl.constexpr,
 ):
-    """Where pixels sample the image: x and y inside it, both NaN if one is, and their slopes.
+    """Return where pixels sample the image: x and y inside it, both NaN if one is, and slopes.
 
     The last result is every field's part in the displacement.
     """
@@ -52,7 +52,7 @@ def positions(
 
 @triton.jit
 def corners(px, py, h, w, inside, PADDING: tl.constexpr, INDEX: tl.constexpr):
-    """The cells that positions lie in.
+    """Return the cells that positions lie in.
 
     Returns:
         Their columns and rows (two each), which of their pixels exist and what these weigh (four
@@ -69,7 +69,7 @@ def corners(px, py, h, w, inside, PADDING: tl.constexpr, INDEX: tl.constexpr):
 
 @triton.jit
 def offsets(v, columns, rows):
-    """Where the pixels of cells are inside a plane."""
+    """Return the offsets of the pixels of cells inside a plane."""
     stride_h, stride_w = elements(v.h), elements(v.w)
     left, right = columns[0] * stride_w, columns[1] * stride_w
     above, below = rows[0] * stride_h, rows[1] * stride_h
@@ -78,7 +78,7 @@ def offsets(v, columns, rows):
 
 @triton.jit
 def read(v, n, c, at, exist, WORKING: tl.constexpr):
-    """The pixels of cells as they are stored; 0 outside."""
+    """Read the pixels of cells as they are stored, 0 outside."""
     begin = plane(v, n, c)
     return (
         tl.load(begin + at[0], exist[0], other=0).to(WORKING),
@@ -90,7 +90,7 @@ def read(v, n, c, at, exist, WORKING: tl.constexpr):
 
 @triton.jit
 def bilinear(weights, pixels):
-    """The sample. A pixel of weight zero does not count, even if it is NaN or inf."""
+    """Return the sample. A pixel of weight zero does not count, even if it is NaN or inf."""
     sum = weights[0] * pixels[0]
     for i in tl.static_range(1, 4):
         sum = tl.where(weights[i] != 0, sum + weights[i] * pixels[i], sum)
@@ -99,7 +99,7 @@ def bilinear(weights, pixels):
 
 @triton.jit
 def slopes(fx, fy, pixels):
-    """The derivatives of the sample by x and y."""
+    """Return the derivatives of the sample by x and y."""
     dx = (1 - fy) * (pixels[1] - pixels[0]) + fy * (pixels[3] - pixels[2])
     dy = (1 - fx) * (pixels[2] - pixels[0]) + fx * (pixels[3] - pixels[1])
     return dx, dy

@@ -1,4 +1,4 @@
-"""The gauges see what is put before them, a wrong baseline is refused, and the benchmarks run."""
+"""The gauges measure what is there, a wrong baseline is refused, and the benchmarks run."""
 
 import os
 import subprocess
@@ -45,17 +45,17 @@ def test_a_gpu_is_timed_by_its_own_clock(measuring, monkeypatch):
 
 def test_work_of_other_processes_is_noticed(measuring, monkeypatch):
     loop = "import time\nend = time.time() + 1\nwhile time.time() < end: pass"
-    elsewhere = measuring.Elsewhere()
+    others = measuring.OtherProcesses()
     subprocess.run([sys.executable, "-c", loop], check=True)
-    share = elsewhere.share()
+    share = others.share()
     if share is None:
         pytest.skip("only Linux tells what all processes do")
     assert 0.5 / os.cpu_count() < share < 1.05
 
     # Own work does not count, whatever else goes on: the clock that counts it runs ahead.
-    elsewhere = measuring.Elsewhere()
+    others = measuring.OtherProcesses()
     monkeypatch.setattr(measuring.time, "process_time", lambda: 1e6)
-    assert elsewhere.share() == 0
+    assert others.share() == 0
 
 
 def test_distance_from_the_truth(measuring):

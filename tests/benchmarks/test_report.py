@@ -121,7 +121,7 @@ def written(tmp_path):
 
 
 def tables(markdown):
-    """Every table: for each row but the rule its first cell and the others."""
+    """Parse every table: for each row except the rule, its first cell and the others."""
     found = []
     for block in markdown.split("\n\n"):
         lines = [line for line in block.splitlines() if line.startswith("|")]
@@ -132,7 +132,7 @@ def tables(markdown):
 
 
 def dots(svg):
-    """The plot's circles by height: [(x, colour)]."""
+    """Parse the plot's circles by height: [(x, colour)]."""
     found = {}
     for circle in ElementTree.fromstring(svg).iter(f"{SVG}circle"):
         line = found.setdefault(float(circle.get("cy")), [])
@@ -250,7 +250,7 @@ def test_the_machine_is_described_but_not_named(written):
         assert "somebodys-laptop" not in text
 
 
-def test_a_busy_machine_is_told_of(tmp_path):
+def test_a_busy_machine_is_reported(tmp_path):
     def header(share):
         busy = [record("warp", "tcae_ops", 4.0, cores_taken_elsewhere=share)]
         assert report(tmp_path, MEASURED | {"benchmarks": busy}).returncode == 0

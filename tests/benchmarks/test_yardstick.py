@@ -1,4 +1,4 @@
-"""The yardstick is the released code's mathematics: its terms, and the gradient of its loss."""
+"""The yardstick has the released code's mathematics: its terms, and the gradient of its loss."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def test_a_step_moves_the_weights(yardstick):
 
 
 def test_it_keeps_what_torch_keeps(yardstick):
-    """Our decoders make their up-sampled maps again; what they are measured against does not."""
+    """Our decoders recompute their up-sampled maps. The yardstick keeps them."""
     kept = set()
 
     def note(tensor):

@@ -1,4 +1,4 @@
-"""What kernels need of a GPU, as its binaries tell."""
+"""The resources that kernels need, read from GPU binaries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Processor:
-    """What one multiprocessor of an architecture holds (CUDA's programming guide)."""
+    """The resources of one multiprocessor of an architecture (CUDA's programming guide)."""
 
     threads: int
     shared: int  # bytes
@@ -33,30 +33,30 @@ PROCESSORS = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What ptxas gave a kernel: registers of a thread, bytes of its stack, bytes of a block."""
+    """What ptxas gave a kernel: registers and stack of a thread, shared memory of a block."""
 
     registers: int
     stack: int
     shared: int
 
     def occupancy(self, processor: Processor, block: int) -> float:
-        """The share of a processor's threads that it can hold at a time, in blocks of so many."""
-        of_warp = -(-self.registers * 32 // 256) * 256  # registers are dealt out in 256s
+        """Return the share of a processor's threads that fit, in blocks of `block` threads."""
+        of_warp = -(-self.registers * 32 // 256) * 256  # registers are assigned in units of 256
         blocks = [
             processor.registers // (of_warp * block // 32),
             processor.threads // block,
-            processor.shared // (self.shared + 1024),  # what the system takes of each block
+            processor.shared // (self.shared + 1024),  # of which the system takes 1024 per block
         ]
         return min(blocks) * block / processor.threads
 
 
 def run(*command: str | Path) -> str:
-    """What a command prints."""
+    """Run a command. Return its output."""
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def cuobjdump(*directories: Path) -> str | None:
-    """The program that reads binaries. It comes with CUDA's toolkit or with Triton."""
+    """Return the path of cuobjdump, which comes with CUDA's toolkit or with Triton."""
     places = [*map(str, directories), os.environ.get("PATH", "")]
     triton = importlib.util.find_spec("triton")
     if triton is not None and triton.origin is not None:
@@ -65,12 +65,12 @@ def cuobjdump(*directories: Path) -> str | None:
 
 
 def usage(line: str) -> Resources:
-    """Of a line that `cuobjdump -res-usage` prints."""
+    """Parse a line that `cuobjdump -res-usage` prints."""
     has = {name: int(value) for name, value in re.findall(r"(\w+):(\d+)", line)}
     return Resources(has["REG"], has["STACK"] + has["LOCAL"], has["SHARED"])
 
 
 def instruction(line: str) -> str | None:
-    """The name of the instruction in a line that `cuobjdump -sass` prints."""
+    """Return the name of the instruction in a line that `cuobjdump -sass` prints."""
     match = re.match(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]+)", line)
     return match[1] if match else None

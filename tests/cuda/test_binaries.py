@@ -1,4 +1,4 @@
-"""The CUDA library as nvcc makes it: what it holds for each architecture, and what kernels need."""
+"""The CUDA library as nvcc compiles it: its contents for each architecture, and its resources."""
 
 import os
 import re
@@ -25,9 +25,9 @@ KERNELS = {
     "finish_kernel<double, double>",
 }
 BLOCK = 256  # threads, in every launch
-KEPT = (ROOT / "csrc/cuda/kept.h").read_text()
-MOST_KEPT = {g: int(re.search(r"kMostKept = (\d+)", KEPT)[1]) for g in GROUPS}
-MOST_KEPT["float, 4"] = int(re.search(r"kMostKeptInQuads = (\d+)", KEPT)[1])
+BLEND_CACHE = (ROOT / "csrc/cuda/blend_cache.h").read_text()
+MOST_CACHED = {g: int(re.search(r"kMostCached = (\d+)", BLEND_CACHE)[1]) for g in GROUPS}
+MOST_CACHED["float, 4"] = int(re.search(r"kMostCachedInQuads = (\d+)", BLEND_CACHE)[1])
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def cuobjdump(nvcc):
 
 @pytest.fixture(scope="session")
 def built(nvcc, tmp_path_factory):
-    """The library for all architectures: the one in use, if it is that."""
+    """The library for all architectures: the one in use, if it is for all."""
     names = library.CUDA.build.get("cuda", {}).get("architectures", "").split(";")
     if {f"sm_{name.partition('-')[0]}" for name in names} == set(PROCESSORS):
         return library.CUDA.path
@@ -70,14 +70,14 @@ def built(nvcc, tmp_path_factory):
 
 
 def demangled(name):
-    """The kernel of a symbol, without namespaces and arguments."""
+    """Return the kernel of a symbol, without namespaces and arguments."""
     text = run("c++filt", name).strip().partition(" ")[2]
     text = text.replace("(anonymous namespace)::", "")
     return re.sub(r"\w+::", "", text.partition("(")[0])
 
 
 def resources(cuobjdump, binary):
-    """Of every kernel, by architecture."""
+    """Return the resources of every kernel, by architecture."""
     found, kernels, names = {}, None, {}
     for line in run(cuobjdump, "-res-usage", binary).splitlines():
         words = line.split()
@@ -105,17 +105,17 @@ def test_there_is_ptx_for_what_comes_later(cuobjdump, built):
     assert re.search(r"sm_120\.ptx", run(cuobjdump, "-lptx", built))
 
 
-def keeping(kernels, group, more=0):
-    """A backward pass as it is launched: with three groups of shared memory a thread and flow."""
+def caching(kernels, group, more=0):
+    """Return the resources of a backward pass with its cache: three groups per thread and flow."""
     it = kernels[f"backward_kernel<{group}>"]
-    bytes_kept = 3 * GROUPS[group] // 8 * (MOST_KEPT[group] + more) * BLOCK
-    return replace(it, shared=it.shared + bytes_kept)
+    cached_bytes = 3 * GROUPS[group] // 8 * (MOST_CACHED[group] + more) * BLOCK
+    return replace(it, shared=it.shared + cached_bytes)
 
 
 @pytest.mark.parametrize("architecture", PROCESSORS)
 def test_kernels_live_in_registers_and_half_of_all_threads_fit(usage, architecture):
     kernels = usage[architecture]
-    launched = kernels | {f"backward_kernel<{g}>": keeping(kernels, g) for g in GROUPS}
+    launched = kernels | {f"backward_kernel<{g}>": caching(kernels, g) for g in GROUPS}
     for name, has in launched.items():
         assert has.stack == 0, f"{name} uses {has.stack} bytes of local memory"
         share = has.occupancy(PROCESSORS[architecture], BLOCK)
@@ -123,15 +123,15 @@ def test_kernels_live_in_registers_and_half_of_all_threads_fit(usage, architectu
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_as_many_fields_are_kept_as_can_be(usage, group):
+def test_as_many_fields_are_cached_as_possible(usage, group):
     shares = [
-        keeping(usage[name], group, more=1).occupancy(processor, BLOCK)
+        caching(usage[name], group, more=1).occupancy(processor, BLOCK)
         for name, processor in PROCESSORS.items()
     ]
     assert min(shares) < 0.5
 
 
-def test_kernels_that_spill_are_seen(nvcc, cuobjdump, tmp_path):
+def test_kernels_that_spill_are_found(nvcc, cuobjdump, tmp_path):
     source = tmp_path / "csrc"
     shutil.copytree(ROOT / "csrc", source)
     groups = source / "cuda/groups.h"
@@ -207,14 +207,14 @@ def test_memory_is_accessed_as_it_should_be(instructions, architecture):
         assert not [it for it in kernels[name] if it.startswith(("RED.", "ATOM"))], name
 
 
-# All that is asked of CUDA: to enqueue, and whether that worked. Kernels are launched by what nvcc
-# writes itself, from 13.0 on by functions whose names begin with underscores.
+# All calls of CUDA: enqueue work, and find out whether that succeeded. nvcc generates the launches,
+# from 13.0 on with functions whose names begin with underscores.
 ENQUEUES = {"cudaLaunchKernel", "cudaMemsetAsync", "cudaGetLastError"}
 
 
 @pytest.mark.parametrize("name", ["forward", "backward"])
 def test_nothing_waits_copies_or_allocates(nvcc, tmp_path, name):
-    """So passes can be captured in a graph; csrc/torch/cuda.cpp includes no more than types."""
+    """So passes can be captured in a graph. csrc/torch/cuda.cpp only includes types."""
     flags = ["-std=c++17", "--expt-relaxed-constexpr", "-arch=sm_90", f"-I{ROOT}/csrc/include"]
     run(nvcc, *flags, "-c", ROOT / f"csrc/cuda/{name}.cu", "-o", tmp_path / "it.o")
     listing = run("nm", "--undefined-only", tmp_path / "it.o")
@@ -223,7 +223,7 @@ def test_nothing_waits_copies_or_allocates(nvcc, tmp_path, name):
     assert asked <= ENQUEUES
 
 
-def test_library_brings_what_it_needs_of_cuda(built):
+def test_library_contains_what_it_needs_of_cuda(built):
     needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", built))
     assert not [name for name in needed if "cuda" in name or "nv" in name]
 

@@ -1,4 +1,4 @@
-"""The CUDA kernels on a CPU, beside the case table of tests/ops that runs them under sanitizers."""
+"""The CUDA kernels on a CPU: what the case table of tests/ops does not test of them."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from tcae_ops.selftest.agreement import agree
 from tcae_ops.selftest.cases import CASES, make_inputs, random_inputs
 
 CPU = torch.device("cpu")
-# Each way through the kernels: working types, types that are summed apart, whole groups of pixels.
+# Every path through the kernels: working types, types with separate sums, whole groups of pixels.
 WAYS = [
     (torch.uint8, "channels_last"),
     (torch.bfloat16, "sliced"),
@@ -21,7 +21,7 @@ WAYS = [
 
 @pytest.fixture
 def use(kernels_on_host, monkeypatch):
-    """Has backend "cpp" run the CUDA kernels of a flavour."""
+    """Function that makes backend "cpp" run the CUDA kernels of a flavour."""
     return lambda flavour: kernels_on_host(flavour).install(monkeypatch)
 
 
@@ -74,16 +74,16 @@ def test_deterministic_gradients_are_the_same_bits_in_every_order(use, determini
     use("plain")
     image, flows, logits, target = random_inputs((1, 3, 24, 24), image=dtype, reach=30.0)
     inputs = [image, *flows, *logits, target]
-    seen = {}
+    distinct = {}
     for is_deterministic in (False, True):
         deterministic(is_deterministic)
         results = [gradients(inputs, [True] * len(inputs)) for _ in range(8)]
-        seen[is_deterministic] = [
+        distinct[is_deterministic] = [
             len({g.numpy().tobytes() for g in by_input}) for by_input in zip(*results, strict=True)
         ]
-    assert seen[True] == [1] * len(inputs)
-    assert seen[False][1:] == [1] * (len(inputs) - 1)
-    assert seen[False][0] > 1 or dtype == torch.float16  # which rounds the differences away
+    assert distinct[True] == [1] * len(inputs)
+    assert distinct[False][1:] == [1] * (len(inputs) - 1)
+    assert distinct[False][0] > 1 or dtype == torch.float16  # which rounds the differences away
 
 
 def test_loss_is_the_same_bits_in_every_order(use):
@@ -98,9 +98,9 @@ def test_loss_is_the_same_bits_in_every_order(use):
     [(torch.float32, 90), (torch.float32, 92), (torch.float64, 90)],  # 92: quads of two flows
     ids=str,
 )
-@pytest.mark.parametrize("count", range(1, 8))  # up to 5 all fields are kept in shared memory
+@pytest.mark.parametrize("count", range(1, 8))  # up to 5 fields are cached in shared memory
 @pytest.mark.parametrize("flavour", ["memory", "races"])
-def test_blends_that_are_kept_and_that_are_not(use, flavour, count, dtype, width):
+def test_blends_that_are_cached_and_that_are_not(use, flavour, count, dtype, width):
     use(flavour)
     shape = 2, 2, 7, width
     image, flows, logits, target = random_inputs(shape, count, image=dtype, flow=dtype)
@@ -110,7 +110,7 @@ def test_blends_that_are_kept_and_that_are_not(use, flavour, count, dtype, width
 
 
 def skew(tensor, offset, gap):
-    """The same numbers, `offset` numbers into their memory and with `gap` numbers between rows."""
+    """Copy numbers to `offset` numbers into new memory, with `gap` numbers between rows."""
     n, c, h, w = tensor.shape
     memory = torch.zeros(offset + n * c * h * (w + gap), dtype=tensor.dtype)
     return memory[offset:].view(n, c, h, w + gap)[..., :w].copy_(tensor)
@@ -126,7 +126,7 @@ TYPES = [  # of images and of fields
 
 
 def skewed(types, width, places):
-    """Inputs and gradients, each with such an offset and such a gap."""
+    """Make inputs and gradients, each with its own offset and gap."""
     shape = 2, 3, 6, width
     image, flows, logits, target = random_inputs(shape, image=types[0], flow=types[1])
     logits = [k.reshape(2, 1, 6, width) for k in logits]
@@ -163,7 +163,7 @@ def test_rows_that_end_within_a_quad(use, types, width):
     use("memory")
     inputs, upstream = skewed(types, width, [(0, 8 - width)] * 7)
     agree(inputs, 2, upstream, OPTIONS, "cpp")
-    # Results have no gaps between rows; without any all rows begin as quads do.
+    # Warped images have no gaps between rows. Without one all rows begin as quads do.
     arguments = inputs[0], inputs[1:3], inputs[3:5], inputs[5]
     loss = tcae_ops.blend_warp_l1(*arguments, backend="cpp")
     expected = tcae_ops.blend_warp_l1(*arguments, backend="reference")

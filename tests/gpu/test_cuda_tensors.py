@@ -1,4 +1,4 @@
-"""What is special about a GPU: its memory, its devices, its clock; torch's tools on its tensors."""
+"""What only a GPU has: its memory, devices and clock, and torch's tools on its tensors."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def test_planes_further_apart_than_32_bits(place, axis):
 
 
 def test_more_pixels_than_32_bits_count(place):
-    """2^31 pixels and some; of all but the image one sample is in memory."""
+    """More than 2^31 pixels. Only of the image is more than one sample in memory."""
     need_memory(9 if place.backend != "reference" else 80)
     image = torch.zeros(33, 1, 8192, 8192, dtype=torch.uint8, device=GPU)
     image[-1] = torch.arange(8192, device=GPU)
@@ -134,7 +134,7 @@ def test_inference_mode(place):
 
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compiles_into_one_graph(place, dynamic):
-    """As the self-test does, and with sizes that change."""
+    """As in the self-test, and also with sizes that change."""
     if place.backend == "reference":
         pytest.skip("these are plain torch operators")
 

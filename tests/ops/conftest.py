@@ -13,12 +13,14 @@ from tcae_ops.selftest.places import CPU, GPU, Place, devices, why_not
 
 
 def fold(position, size, padding):
-    """The position inside the extended image, or None if nothing but zeros is there."""
+    """Fold a position into the image. Return None if only zeros are there."""
     last = size - 1
     if padding == "border":
         return min(max(position, 0.0), float(last))
     if padding == "zeros":
         return position if -1 < position < size else None
+    if padding != "reflection":
+        raise ValueError(f"the loops do not know padding {padding!r}")
     if math.isinf(position) or last == 0:
         return float(last) if position > 0 else 0.0
     position = math.fmod(abs(position), 2 * last)
@@ -26,7 +28,7 @@ def fold(position, size, padding):
 
 
 def sample(plane, x, y, padding):
-    """The bilinear sample of one plane (a list of rows) at a position."""
+    """Return the bilinear sample of one plane (a list of rows) at a position."""
     if math.isnan(x) or math.isnan(y):
         return math.nan
     height, width = len(plane), len(plane[0])
@@ -44,12 +46,12 @@ def sample(plane, x, y, padding):
 
 
 def times(displacement, unit):
-    """An infinite displacement is infinite in every unit, even in one of no length."""
+    """Multiply. An infinite displacement stays infinite in every unit, even in one of length 0."""
     return displacement if math.isinf(displacement) else displacement * unit
 
 
 def loops(image, flows, logits, target, units, padding):
-    """Loss (N,) and warped image in fp64, pixel by pixel."""
+    """Compute the loss (N,) and the warped image in fp64, pixel by pixel."""
     image, target = image.cpu(), target.cpu()
     flows, logits = [flow.cpu() for flow in flows], [logit.cpu() for logit in logits]
     n, c, h, w = image.shape
@@ -78,8 +80,8 @@ def loops(image, flows, logits, target, units, padding):
     return tuple(t.to(torch.get_default_device()) for t in (loss, warped))
 
 
-# By name, and beside them the backends for CUDA tensors; without a GPU there would be thousands of
-# tests to skip. Triton runs where the GPU is, else in its interpreter.
+# Backends for CUDA tensors only take part if there is a GPU: otherwise thousands of tests would be
+# skipped. Triton runs on the GPU, or else in its interpreter.
 PLACES = {name: Place(name, CPU) for name in ("cpp", "reference")}
 if GPU not in devices():
     PLACES["triton"] = Place("triton", CPU)
@@ -94,9 +96,9 @@ def _parameters():
 
 @pytest.fixture(params=_parameters())
 def backend(request, monkeypatch):
-    """The name of each backend; the tensors that a test makes are where it runs.
+    """The name of each backend. The tensors that a test makes are on its device.
 
-    `cuda_on_host` is that of the C++ kernels as well, in whose place the CUDA kernels run.
+    `cuda_on_host` gives the name of the C++ backend, but the CUDA kernels run in its place.
     """
     if request.param == "cuda_on_host":
         request.getfixturevalue("kernels_on_host")("memory").install(monkeypatch)
@@ -114,7 +116,7 @@ def backend(request, monkeypatch):
 
 @pytest.fixture
 def cpp():
-    """For tests of what only the compiled library has."""
+    """Skips tests of the compiled library if it is not here."""
     reason = backends.why_not("cpp", torch.device("cpu"))
     if reason is not None:
         pytest.skip(f"backend cpp: {reason}")
@@ -128,13 +130,13 @@ def truth():
 
 @pytest.fixture
 def lay_out():
-    """Puts a tensor (N, C, H, W) into memory some way."""
+    """Function that copies a tensor (N, C, H, W) into another memory layout."""
     return cases.lay_out
 
 
 @pytest.fixture
 def problem():
-    """Makes inputs of all operators, where the backend runs."""
+    """Function that makes inputs of all operators on the backend's device."""
 
     def make(*shape, **options):
         device = torch.get_default_device()
@@ -147,11 +149,11 @@ def problem():
 
 @pytest.fixture
 def generator(backend):
-    """Makes random numbers where the backend runs, always the same."""
+    """Generator of random numbers on the backend's device, always the same."""
     return torch.Generator(torch.get_default_device()).manual_seed(0)
 
 
 @pytest.fixture
 def agree():
-    """The comparison of values and gradients with the definition in fp64."""
+    """Function that compares values and gradients with the definition in fp64."""
     return agreement.agree

@@ -1,4 +1,4 @@
-"""Wrong arguments are named, and backends are chosen as asked."""
+"""Wrong arguments are named, and the requested backend runs."""
 
 import subprocess
 import sys
@@ -80,7 +80,7 @@ def test_context_manager_chooses_the_backend(monkeypatch):
 
 
 def test_environment_variable_chooses_the_backend(monkeypatch):
-    monkeypatch.setattr(backends, "_override", "fast")  # what the variable held at import
+    monkeypatch.setattr(backends, "_override", "fast")  # the value of the variable at import
     with pytest.raises(ValueError, match="TCAE_OPS_BACKEND is 'fast', but must be one of"):
         tcae_ops.warp(IMAGE, FLOW)
 
@@ -98,8 +98,10 @@ def test_without_a_library_the_definition_runs(monkeypatch):
 def test_triton_that_cannot_run_says_why(monkeypatch):
     monkeypatch.setattr(triton, "PROBLEM", None)
     monkeypatch.setattr(triton, "INTERPRETED", False)
-    said = "'triton' cannot run: it is for cuda tensors, but the image is on cpu .*TRITON_INTERPRET"
-    with pytest.raises(ValueError, match=said):
+    message = (
+        "'triton' cannot run: it is for cuda tensors, but the image is on cpu .*TRITON_INTERPRET"
+    )
+    with pytest.raises(ValueError, match=message):
         tcae_ops.warp(IMAGE, FLOW, backend="triton")
     monkeypatch.setattr(triton, "INTERPRETED", True)
     assert backends.why_not("triton", torch.device("cpu")) is None

@@ -1,4 +1,4 @@
-"""The build: which torch it compiles against, what it leaves behind, and how that is told."""
+"""The build: which torch it compiles against, what it produces, and how it reports that."""
 
 import importlib.util
 import json
@@ -77,7 +77,7 @@ def test_pinned_torch_is_the_one_of_the_requirements(build_backend):
 
 @pytest.fixture
 def build(tmp_path):
-    """Function that runs setup.py where CMake and nvcc only note down what they were asked for."""
+    """Function that runs setup.py with a CMake and an nvcc that only record their arguments."""
     tools = tmp_path / "bin"
     tools.mkdir()
     asked = tmp_path / "asked"
@@ -106,21 +106,21 @@ def build(tmp_path):
 
 
 def test_architectures_are_those_that_nvcc_knows_or_that_are_asked_for(build):
-    told, asked = build()
-    assert told == {"architectures": "75-real;80-real;90"}  # PTX of the last
+    report, asked = build()
+    assert report == {"architectures": "75-real;80-real;90"}  # PTX of the last
     assert "-DCMAKE_CUDA_ARCHITECTURES=75-real;80-real;90" in asked
-    told, asked = build(TCAE_OPS_CUDA_ARCHITECTURES="86-real")
-    assert told == {"architectures": "86-real"}
+    report, asked = build(TCAE_OPS_CUDA_ARCHITECTURES="86-real")
+    assert report == {"architectures": "86-real"}
     assert "-DCMAKE_CUDA_ARCHITECTURES=86-real" in asked
 
 
 def test_the_cuda_library_can_be_left_out(build):
-    told, asked = build(TCAE_OPS_CUDA="OFF")
-    assert told == {"skipped": "TCAE_OPS_CUDA=OFF"}
+    report, asked = build(TCAE_OPS_CUDA="OFF")
+    assert report == {"skipped": "TCAE_OPS_CUDA=OFF"}
     assert "-DTCAE_OPS_DEVICE=cpu" in asked and "-DTCAE_OPS_DEVICE=cuda" not in asked
 
 
-def test_module_tells_what_was_built_and_what_is_usable(cpp):
+def test_module_prints_what_was_built_and_what_is_usable(cpp):
     done = subprocess.run(
         [sys.executable, "-m", "tcae_ops"], capture_output=True, text=True, check=True, cwd=ROOT
     )
@@ -153,7 +153,7 @@ def test_library_that_was_not_built_or_is_broken_says_why(monkeypatch, tmp_path)
     assert "cannot be loaded" in library.Library("cpu").problem
 
 
-# What torch promises to keep, and what the C and C++ run-time libraries provide.
+# Symbols that torch promises to keep, and those of the C and C++ run-time libraries.
 STABLE = re.compile(
     r"(aoti_)?torch_\w+"
     r"|\w+@(GLIBC|GLIBCXX|CXXABI|GCC)_[\d.]+"

@@ -20,7 +20,7 @@ def test_values_and_gradients(backend, agree, name, dtype, layout):
 @pytest.mark.parametrize("dtype", IMAGES, ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_every_other_instruction_set(cpp, agree, name, dtype):
-    """The one in use is that of the backend `cpp` above."""
+    """The instruction set in use is tested above, as backend `cpp`."""
     case = CASES[name]
     before = torch.ops.tcae_ops.simd_level()
     for level in library.SIMD_LEVELS:

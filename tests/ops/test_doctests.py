@@ -1,4 +1,4 @@
-"""The examples in the docstrings of both packages run and give what they say."""
+"""The examples in the docstrings of both packages run and give the results shown."""
 
 import doctest
 import importlib
@@ -50,7 +50,7 @@ def test_every_public_operator_has_an_example():
 
 
 def test_examples_of_the_manual():
-    """They build on each other."""
+    """Each example uses the names of those before."""
     text = (ROOT / "docs/operators.md").read_text()
     names: dict[str, object] = {}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):

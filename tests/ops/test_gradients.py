@@ -1,4 +1,4 @@
-"""Gradients: once and twice, and cases whose answer is known."""
+"""First and second gradients, and cases whose answer is known."""
 
 import math
 
@@ -7,8 +7,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import tcae_ops
-
-PADDINGS = ["border", "zeros", "reflection"]
+from tcae_ops.request import PADDINGS
 
 
 def flat(image, flows, logits, target):
@@ -16,7 +15,7 @@ def flat(image, flows, logits, target):
 
 
 def objective(inputs, padding, backend, seed=0):
-    """A scalar that depends on the loss and on the warped image, and the graph's inputs."""
+    """Compute a scalar that depends on the loss and on the warped image."""
     count = (len(inputs) - 2) // 2
     loss, warped = tcae_ops.blend_warp_l1(
         inputs[0],
@@ -52,7 +51,7 @@ def test_gradcheck(backend, problem, padding, units):
         return loss, warped, tcae_ops.warp(image, fields[0], **chosen)
 
     inputs = leaves([image, target, *flows, *logits])
-    # On a GPU atomics add in any order: the last bits differ. Triton's interpreter takes long.
+    # On a GPU atomics add in any order: the last bits differ. Triton's interpreter is slow.
     options = {"nondet_tol": 1e-12, "fast_mode": backend == "triton"}
     assert gradcheck(run, inputs, **options)
     assert gradgradcheck(run, inputs, **options)

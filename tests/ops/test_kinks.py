@@ -1,6 +1,6 @@
-"""Gradients near the kinks: where a position is a whole pixel, and where samples meet the target.
+"""Gradients near the kinks: at whole pixels, and where samples equal the target.
 
-There fp32 may land on the other side than fp64. How often is bounded, and so is what it then gives.
+There fp32 may land on the other side than fp64. Tests bound how often, and which gradients follow.
 """
 
 import pytest
@@ -8,20 +8,20 @@ import torch
 import torch.nn.functional as F
 
 import tcae_ops
+from tcae_ops.request import PADDINGS
 
-PADDINGS = ["border", "zeros", "reflection"]
 SHAPE = (1, 3, 96, 128)
 
 
 def smooth(channels, generator, reach):
-    """A displacement of a few pixels that varies over tens of pixels."""
+    """Make a displacement of a few pixels that varies over tens of pixels."""
     coarse = reach * torch.randn(1, channels, 5, 6, generator=generator)
     return F.interpolate(coarse, SHAPE[2:], mode="bicubic", align_corners=True)
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("units", ["pixels", "normalized"])
-def test_hardly_ever_met_by_ordinary_flows(backend, generator, agree, padding, units):
+def test_ordinary_flows_rarely_meet_them(backend, generator, agree, padding, units):
     image, target = torch.rand(2, *SHAPE, generator=generator)
     fields = [smooth(2, generator, 4.0 if units == "pixels" else 0.08) for _ in range(2)]
     fields += [smooth(1, generator, 1.0) for _ in range(2)]
@@ -68,7 +68,7 @@ def test_samples_that_are_the_target_give_no_gradient_at_all(backend, problem, d
 def test_next_to_the_target_the_derivative_is_one_of_three(backend, problem):
     image, flows, _, _ = problem((1, 3, 40, 60))
     exact = tcae_ops.warp(image.double(), flows[0].double(), backend="reference")
-    target = exact.float().requires_grad_()  # rounded: above or below, as chance will have it
+    target = exact.float().requires_grad_()  # rounded up or down, at random
     tcae_ops.warp_l1(image, flows[0], target, backend=backend).sum().backward()
     step = 1 / image.numel()
     sides = target.grad / step

@@ -1,4 +1,4 @@
-"""Every instruction set that the machine has: right at every width, and like the others."""
+"""Every instruction set of the machine is right at every width, and agrees with the others."""
 
 import math
 import os
@@ -10,9 +10,9 @@ import torch
 
 import tcae_ops
 from tcae_ops import library
+from tcae_ops.request import PADDINGS
 
 pytestmark = pytest.mark.usefixtures("cpp")
-PADDINGS = ["border", "zeros", "reflection"]
 SHAPES = [(1, 3, 4, w) for w in range(1, 71)] + [(2, 1, 40, 37), (1, 4, 9, 300), (1, 5, 33, 64)]
 
 
@@ -26,7 +26,7 @@ def level(request):
 
 
 def smooth(shape, seed, reach=4.0):
-    """Flows that vary slowly, as windows of rows need."""
+    """Make flows that vary slowly, so that windows are used."""
     n, _, h, w = shape
     coarse = torch.randn(n, 2, 3, 3, generator=torch.Generator().manual_seed(seed))
     grown = torch.nn.functional.interpolate(coarse, size=(h, w), mode="bilinear")
@@ -48,7 +48,7 @@ def inputs(shape, dtype, layout, rough):
 
 
 def exact(arguments):
-    """The same with displacements that neither blending nor adding to a pixel rounds in fp32."""
+    """Change displacements so that neither blending nor adding a pixel rounds them in fp32."""
     image, first, second, logit, _, target = arguments
     first, second = ((256 * flow).round() / 256 for flow in (first, second))
     # Weights of 1/2, or of 1 and 0: exp(-200) is far below what fp32 can add to 1.
@@ -58,7 +58,7 @@ def exact(arguments):
 
 
 def everything(arguments, padding, backend="cpp"):
-    """Outputs, and the gradient of every input that has one."""
+    """Return the results, and the gradient of every input that has one."""
     own = [t.detach().requires_grad_(t.dtype.is_floating_point) for t in arguments]
     loss, warped = tcae_ops.blend_warp_l1(
         own[0], own[1:3], own[3:5], own[5], return_warped=True, padding=padding, backend=backend

@@ -1,4 +1,4 @@
-"""What is computed and allocated: what is needed, and nothing else. Offsets beyond 32 bits."""
+"""Only what is needed is computed and allocated. Offsets of more than 32 bits work."""
 
 import ctypes
 import itertools
@@ -32,7 +32,7 @@ def objective(inputs):
 
 
 def allocated(run):
-    """Bytes that torch allocates while `run` runs."""
+    """Return the bytes that torch allocates while `run` runs."""
     with torch.profiler.profile(profile_memory=True) as profile:
         run()
     return sum(max(0, event.self_cpu_memory_usage) for event in profile.events())
@@ -162,7 +162,7 @@ def test_offsets_of_planes_and_rows_are_of_64_bits(tmp_path):
 
 
 def far_apart(tensor, axis):
-    """The same numbers, but further than 2^31 elements apart along an axis; hardly any memory."""
+    """Copy numbers to places more than 2^31 elements apart along an axis, with little memory."""
     stride = 2**31 + 64
     size = tensor.element_size() * (stride * (tensor.shape[axis] - 1) + 4 * tensor.numel())
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE

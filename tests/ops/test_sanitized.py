@@ -1,7 +1,7 @@
-"""Memory and arithmetic of the C++ kernels, watched while the case table runs.
+"""Memory and arithmetic of the C++ kernels are watched while the case table runs.
 
-AddressSanitizer and UndefinedBehaviorSanitizer watch a library that is compiled for them; the fence
-(sanitized/fence.c) watches the one in use, with the vector instructions that sanitizers cannot see.
+AddressSanitizer and UndefinedBehaviorSanitizer watch a library that is compiled for them. The fence
+(sanitized/fence.c) watches the library in use, with vector instructions that sanitizers cannot see.
 """
 
 import json
@@ -19,17 +19,17 @@ import tcae_ops
 from tcae_ops.version import VERSION
 
 ROOT = Path(__file__).parents[2]
-# The case table, without what differs in nothing that matters here.
+# The case table, without cases that make no difference here.
 TESTS = [ROOT / "tests/ops/test_cases.py", "-k"]
 TESTS += [
     "not reference and not on_host and not .float16 and not float64 "
     "and (contiguous or last or sliced)"
 ]
 LEVELS = ["avx512", "avx2", "portable"]
-VECTORS = LEVELS[:-1]  # sanitizers see all of what is portable
+VECTORS = LEVELS[:-1]  # sanitizers see everything in the portable code
 pytestmark = pytest.mark.usefixtures("cpp")
 
-# Reads the number behind the last one of the image.
+# Reads one number beyond the end of the image.
 STRAY = """
 import torch, tcae_ops
 from tcae_ops import library
@@ -42,7 +42,7 @@ tcae_ops.warp(image, flow, backend="cpp")
 print("was not stopped")
 """
 
-# Reads numbers from an odd address: undefined, although every processor here does it.
+# Reads numbers from an odd address, which is undefined although processors here do it.
 SKEWED = """
 import torch, tcae_ops
 image, flow = torch.rand(1, 1, 4, 5), torch.zeros(1, 2, 4, 5)
@@ -60,7 +60,7 @@ def run(*arguments, check=True, **options):
 
 
 def compiler():
-    """The C++ compiler that CMake takes."""
+    """Return the C++ compiler that CMake uses."""
     path = shutil.which(os.environ.get("CXX", "c++"))
     if path is None or not sys.platform.startswith("linux"):
         pytest.skip("this needs Linux and a C++ compiler")
@@ -69,7 +69,7 @@ def compiler():
 
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory):
-    """Directory with a package of a sanitized library, and the environment it runs in."""
+    """The folder of a package with a sanitized library, and its environment variables."""
     folder = tmp_path_factory.mktemp("sanitized")
     trial = folder / "trial.cpp"
     trial.write_text("int main() {}")
@@ -109,7 +109,7 @@ def sanitized(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fence(tmp_path_factory):
-    """The fence, compiled."""
+    """The compiled fence."""
     library = tmp_path_factory.mktemp("fence") / "fence.so"
     source = ROOT / "tests/ops/sanitized/fence.c"
     run(compiler(), "-x", "c", "-O1", "-shared", "-fPIC", source, "-o", library, "-ldl")
@@ -117,7 +117,7 @@ def fence(tmp_path_factory):
 
 
 def watched(folder, environment, *arguments):
-    """Runs Python where a package in `folder` comes before all others."""
+    """Run Python with the packages in `folder` before all others."""
     path = f"{folder}{os.pathsep}{ROOT}"
     return run(
         sys.executable,
@@ -129,7 +129,7 @@ def watched(folder, environment, *arguments):
 
 
 def case_table(folder, environment, level):
-    """The case table on one instruction set, or the best that this machine has."""
+    """Run the case table on one instruction set, or on the best that this machine has."""
     options = [
         "-q",
         "-x",

@@ -1,4 +1,4 @@
-"""Any shape, layout, type, blend and displacement: hypothesis looks for what differs."""
+"""Any shape, layout, type, blend and displacement: hypothesis searches for differences."""
 
 import math
 
@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tcae_ops
+from tcae_ops.request import PADDINGS
 
-PADDINGS = ["border", "zeros", "reflection"]
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 LAYOUTS = ["contiguous", "channels_last", "sliced", "stepped", "transposed", "expanded", "constant"]
 # Sizes around what the kernels work on together, and small ones.
@@ -16,7 +16,7 @@ SIZES = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 33, 64, 25
 
 
 def explore(backend, **strategies):
-    """Runs a check on many examples; on few where Triton is interpreted or compiles for each."""
+    """Decorate a check that runs on many examples, for Triton on few: it is slow."""
     count = 8 if backend == "triton" else 60
     patient = [HealthCheck.too_slow]  # a busy machine is no failure
     options = settings(
@@ -90,7 +90,7 @@ def test_nan_inf_and_far_outside(backend, problem, agree):
             flows[0][choice == i] = value
         upstream = [torch.zeros(shape[0]), torch.randn(shape, generator=generator)]
         options = {"units": units, "padding": padding}
-        if padding != "reflection":  # what is far outside mirrors to anywhere, as it is rounded
+        if padding != "reflection":  # far outside, rounding decides where a position is mirrored to
             agree([picture, *flows, target], 0, upstream, options, backend)
         warped = tcae_ops.warp(picture, flows[0], **options, backend=backend)
         nan = flows[0].isnan().any(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The operators inside torch: checked by opcheck, compiled, exported, cast automatically."""
+"""The operators inside torch: opcheck, compilation, export, autocast."""
 
 import pytest
 import torch
@@ -59,7 +59,7 @@ def test_operators_by_name_are_the_public_ones(problem):
 
 
 def step(image, first, second, target):
-    """A decoder's raw output in, as in training: every operator, forward and backward."""
+    """Run every operator on a decoder's raw output, as in training."""
     flows, logits = [first[:, :2], second[:, :2]], [first[:, 2:], second[:, 2:]]
     loss, warped = tcae_ops.blend_warp_l1(image, flows, logits, target, return_warped=True)
     again = tcae_ops.warp(warped, torch.tanh(flows[0]), units="normalized", padding="zeros")
@@ -68,7 +68,7 @@ def step(image, first, second, target):
 
 
 def loss_alone(image, first, second, target):
-    """No operator but ours, so that Inductor has nothing to compile for long."""
+    """Run only our operators, so that Inductor has little to compile."""
     loss, warped = tcae_ops.blend_warp_l1(
         image,
         [first[:, :2], second[:, :2]],
@@ -129,7 +129,7 @@ def test_kernels_refuse_what_they_cannot_read():
     image, flow = torch.rand(1, 2, 4, 5), torch.rand(1, 2, 4, 5)
     forward = torch.ops.tcae_ops.forward.default
     pixels = "pixels", "border"
-    # Were this not refused, the images of nobody would take no memory.
+    # An empty batch, so that these planes take no memory.
     spread = [t[:0, :, :1, :1].expand(0, 2, 50000, 50000) for t in (image, flow)]
     bad = [
         ([image[0], flow], 1, 0, *pixels),

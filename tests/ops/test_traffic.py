@@ -1,4 +1,4 @@
-"""Bytes that must move, counted by hand: 4 bytes x elements, input by input."""
+"""The bytes that must move, against counts by hand: 4 bytes x elements, input by input."""
 
 import pytest
 import torch

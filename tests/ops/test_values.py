@@ -1,4 +1,4 @@
-"""What comes out: against loops, and cases whose answer is known."""
+"""Results: against loops, and in cases whose answer is known."""
 
 import math
 
@@ -6,9 +6,8 @@ import pytest
 import torch
 
 import tcae_ops
+from tcae_ops.request import PADDINGS, UNITS
 
-PADDINGS = ["border", "zeros", "reflection"]
-UNITS = ["pixels", "normalized"]
 IMAGES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
 # Results are rounded to the image's type; positions to fp32.
 TOLERANCE = {torch.float16: 1e-3, torch.bfloat16: 8e-3, torch.float64: 1e-12}
@@ -99,7 +98,7 @@ def test_nan_and_infinite_displacements(backend, truth, padding, channel):
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("shape", [(1, 2, 1, 9), (1, 2, 9, 1), (1, 2, 1, 1)])
 def test_infinite_displacements_along_an_axis_of_one_pixel(backend, truth, padding, shape):
-    """In normalised units, where a finite displacement along such an axis moves nothing."""
+    """In normalised units a finite displacement along such an axis moves nothing."""
     image = torch.rand(shape)
     flow = torch.zeros(1, 2, *shape[2:])
     flow[0, 0].view(-1)[0], flow[0, 1].view(-1)[-1] = math.inf, -math.inf
@@ -188,7 +187,7 @@ def test_many_key_points_each_move_what_is_near_them(backend):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_halves_are_rounded_as_torch_rounds_them(backend, generator, deterministic, dtype):
-    """Computed in fp32 and rounded once: values and gradients of every size, subnormal to inf."""
+    """They are computed in fp32 and rounded once: values of every size, from subnormal to inf."""
     deterministic(True)  # on a GPU sums are rounded in any order
     shape = (1, 1, 64, 300)
     low, high = (-24, 16) if dtype == torch.float16 else (-130, 120)
@@ -211,7 +210,7 @@ def test_halves_are_rounded_as_torch_rounds_them(backend, generator, determinist
 
 
 def test_weights_are_right_however_far_logits_are_apart(backend):
-    """The weaker of two flows is so large that its small weight moves the sample by a pixel."""
+    """The flow with the small weight is so large that it moves the sample by a pixel."""
     behind = torch.linspace(0, 80, 400)
     image = torch.arange(402.0).reshape(1, 1, 1, 402)
     flows = torch.zeros(2, 1, 2, 1, 402)

@@ -1,4 +1,4 @@
-"""Errors planted in the kernels are noticed; all of them: `python tools/mutate`, which CI runs."""
+"""Errors planted in the kernels are caught. `python tools/mutate`, which CI runs, plants all."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ def mutate(*arguments):
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_sources_still_hold_what_mutations_replace():
+def test_sources_still_contain_what_mutations_replace():
     done = mutate("--list")
     assert done.returncode == 0, done.stderr
 
@@ -28,16 +28,16 @@ def test_page_lists_every_mutation():
 
 
 @pytest.mark.parametrize(
-    ("error", "noticed_by"),
+    ("error", "caught_by"),
     [
         ("no barrier between the warps' sums", "ThreadSanitizer: data race"),
         ("numbers beyond the end of a row are read", "AddressSanitizer: heap-buffer-overflow"),
         ("the target's gradient has the wrong sign", "definition: gradient of the target"),
     ],
 )
-def test_planted_errors_are_noticed(error, noticed_by):
+def test_planted_errors_are_caught(error, caught_by):
     if build.why_not() is not None:
         pytest.skip(build.why_not())
     done = mutate("--only", error)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert noticed_by in done.stdout
+    assert caught_by in done.stdout

@@ -1,4 +1,4 @@
-"""The prediction: its counts against counts by hand, and the manual's table against the tool."""
+"""The prediction: its counts against counts by hand, and the table in the docs against the tool."""
 
 import importlib.util
 import re
@@ -17,20 +17,20 @@ FLOW, IMAGE, GRID, LOSS = 2 * LOGIT, 3 * LOGIT, LOGIT, 4 * 2  # one grid serves 
 
 @pytest.fixture
 def tool(monkeypatch):
-    """Imports a module of the tool."""
+    """Function that imports a module of the tool."""
     monkeypatch.syspath_prepend(ROOT / "tools/predict")
     spec = importlib.util.spec_from_file_location("predict", ROOT / "tools/predict/__main__.py")
     main = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(main)
     yield lambda name: main if name == "predict" else sys.modules[name]
-    for name in ("moved", "issued"):
+    for name in ("memory_traffic", "instruction_count"):
         sys.modules.pop(name)
 
 
 @pytest.fixture
-def issued(tool):
-    """The module that reads binaries, where there is what it needs."""
-    module = tool("issued")
+def counting(tool):
+    """The module that counts instructions, if nvcc and cuobjdump are here."""
+    module = tool("instruction_count")
     try:
         module._cuobjdump()
     except FileNotFoundError as error:
@@ -38,7 +38,7 @@ def issued(tool):
     return module
 
 
-SAMPLED = (GRID + FLOW + FLOW) + (IMAGE + FLOW + IMAGE)  # the grid is made, then the image sampled
+SAMPLED = (GRID + FLOW + FLOW) + (IMAGE + FLOW + IMAGE)  # first the grid, then the image
 BLENDED = 3 * LOGIT + 2 * LOGIT + (3 * FLOW + LOGIT)  # difference, sigmoid, lerp
 COMPARED = 3 * IMAGE + 2 * IMAGE + IMAGE + LOSS  # difference, absolute value, mean
 BY_COMPARED = (LOSS + IMAGE) + 2 * IMAGE + 3 * IMAGE  # divided, sign, product
@@ -65,11 +65,11 @@ BY_BLEND += 3 * FLOW + 3 * FLOW + (FLOW + LOGIT) + 3 * LOGIT + 2 * LOGIT
     ],
 )
 def test_bytes_of_the_composition(tool, op, span, expected):
-    assert tool("moved").eager_bytes(Workload(op, span, SHAPE)) == expected
+    assert tool("memory_traffic").eager_bytes(Workload(op, span, SHAPE)) == expected
 
 
 def test_bytes_of_ours(tool):
-    ours = tool("moved").our_bytes
+    ours = tool("memory_traffic").our_bytes
     assert ours(Workload("warp", FORWARD, SHAPE)) == IMAGE + FLOW + IMAGE
     flows = 2 * (FLOW + LOGIT)
     forward = IMAGE + flows + IMAGE + LOSS
@@ -97,16 +97,16 @@ LISTING = """
 """
 
 
-def test_the_way_through_a_listing(tool):
-    """Past the slow division, three times through the loop, into the branch, past the leap."""
-    issued = tool("issued")
-    names = issued.walk(issued.parse(LISTING), [3])
+def test_the_path_through_a_listing(tool):
+    """Past the slow division, three times through the loop, into the branch, past the jump."""
+    counting = tool("instruction_count")
+    names = counting.walk(counting.parse(LISTING), [3])
     loop = ["LDG.E.64", "BRA"]
     assert names == ["MOV", "BRA", *loop, *loop, *loop, "BRA", "FADD", "EXIT", "BRA", "EXIT"]
     with pytest.raises(ValueError, match="fewer than 2 loops"):
-        issued.walk(issued.parse(LISTING), [3, 2])
+        counting.walk(counting.parse(LISTING), [3, 2])
     with pytest.raises(ValueError, match="more than 0 loops"):
-        issued.walk(issued.parse(LISTING), [])
+        counting.walk(counting.parse(LISTING), [])
 
 
 def test_times_are_the_larger_of_both_bounds(tool, monkeypatch):
@@ -125,7 +125,7 @@ PIXELS_READ = {"LDG.E.U16.CONSTANT": 4 * 4 * 3}  # of three channels, four for e
 
 
 @pytest.mark.parametrize(
-    ("way", "expected"),
+    ("path", "expected"),
     [
         (("forward", False, False), {"LDG.E.64": 2, "STG.E.64": 3}),
         (("forward", True, True), {"LDG.E.64": 2 * 3 + 3, "STG.E.64": 1}),
@@ -136,35 +136,35 @@ PIXELS_READ = {"LDG.E.U16.CONSTANT": 4 * 4 * 3}  # of three channels, four for e
         ),
     ],
 )
-def test_half_types_are_accessed_eight_bytes_at_a_time(issued, way, expected):
-    of_halves = issued.Way(*way, half=True)
+def test_half_types_are_accessed_eight_bytes_at_a_time(counting, path, expected):
+    of_halves = counting.KernelPath(*path, half=True)
     assert of_halves.accesses == PIXELS_READ | expected
-    issued.instructions(of_halves)  # refuses any other accesses
+    counting.instructions(of_halves)  # refuses any other accesses
 
 
-def test_a_way_that_is_not_the_right_one_is_refused(issued, monkeypatch):
-    monkeypatch.setattr(issued, "CHANNELS", 4)
-    monkeypatch.setattr(issued.Way, "trips", [3])
+def test_a_path_that_is_not_the_right_one_is_refused(counting, monkeypatch):
+    monkeypatch.setattr(counting, "CHANNELS", 4)
+    monkeypatch.setattr(counting.KernelPath, "trips", [3])
     with pytest.raises(ValueError, match=r"makes the accesses \{'LDG\.E\.128': 2, 'LDG"):
-        issued.instructions(issued.Way("forward", blended=False, loss=False))
+        counting.instructions(counting.KernelPath("forward", blended=False, loss=False))
 
 
 def test_sources_that_have_changed_are_noticed(tool, monkeypatch, tmp_path):
-    issued = tool("issued")
+    counting = tool("instruction_count")
     (tmp_path / "csrc/cuda").mkdir(parents=True)
     for file in (ROOT / "csrc/cuda").iterdir():
         text = file.read_text().replace("auto with_float(", "auto with_real(")
         (tmp_path / "csrc/cuda" / file.name).write_text(text)
-    monkeypatch.setattr(issued, "ROOT", tmp_path)
+    monkeypatch.setattr(counting, "ROOT", tmp_path)
     with pytest.raises(ValueError, match=r"tensors\.h does not hold 'auto with_float"):
-        issued.specialise(issued.Way("forward", False, False), tmp_path / "copy")
+        counting.specialize(counting.KernelPath("forward", False, False), tmp_path / "copy")
 
 
-def test_the_table_of_the_manual_is_what_the_tool_makes(tool, issued):
+def test_the_table_in_the_docs_is_the_output_of_the_tool(tool, counting):
     predict = tool("predict")
     shown = predict.PAGE.read_text().split(predict.BEGIN)[1].split(predict.END)[0].strip()
     assert shown.startswith("**PREDICTION, NOT MEASURED**")
     with_nvcc = re.search(r"as nvcc (\S+) makes them", shown)[1]
-    if with_nvcc != issued.nvcc_version():
-        pytest.skip(f"the table is of nvcc {with_nvcc}, this is {issued.nvcc_version()}")
+    if with_nvcc != counting.nvcc_version():
+        pytest.skip(f"the table is of nvcc {with_nvcc}, this is {counting.nvcc_version()}")
     assert shown == predict.table(), "run `python tools/predict --write`"

@@ -1,4 +1,4 @@
-"""Triton's kernels as compiled for GPUs that are not there: what they need of them."""
+"""The resources of Triton's kernels, compiled for GPUs that are not here."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from binaries import PROCESSORS, Resources
 
 from tcae_ops import triton
 
-COMPILE = Path(__file__).parent / "ahead/compile.py"
+COMPILE = Path(__file__).parent / "ahead_of_time/compile.py"
 NVIDIA = ["sm_80", "sm_90", "sm_100"]
 ARCHITECTURES = [*NVIDIA, "gfx942"]
 PYTHONPATH = os.pathsep.join([str(Path(binaries.__file__).parent), *sys.path])
-THREADS = 128  # of a block: four warps; 256 where a warp has 64
+THREADS = 128  # per block: four warps, or 256 threads if a warp has 64
 TYPES = ["uint8", "float16", "bfloat16", "float32", "float64"]
 WAYS = [*TYPES, "zeros", "reflection", "one flow", "4 flows", "odd sizes"]
 DETERMINISTIC = ["float32 deterministic", "float64 deterministic"]
@@ -29,7 +29,7 @@ LOCAL_MEMORY = {"backward, float64": 8}  # bytes of a thread; all others have no
 
 @pytest.fixture(scope="session")
 def compiled(request, tmp_path_factory):
-    """Function that gives what kernels need on an architecture; all are compiled side by side."""
+    """Function that returns the kernels' resources on an architecture. All compile in parallel."""
     if triton.PROBLEM is not None:
         pytest.skip(triton.PROBLEM)
     if binaries.cuobjdump() is None:
@@ -60,7 +60,7 @@ def compiled(request, tmp_path_factory):
 
 
 def test_the_self_test_compiles_few_kernels():
-    """A third of a second each; it is to take about a minute on a GPU that is new to it."""
+    """Each takes a third of a second. The first run on a GPU should take about a minute."""
     if triton.PROBLEM is not None:
         pytest.skip(triton.PROBLEM)
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
@@ -69,6 +69,33 @@ def test_the_self_test_compiles_few_kernels():
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 50 < int(done.stdout) <= 110
+
+
+COMPILE_ONE = """
+import sys, torch
+from compile import Absent, GPUTarget, driver, forward, launch
+driver.set_active(Absent(GPUTarget("cuda", 90, 32)))
+forward.launch = lambda kernel, programs, image, *arguments, **constants: kernel.warmup(
+    *arguments, **constants, **launch.OPTIONS, grid=(programs,)
+)
+inputs = [torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 4, 4)]
+forward.forward(inputs, 1, 0, "pixels", sys.argv[1], True)
+print("compiled")
+"""
+
+
+@pytest.mark.parametrize(
+    ("padding", "said"), [("zeros", "compiled"), ("wrap", "fold() does not know padding wrap")]
+)
+def test_a_kernel_with_an_unknown_padding_does_not_compile(tmp_path, padding, said):
+    if triton.PROBLEM is not None:
+        pytest.skip(triton.PROBLEM)
+    path = os.pathsep.join([str(COMPILE.parent), PYTHONPATH])
+    environment = {**os.environ, "PYTHONPATH": path, "TRITON_CACHE_DIR": str(tmp_path)}
+    environment.pop("TRITON_INTERPRET", None)
+    command = [sys.executable, "-c", COMPILE_ONE, padding]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert said in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -112,7 +139,7 @@ def test_memory_is_accessed_as_it_should_be(compiled, architecture):
 
 @pytest.mark.parametrize("architecture", NVIDIA)
 def test_gradients_read_every_field_once(compiled, architecture):
-    """And of a channel four pixels, the target and its gradient; the loss's; a scale of sums."""
+    """Also four pixels of a channel, target and its gradient, that of the loss, a scale of sums."""
     for name, it in compiled(architecture).items():
         if name.startswith("backward"):
             fields = {"one flow": 2, "4 flows": 12}.get(name.partition(", ")[2], 6)

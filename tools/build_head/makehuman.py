@@ -1,4 +1,4 @@
-"""The MakeHuman data inside the wheel: base mesh, targets, texture masks; which are used how."""
+"""The MakeHuman data inside the wheel: base mesh, targets and texture masks, and their use."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Source:
             self.mirror[int(line.split()[0])] = int(line.split()[1])
 
     def target(self, name: str) -> Array:
-        """Displacement (vertices, 3); zero for a target whose file does not exist."""
+        """Read a displacement (vertices, 3), zero for a target without a file."""
         moves = np.zeros_like(self.vertices)
         for line in self._text(name).splitlines():
             words = line.split()
@@ -117,7 +117,7 @@ class Source:
         return moves
 
     def mask(self, name: str) -> NDArray[np.uint8]:
-        """A grey picture over the texture plane."""
+        """Read a grey picture over the texture plane."""
         data = np.frombuffer(self._archive.read(f"{DATA}mpfb2/textures/mpfb_{name}.jpg"), np.uint8)
         picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
         assert picture is not None

@@ -1,4 +1,4 @@
-"""What is measured on the head: vertices with a name, openness to light, the scalp."""
+"""Measurements of the head: named vertices, openness to light, the scalp."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tcae.data.synthetic.raster import trace, vertex_normals
 
 
 def vertex_masks(source: Source, cut: Cut) -> dict[str, Array]:
-    """Vertex masks (V,) in [0, 1]."""
+    """Return vertex masks (V,) in [0, 1]."""
     parts = {name: np.zeros(len(cut.vertices)) for name in PARTS}
     for name in PARTS:
         parts[name][np.unique(cut.triangles[np.array(cut.parts) == PARTS.index(name)])] = 1
@@ -26,7 +26,7 @@ def vertex_masks(source: Source, cut: Cut) -> dict[str, Array]:
 
 
 def openness(vertices: Array, cut: Cut, directions: int = 200, size: int = 900) -> Array:
-    """(V,) share of the light from all around that reaches a vertex past the rest of the head."""
+    """Return for each vertex (V,) the share of ambient light that the head does not block."""
     triangles = cut.triangles.astype(np.int32)
     normals = vertex_normals(vertices.astype(np.float32), triangles).astype(np.float64)
     both = np.ones(len(triangles), np.bool_)
@@ -54,7 +54,7 @@ def openness(vertices: Array, cut: Cut, directions: int = 200, size: int = 900) 
 
 
 def radii(vertices: Array, cut: Cut, masks: dict[str, Array]) -> Array:
-    """(2, columns, elevations) how far the skin is from the scalp's centre, without, with ears."""
+    """Return the skin's radii (2, columns, elevations) about the scalp, without and with ears."""
     parts = np.isin(cut.parts, [PARTS.index("skin"), PARTS.index("neck")])
     bare = parts & (masks["ears"][cut.triangles].max(1) < 0.1)
     found = [_cast(vertices[cut.triangles[kept]]) for kept in (bare, parts)]
@@ -67,7 +67,7 @@ def radii(vertices: Array, cut: Cut, masks: dict[str, Array]) -> Array:
 
 
 def _cast(corners: Array) -> Array:
-    """Farthest hit of every ray on the triangles (T, 3, 3); filled in along the column if none."""
+    """Return every ray's farthest hit on triangles (T, 3, 3), interpolated if there is none."""
     rays = ray_directions()
     a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     radii = np.zeros(rays.shape[:2])
@@ -89,7 +89,7 @@ def _cast(corners: Array) -> Array:
 
 
 def landmarks(cut: Cut, masks: dict[str, Array], lip_pairs: Indices) -> dict[str, int]:
-    """Vertices with a name."""
+    """Return the named vertices."""
     x, y, z = cut.vertices.T
     lips, lids = masks["lips"] > 0.5, masks["eyelids"] > 0.3
 
@@ -120,7 +120,7 @@ def landmarks(cut: Cut, masks: dict[str, Array], lip_pairs: Indices) -> dict[str
 
 
 def lid_pairs(cut: Cut, units: Array, masks: dict[str, Array]) -> Indices:
-    """(2 eyes, 5, 2): points of the upper lid's rim and those of the lower that they shall meet."""
+    """Return (2 eyes, 5, 2): points of the upper lid's rim, and those of the lower to meet."""
     blink = np.abs(units[UNITS.index(45)].sum(0)[:, 1])
     pairs = []
     for pole in cut.pole:
@@ -134,7 +134,7 @@ def lid_pairs(cut: Cut, units: Array, masks: dict[str, Array]) -> Indices:
 
 
 def lip_pairs(cut: Cut, units: Array, masks: dict[str, Array]) -> Indices:
-    """(7, 2): points of the upper lip and those of the lower that they touch in a closed mouth."""
+    """Return (7, 2): points of the upper lip, and those of the lower they touch when closed."""
     parting = units[UNITS.index(25)].sum(0)[:, 1]
     x, y, _ = cut.vertices.T
     upper, lower = ((masks["lips"] > 0.9) & (sign * parting > 0.01) for sign in (1, -1))
@@ -148,6 +148,6 @@ def lip_pairs(cut: Cut, units: Array, masks: dict[str, Array]) -> Indices:
 
 
 def smooth_step(t: Array) -> Array:
-    """0 below 0, 1 above 1, smooth between."""
+    """Return 0 below 0, 1 above 1, and a smooth step between."""
     t = np.clip(t, 0, 1)
     return np.asarray(t * t * (3 - 2 * t))

@@ -1,4 +1,4 @@
-"""Plants an error in a copy of the sources, compiles them and sees whether the check notices."""
+"""Plant an error in a copy of the sources, compile it, and find out whether a check catches it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tcae_ops.selftest import agreement
 from tcae_ops.selftest.cases import CASES, make_inputs
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests/cuda"))  # the tests' own tools
+sys.path.insert(0, str(ROOT / "tests/cuda"))  # the tools of the tests
 
 from host import build  # noqa: E402
 from host.kernels import KernelError, KernelsOnHost  # noqa: E402
 
-# What is said first in the output of whatever watches.
+# How the tools that watch kernels begin their reports.
 WATCHERS = {
     "AddressSanitizer": r"ERROR: AddressSanitizer: ([\w-]+)",
     "ThreadSanitizer": r"WARNING: ThreadSanitizer: ([\w ]+) \(",
@@ -31,23 +31,23 @@ WATCHERS = {
 }
 
 
-class NotTriedError(Exception):
-    """Something that a check needs is not here."""
+class CannotRunError(Exception):
+    """Something that a check needs is missing here."""
 
 
 def plant(mutation: Mutation, folder: Path) -> Path:
-    """A copy of the sources with the error in it.
+    """Make a copy of the sources with the error in it. Return its folder.
 
     Raises:
-        ValueError: The text to replace does not occur once.
+        ValueError: The text to replace does not occur exactly once.
     """
     source = "tcae_ops" if mutation.check.kernels == "triton" else "csrc"
     path = f"{source}/{mutation.path}"
     text = (ROOT / path).read_text()
     if text.count(mutation.text) != 1:
         raise ValueError(
-            f"{path} holds the text of the mutation {mutation.breaks!r} "
-            f"{text.count(mutation.text)} times, but must hold it once"
+            f"{path} contains the text of the mutation {mutation.breaks!r} "
+            f"{text.count(mutation.text)} times, but must contain it once"
         )
     tree = folder / "tree"
     shutil.rmtree(tree, ignore_errors=True)
@@ -60,27 +60,27 @@ def plant(mutation: Mutation, folder: Path) -> Path:
 
 
 def caught_by(check: Check, tree: Path, folder: Path) -> str | None:
-    """What notices that the kernels of a tree are wrong; None if nothing does.
+    """Return what caught an error in the kernels of a tree, or None if nothing did.
 
     Args:
-        check: To be run.
-        tree: Holds csrc/, or tcae_ops/ for kernels in Triton; for a test of the suite tests/ too.
-        folder: Where compiled parts are kept.
+        check: The check to run.
+        tree: Contains csrc/, or tcae_ops/ for Triton. For a test of the suite also tests/.
+        folder: For compiled parts.
 
     Raises:
-        NotTriedError: The test skips itself here.
+        CannotRunError: The test skips itself here.
     """
     if check.test:
         return _test(check, tree, folder)
     if check.kernels == "triton":
         return _interpret(check, tree)
-    parts = folder / "d/kernels_on_host"  # where tests of the suite find them too: pytest's cache
+    parts = folder / "d/kernels_on_host"  # pytest's cache, where tests of the suite look for them
     parts.mkdir(parents=True, exist_ok=True)
     try:
-        module = build.build(tree, check.watched, parts, check.kernels)
+        module = build.build(tree, check.flavour, parts, check.kernels)
     except subprocess.CalledProcessError as error:
         raise RuntimeError(f"does not compile: {error.stderr[:2000]}") from None
-    kernels = KernelsOnHost(module, check.watched, folder / "log")
+    kernels = KernelsOnHost(module, check.flavour, folder / "log")
     try:
         with pytest.MonkeyPatch.context() as patch:
             kernels.install(patch)
@@ -92,9 +92,9 @@ def caught_by(check: Check, tree: Path, folder: Path) -> str | None:
 
 
 def _interpret(check: Check, tree: Path) -> str | None:
-    """The same for kernels in Triton, which its interpreter runs in another process."""
+    """Do the same for kernels in Triton, in their interpreter and another process."""
     arguments = [check.case, check.image, check.layout, *["deterministic"] * check.deterministic]
-    command = [sys.executable, str(Path(__file__).with_name("interpreted.py")), *arguments]
+    command = [sys.executable, str(Path(__file__).with_name("triton_check.py")), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(tree), "TRITON_INTERPRET": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
@@ -103,7 +103,7 @@ def _interpret(check: Check, tree: Path) -> str | None:
 
 
 def _test(check: Check, tree: Path, folder: Path) -> str | None:
-    """The same by a test of the suite."""
+    """Do the same with a test of the suite."""
     command = [sys.executable, "-m", "pytest", "-o", f"cache_dir={folder}", check.test]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
@@ -112,7 +112,7 @@ def _test(check: Check, tree: Path, folder: Path) -> str | None:
         raise RuntimeError(f"{check.test} cannot be run: {said[-2000:]}")
     skipped = re.search(r"^SKIPPED .*", said, re.MULTILINE)
     if skipped:
-        raise NotTriedError(skipped[0])
+        raise CannotRunError(skipped[0])
     return None if done.returncode == 0 else _who(said, otherwise=check.test.partition("::")[2])
 
 

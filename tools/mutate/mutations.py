@@ -1,4 +1,4 @@
-"""The mutations: errors to plant in the kernels, each with the check that must notice it."""
+"""The mutations: errors to plant in the kernels, each with the check that must catch it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 class Check:
     """One case of tcae_ops.selftest.cases against the definition, values and all gradients.
 
-    Or, of kernels in CUDA, one test of the suite.
+    For kernels in CUDA it may be one test of the suite instead.
     """
 
     kernels: str = "cuda"  # "cuda" on the CPU; "cpu" or "avx2" compiled alone; "triton" interpreted
-    watched: str = "plain"  # a flavour of tests/cuda/host/build.py
+    flavour: str = "plain"  # of tests/cuda/host/build.py
     case: str = "twin"
     image: str = "float32"
     layout: str = "contiguous"
-    deterministic: bool = False  # must be the same bits in every order, too
-    test: str = ""  # in place of a case, as pytest names it
+    deterministic: bool = False  # also requires the same bits in every order
+    test: str = ""  # pytest's name of a test, in place of a case
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A text that occurs once in a file, what to put in its place, and what that breaks."""
+    """A text that occurs once in a file, its replacement, and what that breaks."""
 
     breaks: str
     path: str  # below csrc/, or below tcae_ops/ for kernels in Triton
@@ -38,10 +38,10 @@ MUTATIONS = [
         "cuda/reduce.h",
         "  __syncthreads();\n",
         "",
-        Check(watched="races"),
+        Check(flavour="races"),
     ),
     Mutation(
-        "the same, but without ThreadSanitizer",
+        "no barrier between the warps' sums and their total, without ThreadSanitizer",
         "cuda/reduce.h",
         "  __syncthreads();\n",
         "",
@@ -51,7 +51,7 @@ MUTATIONS = [
         "cuda/sample.h",
         "      if (!is_inside(source, row, column)) return T(0);\n",
         "",
-        Check(watched="memory", case="far outside, zeros"),
+        Check(flavour="memory", case="far outside, zeros"),
     ),
     Mutation(
         "the target's gradient has the wrong sign",
@@ -64,7 +64,7 @@ MUTATIONS = [
         "cuda/image_gradient.h",
         "atomicAdd(static_cast<T*>(to.sums) + at, value);",
         "static_cast<T*>(to.sums)[at] += value;",
-        Check(watched="races"),
+        Check(flavour="races"),
     ),
     Mutation(
         "NaN positions add to the image's gradient",
@@ -81,14 +81,14 @@ MUTATIONS = [
         Check(case="rough", deterministic=True),
     ),
     Mutation(
-        "negative numbers have no place in the sums of whole numbers",
+        "negative numbers are converted to unsigned in the sums of whole numbers",
         "cuda/image_gradient.h",
         "Whole(llrint(double(value) * scale))",
         "Whole(double(value) * scale)",
-        Check(watched="memory", deterministic=True),
+        Check(flavour="memory", deterministic=True),
     ),
     Mutation(
-        "the gradient's sums do not begin at zero",
+        "the sums of the image's gradient do not begin at zero",
         "cuda/backward.cu",
         "cudaError_t error = cudaMemsetAsync(to.sums, 0, size_t(at.numbers) * sizeof(T), stream);",
         "cudaError_t error = cudaSuccess;",
@@ -110,7 +110,7 @@ MUTATIONS = [
         "cuda/forward.cu",
         "if (threadIdx.x == 0) a.distances[blockIdx.x] = sum;",
         "a.distances[blockIdx.x] = sum;",
-        Check(watched="races"),
+        Check(flavour="races"),
     ),
     Mutation(
         "threads without pixels do not take part in the sum",
@@ -142,14 +142,14 @@ MUTATIONS = [
         "cuda/forward.cu",
         "s.image.n * Grid::of<pixels>(s.image).blocks * int64_t(sizeof(double))",
         "s.image.n * int64_t(sizeof(double))",
-        Check(watched="memory"),
+        Check(flavour="memory"),
     ),
     Mutation(
         "rows that are not aligned are read in one access",
         "cuda/groups.h",
         "whole(v.h, v.stride_h) &&\n         uintptr_t(v.data) % uintptr_t(size * P) == 0;",
         "true;",
-        Check(watched="memory", case="one blended", layout="sliced"),
+        Check(flavour="memory", case="one blended", layout="sliced"),
     ),
     Mutation(
         "rows are read in quads that end within one",
@@ -161,10 +161,10 @@ MUTATIONS = [
         ),
     ),
     Mutation(
-        "all of a quad is sampled where its first pair is",
+        "all of a quad is sampled at its first pair",
         "cuda/forward.cu",
-        "some(spots.position, first)",
-        "some(spots.position, 0)",
+        "some(points.position, first)",
+        "some(points.position, 0)",
         Check(case="bf16 flows", image="bfloat16"),
     ),
     Mutation(
@@ -179,14 +179,14 @@ MUTATIONS = [
         "cuda/tensors.h",
         "to[i] = i < s.count ? Element<E>::template load<T>(from[i * v.stride_w]) : T(0);",
         "to[i] = Element<E>::template load<T>(from[i * v.stride_w]);",
-        Check(watched="memory"),
+        Check(flavour="memory"),
     ),
     Mutation(
         "numbers beyond the end of a row are written",
         "cuda/tensors.h",
         "if (i < s.count) to[i * v.stride_w] =",
         "to[i * v.stride_w] =",
-        Check(watched="memory"),
+        Check(flavour="memory"),
     ),
     Mutation(
         "planes begin at offsets of 32 bits",
@@ -199,65 +199,65 @@ MUTATIONS = [
     ),
     Mutation(
         "the gradient of a logit without the mean displacement",
-        "cuda/kept.h",
+        "cuda/blend_cache.h",
         "      it.x[i] -= blend.mean.x[i];\n",
         "",
     ),
     Mutation(
         "sums of the softmax are not scaled down when a larger logit comes",
-        "cuda/field.h",
-        "const T stays = higher ? e : T(1)",
-        "const T stays = T(1)",
+        "include/tcae_ops/blend.h",
+        "const T scale = higher ? e : T(1)",
+        "const T scale = T(1)",
     ),
     Mutation(
-        "two threads keep their fields in one place",
-        "cuda/kept.h",
+        "two threads cache their fields in one place",
+        "cuda/blend_cache.h",
         "shared_memory()) + threadIdx.x)",
         "shared_memory()) + threadIdx.x / 2)",
-        Check(watched="races"),
+        Check(flavour="races"),
     ),
     Mutation(
-        "two numbers of a field are kept in one place",
-        "cuda/kept.h",
+        "two numbers of a field are cached in one place",
+        "cuda/blend_cache.h",
         "row(3 * k + 2) = it.y;",
         "row(3 * k + 1) = it.y;",
     ),
     Mutation(
-        "less shared memory than is kept",
-        "cuda/kept.h",
+        "less shared memory than the cache needs",
+        "cuda/blend_cache.h",
         "? 3 * f.count : 4;",
         "? 2 * f.count : 4;",
-        Check(watched="memory"),
+        Check(flavour="memory"),
     ),
     Mutation(
-        "x and y mixed up in the mean of more flows than are kept",
-        "cuda/kept.h",
+        "x and y are mixed up in the mean of more flows than are cached",
+        "cuda/blend_cache.h",
         "{{row(0), row(1)},",
         "{{row(1), row(0)},",
         Check(case="many blended"),
     ),
     Mutation(
-        "x and y mixed up in the gradient of blended flows",
-        "cuda/kept.h",
+        "x and y are mixed up in the gradient of blended flows",
+        "cuda/blend_cache.h",
         "it.y[i] = weight * by.y[i];",
         "it.y[i] = weight * by.x[i];",
     ),
     Mutation(
         "the displacement's unit is taken from the other axis",
         "cuda/sample.h",
-        "unit_y = unit<T>(fields, source.h);\n  Spots",
-        "unit_y = unit<T>(fields, source.w);\n  Spots",
+        "unit_y = unit<T>(fields, source.h);\n  SamplePoints",
+        "unit_y = unit<T>(fields, source.w);\n  SamplePoints",
     ),
     Mutation(
-        "a derivative outside the border",
-        "include/tcae_ops/coordinates.h",
+        "a derivative outside the border is not zero",
+        "include/tcae_ops/padding.h",
         "clamped == p || p != p ? T(1) : T(0)",
         "T(1)",
         Check(case="far outside"),
     ),
     Mutation(
         "mirrored positions have the derivative of unmirrored ones",
-        "include/tcae_ops/coordinates.h",
+        "include/tcae_ops/padding.h",
         "return {2 * last - turn, -sign};",
         "return {2 * last - turn, sign};",
         Check(case="mirrored many times"),
@@ -267,6 +267,13 @@ MUTATIONS = [
         "include/tcae_ops/coordinates.h",
         "T(truncated) > folded ? truncated - 1 : truncated",
         "truncated",
+        Check(case="zeros"),
+    ),
+    Mutation(
+        "beyond the last pixel there is no zero, but the last pixel again",
+        "include/tcae_ops/padding.h",
+        "TCAE_HD static int32_t after_last(int32_t size) { return size; }",
+        "TCAE_HD static int32_t after_last(int32_t size) { return size - 1; }",
         Check(case="zeros"),
     ),
     Mutation(
@@ -317,14 +324,14 @@ MUTATIONS = [
         Check("cpu"),
     ),
     Mutation(
-        "C++: of all samples of a pixel only the last counts in the image's gradient",
+        "C++: only the last sample of a pixel counts in the image's gradient",
         "cpu/scatter.h",
         "+= weight * g[c][i];",
         "= weight * g[c][i];",
         Check("cpu"),
     ),
     Mutation(
-        "AVX2: left pixels from the vector that holds the right ones",
+        "AVX2: left pixels come from the vector of the right ones",
         "cpu/window_avx2.h",
         "(far, index_l), far_l);",
         "(far, index_l), far_r);",
@@ -333,8 +340,8 @@ MUTATIONS = [
     Mutation(
         "Triton: the target's gradient has the wrong sign",
         "triton/backward.py",
-        "by_goal = -sign * step",
-        "by_goal = sign * step",
+        "by_target_value = -sign * step",
+        "by_target_value = sign * step",
         Check("triton"),
     ),
     Mutation(
@@ -361,8 +368,8 @@ MUTATIONS = [
     Mutation(
         "Triton: beyond the last pixel there is no zero, but the last pixel again",
         "triton/coordinates.py",
-        "following = size\n",
-        "following = size - 1\n",
+        "after_last = size\n",
+        "after_last = size - 1\n",
         Check("triton", case="zeros"),
     ),
     Mutation(

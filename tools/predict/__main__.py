@@ -1,10 +1,10 @@
-"""Predicts how long the CUDA kernels take on an H100, for want of one.
+"""Predict how long the CUDA kernels take on an H100, without having one.
 
-python tools/predict           # prints the table
-python tools/predict --write   # writes it into docs/gpu.md
+python tools/predict           # print the table
+python tools/predict --write   # write it into docs/gpu.md
 
-Two bounds: the bytes that must move, at the memory's rate, and the instructions that must be
-issued, at the rate at which processors issue them. Needs nvcc and cuobjdump.
+The prediction is the larger of two bounds: the bytes to move over the memory's rate, and the
+instructions to issue over the processors' rate. It needs nvcc and cuobjdump.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from issued import ARCHITECTURE, ROOT, instructions_of, nvcc_version
-from moved import eager_bytes, our_bytes
+from instruction_count import ARCHITECTURE, ROOT, instructions_of, nvcc_version
+from memory_traffic import eager_bytes, our_bytes
 
 from tcae_ops.selftest.workloads import ALL_GRADIENTS, FLOW_GRADIENTS, FORWARD, LARGE, Workload
 
 PAGE = ROOT / "docs/gpu.md"
 BEGIN, END = "<!-- prediction: begin -->", "<!-- prediction: end -->"
 
-# H100 SXM5, from its data sheet: 3.35 TB/s, and 67e12 fp32 operations per second, which is two for
-# each of 132 processors x 128 lanes in a cycle. A lane is issued one instruction in a cycle.
+# H100 SXM5, from its data sheet: 3.35 TB/s, and 67e12 fp32 operations per second. That is two per
+# cycle for each of 132 processors x 128 lanes. A lane gets one instruction per cycle.
 BYTES_PER_SECOND = 3.35e12
 PROCESSORS, LANES = 132, 128
 CYCLES_PER_SECOND = 67e12 / (2 * PROCESSORS * LANES)
@@ -42,25 +42,28 @@ SPANS = [
 
 
 def main() -> int:
-    """Runs the command; the exit status."""
+    """Run the command. Return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write the table of docs/gpu.md")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="also write the table into docs/gpu.md",
+    )
     options = parser.parse_args()
     try:
-        made = table()
+        text = table()
         if options.write:
-            text = PAGE.read_text()
-            before, rest = text.split(BEGIN)
-            PAGE.write_text(f"{before}{BEGIN}\n{made}\n{END}{rest.split(END)[1]}")
+            before, rest = PAGE.read_text().split(BEGIN)
+            PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
     except (OSError, ValueError) as error:
         print(f"predict: error: {error}", file=sys.stderr)
         return 2
-    print(made)
+    print(text)
     return 0
 
 
 def table() -> str:
-    """The table in Markdown, and what it was made with."""
+    """Return the table in Markdown, and what it was computed for."""
     head = [
         "operator",
         "MB",
@@ -87,7 +90,7 @@ def table() -> str:
 
 
 def row(workload: Workload) -> list[str]:
-    """One row of the table."""
+    """Return one row of the table."""
     n, _, h, w = workload.shape
     moved, rival, of_pixel = our_bytes(workload), eager_bytes(workload), instructions_of(workload)
     memory = moved / BYTES_PER_SECOND

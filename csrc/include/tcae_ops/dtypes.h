@@ -1,4 +1,4 @@
-// Element types: how they are stored, and their values in the working type T (float or double).
+// Element types: how numbers are stored, and how they convert to the working type T (float or double).
 #pragma once
 
 #include <string.h>
@@ -75,7 +75,7 @@ TCAE_HD Half narrow_half(float value) {
 #endif
 }
 
-// Element<E>::load reads a number as it is stored; what an image shows is that divided by `one`.
+// Element<E>::load reads a number as it is stored. The image value is that number divided by `one`.
 template <class E>
 struct Element {
   static constexpr int one = 1;
@@ -107,7 +107,7 @@ struct Element<BFloat16> {
   TCAE_HD static BFloat16 store(T x) { return narrow_bfloat16(float(x)); }
 };
 
-// Calls f with a value of the float type that a dtype stores.
+// Calls f with a value of the float type of a dtype.
 template <class F>
 TCAE_HD auto with_float(Dtype dtype, F&& f) {
   switch (dtype) {
@@ -118,7 +118,7 @@ TCAE_HD auto with_float(Dtype dtype, F&& f) {
   }
 }
 
-// The same for images, which may be bytes as well.
+// The same for images, which may also be bytes.
 template <class F>
 TCAE_HD auto with_image(Dtype dtype, F&& f) {
   return dtype == Dtype::u8 ? f(uint8_t()) : with_float(dtype, static_cast<F&&>(f));

@@ -1,5 +1,5 @@
-// What a kernel is asked to do. All four operators are one pass: an image is sampled at positions
-// that one displacement field or a blend of several gives; the samples are stored, compared with a
+// The arguments of the kernels. All four operators are one pass: an image is sampled at positions that
+// come from one displacement field or a blend of several. The samples are stored, compared with a
 // target, or both. Tensors that do not take part are absent views.
 #pragma once
 
@@ -11,12 +11,12 @@ namespace tcae_ops {
 struct Sampling {
   View image;           // (n, c, h, w)
   const View* flows;    // `count` of (n, 2, h, w)
-  const View* logits;   // `count` of (n, 1, h, w), or null: one flow, taken as it is
+  const View* logits;   // `count` of (n, 1, h, w), or null: one flow, not blended
   int64_t count;
   View target;          // (n, c, h, w), or absent
   Padding padding;
-  bool normalized;      // displacements in half image sizes, not in pixels
-  bool wide;            // computes in fp64, not in fp32
+  bool normalized;      // displacements are in half image sizes, not in pixels
+  bool wide;            // the working type is fp64, not fp32
 };
 
 struct Outputs {
@@ -25,10 +25,10 @@ struct Outputs {
 };
 
 struct Gradients {
-  View warped;         // of the outputs, given; absent if nothing depends on them
+  View warped;         // inputs: by the outputs; absent if nothing depends on them
   View loss;
-  View image;          // of the inputs, to be written; absent if not needed
-  const View* flows;   // `count` each, or absent views
+  View image;          // results: by the inputs; absent if not needed
+  const View* flows;   // `count` of each, or absent views
   const View* logits;
   View target;
 };

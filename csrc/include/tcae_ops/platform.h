@@ -1,4 +1,4 @@
-// What lets the same inline math serve g++, nvcc and several instruction sets.
+// Macros with which the same inline math serves g++, nvcc and several instruction sets.
 #pragma once
 
 #include <stdint.h>
@@ -9,8 +9,8 @@
 #define TCAE_HD inline __attribute__((always_inline))
 #endif
 
-// The CPU kernels are compiled once for each instruction set. Everything that is compiled with them
-// lives in a namespace of its own for each, or the linker would keep one copy for all.
+// The CPU kernels are compiled once for each instruction set. Everything compiled with them lives in a
+// namespace per instruction set. Otherwise the linker would keep one copy for all.
 #ifndef TCAE_OPS_LEVEL
 #define TCAE_OPS_LEVEL portable
 #endif

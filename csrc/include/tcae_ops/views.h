@@ -7,7 +7,7 @@ namespace tcae_ops {
 
 enum class Dtype : int32_t { u8, f16, bf16, f32, f64 };
 
-// A batch of images (n, c, h, w) in memory; strides count elements. No data: an absent tensor.
+// A batch of images (n, c, h, w) in memory. Strides count elements. An absent tensor has no data.
 struct View {
   void* data = nullptr;
   Dtype dtype = Dtype::f32;
@@ -16,7 +16,7 @@ struct View {
 
   TCAE_HD bool exists() const { return data != nullptr; }
 
-  // Where plane (in, ic) begins. Only inside a plane do 32 bits suffice.
+  // Where plane (in, ic) begins. 32 bits only suffice inside a plane.
   TCAE_HD int64_t plane(int64_t in, int64_t ic) const { return in * stride_n + ic * stride_c; }
   TCAE_HD int64_t row(int64_t in, int64_t ic, int64_t y) const { return plane(in, ic) + y * stride_h; }
 };

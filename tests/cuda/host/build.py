@@ -1,6 +1,6 @@
-"""Compiles kernels into a module that serve.py runs: the .cu files as they are, but for a CPU.
+"""Compile kernels into a module that serve.py runs: the unchanged .cu files, but for a CPU.
 
-The C++ kernels can be had in the same way, for comparison and for tests of the tests.
+The C++ kernels can be compiled in the same way, for comparison and for tests of the tests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import pybind11
 
 HERE = Path(__file__).parent
-# The files in csrc/ of each device's kernels, and what they are compiled with beside the usual.
+# The files in csrc/ of each device's kernels, and their additional compiler options.
 CPU = ["cpu/kernels.cpp", "cpu/forward.cpp", "cpu/backward.cpp"]
 CPU_OPTIONS = ["-fno-math-errno", "-fno-trapping-math"]
 DEVICES = {
@@ -27,14 +27,15 @@ DEVICES = {
     "avx2": (CPU, [*CPU_OPTIONS, "-mavx2"]),
 }
 COMMON = ["-std=c++17", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=hidden"]
+COMMON += ["-Werror=switch"]  # a padding without a case must not compile
 
 
 @dataclass(frozen=True)
 class Flavour:
-    """What watches the kernels while they run."""
+    """A way to watch the kernels while they run."""
 
     flags: tuple[str, ...]
-    runtime: str | None  # the library that must be there before all others
+    runtime: str | None  # the library that must be loaded before all others
     environment: tuple[tuple[str, str], ...] = ()
 
 
@@ -59,12 +60,12 @@ FLAVOURS = {
 
 
 def compiler() -> str | None:
-    """The C++ compiler that CMake takes."""
+    """Return the C++ compiler that CMake uses."""
     return shutil.which(os.environ.get("CXX", "c++"))
 
 
 def why_not() -> str | None:
-    """Why kernels cannot be built here; None if they can."""
+    """Return the reason why kernels cannot be built here, or None if they can."""
     path = compiler()
     if path is None or not sys.platform.startswith("linux"):
         return "this needs Linux and a C++ compiler"
@@ -78,16 +79,16 @@ def why_not() -> str | None:
 
 
 def build(root: Path, flavour: str, folder: Path, device: str = "cuda") -> Path:
-    """Compiles a tree's kernels, unless `folder` has just that already.
+    """Compile a tree's kernels, unless `folder` already contains the result.
 
     Args:
-        root: Holds csrc/.
+        root: Contains csrc/.
         flavour: A name in FLAVOURS.
-        folder: Where objects and modules are kept, by the hash of all that they are made of.
+        folder: A cache of objects and modules, by the hash of their sources.
         device: A name in DEVICES.
 
     Returns:
-        The module.
+        The path of the module.
 
     Raises:
         subprocess.CalledProcessError: The compiler's errors are in `stderr`.
@@ -97,7 +98,7 @@ def build(root: Path, flavour: str, folder: Path, device: str = "cuda") -> Path:
     include = [root, root / "csrc/include", HERE / "include", pybind11.get_include()]
     include.append(sysconfig.get_path("include"))
     caller = "device_cuda.cpp" if device == "cuda" else "device_cpu.cpp"
-    # The last three are told of sanitizers, but not watched.
+    # The last three call sanitizers, but are not watched.
     parts = [(root / "csrc" / source, [*flags, *more]) for source in sources]
     parts += [(HERE / "scheduler.cpp", ["-O2"])]
     parts += [(HERE / source, ["-O0"]) for source in (caller, "module.cpp")]
@@ -109,7 +110,7 @@ def build(root: Path, flavour: str, folder: Path, device: str = "cuda") -> Path:
 
 
 def build_program(source: Path, flavour: str, folder: Path) -> Path:
-    """Compiles one file with kernels and a main function. See `build`."""
+    """Compile one file with kernels and a main function. See `build`."""
     flags = list(FLAVOURS[flavour].flags)
     program = folder / f"{source.stem}-{flavour}"
     include = [HERE / "include"]
@@ -122,11 +123,11 @@ def build_program(source: Path, flavour: str, folder: Path) -> Path:
 
 
 def environment(module: Path, flavour: str) -> dict[str, str]:
-    """What the environment of a process must have beside the usual to load the module."""
+    """Return the environment variables that a process needs to load the module."""
     runtime = FLAVOURS[flavour].runtime
     if runtime is None:
         return {}
-    # The C++ library as well: sanitizers look for it when they start.
+    # Also the C++ library, which sanitizers look for when they start.
     listed = subprocess.run(["ldd", module], capture_output=True, text=True, check=True).stdout
     needs = dict(re.findall(r"(lib\w+(?:\+\+)?)\.so\S* => (/\S+)", listed))
     return {

@@ -3,7 +3,7 @@
 
 namespace {
 
-// Two threads that never run at the same time: work is cut in two, as for real ones.
+// Two threads that never run at the same time. The work is cut in two, as for real threads.
 tcae_ops::Threads threads() {
   const auto run = [](int64_t count, int64_t grain, tcae_ops::Threads::Body body, void* context) {
     const int64_t half = count > grain ? count / 2 : count;

@@ -9,7 +9,7 @@
 
 namespace {
 
-// As many bytes as the kernels ask for, with nothing sensible in them.
+// Exactly as many bytes as the kernels ask for, filled with NaN.
 std::unique_ptr<char[]> scratch(int64_t size) {
   std::unique_ptr<char[]> memory(new char[size_t(size)]);
   memset(memory.get(), 0xff, size_t(size));

@@ -1,7 +1,7 @@
 """The CUDA kernels on a CPU, called like the operators of the compiled library.
 
 ``forward`` and ``backward`` do what csrc/torch does on a GPU: describe the tensors to the kernels
-and allocate the results. The kernels run in a process of their own; see serve.py.
+and allocate the results. The kernels run in a separate process, see serve.py.
 """
 
 from __future__ import annotations
@@ -30,21 +30,20 @@ TYPES = {
     torch.float32: "f",
     torch.float64: "d",
 }
-FAR = 2**31  # elements from which memory is only addressed; serve.py is told the numbers alone
-PADDINGS = ["border", "zeros", "reflection"]
+FAR = 2**31  # larger spans of elements are only addressed: serve.py gets just the numbers
 
 
 class KernelError(Exception):
-    """What the scheduler or a sanitizer found wrong with a kernel."""
+    """The scheduler or a sanitizer found an error in a kernel."""
 
 
 class KernelsOnHost:
     """The kernels of one module. Each call runs threads and blocks in another order.
 
     Args:
-        module: What ``build.build`` made.
-        flavour: As it was built.
-        log: Where the process writes its errors.
+        module: The result of ``build.build``.
+        flavour: That of the module.
+        log: The file to which the process writes its errors.
     """
 
     def __init__(self, module: Path, flavour: str, log: Path) -> None:
@@ -55,7 +54,7 @@ class KernelsOnHost:
         self.process: subprocess.Popen[bytes] | None = None
 
     def close(self) -> None:
-        """Ends the process; the next call starts another one."""
+        """End the process. The next call starts another one."""
         if self.process is None:
             return
         self.process.stdin.close()
@@ -64,7 +63,7 @@ class KernelsOnHost:
         self.process = None
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        """Has backend "cpp" run these kernels."""
+        """Make backend "cpp" run these kernels."""
         for name in ("forward", "warp_forward", "backward", "backward_deterministic"):
             patch.setattr(library.PASSES, name, getattr(self, name))
 
@@ -77,7 +76,7 @@ class KernelsOnHost:
         padding: str,
         return_warped: bool,
     ) -> list[Tensor]:
-        """See TCAE_OPS_FORWARD in csrc/torch/schemas.h."""
+        """Run TCAE_OPS_FORWARD of csrc/torch/schemas.h."""
         results = passes.forward_fake(inputs, flows, logits, units, padding, return_warped)
         has_loss = len(inputs) > 1 + flows + logits
         outputs = {
@@ -88,11 +87,11 @@ class KernelsOnHost:
         return results
 
     def warp_forward(self, image: Tensor, flow: Tensor, units: str, padding: str) -> Tensor:
-        """See TCAE_OPS_WARP_FORWARD in csrc/torch/schemas.h."""
+        """Run TCAE_OPS_WARP_FORWARD of csrc/torch/schemas.h."""
         return self.forward([image, flow], 1, 0, units, padding, True)[0]
 
     def backward_deterministic(self, *arguments: Any) -> list[Tensor]:
-        """See TCAE_OPS_BACKWARD_DETERMINISTIC in csrc/torch/schemas.h."""
+        """Run TCAE_OPS_BACKWARD_DETERMINISTIC of csrc/torch/schemas.h."""
         return self.backward(*arguments, deterministic=True)
 
     def backward(
@@ -107,7 +106,7 @@ class KernelsOnHost:
         needs: Sequence[int],
         deterministic: bool = False,
     ) -> list[Tensor]:
-        """See TCAE_OPS_BACKWARD in csrc/torch/schemas.h."""
+        """Run TCAE_OPS_BACKWARD of csrc/torch/schemas.h."""
         results = passes.backward_fake(
             upstream, by_loss, inputs, flows, logits, units, padding, needs
         )
@@ -129,7 +128,7 @@ class KernelsOnHost:
     def _call(
         self, call: str, inputs: dict[str, Any], given: dict[str, Any], outputs: dict[str, Any]
     ) -> None:
-        """Runs a pass and fills the tensors in `outputs`."""
+        """Run a pass and fill the tensors in `outputs`."""
         if inputs["image"].shape[0] == 0:
             return
         request = {
@@ -172,21 +171,21 @@ class KernelsOnHost:
 def _inputs(
     inputs: Sequence[Tensor], flows: int, logits: int, units: str, padding: str
 ) -> dict[str, Any]:
-    """The arguments of Inputs in module.cpp."""
+    """Return the arguments of Inputs in module.cpp."""
     end = 1 + flows + logits
     return {
         "image": inputs[0],
         "flows": list(inputs[1 : 1 + flows]),
         "logits": list(inputs[1 + flows : end]),
         "target": inputs[end] if len(inputs) > end else None,
-        "padding": PADDINGS.index(padding),
+        "padding": padding,
         "normalized": units == "normalized",
         "wide": torch.float64 in [t.dtype for t in inputs],
     }
 
 
 def _describe(value: Any, with_content: bool) -> Any:
-    """Tensors as serve.py wants them, with four axes; everything else as it is."""
+    """Describe tensors to serve.py, with four axes. Leave everything else as it is."""
     if isinstance(value, dict):
         return {name: _describe(item, with_content) for name, item in value.items()}
     if isinstance(value, list):

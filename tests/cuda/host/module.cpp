@@ -1,9 +1,10 @@
-// Kernels as a Python module: arrays in, arrays filled. serve.py calls it.
+// The kernels as a Python module that takes and fills arrays. serve.py calls it.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "device.h"
@@ -14,7 +15,7 @@ using namespace tcae_ops;
 
 namespace {
 
-// bfloat16, which numpy lacks, comes as uint16.
+// bfloat16, which numpy lacks, is passed as uint16.
 Dtype dtype_of(const py::array& array) {
   switch (array.dtype().char_()) {
     case 'B': return Dtype::u8;
@@ -43,16 +44,22 @@ std::vector<View> views_of(const Objects& objects) {
   return views;
 }
 
+Padding padding_of(const std::string& name) {
+  Padding padding = Padding::border;
+  if (!find_padding(name.c_str(), padding)) throw std::invalid_argument("there is no padding " + name);
+  return padding;
+}
+
 // Does not keep the arrays alive.
 struct Inputs {
   std::vector<View> flows, logits;
   Sampling sampling;
 
   Inputs(const py::object& image, const Objects& by_flow, const Objects& by_logit, const py::object& target,
-         int padding, bool normalized, bool wide)
+         const std::string& padding, bool normalized, bool wide)
       : flows(views_of(by_flow)), logits(views_of(by_logit)) {
     sampling = {view_of(image),  flows.data(),     logits.empty() ? nullptr : logits.data(), int64_t(flows.size()),
-                view_of(target), Padding(padding), normalized, wide};
+                view_of(target), padding_of(padding), normalized, wide};
   }
   Inputs(const Inputs&) = delete;
 };
@@ -75,7 +82,7 @@ void backward(const Inputs& in, const py::object& by_warped, const py::object& b
 
 PYBIND11_MODULE(kernels_on_host, m) {
   py::class_<Inputs>(m, "Inputs")
-      .def(py::init<py::object, Objects, Objects, py::object, int, bool, bool>(), py::arg("image"), py::arg("flows"),
+      .def(py::init<py::object, Objects, Objects, py::object, std::string, bool, bool>(), py::arg("image"), py::arg("flows"),
            py::arg("logits"), py::arg("target"), py::arg("padding"), py::arg("normalized"), py::arg("wide"));
   m.def("forward", forward, py::arg("inputs"), py::arg("warped"), py::arg("loss"));
   m.def("backward", backward, py::arg("inputs"), py::arg("by_warped"), py::arg("by_loss"), py::arg("by_image"),

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-// Sanitizers must be told of fibers. They are there if the process was started with them.
+// Sanitizers need to know of fibers. These functions exist if the process was started with sanitizers.
 extern "C" {
 __attribute__((weak)) void __sanitizer_start_switch_fiber(void** save, const void* bottom, size_t size);
 __attribute__((weak)) void __sanitizer_finish_switch_fiber(void* save, const void** bottom, size_t* size);
@@ -29,8 +29,8 @@ __attribute__((weak)) void __tsan_java_free(unsigned long begin, unsigned long s
 namespace cuda_host {
 namespace {
 
-// What happened before `release` of an address happened before whatever follows `acquire` of it. A
-// switch of fibers orders nothing: that is how ThreadSanitizer sees races.
+// What happened before `release` of an address happened before everything after `acquire` of it. A switch
+// of fibers orders nothing, so ThreadSanitizer sees races.
 void acquire(void* address) {
   if (__tsan_acquire) __tsan_acquire(address);
 }
@@ -51,7 +51,7 @@ class FixedShared {
     if (__tsan_java_init) __tsan_java_init(aligned_, aligned_size_);
   }
 
-  // Other users of thread-local variables find theirs unchanged after the launch.
+  // After the launch, other thread-local variables have their old values again.
   void save() { saved_.assign(begin_, begin_ + size_); }
   void restore() { std::copy(saved_.begin(), saved_.end(), begin_); }
 
@@ -108,7 +108,7 @@ struct Fiber {
   }
 };
 
-// One launch after another.
+// Runs one launch after the other.
 class Scheduler {
  public:
   void run(unsigned blocks, unsigned threads, unsigned shared, Body body, const void* context) {
@@ -201,8 +201,8 @@ class Scheduler {
     }
   }
 
-  // Which fiber is which thread is drawn as well: a fiber is one thread to ThreadSanitizer, and those of
-  // the same number in different blocks are to be told apart.
+  // Which fiber runs which thread is random, too: ThreadSanitizer takes a fiber for one thread, but threads
+  // with the same number in different blocks are different.
   void run_block(unsigned block) {
     block_ = block;
     waiting_ = 0;
@@ -224,7 +224,7 @@ class Scheduler {
     if (!over && problem_.empty()) problem_ = "block " + std::to_string(block_) + " hangs: " + situation();
   }
 
-  // In every other block some warps get far ahead of others; else all go about as fast.
+  // In every other block some warps get far ahead of others. Otherwise all are about as fast.
   void draw_haste() {
     const unsigned range = random_() % 2 == 0 ? 1 : threads_;
     haste_.resize((threads_ + kWarpSize - 1) / kWarpSize);
@@ -274,7 +274,7 @@ class Scheduler {
     ++passed_;
   }
 
-  // Gives all who take part their values if the last one has come.
+  // Gives all lanes in the shuffle their values, if the last one has come.
   void finish_shuffle(const Fiber& own) {
     const unsigned first = own.thread / kWarpSize * kWarpSize;
     std::vector<Fiber*> lanes;
@@ -303,7 +303,7 @@ class Scheduler {
     pause();
   }
 
-  // Which threads are where.
+  // Says which threads are where.
   std::string situation() const {
     std::vector<std::pair<std::string, std::vector<unsigned>>> groups;
     for (const Fiber* f : of_thread_) {
@@ -336,7 +336,7 @@ class Scheduler {
   unsigned waiting_ = 0, passed_ = 0;
   char barrier_[2], begin_, end_;  // addresses for `acquire` and `release`
   FixedShared fixed_;
-  // What blocks were launched with: of each its own, of its very size, full of NaN, to the end of the launch.
+  // The memory that blocks were launched with, until the end of the launch: of exact size, full of NaN.
   std::vector<std::unique_ptr<char[]>> shared_;
   std::mt19937 random_;
   std::string problem_;

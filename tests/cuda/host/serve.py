@@ -1,11 +1,11 @@
-"""Runs the kernels in a process of their own, without torch, where sanitizers may end it.
+"""Run the kernels in a separate process without torch, which sanitizers may end.
 
     python serve.py MODULE
 
-reads pickled requests from standard input and writes pickled answers to standard output. Arrays are
-described by tuples (type, shape, strides in elements, address modulo 16, content). One without
-content is to be filled, and the answer holds what it was filled with. One whose content is shorter
-than its memory has the numbers alone there; memory between them is addressed, but not used.
+reads pickled requests from standard input and writes pickled answers to standard output. Tuples
+(type, shape, strides in elements, address modulo 16, content) describe arrays. An array without
+content is a result: the answer contains it. If the content is shorter than the memory of the array,
+it has only the numbers: the memory between them is addressed, but not used.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ RESERVE_NOTHING = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000
 
 
 def span(memory):
-    """The number of elements from the first to the last."""
+    """Return the number of elements from the first to the last."""
     return 1 + sum((size - 1) * stride for size, stride in zip(memory[1], memory[2], strict=True))
 
 
 def make_array(memory):
-    """An array in memory that ends where it ends. Without content it is full of NaN."""
+    """Make an array whose memory ends with its last element. Without content it is full of NaN."""
     dtype, shape, strides, lead, content = memory
     size = np.dtype(dtype).itemsize
     far = content is not None and len(content) < span(memory) * size
@@ -47,7 +47,7 @@ def make_array(memory):
 
 
 def perform(module, request):
-    """Calls the kernels; the contents of all arrays that had none, in the order they came in."""
+    """Call the kernels. Return the contents of the result arrays, in the order of the request."""
     filled = []
 
     def convert(value):
@@ -69,7 +69,7 @@ def perform(module, request):
 
 def main(path):
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what prints does not answer
+    os.dup2(2, 1)  # keeps prints out of the answers
     spec = importlib.util.spec_from_file_location("kernels_on_host", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,7 +1,7 @@
-/* Preloaded into a test run: each aligned allocation (torch's tensors) has pages of its own between
- * pages that must not be touched, and ends where its last page does, or with FENCE=before begins
- * where its first page does. Whoever strays is stopped: vector gathers and masked loads and stores
- * as well, which sanitizers do not look into. Memory that was freed must not be touched either. */
+/* Preloaded into a test run. Each aligned allocation (a tensor of torch) gets its own pages, between
+ * pages that must not be touched. It ends where its last page ends or, with FENCE=before, begins where
+ * its first page begins. A stray access stops the program, also one by vector gathers and masked loads
+ * and stores, which sanitizers do not see. Freed memory must not be touched either. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

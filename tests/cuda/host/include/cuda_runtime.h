@@ -1,5 +1,5 @@
-// A stand-in for CUDA's header of this name. With it a C++ compiler takes the .cu files as they are, and
-// they run on a CPU. It has what csrc/cuda/launch.h says that kernels use, and nothing else.
+// A stand-in for CUDA's header of this name. With it a C++ compiler accepts the unchanged .cu files, and
+// they run on a CPU. It has only what kernels use, according to csrc/cuda/launch.h.
 #pragma once
 
 #include <math.h>
@@ -30,7 +30,7 @@ T __shfl_down_sync(unsigned mask, T value, unsigned delta, const char* file = __
   return value;
 }
 
-// Atomics order nothing but themselves, and other threads come between any two of them.
+// Atomics order nothing but themselves. Other threads may run between any two of them.
 template <class T>
 T atomicAdd(T* to, T value) {
   static_assert(sizeof(T) <= 8, "no atomics of this size");

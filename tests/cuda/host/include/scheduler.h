@@ -1,5 +1,5 @@
-// Runs kernels on one thread of a CPU, where the threads of a block are fibers that take turns: at
-// barriers, shuffles and atomics, and in an order that a seed draws. So are the blocks.
+// Runs kernels on one thread of a CPU. The threads of a block are fibers that take turns at barriers,
+// shuffles and atomics. Their order, and that of the blocks, is random and depends on a seed.
 #pragma once
 
 #include "cuda_runtime_api.h"
@@ -7,7 +7,7 @@
 namespace cuda_host {
 
 constexpr unsigned kWarpSize = 32;
-constexpr unsigned kMostShared = 48 << 10;  // bytes of a block, unless CUDA is asked for more
+constexpr unsigned kMostShared = 48 << 10;  // bytes per block, unless a program asks CUDA for more
 
 struct Index {
   unsigned x;
@@ -22,7 +22,7 @@ Index thread_index();
 Index block_index();
 unsigned lane_index();
 
-// What the block was launched with, beside its variables of fixed size.
+// The memory that the block was launched with, besides its variables of fixed size.
 void* shared_memory();
 
 // Waits for all threads of the block.
@@ -31,18 +31,18 @@ void barrier(Place place);
 // Waits for the lanes in `mask`, then replaces `value` by that of lane `from`.
 void exchange(unsigned mask, unsigned from, void* value, size_t size, Place place);
 
-// Here other threads may go on.
+// Lets other threads run.
 void pass();
 
 using Body = void (*)(const void* context);
 
-// Runs a kernel: calls body(context) for each thread; `shared` bytes of memory are given to each block. What a real launch would refuse, it refuses with
-// CUDA's error. What would hang or be undefined is a std::runtime_error that says which threads are
-// where.
+// Runs a kernel: calls body(context) for each thread. Each block gets `shared` bytes of memory. What a
+// real launch would refuse, this refuses with CUDA's error. What would hang or be undefined throws a
+// std::runtime_error that says which threads are where.
 cudaError_t run(unsigned blocks, unsigned threads, unsigned shared, cudaStream_t stream, Body body,
                 const void* context);
 
-// The order of the next launches.
+// Chooses the order of the next launches.
 void set_seed(unsigned seed);
 
 // The only stream that work may be enqueued on.

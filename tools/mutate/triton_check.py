@@ -1,7 +1,7 @@
-"""Runs one check of Triton's kernels in a process of its own, on whatever copy of them it finds.
+"""Run one check of Triton's kernels: ``triton_check.py CASE IMAGE LAYOUT [deterministic]``.
 
-Prints what the definition says against them; nothing if it agrees. CASE IMAGE LAYOUT, and
-`deterministic` if the image's gradient must be so.
+The process checks the copy of the kernels that it imports. It prints where they disagree with the
+definition, or nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tcae_ops.selftest.cases import CASES, make_inputs
 
 
 def main(case_name: str, image: str, layout: str, *deterministic: str) -> None:
-    """Runs the check."""
+    """Run the check."""
     case = CASES[case_name]
     inputs = make_inputs(case, getattr(torch, image), layout, torch.device("cpu"))
     torch.use_deterministic_algorithms(bool(deterministic))

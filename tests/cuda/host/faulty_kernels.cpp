@@ -1,5 +1,5 @@
-// Small kernels, most of them wrong in a way that must be found: tests of the tests.
-//   wrong NAME SEED
+// Small kernels, most of them with an error that must be found: tests of the tests.
+//   faulty_kernels NAME SEED
 // runs one, and prints what was found.
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +57,7 @@ __global__ void shuffle_for_some(double*) {
 
 __global__ void shuffle_of_others(double*) { __shfl_down_sync(0xffffu, 1.0, 1); }
 
-// Finds what the block before left there.
+// Reads what the previous block left there.
 __global__ void no_first_value(double* sums) {
   __shared__ double sum;
   if (threadIdx.x == 0) {
@@ -80,7 +80,7 @@ __global__ void behind_shared(double* sums) {
   sums[blockIdx.x] = of_warps[0];
 }
 
-// The memory that blocks are launched with: of 64 numbers.
+// Uses the memory that blocks are launched with, of 64 numbers.
 __global__ void right_launched(double* sums) {
   double* const values = static_cast<double*>(tcae_ops::shared_memory());
   values[threadIdx.x] = threadIdx.x;

@@ -1,7 +1,7 @@
-"""Counts the kernels that the self-test has Triton compile for a GPU: ``count.py``.
+"""Count the kernels that Triton compiles for the self-test on a GPU: ``count.py``.
 
-The operators are called as by the self-test. In place of starting a kernel it is noted by the key
-under which Triton would keep it compiled. Prints their number.
+The operators are called as by the self-test. A kernel is not started. Only the key is recorded
+under which Triton would cache it. Prints the number of keys.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KERNELS = set()
 
 
 def note(kernel: Any, programs: int, image: Tensor, *arguments: Any, **constants: Any) -> None:
-    """Stands for `launch`."""
+    """Take the place of `launch`."""
     if programs:
         _, key_cache, _, _, bind = kernel.device_caches[0]
         _, specialization, options = bind(*arguments, **constants, **launch.OPTIONS, debug=False)
@@ -33,13 +33,13 @@ def note(kernel: Any, programs: int, image: Tensor, *arguments: Any, **constants
 
 
 def compute(inputs: Any, count: int, upstream: Any, options: dict[str, str], backend: str) -> float:
-    """Stands for the comparison with the definition: there are no numbers to compare."""
+    """Take the place of the comparison with the definition: there are no numbers to compare."""
     differentiate(inputs, count, upstream, {**options, "backend": backend})
     return 0.0
 
 
 def main() -> None:
-    """Runs the command."""
+    """Run the command."""
     driver.set_active(Absent(GPUTarget("cuda", 90, 32)))
     forward.launch = backward.launch = note
     backends.why_not = lambda name, device: None

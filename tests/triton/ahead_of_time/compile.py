@@ -1,7 +1,7 @@
-"""Compiles Triton's kernels for a GPU that is not there: ``compile.py ARCHITECTURE FOLDER``.
+"""Compile Triton's kernels for a GPU that is not here: ``compile.py ARCHITECTURE FOLDER``.
 
-The operators are called as always. In place of starting a kernel it is compiled with the very
-arguments it would get. Prints JSON: what each kernel needs.
+The operators are called as always. A kernel is not started, but compiled with the arguments of the
+launch. Prints JSON: the resources of each kernel.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST = f"{MOST_FLOWS} flows"
 
 
 class Absent:
-    """Stands for a GPU and its driver."""
+    """Takes the place of a GPU and its driver."""
 
     def __init__(self, target: GPUTarget) -> None:
         self.get_current_target = lambda: target
@@ -36,7 +36,7 @@ class Absent:
 
 
 class Compiler:
-    """Stands for `launch`."""
+    """Takes the place of `launch`."""
 
     def __init__(self, architecture: str, folder: Path) -> None:
         self.architecture, self.folder = architecture, folder
@@ -78,7 +78,7 @@ class Compiler:
 
 
 def passes() -> Iterator[tuple[str, Case, torch.dtype, bool]]:
-    """What is compiled: a label, a case, the image's type, whether sums are deterministic."""
+    """Yield what to compile: label, case, image type, whether sums are deterministic."""
     for dtype in IMAGES:
         name = str(dtype).removeprefix("torch.")
         yield name, Case(SHAPE, units="normalized"), dtype, False
@@ -92,7 +92,7 @@ def passes() -> Iterator[tuple[str, Case, torch.dtype, bool]]:
 
 
 def differentiate(case: Case, dtype: torch.dtype, deterministic: bool) -> None:
-    """A forward and a backward pass with all results and all gradients."""
+    """Run a forward and a backward pass with all results and all gradients."""
     inputs = make_inputs(case, dtype, "contiguous", torch.device("cpu"))
     options = max(case.count, 1), case.count, case.units, case.padding
     results = forward.forward(inputs.all, *options, True)
@@ -105,7 +105,7 @@ def differentiate(case: Case, dtype: torch.dtype, deterministic: bool) -> None:
 
 
 def main(architecture: str, folder: str) -> None:
-    """Runs the command."""
+    """Run the command."""
     is_cuda = architecture.startswith("sm_")
     number = int(architecture.removeprefix("sm_")) if is_cuda else architecture
     target = GPUTarget("cuda", number, 32) if is_cuda else GPUTarget("hip", number, 64)

@@ -1,4 +1,4 @@
-"""Bytes that operators move through memory."""
+"""Bytes that operators move to and from memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tcae_ops.traffic import distinct_bytes
 
 
 class Traffic(TorchDispatchMode):
-    """Counts the bytes that torch's operators read and write, each on its own.
+    """Counts the bytes that torch's operators read and write, one operator at a time.
 
-    Every operator reads its inputs from memory and writes its results there; views cost nothing.
+    Every operator reads its inputs from memory and writes its results there. Views cost nothing.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Traffic(TorchDispatchMode):
 
 
 def eager_bytes(workload: Workload) -> int:
-    """What the composition of torch's operators moves."""
+    """Return the bytes that the composition of torch's operators moves."""
     run = eager(workload, make_problem(workload, torch.device("meta")))
     with Traffic() as traffic:
         run()
@@ -46,6 +46,6 @@ def eager_bytes(workload: Workload) -> int:
 
 
 def our_bytes(workload: Workload) -> int:
-    """What cannot be avoided, and the zeros that an image's gradient is added to."""
+    """Return the bytes that must move, with the zeros that an image's gradient is added to."""
     problem = make_problem(workload, torch.device("meta"))
     return problem.bytes + (problem.image.nbytes if problem.image.requires_grad else 0)
