@@ -112,7 +112,7 @@ def _encode(encoder: Encoder, images: Tensor) -> tuple[Tensor, Tensor]:
 
 def _decode(decoder: nn.Module, source: Tensor, target: Tensor) -> Tensor:
     """Decode layer by layer, so that torch keeps everything it keeps by default."""
-    assert isinstance(decoder, Decoder) and decoder.mask_tanh
+    assert isinstance(decoder, Decoder)
     maps = decoder.start(decoder.leading_relu(torch.cat([source, target], 1)))
     for block in (*decoder.blocks, decoder.motion):
         for layer in block:

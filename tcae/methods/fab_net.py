@@ -54,7 +54,6 @@ class FabNet(nn.Module):
             conv_bias=True,
             start=1,
             leading_relu=True,
-            mask_tanh=True,
             zero_init=False,
         )
 

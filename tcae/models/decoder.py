@@ -21,7 +21,6 @@ class Decoder(nn.Module):
         start: side of the first map. 1: the embeddings themselves; larger: a fully connected
             layer makes it.
         leading_relu: whether a ReLU cuts the embeddings before everything else.
-        mask_tanh: whether the mask's logit goes through the tanh too.
         zero_init: start from the identity warp (last convolution zero).
     """
 
@@ -34,7 +33,6 @@ class Decoder(nn.Module):
         conv_bias: bool,
         start: int,
         leading_relu: bool,
-        mask_tanh: bool,
         zero_init: bool,
     ) -> None:
         super().__init__()
@@ -42,7 +40,6 @@ class Decoder(nn.Module):
         def width(side: int) -> int:
             return base_filters * min(image_size // (2 * side), 8)
 
-        self.mask_tanh = mask_tanh
         self.leading_relu = nn.ReLU() if leading_relu else nn.Identity()
         inputs = 2 * embedding_size
         if start == 1:
@@ -65,12 +62,13 @@ class Decoder(nn.Module):
         """Decode the embeddings (N, D) of source and target into one tensor (N, 3, S, S).
 
         Channels 0 and 1 are the displacement x, y in normalised units, channel 2 the mask's logit.
+        All go through a tanh, so blending weights stay in [0.119, 0.881]. Without it on the logit
+        the reconstruction was as good: .609 of the unmoved source's L1 instead of .608, measured as
+        for `MODEL_PRESETS`.
         """
         embeddings = self.leading_relu(torch.cat([source, target], 1))
-        motion = self.motion(self.blocks(self.start(embeddings)))
-        if self.mask_tanh:
-            return motion.tanh()
-        return torch.cat([motion[:, :2].tanh(), motion[:, 2:]], 1)
+        motion: Tensor = self.motion(self.blocks(self.start(embeddings)))
+        return motion.tanh()
 
 
 class _Upsampled(nn.Sequential):

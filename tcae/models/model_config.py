@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from tcae.files.options import Before
+from tcae.files.options import Before, retired
 
 
+@retired(mask_tanh=True)
 @dataclass(frozen=True)
 class ModelConfig:
     """Encoder and decoders. The field defaults are the preset `default`; see `MODEL_PRESETS`."""
@@ -38,8 +39,6 @@ class ModelConfig:
     """Side of the decoders' first map: 1 = the embeddings (paper), 4 = fully connected to 4x4."""
     leading_relu: bool = False
     """A ReLU cuts the embeddings before the decoders use them (released code: on; paper: none)."""
-    mask_tanh: bool = True
-    """Tanh on the mask logits too, so that blending weights stay in [0.119, 0.881] (paper: on)."""
     zero_init: bool = True
     """Decoders start as the identity warp (paper, released code: PyTorch's default start)."""
 
@@ -63,7 +62,6 @@ _PAPER = ModelConfig(
     conv_bias=True,
     decoder_start=1,
     leading_relu=False,
-    mask_tanh=True,
     zero_init=False,
 )
 
@@ -83,8 +81,6 @@ over L1 of the unmoved source, on new faces.
 - decoder_start 4: .698 after 400 steps; 1 reached .852, with an AU flow of nothing.
 - zero_init: the same .698; PyTorch's start reached .850.
 - conv_bias off: the same function, as batch norm takes the bias out again.
-
-mask_tanh stays as in the paper: free logits gave .609 instead of .608.
 """
 
 

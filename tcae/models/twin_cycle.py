@@ -76,7 +76,6 @@ class TwinCycle(nn.Module):
             conv_bias=config.conv_bias,
             start=config.decoder_start,
             leading_relu=config.leading_relu,
-            mask_tanh=config.mask_tanh,
             zero_init=config.zero_init,
         )
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tcae.files.weight_file import write_weights
+from tcae.files.weight_file import read_weights, write_weights
 from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import FrozenEncoder, encoder_path, load_encoder, save_encoder
 from tcae.models.model_config import ModelConfig
@@ -72,6 +72,21 @@ def test_the_fingerprint_tells_weights_apart(run: Path, model: TwinCycle) -> Non
     with torch.no_grad():
         next(model.encoder.parameters())[0, 0, 0, 0] += 1e-3
     assert FrozenEncoder(model.encoder, {}).fingerprint != before
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_file_with_a_retired_option_is_read_if_it_has_its_one_value(
+    run: Path, value: bool
+) -> None:
+    path = run / "encoder.safetensors"
+    description, weights = read_weights(path, "tcae-encoder")
+    description["model"]["mask_tanh"] = value
+    write_weights(path, description, weights)
+    if value:
+        assert load_encoder(path).embedding_size == 8
+    else:
+        with pytest.raises(ValueError, match=r"model\.mask_tanh: .* can only be True, got False"):
+            load_encoder(path)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

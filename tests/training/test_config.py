@@ -220,6 +220,18 @@ def test_a_run_that_calls_the_order_of_losses_a_ranking_goes_on(tmp_path: Path) 
         check_resumable(older, dataclasses.replace(config, curriculum=curriculum), "run")
 
 
+def test_a_run_that_still_has_a_retired_option_goes_on(tmp_path: Path) -> None:
+    config = TrainConfig(steps=10)
+    older = plain_config(config)
+    older["model"]["mask_tanh"] = True
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
+    assert load_config(tmp_path) == config
+    check_resumable(older, config, "run")
+    older["model"]["mask_tanh"] = False
+    with pytest.raises(ValueError, match=r"run: model\.mask_tanh: .* can only be True, got False"):
+        check_resumable(older, config, "run")
+
+
 def test_a_run_older_than_a_group_of_free_options_goes_on() -> None:
     config = TrainConfig(steps=10)
     check_resumable(without(plain_config(config), "unseen"), config, "run")
