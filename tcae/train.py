@@ -1,4 +1,4 @@
-"""``python -m tcae.train``: pretrain a twin-cycle autoencoder."""
+"""``python -m tcae.train``: pretrain a twin-cycle autoencoder on videos of talking faces."""
 
 from __future__ import annotations
 
