@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tcae.models.encoder_file import load_encoder as load_encoder
 
 __all__ = ["load_encoder", "load_probe"]
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""``python -m tcae.experiment``: the paper's tables and figures."""
+"""``python -m tcae.experiment``: compare the methods of the paper; write tables and figures."""
 
 from __future__ import annotations
 

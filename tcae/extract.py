@@ -1,4 +1,4 @@
-"""``python -m tcae.extract``: from videos to a table with a row for each frame and face."""
+"""``python -m tcae.extract``: write a table with a row for each frame and face of videos."""
 
 from __future__ import annotations
 

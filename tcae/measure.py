@@ -1,4 +1,4 @@
-"""``python -m tcae.measure``: what a trained model is worth, on people it never saw."""
+"""``python -m tcae.measure``: print the measures of a trained model beside their goals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m tcae.pack``: from videos to a packed data set of aligned faces."""
+"""``python -m tcae.pack``: find the faces in videos, align them and pack them for training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m tcae.probe``: what a frozen encoder knows of action units, on people it never saw."""
+"""``python -m tcae.probe``: test what an encoder knows of action units, on people new to it."""
 
 from __future__ import annotations
 

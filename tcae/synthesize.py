@@ -1,4 +1,4 @@
-"""``python -m tcae.synthesize``: a packed data set of rendered talking heads."""
+"""``python -m tcae.synthesize``: render talking heads of known action units, pose and flow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m tcae.train``: pretrain a twin-cycle autoencoder."""
+"""``python -m tcae.train``: pretrain a twin-cycle autoencoder on videos of talking faces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tcae.measuring.run_report import measure_run
 from tcae.measuring.shared_embedding import help_the_first, shared_embedding
 from tcae.measuring.trained import built_in_world
 from tcae.training.config import TrainConfig, describe, starting_point, versions, with_steps
-from tcae.training.initial_weights import initialise
+from tcae.training.initial_weights import read_initial_weights
 from tcae.training.run_directory import (
     REPORT_FILE,
     SUMMARY_FILE,
@@ -52,13 +52,18 @@ def _train(config: TrainConfig) -> int:
     run, checkpoint = find_run(config)
     run = Path(of_the_first(str(run)))  # its default name is the time of day
     config = with_steps(replace(config, out=run))
-    say(f"{describe(config)}\n  {', '.join(f'{k} {v}' for k, v in versions().items())}")
+    # What cannot be used is refused now, before anything is rendered.
+    command.device_of(config.device)
+    initial = None
+    if config.init_from is not None and checkpoint is None:
+        initial = read_initial_weights(config.init_from)
     with first_one_first():
         data = config.data or built_in_data(run.parent, config.image_size)
     dataset = PackedDataset(data)
     trainer = Trainer(config, dataset, run, checkpoint)
-    if config.init_from is not None and checkpoint is None:
-        initialise(trainer.model, config.init_from)
+    if initial is not None:
+        initial.load_into(trainer.model)
+    say(f"{describe(config)}\n  {', '.join(f'{k} {v}' for k, v in versions().items())}")
     if ranks.rank():
         return _fit(trainer)
     with sole_writer(run):  # all have found the run by now: the trainer compared their steps

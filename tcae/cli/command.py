@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import tyro
 from tqdm import tqdm
 
+from tcae import __version__
+
 if TYPE_CHECKING:
     import torch
 
@@ -79,7 +81,9 @@ def run(
     Args:
         main: Does the work and returns the exit status (``DONE``, ``SOME_FAILED`` ...).
         options: Dataclass of the options; its docstring is the command's description.
-        prog: The command's name, such as ``"tcae.probe"``.
+        prog: The command's module, such as ``"tcae.probe"``, perhaps with the process's number
+            after it. Messages and help name the command as the user started it: ``tcae probe`` or
+            ``python -m tcae.probe``.
         argv: The words after the command's name, ``sys.argv[1:]`` if None.
         default: Gives the options' defaults when they depend on the command line itself.
 
@@ -88,16 +92,20 @@ def run(
         ...     return command.run(probe, ProbeOptions, prog="tcae.probe", argv=argv)
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    logging.getLogger("tcae").handlers = [_LineHandler(prog)]
+    name = prog.replace(".", " ", 1) if _started_by_name() else prog
+    logging.getLogger("tcae").handlers = [_LineHandler(name)]
+    if "--version" in words:
+        print(f"{name} {__version__}")
+        return DONE
     try:
-        return main(_parse(options, words, prog, default))
+        return main(_parse(options, words, name, default))
     except KeyboardInterrupt:
-        _say(prog, "interrupted")
+        _say(name, "interrupted")
         return INTERRUPTED
     except _EXPECTED as error:
         if os.environ.get("TCAE_TRACEBACK") == "1":
             raise
-        _say(prog, f"error: {one_line(error)}")
+        _say(name, f"error: {one_line(error)}")
         return FAILED
     except SystemExit as stop:  # --help
         return int(stop.code or 0)
@@ -154,29 +162,37 @@ class _LineHandler(logging.Handler):
         _say(self._prog, f"{record.levelname.lower()}: {text}")
 
 
+def _started_by_name() -> bool:
+    """Whether the user wrote ``tcae COMMAND``, not ``python -m tcae.COMMAND``."""
+    program = Path(sys.argv[0])
+    return program.stem == "tcae" or program.parts[-2:] == ("tcae", "__main__.py")
+
+
 def _parse(
     options: type[OptionsT],
     words: list[str],
-    prog: str,
+    name: str,
     default: Callable[[Sequence[str]], OptionsT] | None,
 ) -> OptionsT:
     chosen = tyro.MISSING_NONPROP if default is None else default(words)
+    typed = name.partition(" (")[0]
+    typed = typed if " " in typed else f"python -m {typed}"
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
-            return tyro.cli(options, prog=prog, args=words, default=chosen)
+            return tyro.cli(options, prog=typed, args=words, default=chosen)
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise ValueError(_first_message(messages.getvalue(), prog)) from None
+        raise ValueError(_first_message(messages.getvalue(), typed)) from None
 
 
-def _first_message(boxed: str, prog: str) -> str:
+def _first_message(boxed: str, typed: str) -> str:
     """The first paragraph inside the box, of line or ASCII art, that tyro puts a usage error in."""
     lines = [line.strip("│ ") for line in boxed.splitlines()]
     rules = [i for i, line in enumerate(lines) if line[:1] in "╭╰" or not line.strip("─-")]
     paragraph = " ".join(lines[rules[0] + 1 : rules[1]])
-    return f"{paragraph} (python -m {prog} --help explains the options)"
+    return f"{paragraph} ({typed} --help explains the options)"
 
 
 def _say(prog: str, text: str) -> None:

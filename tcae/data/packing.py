@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import re
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.csv"
 _STOP_SECONDS = 30.0
+_NO_GUARD = 78  # exit status of a worker that found itself running the script that started it
 
 Report = Callable[[VideoRow | None, int], None]
 """Called with a finished video, or None, and the number of frames sampled since the last call."""
@@ -62,7 +64,10 @@ def pack_videos(
     Raises:
         ValueError: `out` holds something else, or other settings, or is being written to.
         OSError: The disk is full; all that was made durable before is safe.
+        RuntimeError: The script that called has no main guard, which worker processes need.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(_NO_GUARD)  # this is a worker that imports the script; see _bury
     out.mkdir(parents=True, exist_ok=True)
     _check_settings(out, config)
     with open(out / "dataset.json", "rb") as file:
@@ -287,6 +292,12 @@ class _Pool:
         self._workers.remove(worker)
         if worker.dismissed and not worker.pending:
             return
+        if worker.process.exitcode == _NO_GUARD:
+            script = getattr(sys.modules["__main__"], "__file__", "the script")
+            raise RuntimeError(
+                f"{script}: worker processes run it from its first line, so the call that starts "
+                'them must stand below `if __name__ == "__main__":`'
+            ) from None
         if not worker.ready:
             raise ValueError(f"a worker cannot start (exit status {worker.process.exitcode})")
         if worker.current is not None:

@@ -80,6 +80,24 @@ class PairsConfig:
             raise ValueError(f"pairs.together is {self.together}, it must be at least 1")
 
 
+PAIRS_PRESETS: dict[str, PairsConfig] = {
+    "default": PairsConfig(),
+    "paper": PairsConfig(
+        same="video", crop_min=1.0, crop_max=1.0, crop_shift=1.0, together=1, flip=False
+    ),
+    "official": PairsConfig(
+        crop_min=200 / 256,
+        crop_max=224 / 256,
+        crop_shift=1.0,
+        together=1,
+        crop_size_per="epoch",
+        jitter_validation=True,
+        flip=False,
+    ),
+}
+"""What trains best here, the paper's whole pictures, the released code's crops."""
+
+
 class PairBatches(Dataset[dict[str, Tensor]]):
     """Batches of frame pairs; item `step` is this rank's batch of that step.
 

@@ -15,14 +15,14 @@ from tcae.data.shard_files import PackInfo
 from tcae.data.synthetic.packed import WorldFrames, world_of
 from tcae.data.synthetic.world import World
 from tcae.evaluation.linear_probe import PROBE, PROBE_FILE, LinearProbe, save_probe
-from tcae.files.weight_file import digest, read_weights, write_weights
+from tcae.files.weight_file import digest
+from tcae.models.decoder_file import DECODERS_FILE, read_model_weights, save_decoders
 from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import (
     ENCODER_FILE,
     FrozenEncoder,
     load_encoder,
     load_weights,
-    read_encoder_weights,
     save_encoder,
 )
 from tcae.models.twin_cycle import TwinCycle
@@ -32,10 +32,6 @@ from tcae.training.config import TrainConfig, load_config, save_config
 from tcae.training.run_directory import CHECKPOINTS, FABNET
 from tcae.weights import find_weights
 
-DECODERS_FILE = "decoders.safetensors"
-"""Both decoders, beside the encoder, where there are no checkpoints: among the files that ship."""
-
-_DECODERS = "tcae-decoders"
 _BUILT_IN = World()
 
 
@@ -117,12 +113,7 @@ def save_trained(directory: Path, trained: Trained, probe: LinearProbe) -> None:
     config, encoder = trained.config, trained.encoder
     model = _rounded(trained.objective.model)
     save_encoder(directory / ENCODER_FILE, model.encoder, encoder.template, encoder.crop)
-    decoders = {
-        name: tensor
-        for name, tensor in model.state_dict().items()
-        if not name.startswith("encoder.")
-    }
-    write_weights(directory / DECODERS_FILE, {"format": _DECODERS}, decoders)
+    save_decoders(directory, model)
     own = copy.deepcopy(probe)
     own.encoder = load_encoder(directory).fingerprint  # that of the rounded weights
     (directory / PROBE).mkdir(exist_ok=True)
@@ -157,9 +148,7 @@ def _all_weights(run: Path) -> tuple[Mapping[str, Tensor], str]:
     """Weights of encoder and decoders by name, and where they come from."""
     path = run / DECODERS_FILE
     if path.exists():
-        encoder = read_encoder_weights(run / ENCODER_FILE)
-        both = read_weights(path, _DECODERS)[1]
-        return both | {f"encoder.{name}": tensor for name, tensor in encoder.items()}, str(path)
+        return read_model_weights(run), str(path)
     latest = CheckpointFolder(run / CHECKPOINTS).latest()
     if latest is None:
         raise FileNotFoundError(f"{run}: holds neither a checkpoint nor {DECODERS_FILE}")

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ import tyro
 import yaml
 
 from tcae.cli import command
-from tcae.data.pairs import PairsConfig
+from tcae.data.pairs import PAIRS_PRESETS, PairsConfig
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.files.durable import write_durably
 from tcae.files.options import Before, Resume, is_free_on_resume, marks
@@ -43,6 +43,18 @@ PRESET_STEPS = {"default": 3600, "paper": 82_000, "official": 82_000}
 _Option = tyro.conf.arg
 # Switches inside groups are written like all other fields: `--pairs.flip False`.
 _Group = tyro.conf.FlagConversionOff
+
+_PRESET_VALUES: dict[str, Mapping[str, Any]] = {
+    "image_size": {"default": 64, "paper": 256, "official": 256},
+    "batch_size": {"default": 32, "paper": 64, "official": 64},
+    "model": MODEL_PRESETS,
+    "objective": OBJECTIVE_PRESETS,
+    "curriculum": CURRICULUM_PRESETS,
+    "optimizer": OPTIMIZER_PRESETS,
+    "pairs": PAIRS_PRESETS,
+    "validation": VALIDATION_PRESETS,
+}
+_OF_THE_PRESET: Any = None  # __post_init__ puts the preset's value in its place
 
 
 @dataclass(frozen=True)
@@ -70,8 +82,8 @@ class TrainConfig:
             "its deviations, or what trains best here."
         ),
     ] = "default"
-    image_size: command.ImageSizeOption = 64
-    batch_size: command.BatchSizeOption = 32
+    image_size: command.ImageSizeOption = _OF_THE_PRESET
+    batch_size: command.BatchSizeOption = _OF_THE_PRESET
     steps: Annotated[
         int | None,
         _Option(
@@ -140,12 +152,12 @@ class TrainConfig:
         Resume.FREE,
     ] = None
     overwrite: Annotated[command.OverwriteOption, Resume.NOT_SAVED] = False
-    model: Annotated[ModelConfig, _Group] = field(default_factory=ModelConfig)
-    objective: Annotated[ObjectiveConfig, _Group] = field(default_factory=ObjectiveConfig)
-    curriculum: Annotated[CurriculumConfig, _Group] = field(default_factory=CurriculumConfig)
-    optimizer: Annotated[OptimizerConfig, _Group] = field(default_factory=OptimizerConfig)
-    pairs: Annotated[PairsConfig, _Group] = field(default_factory=PairsConfig)
-    validation: Annotated[ValidationConfig, _Group] = field(default_factory=ValidationConfig)
+    model: Annotated[ModelConfig, _Group] = _OF_THE_PRESET
+    objective: Annotated[ObjectiveConfig, _Group] = _OF_THE_PRESET
+    curriculum: Annotated[CurriculumConfig, _Group] = _OF_THE_PRESET
+    optimizer: Annotated[OptimizerConfig, _Group] = _OF_THE_PRESET
+    pairs: Annotated[PairsConfig, _Group] = _OF_THE_PRESET
+    validation: Annotated[ValidationConfig, _Group] = _OF_THE_PRESET
     checkpoints: Annotated[CheckpointsConfig, _Group, Resume.FREE] = field(
         default_factory=CheckpointsConfig
     )
@@ -153,6 +165,12 @@ class TrainConfig:
     unseen: Annotated[UnseenConfig, _Group, Resume.FREE] = field(default_factory=UnseenConfig)
 
     def __post_init__(self) -> None:
+        if self.preset not in PRESET_STEPS:
+            known = ", ".join(PRESET_STEPS)
+            raise ValueError(f"preset is {self.preset!r}, it must be one of {known}")
+        for name, values in _PRESET_VALUES.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, values[self.preset])
         check_image_size(self.image_size)
         for name in ("batch_size", "steps", "minutes"):
             value = getattr(self, name)
@@ -167,44 +185,12 @@ class TrainConfig:
             )
 
 
-def _preset(name: Literal["default", "paper", "official"], **values: Any) -> TrainConfig:
-    return TrainConfig(
-        preset=name,
-        model=MODEL_PRESETS[name],
-        objective=OBJECTIVE_PRESETS[name],
-        curriculum=CURRICULUM_PRESETS[name],
-        optimizer=OPTIMIZER_PRESETS[name],
-        validation=VALIDATION_PRESETS[name],
-        **values,
-    )
-
-
 PRESETS: dict[str, TrainConfig] = {
-    "default": _preset("default"),
-    "paper": _preset(
-        "paper",
-        image_size=256,
-        batch_size=64,
-        pairs=PairsConfig(
-            same="video", crop_min=1.0, crop_max=1.0, crop_shift=1.0, together=1, flip=False
-        ),
-    ),
-    "official": _preset(
-        "official",
-        image_size=256,
-        batch_size=64,
-        pairs=PairsConfig(
-            crop_min=200 / 256,
-            crop_max=224 / 256,
-            crop_shift=1.0,
-            together=1,
-            crop_size_per="epoch",
-            jitter_validation=True,
-            flip=False,
-        ),
-    ),
+    "default": TrainConfig(preset="default"),
+    "paper": TrainConfig(preset="paper"),
+    "official": TrainConfig(preset="official"),
 }
-"""The paper read literally, the released code with its deviations, and what trains best here."""
+"""What trains best here, the paper read literally, the released code with its deviations."""
 
 
 def starting_point(words: Sequence[str]) -> TrainConfig:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tcae import train
 from tcae.data.shards import PackedDataset
@@ -24,6 +25,7 @@ from tcae.data.synthetic.world import World
 from tcae.models.encoder_file import load_encoder
 from tcae.training.checkpoints import CheckpointFolder
 from tcae.training.run_directory import sole_writer
+from tcae.weights import FOLDER
 
 TINY = {
     "image-size": 32,
@@ -406,6 +408,37 @@ def test_init_from_what_does_not_fit_names_the_tensor(
     assert train.main([*argv, *wider, "--init-from", str(tmp_path / "none.pt")]) == 2
     assert "none.pt: no such checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "wider").exists()
+
+
+def test_init_from_a_name_trains_on_weights_that_ship(unlabelled: Path, tmp_path: Path) -> None:
+    shipped = {"init-from": "synthetic-64", "image-size": 64, "steps": 1}
+    still = {"optimizer.learning-rate": 1e-30, "optimizer.weight-decay": 0}
+    options = {name: value for name, value in TINY.items() if not name.startswith("model.")}
+    options |= {"data": unlabelled, "out": tmp_path / "run", **shipped, **still}
+    assert train.main([word for k, v in options.items() for word in (f"--{k}", str(v))]) == 0
+    decoders = load_file(FOLDER / "synthetic-64" / "decoders.safetensors")
+    after = weights(tmp_path / "run")
+    trained = [name for name in decoders if name.endswith("weight")]
+    assert len(trained) > 10
+    assert [name for name in trained if not torch.equal(after[name], decoders[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--data", "nowhere"], "nowhere"),
+        (["--init-from", "nowhere"], "--init-from nowhere: no such checkpoint"),
+        (["--device", "abacus"], "--device abacus"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_printed_or_rendered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], error: str
+) -> None:
+    assert train.main(["--out", str(tmp_path / "runs" / "mine"), *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert error in captured.err and captured.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_data_a_world_is_rendered_once_measured_and_reported(

@@ -12,7 +12,9 @@ import yaml
 from tcae.cli import command
 from tcae.data.pairs import PairsConfig
 from tcae.evaluation.unseen import UnseenConfig
-from tcae.objectives.objective_config import ObjectiveConfig
+from tcae.models.twin_cycle import MODEL_PRESETS, ModelConfig
+from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
+from tcae.objectives.objective_config import OBJECTIVE_PRESETS, ObjectiveConfig
 from tcae.training.config import (
     PRESET_STEPS,
     PRESETS,
@@ -26,7 +28,8 @@ from tcae.training.config import (
     starting_point,
     with_steps,
 )
-from tcae.training.optimizer import OptimizerConfig
+from tcae.training.optimizer import OPTIMIZER_PRESETS, OptimizerConfig
+from tcae.training.validation import VALIDATION_PRESETS, ValidationConfig
 
 
 def parse(*argv: str) -> TrainConfig:
@@ -69,6 +72,30 @@ def test_the_published_settings() -> None:
     assert len(paper.curriculum.windows) == 3
 
 
+def test_in_python_a_preset_gives_its_options_too() -> None:
+    official = TrainConfig(preset="official")
+    assert (official.image_size, official.batch_size) == (256, 64)
+    assert official.model == MODEL_PRESETS["official"] != ModelConfig()
+    assert official.objective == OBJECTIVE_PRESETS["official"] != ObjectiveConfig()
+    assert official.curriculum == CURRICULUM_PRESETS["official"] != CurriculumConfig()
+    assert official.optimizer == OPTIMIZER_PRESETS["official"] != OptimizerConfig()
+    assert official.validation == VALIDATION_PRESETS["official"] != ValidationConfig()
+    assert official.pairs.jitter_validation and not PairsConfig().jitter_validation
+    assert TrainConfig() == TrainConfig(preset="default")
+
+
+def test_in_python_what_is_given_beats_the_preset() -> None:
+    given = TrainConfig(preset="official", image_size=64, model=ModelConfig(), pairs=PairsConfig())
+    assert (given.image_size, given.model, given.pairs) == (64, ModelConfig(), PairsConfig())
+    assert (given.batch_size, given.objective) == (64, OBJECTIVE_PRESETS["official"])
+    assert "embedding_size=128*" in describe(given)
+
+
+def test_an_unknown_preset_is_refused_in_python() -> None:
+    with pytest.raises(ValueError, match="preset is 'offical', it must be one of default, paper, "):
+        TrainConfig(preset="offical")  # type: ignore[arg-type]
+
+
 def test_any_field_can_be_given() -> None:
     config = parse(
         "--preset", "official", "--steps", "9", "--model.base-filters", "8",
@@ -101,7 +128,14 @@ def test_help_explains_every_option(preset: str, capsys: pytest.CaptureFixture[s
     assert f"(default: {PRESETS[preset].optimizer.learning_rate})" in " ".join(lines)
 
 
-@pytest.mark.parametrize("config", [*PRESETS.values(), TrainConfig(Path("d"), minutes=1.5)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        *PRESETS.values(),
+        TrainConfig(Path("d"), minutes=1.5),
+        dataclasses.replace(PRESETS["default"], preset="official"),  # not one option of its own
+    ],
+)
 def test_a_configuration_survives_its_file(config: TrainConfig, tmp_path: Path) -> None:
     save_config(config, tmp_path)
     assert load_config(tmp_path) == config
