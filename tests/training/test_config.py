@@ -12,7 +12,7 @@ import yaml
 from tcae.cli import command
 from tcae.data.pairs import PairsConfig
 from tcae.evaluation.unseen import UnseenConfig
-from tcae.models.twin_cycle import MODEL_PRESETS, ModelConfig
+from tcae.models.model_config import MODEL_PRESETS, ModelConfig
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
 from tcae.objectives.objective_config import OBJECTIVE_PRESETS, ObjectiveConfig
 from tcae.training.config import (
