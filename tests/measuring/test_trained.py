@@ -13,7 +13,10 @@ from tcae.data.synthetic.packed import world_of
 from tcae.data.synthetic.world import World
 from tcae.evaluation.linear_probe import LinearProbe, load_probe
 from tcae.measuring.trained import Trained, built_in_world, load_trained, save_trained
-from tcae.models.encoder_file import load_encoder
+from tcae.models.encoder import Encoder
+from tcae.models.encoder_file import FrozenEncoder, load_encoder
+from tcae.models.twin_cycle import TwinCycle
+from tcae.objectives.twin_cycle import TwinCycleObjective
 from tcae.training.checkpoints import CheckpointFolder
 from tcae.training.config import load_config
 
@@ -53,6 +56,26 @@ def test_what_is_saved_does_the_same_up_to_rounding(trained: Trained, saved: Pat
     assert again.world == trained.world
     assert again.encoder.template == trained.encoder.template
     assert again.encoder.crop == trained.encoder.crop
+
+
+def test_another_encoder_ships_alike(trained: Trained, rendered_run: Path, tmp_path: Path) -> None:
+    model = replace(trained.config.model, encoder="residual")
+    config = replace(trained.config, model=model)
+    torch.manual_seed(0)
+    twin = TwinCycle(Encoder(model, config.image_size))
+    other = replace(
+        trained,
+        objective=TwinCycleObjective(twin, config.objective).eval(),
+        encoder=FrozenEncoder(twin.encoder, trained.encoder.template, trained.encoder.crop),
+        config=config,
+    )
+    probe = load_probe(rendered_run)
+    probe.encoder = other.encoder.fingerprint
+    save_trained(tmp_path / "other", other, probe)
+    again = load_trained(tmp_path / "other")
+    assert again.config.model.encoder == "residual"
+    for name, picture in pictures(again).items():
+        torch.testing.assert_close(picture, pictures(other)[name], atol=2e-3, rtol=2e-3)
 
 
 def test_kernels_are_halved_and_vectors_and_statistics_are_not(saved: Path) -> None:

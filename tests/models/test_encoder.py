@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from tcae.models.batch_norm import Parted, in_parts
 from tcae.models.encoder import Encoder
-from tcae.models.model_config import MODEL_PRESETS
+from tcae.models.encoders import ENCODERS
+from tcae.models.model_config import MODEL_PRESETS, ModelConfig
 from tcae.models.twin_cycle import TwinCycle
 
 SIDE = 32
@@ -110,3 +112,30 @@ def test_several_batches_keep_only_what_convolutions_make_of_large_maps() -> Non
     assert list(kept.values()).count(torch.Size((4, 4, 16, 16))) == len(images)
     for _ in range(2):  # also if the graph is kept for another time
         au.sum().backward(retain_graph=True)
+
+
+def test_the_choices_of_the_command_line_are_the_registry() -> None:
+    choices = get_args(get_args(get_type_hints(ModelConfig, include_extras=True)["encoder"])[0])
+    assert choices == tuple(ENCODERS)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_encoder_stands_alone(name: str) -> None:
+    """From bytes to decorrelated embeddings, without decoders; its passes are all that learns."""
+    config = replace(MODEL_PRESETS["default"], encoder=name, base_filters=4)
+    model = Encoder(config, image_size=SIDE)
+    images = torch.randint(0, 256, (4, 3, SIDE, SIDE), dtype=torch.uint8)
+    correlated = model.eval().correlated(images.float() / 255)
+    au, pose = model(images)
+    assert au.shape == (4, model.embedding_size) and pose.shape == (4, model.pose_size)
+    torch.testing.assert_close(pose, correlated.pose)
+    assert model.decorrelation is not None
+    torch.testing.assert_close(au, model.decorrelation(*correlated))
+    learning = {id(p) for part in model.passes() for p in part.parameters()}
+    assert learning == {id(p) for p in model.parameters()}
+
+
+def test_an_unknown_encoder_is_refused() -> None:
+    config = replace(MODEL_PRESETS["default"], encoder="vit")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="encoder is 'vit', it must be one of plain, residual"):
+        Encoder(config, image_size=SIDE)

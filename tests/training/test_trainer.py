@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,17 @@ def test_a_damaged_latest_checkpoint_costs_only_the_steps_since_the_one_before(
     assert f"{latest}: damaged or not a checkpoint" in caplog.text
     trainer.fit()
     assert_same_run(whole, run)
+
+
+def test_another_encoder_trains_and_resumes_alike(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare
+) -> None:
+    config = replace(tiny, model=replace(tiny.model, encoder="residual"))
+    whole = train(config, out=tmp_path / "whole")
+    assert trainer_of(config, kind=Stops).fit() == signal.SIGTERM
+    assert_same_run(whole, train(config, resume="auto"))
+    with pytest.raises(ValueError, match=r"--model\.encoder: the run has residual"):
+        find_run(replace(tiny, resume="auto"))
 
 
 def test_resume_auto_starts_where_there_is_nothing(tiny: TrainConfig) -> None:

@@ -1,0 +1,79 @@
+"""An encoder with residual blocks, as costly as the plain one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tcae.models.batch_norm import Parted
+from tcae.models.encoder_parts import EncoderParts
+from tcae.models.model_config import ModelConfig
+
+_BRANCH_START = 8  # side of the map where the branches begin
+_LAST = 4  # side of the last map
+
+
+def residual_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
+    """Halve the image down to 4x4 and read each embedding from all positions of the last map.
+
+    Level i has `base_filters * min(2**i, 8)` channels. The first two levels are single
+    convolutions, all others residual blocks. The last layer is linear over all positions, not their
+    mean: where something is matters to pose and action.
+    """
+    levels = (image_size // _LAST).bit_length() - 1
+    shared = (image_size // _BRANCH_START).bit_length() - 1
+    widths = [3, *(config.base_filters * min(2**level, 8) for level in range(levels))]
+    kinds = [_ConvBlock if level < 2 else _ResidualBlock for level in range(levels)]
+
+    def blocks(first: int, last: int) -> list[nn.Module]:
+        bias = config.conv_bias
+        return [kinds[i](widths[i], widths[i + 1], bias) for i in range(first, last)]
+
+    def branch(size: int) -> Parted:
+        linear = nn.Linear(widths[-1] * _LAST * _LAST, size)
+        return Parted(*blocks(shared, levels), nn.Flatten(), linear)
+
+    return EncoderParts(backbone=lambda: _Backbone(*blocks(0, shared)), branch=branch)
+
+
+class _Backbone(nn.Sequential):
+    """The levels in front of a branch."""
+
+    def forward(self, *batches: Tensor) -> Tensor:
+        return Parted(*self)(torch.cat(batches), len(batches))
+
+
+class _ConvBlock(Parted):
+    """A convolution to half the side."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=bias),
+            nn.BatchNorm2d(outputs),
+            _activation(),
+        )
+
+
+class _ResidualBlock(Parted):
+    """Two convolutions to half the side, and past them the means of 2x2 positions."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
+        residual = Parted(
+            nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=bias),
+            nn.BatchNorm2d(outputs),
+            _activation(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=bias),
+            nn.BatchNorm2d(outputs),
+        )
+        # The residual's batch norm has a bias for both.
+        skip = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False))
+        super().__init__(residual, skip, _activation())
+
+    def forward(self, maps: Tensor, parts: int = 1) -> Tensor:
+        residual, skip, activation = self
+        outputs: Tensor = activation(residual(maps, parts) + skip(maps))
+        return outputs
+
+
+def _activation() -> nn.Module:
+    return nn.LeakyReLU(0.2, inplace=True)
