@@ -8,6 +8,7 @@ from torch.library import opcheck
 
 import tcae_ops
 from tcae_ops import triton
+from tcae_ops.request import Request
 from tcae_ops.selftest.agreement import agree, differentiate
 from tcae_ops.selftest.cases import CASES, Case, make_inputs, random_inputs
 
@@ -116,7 +117,8 @@ def test_each_gradient_only_if_needed(monkeypatch):
 def test_offsets_inside_planes_of_64_bits(monkeypatch):
     far = torch.empty_strided((1, 2, 3, 4), (2**40, 2**36, 2**30, 1), device="meta")
     near = torch.empty(1, 2, 3, 4, device="meta")
-    types = [launch.Call.of([near, t], 1, 0, "pixels", "zeros", []).types for t in (near, far)]
+    requests = [Request(near, [t], [], [], "pixels", "zeros", True) for t in (near, far)]
+    types = [launch.Call.of(request, []).types for request in requests]
     assert [it["INDEX"].name for it in types] == ["int32", "int64"]
     monkeypatch.setattr(launch, "FAR", 0)
     for name in ("twin", "zeros", "reflection"):
