@@ -29,12 +29,14 @@ log = logging.getLogger("tcae.extract")  # not __name__, which is __main__ here
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """Writes a table with a row for each frame and face of the given videos.
+    """Write a table with a row for each frame and face of the given videos.
 
     Columns: video, frame, timestamp, face_id, confidence, success as OpenFace names them;
     the embeddings au_000 ... and pose_000 ...; with --probe AU12_c (present: 0 or 1) and AU12_p
-    (probability) for each action unit. A frame without a face has success 0 and empty cells. The
-    exit status is 1 if a video could not be read in full or shows no face.
+    (probability) for each action unit. A frame without a face has one row, with success 0 and empty
+    cells. To keep face_id and AU12_c whole numbers, read a CSV table with
+    pandas.read_csv(..., dtype_backend="numpy_nullable"); a Parquet table needs no option. The exit
+    status is 1 if a video could not be read in full or shows no face.
     """
 
     videos: Annotated[

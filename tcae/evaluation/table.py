@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,6 +134,14 @@ class _Csv:
             os.fsync(self._file.fileno())
 
 
+def _pandas_types(columns: Sequence[Column]) -> dict[str, Any]:
+    """Metadata by which pandas reads whole numbers as such; by itself it makes floats of gaps."""
+    names = [column.name for column in columns if column.kind == "int"]
+    common = {"pandas_type": "int64", "numpy_type": "Int64", "metadata": None}
+    types = [{"name": name, "field_name": name, **common} for name in names]
+    return {"index_columns": [], "column_indexes": [], "columns": types}
+
+
 class _Parquet:
     """Missing cells are null; rows are written in groups of some thousand."""
 
@@ -142,7 +151,8 @@ class _Parquet:
 
         self._arrow = pyarrow
         self._schema = pyarrow.schema(
-            [(column.name, getattr(pyarrow, _PARQUET_TYPES[column.kind])()) for column in columns]
+            [(column.name, getattr(pyarrow, _PARQUET_TYPES[column.kind])()) for column in columns],
+            {"pandas": json.dumps(_pandas_types(columns))},
         )
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)
         self._batches: list[Any] = []

@@ -58,6 +58,22 @@ def test_parquet_gathers_rows_into_large_groups(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_pandas_reads_whole_numbers_beside_empty_cells(tmp_path, ending):
+    pandas = pytest.importorskip("pandas")
+    columns = [Column("frame", "int"), Column("AU12_c", "int"), Column("AU12_p", "real")]
+    with TableWriter(tmp_path / f"t.{ending}", columns) as table:
+        table.write([[0, 1, 0.75], [1, None, None], [2, 0, 0.25]])
+    if ending == "csv":
+        read = pandas.read_csv(tmp_path / "t.csv", dtype_backend="numpy_nullable")
+    else:
+        read = pandas.read_parquet(tmp_path / "t.parquet")
+    assert list(map(str, read.dtypes))[:2] == ["Int64", "Int64"]
+    assert read["AU12_c"].isna().tolist() == [False, True, False]
+    assert read["AU12_c"].mean() == 0.5  # a frame without a face is no frame without a smile
+    assert read["AU12_p"].tolist()[::2] == [0.75, 0.25]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_a_table_without_rows_has_its_columns(tmp_path, ending):
     if ending == "parquet":
         parquet = pytest.importorskip("pyarrow.parquet")
