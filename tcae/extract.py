@@ -45,13 +45,7 @@ class ExtractOptions:
     ]
     encoder: command.EncoderOption
     out: Annotated[Path, tyro.conf.arg(help="The table: .csv, or .parquet (extra [parquet]).")]
-    probe: Annotated[
-        Path | None,
-        tyro.conf.arg(
-            help="Probe of this encoder: directory or probe.safetensors of tcae.probe, a run "
-            "directory, or shipped weights by name."
-        ),
-    ] = None
+    probe: command.ProbeOption = None
     embeddings: Annotated[
         Literal["au", "pose", "both", "none"],
         tyro.conf.arg(help="Which embeddings become columns."),
@@ -99,8 +93,7 @@ def _check(options: ExtractOptions) -> None:
     if not options.videos:
         raise ValueError("VIDEO: none given, at least one is needed")
     check_table_path(options.out)
-    if options.out.is_dir() or (options.out.exists() and not options.overwrite):
-        raise ValueError(f"--out {options.out}: already there; give another or --overwrite")
+    command.check_out_file(options.out, options.overwrite)
     if options.fps is not None and not 0 < options.fps < float("inf"):
         raise ValueError(f"--fps must be positive, not {options.fps}")
     if options.batch_size < 1:

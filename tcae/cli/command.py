@@ -37,6 +37,13 @@ EncoderOption = Annotated[
         "with the package by name, as synthetic-64."
     ),
 ]
+ProbeOption = Annotated[
+    Path | None,
+    tyro.conf.arg(
+        help="Probe of this encoder: directory or probe.safetensors of tcae.probe, a run "
+        "directory, or shipped weights by name."
+    ),
+]
 ImageSizeOption = Annotated[
     int, tyro.conf.arg(help="Side of the square face images in pixels, a power of two from 32.")
 ]
@@ -126,6 +133,16 @@ def one_line(error: BaseException) -> str:
 def first_line(error: BaseException) -> str:
     """Of the message of an error that others wrote, perhaps a long one."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def check_out_file(path: Path, overwrite: bool) -> None:
+    """Refuse to write over a file, or onto a directory, before any work is done.
+
+    Raises:
+        ValueError: Something is there, and not to be replaced.
+    """
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise ValueError(f"--out {path}: already there; give another or --overwrite")
 
 
 def device_of(name: str) -> torch.device:

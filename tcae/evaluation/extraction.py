@@ -57,11 +57,8 @@ class Extractor:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        if self.probe is not None and self.probe.encoder != self.encoder.fingerprint:
-            raise ValueError(
-                f"--probe: it was trained on the encoder {self.probe.encoder[:12]}, "
-                f"not on this one, {self.encoder.fingerprint[:12]}; train one with tcae.probe"
-            )
+        if self.probe is not None:
+            self.probe.check_encoder(self.encoder.fingerprint)
 
     @property
     def picture_size(self) -> int:

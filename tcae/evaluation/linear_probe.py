@@ -70,6 +70,18 @@ class LinearProbe(nn.Module):
         logits: Tensor = self.linear(self.norm(features))
         return logits
 
+    def check_encoder(self, fingerprint: str) -> None:
+        """Refuse an encoder that the probe was not trained on.
+
+        Raises:
+            ValueError: The fingerprint is another one.
+        """
+        if self.encoder != fingerprint:
+            raise ValueError(
+                f"--probe: it was trained on the encoder {self.encoder[:12]}, "
+                f"not on this one, {fingerprint[:12]}; train one with tcae.probe"
+            )
+
     @torch.inference_mode()
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probabilities (N, A) of features (N, D), by the running statistics."""

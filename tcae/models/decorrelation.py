@@ -47,13 +47,21 @@ class Decorrelation(nn.Module):
                 self.batches += 1
                 share = self.batches.to(self.mean).reciprocal().clamp_min(_MOMENTUM)
                 self._follow(embedding.detach(), known, share)
-            scale = self.covariance.diagonal().clamp_min(1e-12).sqrt()
-            correlation = self.covariance / scale / scale[:, None]
-            identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
-            charged = correlation + _RIDGE * identity
-            # The ridge keeps this solvable; asking whether it was would wait for a GPU.
-            coefficients, _ = torch.linalg.solve_ex(charged, self.cross / scale[:, None])
+            scale, coefficients = _regression(self.covariance, self.cross)
             return embedding - (known - self.known_mean) / scale @ coefficients
+
+    @torch.no_grad()
+    def prediction(self) -> nn.Linear:
+        """Return what eval mode subtracts as a linear layer of the known embedding.
+
+        It is computed in fp64 from the moments as they are now, and solves nothing any more.
+        """
+        scale, coefficients = _regression(self.covariance.double(), self.cross.double())
+        weight = coefficients.T / scale
+        layer = nn.utils.skip_init(nn.Linear, *self.cross.shape).to(self.cross)
+        layer.weight.copy_(weight)
+        layer.bias.copy_(-(weight @ self.known_mean.double()))
+        return layer
 
     @torch.no_grad()
     def refit(self, embedding: Tensor, known: Tensor) -> None:
@@ -72,3 +80,14 @@ class Decorrelation(nn.Module):
         known, embedding = known - self.known_mean, embedding - self.mean
         self.covariance.lerp_(known.T @ known / len(known), share)
         self.cross.lerp_(known.T @ embedding / len(known), share)
+
+
+def _regression(covariance: Tensor, cross: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard deviations of the regressors, and coefficients of them when standardised."""
+    scale = covariance.diagonal().clamp_min(1e-12).sqrt()
+    correlation = covariance / scale / scale[:, None]
+    identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
+    charged = correlation + _RIDGE * identity
+    # The ridge keeps this solvable; asking whether it was would wait for a GPU.
+    coefficients, _ = torch.linalg.solve_ex(charged, cross / scale[:, None])
+    return scale, coefficients

@@ -152,3 +152,42 @@ def test_settled_moments_are_those_of_the_faces_given() -> None:
         module.refit(embedding, known)
         found = embedding - module.eval()(embedding, known)
         np.testing.assert_allclose(found.numpy(), least_squares(embedding, known), 1e-9, 1e-12)
+
+
+def test_the_prediction_is_what_eval_mode_subtracts() -> None:
+    module = trained(30).eval()
+    embedding, known = faces(40, seed=77)
+    layer = module.prediction()
+    assert type(layer) is torch.nn.Linear and layer.weight.dtype == torch.float32
+    taken = embedding - module(embedding, known)
+    torch.testing.assert_close(layer(known), taken, rtol=0, atol=1e-5 * float(taken.abs().max()))
+
+
+def test_the_prediction_is_least_squares_on_the_faces_given() -> None:
+    embedding, known = (values.double() for values in faces(300, seed=3))
+    module = Decorrelation(WIDTH, KNOWN).double()
+    module.refit(embedding, known)
+    wanted = least_squares(embedding, known)
+    np.testing.assert_allclose(module.prediction()(known).detach(), wanted, 1e-9, 1e-12)
+
+
+def test_moments_in_single_precision_are_solved_in_double() -> None:
+    """Regressors that are nearly one: in fp32 the solution would be off by much more."""
+    known = torch.randn(400, 1) + 0.001 * torch.randn(400, KNOWN)
+    embedding = torch.randn(400, WIDTH)
+    module = Decorrelation(WIDTH, KNOWN)
+    module.refit(embedding, known)
+    layer = module.prediction()
+    exact = Decorrelation(WIDTH, KNOWN).double()
+    exact.load_state_dict(module.state_dict())
+    torch.testing.assert_close(layer.weight, exact.prediction().weight.float(), rtol=1e-6, atol=0)
+
+
+def test_a_prediction_by_a_channel_that_never_varies_is_finite() -> None:
+    embedding, known = faces(32, seed=0)
+    module = Decorrelation(WIDTH, KNOWN + 1)
+    module.refit(embedding, torch.cat([known, torch.full((32, 1), 7.0)], 1))
+    rest = Decorrelation(WIDTH, KNOWN)
+    rest.refit(embedding, known)
+    torch.testing.assert_close(module.prediction().weight[:, :KNOWN], rest.prediction().weight)
+    assert bool(module.prediction().weight.isfinite().all())

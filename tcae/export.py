@@ -1,0 +1,65 @@
+"""``python -m tcae.export``: the encoder as a file that runs without this package."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from tcae.cli import command
+from tcae.cli.progress import say
+from tcae.evaluation.exported_encoder import encode_encoder
+from tcae.evaluation.linear_probe import load_probe
+from tcae.files.durable import write_durably
+from tcae.files.network_formats import format_of
+from tcae.models.encoder_file import load_encoder
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Writes the encoder to an ONNX file or an exported program of torch.
+
+    Input: images (N, 3, S, S), RGB, float32 in [0, 1]. Outputs: au and pose, the embeddings; with
+    --probe also probabilities of action units. The file tells how faces must be aligned. Before
+    it is written, its outputs are compared with the encoder's.
+    """
+
+    encoder: command.EncoderOption
+    out: Annotated[
+        Path, tyro.conf.arg(help="The file: .onnx (extra [export]), or .pt2 for torch.export.load.")
+    ]
+    probe: command.ProbeOption = None
+    overwrite: command.OverwriteOption = False
+
+
+def export(options: ExportOptions) -> int:
+    """Does what ``python -m tcae.export`` is asked for and returns its exit status."""
+    form = format_of(options.out)
+    command.check_out_file(options.out, options.overwrite)
+    encoder = load_encoder(options.encoder)
+    probe = load_probe(options.probe) if options.probe else None
+    content = encode_encoder(encoder, probe, form)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(options.out, content)
+    say(
+        f"{options.out}: {len(content) / 1e6:.1f} MB, checked against the encoder in {form.runtime}"
+    )
+    side = encoder.image_size
+    outputs = f"au (N, {encoder.embedding_size}), pose (N, {encoder.pose_size})"
+    if probe is not None:
+        outputs += f", probabilities (N, {len(probe.names)}) of {' '.join(probe.names)}"
+    say(f"images (N, 3, {side}, {side}), RGB, float32 in [0, 1] -> {outputs}")
+    return command.DONE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; ``argv`` defaults to the command line."""
+    return command.run(export, ExportOptions, prog="tcae.export", argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
