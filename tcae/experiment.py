@@ -47,78 +47,85 @@ _JUDGED, _OTHERS = UnseenConfig(), UnseenConfig(people=30, seed=1)
 
 @dataclass(frozen=True)
 class ExperimentOptions:
-    """Trains all methods, probes their features on the same folds, writes tables and figures.
+    """Train all methods, probe their features on the same folds, write tables and figures.
 
-    Everything is kept in --out: the same command again goes on where it was stopped.
+    Everything is kept in --out. The same command, started again, continues where it stopped.
     """
 
     name: tyro.conf.Positional[
         Annotated[
             Literal["synthetic", "bp4d", "disfa", "gft"],
-            tyro.conf.arg(help="Which data set. synthetic: rendered talking heads."),
+            tyro.conf.arg(help="Data set to compare on. synthetic: rendered talking heads."),
         ]
     ] = "synthetic"
     data: Annotated[
         Path | None,
         tyro.conf.arg(
-            help="Packed labelled frames: a directory from tcae.pack. Not for synthetic."
+            help="Packed data set with labels, as tcae.pack wrote it. Not for synthetic."
         ),
     ] = None
     videos: Annotated[
         Path | None,
         tyro.conf.arg(
-            help="Packed frames to pretrain on. Default: the faces of --data without their labels "
-            "(those of test subjects too, which the paper's methods have not seen)."
+            help="Packed data set to pretrain on. Default: the faces of --data without their "
+            "labels. They include the test subjects, whom the paper's methods were not trained on."
         ),
     ] = None
     out: Annotated[
-        Path | None, tyro.conf.arg(help="Where all is kept. Default: runs/experiment-NAME-BUDGET.")
+        Path | None,
+        tyro.conf.arg(help="Directory for everything. Default: runs/experiment-NAME-BUDGET."),
     ] = None
     budget: Annotated[
         Literal["small", "full"],
-        tyro.conf.arg(help="small: within an hour on two cores; full: the published schedules."),
+        tyro.conf.arg(help="small: an hour on two cores. full: the published training schedules."),
     ] = "small"
-    methods: Annotated[
-        tuple[str, ...], tyro.conf.arg(help=f"Which: {', '.join(METHODS)}. Default: all.")
-    ] = tuple(METHODS)
+    methods: Annotated[tuple[str, ...], tyro.conf.arg(help="Methods to compare. Default: all.")] = (
+        tuple(METHODS)
+    )
     encoder: Annotated[
         Path | None,
         tyro.conf.arg(
-            help="TCAE from a run directory, an encoder file, or weights that ship, by name. "
-            "Default: it is trained."
+            help="Trained TCAE to compare: a run directory of tcae.train, an encoder.safetensors "
+            "file, or the name of weights that ship with the package. Default: train one."
         ),
     ] = None
     networks: Annotated[
         tuple[str, ...],
-        tyro.conf.arg(help="Other networks, NAME=FILE@SIDE: ONNX or TorchScript; images of SIDE."),
+        tyro.conf.arg(
+            help="Other networks as NAME=FILE@SIDE: ONNX or TorchScript, for images of SIDE pixels."
+        ),
     ] = ()
     features: Annotated[
         tuple[str, ...],
-        tyro.conf.arg(help="Other features, NAME=FILE: a CSV table frame,<features>."),
+        tyro.conf.arg(
+            help="Other features as NAME=FILE: a CSV file with frame and one column per feature."
+        ),
     ] = ()
     labels: Annotated[
-        Path | None, tyro.conf.arg(help="CSV: frame,subject,<AUs>. Default: DATA/labels.csv.")
+        Path | None,
+        tyro.conf.arg(help="CSV file frame,subject,AU01,AU02,... Default: DATA/labels.csv."),
     ] = None
     folds: Annotated[
         str | None,
         tyro.conf.arg(
-            help="Number of folds over subjects, or a CSV file subject,fold. Default: "
-            "DATA/folds.csv, or 3 if there is none."
+            help="Number of folds that the subjects are divided into, or a CSV file subject,fold. "
+            "Default: DATA/folds.csv, or 3 folds if there is none."
         ),
     ] = None
     transfer: Annotated[
         Path | None,
-        tyro.conf.arg(help="Another packed labelled data set to test the probes on."),
+        tyro.conf.arg(help="Another packed data set with labels, to test the probes on too."),
     ] = None
-    ablation: Annotated[bool, tyro.conf.arg(help="Train TCAE without each of its parts, too.")] = (
+    ablation: Annotated[bool, tyro.conf.arg(help="Also train TCAE without each of its parts.")] = (
         True
     )
     preset: Annotated[
-        Literal["default", "paper", "official"], tyro.conf.arg(help="How TCAE is trained.")
+        Literal["default", "paper", "official"],
+        tyro.conf.arg(help="Options that TCAE is trained with; see tcae.train."),
     ] = "default"
     image_size: Annotated[
         int | None,
-        tyro.conf.arg(help="Side of the images in pixels. Default: 64 (small), 256 (full)."),
+        tyro.conf.arg(help="Side of the face images in pixels. Default: 64 (small), 256 (full)."),
     ] = None
     seed: command.SeedOption = 0
     device: command.DeviceOption = "auto"

@@ -31,10 +31,10 @@ log = logging.getLogger("tcae.extract")  # not __name__, which is __main__ here
 class ExtractOptions:
     """Write a table with a row for each frame and face of the given videos.
 
-    Columns: video, frame, timestamp, face_id, confidence, success as OpenFace names them;
-    the embeddings au_000 ... and pose_000 ...; with --probe AU12_c (present: 0 or 1) and AU12_p
-    (probability) for each action unit. A frame without a face has one row, with success 0 and empty
-    cells. To keep face_id and AU12_c whole numbers, read a CSV table with
+    Columns: video, frame, timestamp, face_id, confidence, success, named as in OpenFace; the
+    embeddings au_000 ... and pose_000 ...; with --probe for each action unit AU12_c (1: present,
+    else 0) and AU12_p (its probability). A frame without a face has one row, with success 0 and
+    empty cells. To keep face_id and AU12_c whole numbers, read a CSV table with
     pandas.read_csv(..., dtype_backend="numpy_nullable"); a Parquet table needs no option. The exit
     status is 1 if a video could not be read in full or shows no face.
     """
@@ -48,18 +48,19 @@ class ExtractOptions:
     probe: command.ProbeOption = None
     embeddings: Annotated[
         Literal["au", "pose", "both", "none"],
-        tyro.conf.arg(help="Which embeddings become columns."),
+        tyro.conf.arg(help="Embeddings to write as columns."),
     ] = "both"
     fps: Annotated[
-        float | None, tyro.conf.arg(help="Frames per second taken from video files; None: all.")
+        float | None,
+        tyro.conf.arg(help="Frames to take from each second of a video file. Default: all."),
     ] = None
     aligned: Annotated[
         bool,
-        tyro.conf.arg(help="The pictures are aligned faces already: only resize them."),
+        tyro.conf.arg(help="The pictures are aligned faces already. Only resize them."),
         tyro.conf.FlagCreatePairsOff,
     ] = False
     detector: Annotated[
-        str, tyro.conf.arg(help=f"Face detector: {', '.join(DETECTORS)} (extra [faces]).")
+        str, tyro.conf.arg(help=f"Face detector: {', '.join(DETECTORS)} (needs 'tcae[faces]').")
     ] = "mtcnn"
     batch_size: command.BatchSizeOption = 64
     device: command.DeviceOption = "auto"

@@ -25,29 +25,31 @@ from tcae.report.goals import goals_text
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """Prints the measures of a trained model beside their goals, with 95 % intervals over people.
+    """Print the measures of a trained model beside their goals, with 95 % intervals over people.
 
-    A model that was trained on rendered people is measured on others of the same world, which are
-    rendered for it. With --clips the outputs for action units on real faces are compared with an
-    independent landmarker (extra [landmarker]); that is all there is for a model of real people.
+    A model of rendered people is measured on other people of the same world, who are rendered for
+    it. With --clips its action units on real faces are compared with those of an independent
+    landmarker (needs 'tcae[landmarker]'). A model of real people has this measure only.
     """
 
     encoder: Annotated[
         Path,
         tyro.conf.arg(
-            help="A run directory of tcae.train, or weights that ship with the package by name, as "
-            "synthetic-64."
+            help="A run directory of tcae.train, or the name of weights that ship with the "
+            "package, such as synthetic-64."
         ),
     ]
     clips: Annotated[
-        Path | None, tyro.conf.arg(help="Videos of real faces, each of one person; or one of them.")
+        Path | None, tyro.conf.arg(help="A video of one real person, or a folder of such videos.")
     ] = None
     probe: Annotated[
         Path | None,
-        tyro.conf.arg(help="Whose outputs are compared on the clips. None: the model's own."),
+        tyro.conf.arg(
+            help="Probe whose outputs are compared on the clips. Default: the model's own."
+        ),
     ] = None
     cache: Annotated[
-        Path, tyro.conf.arg(help="Where rendered people are kept, to be used again.")
+        Path, tyro.conf.arg(help="Directory that keeps rendered people for the next time.")
     ] = Path("runs") / CACHE
     device: command.DeviceOption = "auto"
     unseen: UnseenConfig = field(default_factory=UnseenConfig)

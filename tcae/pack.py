@@ -34,26 +34,28 @@ log = logging.getLogger("tcae.pack")  # __name__ is __main__ when run as a comma
 
 @dataclass(frozen=True)
 class PackOptions:
-    """Finds, tracks and aligns the faces in videos and packs them for training.
+    """Find, track and align the faces in videos and pack them for training.
 
-    Without --overwrite, a set at --out is continued: videos that are packed already are skipped.
-    The exit status is 1 if a video could not be read in full or shows no face; --out/manifest.csv
-    says what became of each. With --dataset, labels.csv and folds.csv are written for tcae.probe.
-    `python -m tcae.pack --verify DIR` checks a packed set instead.
+    Started again, the command continues the data set at --out: it skips videos that are packed
+    already. A line in OUT/manifest.csv says what became of each video. The exit status is 1 if a
+    video could not be read in full or shows no face. With --dataset the command also writes
+    labels.csv and folds.csv, for tcae.probe. With --verify DIR instead of all other options it
+    checks the packed data set DIR.
     """
 
     source: Annotated[
         tyro.conf.Positional[Path],
         tyro.conf.arg(
-            help="A video, a folder of videos (<clip>.mp4, <id>/<clip>.mp4 or "
-            "<id>/<video>/<clip>.mp4) or of pictures (<id>/<video>/<track>/*.jpg; track and video "
-            "may be missing); VoxCeleb1 and VoxCeleb2 as distributed."
+            help="A video, a folder of videos or a folder of pictures. In a folder, videos are "
+            "<clip>.mp4, <id>/<clip>.mp4 or <id>/<video>/<clip>.mp4, and pictures are "
+            "<id>/*.jpg, <id>/<video>/*.jpg or <id>/<video>/<track>/*.jpg. VoxCeleb1 and "
+            "VoxCeleb2 are read as they are distributed."
         ),
     ]
     out: command.OutOption
     dataset: Annotated[
         SetName | None,
-        tyro.conf.arg(help="SOURCE is this data set as distributed: pack its labels, too."),
+        tyro.conf.arg(help="PATH holds this data set as it is distributed: pack its labels too."),
     ] = None
     label_options: Annotated[LabelOptions, tyro.conf.arg(name="")] = field(
         default_factory=LabelOptions
@@ -61,28 +63,28 @@ class PackOptions:
     fps: Annotated[
         float | None,
         tyro.conf.arg(
-            help="Frames per second taken from video files; pictures are all. None: 1, or all "
-            "with --dataset."
+            help="Frames to take from each second of a video file. Default: 1, with --dataset "
+            "every frame. Pictures are always all taken."
         ),
     ] = None
     image_size: Annotated[int, tyro.conf.arg(help="Side of the packed faces in pixels.")] = 256
-    workers: Annotated[int, tyro.conf.arg(help="Processes that pack.")] = os.cpu_count() or 1
+    workers: Annotated[int, tyro.conf.arg(help="Number of worker processes.")] = os.cpu_count() or 1
     aligned: Annotated[
         bool,
-        tyro.conf.arg(help="The pictures are aligned faces already: only resize them."),
+        tyro.conf.arg(help="The pictures are aligned faces already. Only resize them."),
         tyro.conf.FlagCreatePairsOff,
     ] = False
     landmarks: Annotated[
         Path | None,
         tyro.conf.arg(
-            help="CSV of faces found beforehand, instead of a detector: video,frame,left_eye_x,"
-            "left_eye_y,right_eye_x,right_eye_y,nose_x,nose_y,left_mouth_x,left_mouth_y,"
-            "right_mouth_x,right_mouth_y and perhaps track,confidence; video is the path below "
-            "SOURCE, frame counts from 0."
+            help="CSV file of faces found beforehand, to be used instead of a detector. Columns: "
+            "video,frame,left_eye_x,left_eye_y,right_eye_x,right_eye_y,nose_x,nose_y,left_mouth_x,"
+            "left_mouth_y,right_mouth_x,right_mouth_y, optionally track,confidence. video is the "
+            "file's path below PATH, frame counts from 0."
         ),
     ] = None
     detector: Annotated[
-        str, tyro.conf.arg(help=f"Face detector: {', '.join(DETECTORS)} (extra [faces]).")
+        str, tyro.conf.arg(help=f"Face detector: {', '.join(DETECTORS)} (needs 'tcae[faces]').")
     ] = "mtcnn"
     overwrite: command.OverwriteOption = False
 
@@ -125,12 +127,12 @@ def pack(options: PackOptions) -> int:
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """Compares every picture and index of a packed set with its checksum, and writes nothing.
+    """Compare every picture and index of a packed data set with its checksum. Write nothing.
 
-    The exit status is 1 if anything is damaged or missing; each such thing is a line on stderr.
+    Each damaged or missing thing is a line on stderr, and makes the exit status 1.
     """
 
-    verify: Annotated[Path, tyro.conf.arg(help="The packed set.")]
+    verify: Annotated[Path, tyro.conf.arg(help="The packed data set.")]
 
 
 def verify_set(options: VerifyOptions) -> int:

@@ -29,10 +29,10 @@ log = logging.getLogger("tcae.probe")  # not __name__, which is __main__ here
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """Trains a linear probe for action units on a frozen encoder and tests it on other people.
+    """Train a linear probe for action units on a frozen encoder and test it on other people.
 
-    Writes results.csv, summary.json, predictions.csv, probe.safetensors (for tcae.extract) and
-    the embeddings into --out, and prints the table.
+    The command prints a table of results. It writes results.csv, summary.json, predictions.csv,
+    probe.safetensors (for tcae.extract) and the embeddings to --out.
     """
 
     data: command.DataOption
@@ -40,18 +40,20 @@ class ProbeOptions:
     out: command.OutOption
     labels: Annotated[
         Path | None,
-        tyro.conf.arg(help="CSV: frame,subject,<AUs>; 0, 1, empty or 9. None: DATA/labels.csv."),
+        tyro.conf.arg(
+            help="CSV file frame,subject,AU01,AU02,... with 0 (absent), 1 (present), 9 or nothing "
+            "(unknown). Default: DATA/labels.csv."
+        ),
     ] = None
     folds: Annotated[
         str | None,
         tyro.conf.arg(
-            help="Number of folds over subjects, or a CSV file subject,fold (fold train: never "
-            "tested, unused: takes no part). None: DATA/folds.csv, or 3 if there is none."
+            help="Number of folds that the subjects are divided into, or a CSV file subject,fold. "
+            "Subjects of a fold named train are never tested, those of a fold named unused are "
+            "left out. Default: DATA/folds.csv, or 3 folds if there is none."
         ),
     ] = None
-    embedding: Annotated[
-        Literal["au", "pose"], tyro.conf.arg(help="Which embedding is probed.")
-    ] = "au"
+    embedding: Annotated[Literal["au", "pose"], tyro.conf.arg(help="Embedding to probe.")] = "au"
     seed: command.SeedOption = 0
     batch_size: command.BatchSizeOption = 64
     workers: command.WorkersOption = 0

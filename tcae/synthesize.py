@@ -20,15 +20,15 @@ from tcae.data.synthetic.world import World
 
 @dataclass(frozen=True)
 class SynthesizeOptions:
-    """Renders talking heads whose action units, pose and flow are known, and packs them.
+    """Render talking heads of known action units, pose and flow, and pack them.
 
-    Without --overwrite, an unfinished set of the same world at --out is completed; anything else
-    there is refused. Equal options give equal pictures, whatever the number of workers.
+    Started again with the same options, the command completes an unfinished data set at --out.
+    The same options give the same pictures, whatever the number of workers.
     """
 
     out: command.OutOption
     world: Annotated[World, tyro.conf.arg(name="")] = field(default_factory=World)
-    workers: Annotated[int, tyro.conf.arg(help="Processes that render.")] = os.cpu_count() or 1
+    workers: Annotated[int, tyro.conf.arg(help="Number of worker processes.")] = os.cpu_count() or 1
     overwrite: command.OverwriteOption = False
 
 

@@ -28,13 +28,15 @@ FAILED = 2
 INTERRUPTED = 130
 """Exit status: stopped by Ctrl-C."""
 
-DataOption = Annotated[Path, tyro.conf.arg(help="Packed data set: a directory from tcae.pack.")]
-OutOption = Annotated[Path, tyro.conf.arg(help="Where the result is written.")]
+DataOption = Annotated[
+    Path, tyro.conf.arg(help="Packed data set: the directory that tcae.pack wrote.")
+]
+OutOption = Annotated[Path, tyro.conf.arg(help="Directory for the result.")]
 EncoderOption = Annotated[
     Path,
     tyro.conf.arg(
-        help="A run directory of tcae.train, an encoder.safetensors file, or weights that ship "
-        "with the package by name, as synthetic-64."
+        help="A run directory of tcae.train, an encoder.safetensors file, or the name of weights "
+        "that ship with the package, such as synthetic-64."
     ),
 ]
 ProbeOption = Annotated[
@@ -45,23 +47,30 @@ ProbeOption = Annotated[
     ),
 ]
 ImageSizeOption = Annotated[
-    int, tyro.conf.arg(help="Side of the square face images in pixels, a power of two from 32.")
+    int,
+    tyro.conf.arg(help="Side of the square face images in pixels: a power of two, at least 32."),
 ]
 BatchSizeOption = Annotated[
-    int, tyro.conf.arg(help="How many samples are processed at once, by all processes together.")
+    int, tyro.conf.arg(help="Samples in a batch, over all processes together.")
 ]
 SeedOption = Annotated[
-    int, tyro.conf.arg(help="Seed of everything random; the same seed gives the same bits.")
+    int,
+    tyro.conf.arg(
+        help="Seed of all random numbers. The same seed gives the same result to the bit."
+    ),
 ]
 DeviceOption = Annotated[
-    str, tyro.conf.arg(help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps ...")
+    str,
+    tyro.conf.arg(
+        help="Where to compute: auto (on a GPU if there is one), cpu, cuda, cuda:1, mps ..."
+    ),
 ]
 WorkersOption = Annotated[
-    int, tyro.conf.arg(help="Processes that prepare data; 0: the main process does it.")
+    int, tyro.conf.arg(help="Processes that load data. 0: the main process loads it.")
 ]
 OverwriteOption = Annotated[
     bool,
-    tyro.conf.arg(help="Replace the result of an earlier run at --out."),
+    tyro.conf.arg(help="Replace an earlier result at --out."),
     tyro.conf.FlagCreatePairsOff,
 ]
 

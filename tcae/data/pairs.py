@@ -27,29 +27,26 @@ _ATTEMPTS = 100  # redraws of one pair before the data set counts as unreadable
 class PairsConfig:
     """How pairs of frames are drawn and cropped.
 
-    The released code's values are: same "track", split "identity", crop_min 0.78125 and crop_max
-    0.875 (200 and 224 of 256 pixels), crop_shift 1, together 1, crop_size_per "epoch",
-    jitter_validation True, flip False.
-
     Attributes:
-        same: Both frames come from one "track" or from one "video" (of a single person: two people
-            in it would be paired).
-        split: Train, validate and test on different persons ("identity": 75/15/10 % of them), or on
-            the first 75, next 15 and last 10 % of each track's frames ("time", for few persons).
-        split_seed: Deals the identities to the splits; apart from the training seed, so that runs
-            with several seeds share their test persons.
-        crop_min: Smallest side of the random training crop, as a fraction of the picture.
-        crop_max: Largest side of it. Validation and test take the middle of the two, centred.
-        crop_shift: How far from the picture's middle training crops may be centred, as a fraction
-            of its side, rounded up to whole pixels; those of source and target are drawn apart.
-            1: anywhere inside it.
-        together: Training pairs in a row that come from one track (or video), of different frames
-            as long as there are any; they are cropped to one side and mirrored together.
-        crop_size_per: A new crop side for each "pair", or one for each "epoch" (of as many pairs
-            as there are identities). Positions are always drawn for source and target apart.
-        jitter_validation: Crop validation and test pairs at random too, each always in the same
-            way, not in the centre.
-        flip: Mirror half of the training pairs (both frames alike).
+        same: What the two frames of a pair have in common: the "track", or only the "video". Take
+            the latter only if each video shows a single person.
+        split: How the data are divided for training, validation and test. "identity": by person,
+            into 75, 15 and 10 %. "time": the first 75, the next 15 and the last 10 % of each
+            track's frames, for data of few people.
+        split_seed: Seed for dividing the people. It is not --seed, so that runs with other seeds
+            have the same test people.
+        crop_min: Smallest side of the random training crop, as a share of the picture's side.
+        crop_max: Largest side of the random training crop. Validation and test use the centre of
+            the picture, with a side halfway between smallest and largest.
+        crop_shift: Largest distance of a training crop from the picture's centre, as a share of
+            the picture's side, rounded up to whole pixels. Source and target have crops of their
+            own. With 1 a crop may be anywhere in the picture.
+        together: Number of successive training pairs from one track (or video). They have
+            different frames as far as there are enough, the same crop side, and are mirrored alike.
+        crop_size_per: When to draw another crop side: for every "pair", or for every "epoch" (as
+            many pairs as there are people).
+        jitter_validation: Crop validation and test pairs at random too, the same way every time.
+        flip: Mirror half of the training pairs, source and target alike.
     """
 
     same: Literal["track", "video"] = "track"

@@ -48,7 +48,7 @@ class CheckpointsConfig:
     every: int = 500
     """Steps between checkpoints; the last step always has one."""
     keep: int = 3
-    """How many of the latest ones are kept, beside the best."""
+    """How many of the latest checkpoints are kept. The best one is kept too."""
 
     def __post_init__(self) -> None:
         for name in ("every", "keep"):

@@ -15,10 +15,10 @@ from tcae.files.options import Before
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """The optimiser and its learning rate. Field defaults are the preset `default`."""
+    """The optimiser and its learning rate."""
 
     algorithm: Literal["sgd", "adamw"] = "adamw"
-    """Optimiser (paper, released code: sgd)."""
+    """The optimiser (paper, released code: sgd)."""
     learning_rate: float = 3e-3
     """Learning rate after the warm-up (paper, released code: 0.001)."""
     momentum: float = 0.9
@@ -28,21 +28,19 @@ class OptimizerConfig:
     weight_decay: float = 1e-4
     """Weight decay (paper, released code: 0)."""
     warmup_steps: int = 100
-    """Steps over which the rate rises linearly from 0 (paper, released code: 0)."""
+    """Steps in which the learning rate rises linearly from 0 (paper, released code: 0)."""
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
-    """After the warm-up: constant; a cosine down to `final_share` at the last step; or plateau: a
-    drop by `plateau_factor` when the validation loss saturates in the curriculum's last window."""
+    """Learning rate after the warm-up; plateau: it drops when the validation loss stops falling."""
     final_share: float = 0.02
     """cosine: share of the learning rate that is left at the last step."""
     plateau_patience: int = 16
-    """plateau: validations without a new best after which the rate drops."""
+    """plateau: validations without a new best, in the last curriculum window, before a drop."""
     plateau_factor: float = 0.1
-    """plateau: what a drop multiplies the rate by."""
+    """plateau: factor that a drop multiplies the learning rate by."""
     clip_norm: float = 1.0
-    """Largest norm of the gradient, longer ones are scaled down; 0: off (paper, code: off)."""
+    """Largest norm of the gradient; a larger gradient is scaled down. 0: off (paper, code: 0)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16: convolutions in bfloat16 (autocast); weights and losses stay in float32. auto: bf16
-    where the processor has instructions for it (paper, released code: fp32)."""
+    """bf16: convolutions in bfloat16. auto: bf16 on hardware made for it (paper, code: fp32)."""
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:

@@ -27,7 +27,7 @@ _ONE_DIRECTION = 1.5
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """When and on how much the run is validated. Field defaults are the preset `default`."""
+    """How often to validate, and on how many pairs."""
 
     every: int = 100
     """Steps between validations (released code: an epoch, 82 steps on VoxCeleb)."""

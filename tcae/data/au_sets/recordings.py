@@ -26,28 +26,30 @@ class LabelOptions:
     """How the labels of a data set are found and read."""
 
     labels: Annotated[
-        Path | None, tyro.conf.arg(help="Folder of the label files. None: below SOURCE.")
+        Path | None, tyro.conf.arg(help="Folder of the label files. Default: they are below PATH.")
     ] = None
     unknown_codes: Annotated[
-        tuple[int, ...], tyro.conf.arg(help="What label files write for unknown.")
+        tuple[int, ...], tyro.conf.arg(help="Numbers that mean unknown in the label files.")
     ] = (9, 99, 999, -9, -99, -999)
     frame_offset: Annotated[
         int | None,
         tyro.conf.arg(
-            help="A picture's number minus its label's (a video's frames count from 0), where the "
-            "numbers themselves do not tell. None: found out for each video."
+            help="Number of a frame minus number of its label; a video file's frames count from "
+            "0. Needed only where the numbers do not show it. Default: found for each video."
         ),
     ] = None
     gft_subjects: Annotated[
-        str, tyro.conf.arg(help="GFT: regular expression of the subjects' names in paths.")
+        str, tyro.conf.arg(help="GFT: regular expression that finds a subject's name in a path.")
     ] = r"\d+[A-Z]"
     gft_train: Annotated[
         Path | None,
-        tyro.conf.arg(help="GFT: list of the training subjects. None: a text file named so."),
+        tyro.conf.arg(
+            help="GFT: text file with the training subjects. Default: the one named *train*."
+        ),
     ] = None
     gft_test: Annotated[
         Path | None,
-        tyro.conf.arg(help="GFT: list of the test subjects. None: a text file named so."),
+        tyro.conf.arg(help="GFT: text file with the test subjects. Default: the one named *test*."),
     ] = None
 
 

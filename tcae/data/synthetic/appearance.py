@@ -36,14 +36,14 @@ _BEARDS = ("stubble", "moustache", "goatee", "full")
 
 @dataclass(frozen=True)
 class AppearanceConfig:
-    """How different people look; 0 makes them all alike in that respect.
+    """How much people differ in their looks. 0 makes them all alike.
 
     Attributes:
-        tone: Range of skin tones, as a share of all that there are.
-        blemishes: Strength of mottling, freckles, moles and redness, 1 as usual.
+        tone: Range of skin tones, from 0 (one tone for all) to 1 (all tones).
+        blemishes: Strength of mottling, freckles, moles and redness. 1 is usual.
         hair: Share of people who have hair.
-        beard: Share of men who do not shave.
-        make_up: Share of videos with women in which lips and lids are painted.
+        beard: Share of men who have a beard.
+        make_up: Share of women's videos in which lips and eyelids have make-up.
     """
 
     tone: float = 1.0

@@ -24,20 +24,20 @@ _NOISE_PICTURES = 4
 class CameraConfig:
     """How faces are cut out, and how good the pictures are.
 
-    Each strength is the largest that a video has; every video draws its own below it.
+    blur to tint are the largest strengths. Each video has its own strength below them.
 
     Attributes:
-        upright: Turn faces upright as the alignment of real videos does; otherwise heads keep
-            their roll.
-        jitter_shift: Standard deviation of the crop's place, as a share of its side.
-        jitter_scale: Standard deviation of its scale.
-        jitter_roll: Standard deviation of its rotation in degrees.
-        blur: Standard deviation of the blur in pixels of a 128 pixel picture.
-        coarse: Share of the resolution that is lost, as in faces that were small in their video.
-        noise: Standard deviation of the noise in grey levels.
-        exposure: Change of brightness and of contrast, as a share.
+        upright: Turn faces upright, as the alignment of real videos does. Off: heads keep their
+            roll.
+        jitter_shift: Standard deviation of the crop's place, as a share of the crop's side.
+        jitter_scale: Standard deviation of the crop's scale, as a share.
+        jitter_roll: Standard deviation of the crop's rotation, in degrees.
+        blur: Standard deviation of the blur, in pixels of a 128 pixel picture.
+        coarse: Share of the resolution that is lost, as in faces that are small in their video.
+        noise: Standard deviation of the noise, in grey levels from 0 to 255.
+        exposure: Change of brightness and contrast, as a share.
         tint: Change of each colour channel, as a share.
-        compression: JPEG qualities from 95 down to this are used; 100 turns compression off.
+        compression: Lowest JPEG quality. Each video has one from here to 95. 100: no compression.
     """
 
     upright: bool = True

@@ -61,14 +61,15 @@ class ExpressionConfig:
     """How often, how strongly and how fast faces move.
 
     Attributes:
-        rates: For each unit but AU45 the share of the time in which its intensity is above zero.
-        mean_intensity: Mean intensity of an active unit, from 0 to 1; intensities are distributed
-            as a power of a uniform number.
+        rates: Share of the time in which an action unit is active. AU45, the blink, has --blinks.
+        mean_intensity: Mean intensity of an active action unit, from 0 to 1.
         pace: Seconds that an expression takes to build up.
         talking: Share of the time in which the person speaks.
-        habit: Share of the variance that belongs to the person: some smile often, some never.
-        asymmetry: Share of the variance in which the sides of the face differ.
-        blinks: Blinks in a minute (people at rest 17, in conversation 26).
+        habit: How much people differ in what they show often, from 0 (not at all) to 1 (each
+            person always shows the same).
+        asymmetry: How much the two sides of a face differ, from 0 (not at all) to 1 (each side
+            moves by itself).
+        blinks: Blinks per minute. People at rest blink 17 times, in conversation 26 times.
         blink_seconds: Median duration of a blink.
     """
 

@@ -20,16 +20,17 @@ class MotionConfig:
     """How far and how fast heads turn.
 
     Attributes:
-        yaw: Standard deviation in degrees over all videos; positive turns the nose to the
-            picture's right.
-        pitch: The same; positive lowers the nose.
-        roll: The same, before the crop turns the face upright; positive is clockwise in the
-            picture.
-        view: Share of the variance that is constant in a video: where the camera stands.
-        beats: Share of the variance that is nodding and shaking at the rhythm of speech.
-        pace: Seconds within which a head changes its attitude.
-        gaze: Standard deviation of where the eyes look, in degrees.
-        sway: Standard deviation of the head's place in the room, as a share of the crop's side; it
+        yaw: Standard deviation of the yaw in degrees, over all videos. A positive yaw turns the
+            nose to the right of the picture.
+        pitch: Standard deviation of the pitch in degrees. A positive pitch lowers the nose.
+        roll: Standard deviation of the roll in degrees, before the crop turns the face upright. A
+            positive roll is clockwise in the picture.
+        view: Share of the variance between videos, from where the camera stands. The rest is
+            motion within each video.
+        beats: Share of the variance from nodding and shaking at the rhythm of speech.
+        pace: Seconds that a head takes to turn another way.
+        gaze: Standard deviation of the direction of the eyes, in degrees.
+        sway: Standard deviation of the head's place in the room, as a share of the crop's side. It
             moves the background behind an aligned face.
     """
 

@@ -19,13 +19,14 @@ _WIDTH = 2.0  # of the painted room, in sides of the crop
 
 @dataclass(frozen=True)
 class SettingConfig:
-    """How different the places are in which videos are taken.
+    """Light and background of the videos.
 
     Attributes:
-        lamps: Strength of lamps against light from all around: 0 is a cloudy sky, 1 a dark room.
-        side: How far lamps stand from the camera, at most, in degrees.
-        tint: How coloured the light is.
-        clutter: Contrast of the background; 0 is a plain wall.
+        lamps: Strength of the lamps, from 0 (even light, as under a cloudy sky) to 1 (lamps in a
+            dark room).
+        side: Largest angle between a lamp and the camera, in degrees.
+        tint: How coloured the light is, from 0 (white) to 1.
+        clutter: Contrast of the background. 0 is a plain wall, 1 is usual.
     """
 
     lamps: float = 0.8

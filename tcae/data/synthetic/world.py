@@ -30,15 +30,15 @@ _PERSON, _VIDEO, _FRAME = range(3)
 
 @dataclass(frozen=True)
 class World:
-    """All that decides what the world looks like. The defaults are the world of `tcae.train`.
+    """What the world looks like. The defaults are the world that `tcae.train` renders.
 
     Attributes:
         identities: Number of people.
-        videos: Videos of each; no two are alike in light, room, clothes and camera.
+        videos: Videos of each person, each with its own light, room, clothes and camera.
         frames: Frames of each video.
         fps: Frames per second.
         image_size: Side of the pictures in pixels.
-        seed: Same seed and options, same pictures.
+        seed: Seed of all random numbers. The same seed and options give the same pictures.
         expression: What faces do.
         motion: How heads move.
         appearance: How people look.
