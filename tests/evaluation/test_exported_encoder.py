@@ -28,17 +28,20 @@ from tcae.methods.network_file import NetworkFile
 from tcae.models.decorrelation import Decorrelation
 from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import FrozenEncoder
-from tcae.models.model_config import MODEL_PRESETS
+from tcae.models.encoders import ENCODERS
+from tcae.models.model_config import MODEL_PRESETS, ModelConfig
 
 SIDE, UNITS = 32, ("AU06", "AU12", "AU45")
 ENDINGS = sorted(FORMATS)
+OTHERS = {name: ModelConfig(encoder=name) for name in ENCODERS}  # type: ignore[arg-type]
+CONFIGS = {**MODEL_PRESETS, **OTHERS}
 
 
 @cache
 def frozen(preset: str = "default") -> FrozenEncoder:
     """A small encoder; statistics, scales, shifts and moments are nowhere those of the start."""
     torch.manual_seed(0)
-    config = replace(MODEL_PRESETS[preset], base_filters=4, embedding_size=6, pose_size=5)
+    config = replace(CONFIGS[preset], base_filters=4, embedding_size=6, pose_size=5)
     network = Encoder(config, SIDE)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -99,7 +102,7 @@ def check(found: dict[str, Tensor], wanted: dict[str, Tensor], share: float) -> 
         torch.testing.assert_close(found[name], rows, rtol=0, atol=share * float(rows.abs().max()))
 
 
-@pytest.mark.parametrize("preset", MODEL_PRESETS)
+@pytest.mark.parametrize("preset", CONFIGS)
 @pytest.mark.parametrize("embedding", [None, "au", "pose"])
 def test_the_network_is_encoder_and_probe(preset: str, embedding: str | None) -> None:
     encoder = frozen(preset)
@@ -108,10 +111,16 @@ def test_the_network_is_encoder_and_probe(preset: str, embedding: str | None) ->
     with torch.no_grad():
         found = ExportedEncoder(encoder, probe)(images(4))
     check(found, truth(encoder, probe, images(4)), 1e-5)
-    assert (encoder.network.decorrelation is not None) == (preset == "default")
+    assert (encoder.network.decorrelation is not None) == CONFIGS[preset].decorrelate
     assert encoder.fingerprint == before
     if probe is None:
         assert torch.equal(torch.random.get_rng_state(), random)
+
+
+def test_any_encoder_is_written() -> None:
+    """Each file is checked against the encoder before it is returned."""
+    for name in ENCODERS:
+        assert len(encode_encoder(frozen(name), None, FORMATS[".pt2"])) > 10_000
 
 
 def test_decorrelation_matters_here() -> None:
