@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when they are asked for: `import tcae` alone does not wait for torch.
+    # Imported when they are needed: `import tcae` alone does not wait for torch.
     if name == "load_encoder":
         from tcae.models.encoder_file import load_encoder
 

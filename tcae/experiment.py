@@ -40,7 +40,7 @@ from tcae.weights import find_weights
 log = logging.getLogger("tcae.experiment")  # not __name__, which is __main__ here
 
 _PLAN = "experiment.json"
-# Another world than the one that is learned from: heads turn further, pictures are worse.
+# Another world than that of the training: heads turn further, pictures are worse.
 _MOTION, _CAMERA = MotionConfig(yaw=20.0, pitch=11.0), CameraConfig(noise=12.0)
 _JUDGED, _OTHERS = UnseenConfig(), UnseenConfig(people=30, seed=1)
 
@@ -132,7 +132,7 @@ class ExperimentOptions:
 
 
 def experiment(options: ExperimentOptions) -> int:
-    """Does what ``python -m tcae.experiment`` is asked for and returns its exit status."""
+    """Run ``tcae experiment`` and return its exit status."""
     plan = _plan(options)
     _claim(plan, options)
     try:
@@ -248,10 +248,10 @@ def _network(name: str, text: str) -> Method:
 
 
 def _claim(plan: Plan, options: ExperimentOptions) -> None:
-    """Make the directory, or see that it holds the same experiment.
+    """Create the directory, or check that it holds the same experiment.
 
     Raises:
-        ValueError: It holds another one; the option that differs is named.
+        ValueError: It holds another experiment. The error names the option that differs.
     """
     now: dict[str, Any] = {
         "name": plan.name,
@@ -283,7 +283,7 @@ def _claim(plan: Plan, options: ExperimentOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; ``argv`` defaults to the command line."""
+    """Run the command; ``argv`` defaults to the command line."""
     return command.run(experiment, ExperimentOptions, prog="tcae.experiment", argv=argv)
 
 

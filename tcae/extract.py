@@ -71,7 +71,7 @@ _EMBEDDINGS = {"au": ("au",), "pose": ("pose",), "both": ("au", "pose"), "none":
 
 
 def extract(options: ExtractOptions) -> int:
-    """Does what ``python -m tcae.extract`` is asked for and returns its exit status."""
+    """Run ``tcae extract`` and return its exit status."""
     _check(options)
     device = command.device_of(options.device)
     encoder = face_encoder(options.encoder, Material(None, device=device))
@@ -90,7 +90,7 @@ def extract(options: ExtractOptions) -> int:
 
 
 def _check(options: ExtractOptions) -> None:
-    """What can be known to be wrong before anything is loaded."""
+    """Refuse wrong options before anything is loaded."""
     if not options.videos:
         raise ValueError("VIDEO: none given, at least one is needed")
     check_table_path(options.out)
@@ -102,7 +102,7 @@ def _check(options: ExtractOptions) -> None:
 
 
 def _sources(paths: Sequence[Path]) -> tuple[list[Source], int]:
-    """The videos at the given paths, and how many paths lead to none."""
+    """The videos at the given paths, and the number of paths without any."""
     sources, failed = [], 0
     for path in paths:
         try:
@@ -116,7 +116,7 @@ def _sources(paths: Sequence[Path]) -> tuple[list[Source], int]:
 def _extract_video(
     source: Source, cropper: Cropper, extractor: Extractor, table: TableWriter, fps: float | None
 ) -> bool:
-    """Adds the rows of one video; whether it could be read in full and shows a face."""
+    """Add the rows of one video. Return whether it could be read in full and shows a face."""
     total = estimated_frames(source.path, fps) if source.is_file else source.size()
     before, faces = table.rows, 0
     with tqdm(total=total, desc=source.path.name, unit="frame", disable=None) as bar:
@@ -135,7 +135,7 @@ def _extract_video(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; ``argv`` defaults to the command line."""
+    """Run the command; ``argv`` defaults to the command line."""
     return command.run(extract, ExtractOptions, prog="tcae.extract", argv=argv)
 
 

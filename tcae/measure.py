@@ -56,7 +56,7 @@ class MeasureOptions:
 
 
 def measure(options: MeasureOptions) -> int:
-    """Does what ``python -m tcae.measure`` is asked for and returns its exit status."""
+    """Run ``tcae measure`` and return its exit status."""
     trained = load_trained(options.encoder, command.device_of(options.device))
     trained = replace(trained, config=replace(trained.config, unseen=options.unseen))
     measures: dict[str, Estimate] = {}
@@ -73,7 +73,7 @@ def measure(options: MeasureOptions) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; ``argv`` defaults to the command line."""
+    """Run the command; ``argv`` defaults to the command line."""
     return command.run(measure, MeasureOptions, prog="tcae.measure", argv=argv)
 
 

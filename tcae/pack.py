@@ -90,7 +90,7 @@ class PackOptions:
 
 
 def pack(options: PackOptions) -> int:
-    """Does what ``python -m tcae.pack`` is asked for and returns its exit status."""
+    """Run ``tcae pack`` and return its exit status."""
     started = time.monotonic()
     config = _crop_config(options)
     landmarks = read_landmarks(options.landmarks) if options.landmarks else None
@@ -136,7 +136,7 @@ class VerifyOptions:
 
 
 def verify_set(options: VerifyOptions) -> int:
-    """Does what ``python -m tcae.pack --verify`` is asked for and returns its exit status."""
+    """Run ``tcae pack --verify`` and return its exit status."""
     size = shard_bytes(options.verify)
     with tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
         found = verify(options.verify, bar.update)
@@ -148,7 +148,7 @@ def verify_set(options: VerifyOptions) -> int:
 
 
 def _crop_config(options: PackOptions) -> CropConfig:
-    """How faces are found, checked before anything is written."""
+    """How to find and cut out faces. Wrong options are refused, before anything is written."""
     if options.aligned and options.landmarks:
         raise ValueError("--aligned and --landmarks exclude each other")
     if not 16 <= options.image_size <= 2048:
@@ -169,7 +169,7 @@ def _crop_config(options: PackOptions) -> CropConfig:
 
 
 def _read_labelled(options: PackOptions, landmarks: Mapping[str, Landmarks]) -> LabelledSet | None:
-    """The labelled videos at SOURCE, if it is a data set; checked before anything is written."""
+    """The labelled videos at SOURCE if --dataset is given, checked before anything is written."""
     if options.dataset is None:
         if options.label_options != LabelOptions():
             raise ValueError("options of labels need --dataset")
@@ -206,7 +206,7 @@ def _summary(rows: list[VideoRow]) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; ``argv`` defaults to the command line."""
+    """Run the command; ``argv`` defaults to the command line."""
     words = sys.argv[1:] if argv is None else argv
     if any(word.partition("=")[0] == "--verify" for word in words):
         return command.run(verify_set, VerifyOptions, prog="tcae.pack", argv=words)

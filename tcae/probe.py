@@ -62,7 +62,7 @@ class ProbeOptions:
 
 
 def probe(options: ProbeOptions) -> int:
-    """Does what ``python -m tcae.probe`` is asked for and returns its exit status."""
+    """Run ``tcae probe`` and return its exit status."""
     if options.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, not {options.batch_size}")
     device = command.device_of(options.device)
@@ -104,7 +104,7 @@ def probe(options: ProbeOptions) -> int:
 
 
 def _folds(options: ProbeOptions, subjects: Sequence[str]) -> dict[str, int]:
-    """The fold of each subject; what is wrong with them is said before anything is embedded."""
+    """The fold of each subject. Wrong folds are refused here, before anything is embedded."""
     shipped = options.data / FOLDS
     if options.folds is None and shipped.exists():
         say(f"folds are those of {shipped}")
@@ -112,7 +112,7 @@ def _folds(options: ProbeOptions, subjects: Sequence[str]) -> dict[str, int]:
 
 
 def _of_those(folds: Mapping[str, int], labels: LabelTable) -> LabelTable:
-    """The labels of those who have a fold; who has none is named on one line."""
+    """The labels of subjects that have a fold. The others are named in one warning."""
     out = sorted(set(labels.subjects) - folds.keys())
     if out:
         log.warning("%d subjects are in no fold and take no part, as %s", len(out), out[0])
@@ -126,7 +126,7 @@ def _prepare(out: Path, overwrite: bool) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; ``argv`` defaults to the command line."""
+    """Run the command; ``argv`` defaults to the command line."""
     return command.run(probe, ProbeOptions, prog="tcae.probe", argv=argv)
 
 

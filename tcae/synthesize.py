@@ -33,7 +33,7 @@ class SynthesizeOptions:
 
 
 def make(options: SynthesizeOptions) -> int:
-    """Does what ``python -m tcae.synthesize`` is asked for and returns its exit status."""
+    """Run ``tcae synthesize`` and return its exit status."""
     if options.workers < 1:
         raise ValueError(f"--workers must be at least 1, not {options.workers}")
     if options.overwrite:
@@ -50,7 +50,7 @@ def make(options: SynthesizeOptions) -> int:
 
 
 def _remove(options: SynthesizeOptions) -> None:
-    """Delete what an earlier run wrote, and nothing else."""
+    """Delete what an earlier run wrote and nothing else."""
     remove_pack(options.out)
     sheets = options.out / SHEETS
     for path in [options.out / LABELS, options.out / TRUTH, *sheets.glob("*.png")]:
@@ -60,7 +60,7 @@ def _remove(options: SynthesizeOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; ``argv`` defaults to the command line."""
+    """Run the command; ``argv`` defaults to the command line."""
     return command.run(make, SynthesizeOptions, prog="tcae.synthesize", argv=argv)
 
 

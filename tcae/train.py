@@ -43,7 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def train(config: TrainConfig) -> int:
-    """Train as configured, alone or in a team that torchrun started; returns the exit status."""
+    """Train as configured, alone or in a team that torchrun started. Return the exit status.
+
+    A script calls this below ``if __name__ == "__main__":``, because worker processes run the
+    script again.
+    """
     with team(config.device):
         return _train(config)
 
@@ -52,7 +56,7 @@ def _train(config: TrainConfig) -> int:
     run, checkpoint = find_run(config)
     run = Path(of_the_first(str(run)))  # its default name is the time of day
     config = with_steps(replace(config, out=run))
-    # What cannot be used is refused now, before anything is rendered.
+    # Refuse what cannot be used now, before anything is rendered.
     command.device_of(config.device)
     initial = None
     if config.init_from is not None and checkpoint is None:
@@ -72,7 +76,7 @@ def _train(config: TrainConfig) -> int:
 
 
 def _fit(trainer: Trainer) -> int:
-    """From the first step to the report."""
+    """Train to the last step, then write encoder and report."""
     say(trainer.describe())
     signal = trainer.fit()
     if signal:
@@ -115,7 +119,7 @@ def _measured(trainer: Trainer) -> bool:
 
 
 def built_in_data(beside: Path, image_size: int) -> Path:
-    """The rendered talking heads that are trained on without --data; made once, then used again."""
+    """Return the talking heads to train on without --data. They are rendered if not yet there."""
     return rendered(beside / CACHE, built_in_world(image_size))
 
 
@@ -124,7 +128,7 @@ def _write_summary(run: Path, summary: Mapping[str, float]) -> None:
 
 
 def _status(trainer: Trainer) -> int:
-    """Whether all of the data could be used."""
+    """The exit status: whether all of the data could be used."""
     count = trainer.unreadable_frames
     if count:
         log.warning("%d times a frame could not be read and another pair was drawn", count)

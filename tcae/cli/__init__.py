@@ -1,1 +1,1 @@
-"""What the commands share: options, errors, exit statuses, lines and bars of progress, signals."""
+"""What the commands share: options, errors, exit statuses, progress, signals."""

@@ -1,4 +1,4 @@
-"""What every command shares: how options are named, how errors read, what the exit status says."""
+"""What every command shares: names of options, form of error messages, exit statuses."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ OverwriteOption = Annotated[
 
 OptionsT = TypeVar("OptionsT")
 
-# What a user can cause and mend. Anything else is a bug and keeps its traceback.
+# Errors that a user can cause and correct. Anything else is a bug and keeps its traceback.
 _EXPECTED = (ValueError, TypeError, OSError, FloatingPointError)
 
 
@@ -128,7 +128,7 @@ def run(
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error as a single line; an ``OSError`` names its file first.
+    """Return the message of an error as a single line. An ``OSError`` names its file first.
 
     Example:
         >>> one_line(FileNotFoundError(2, "No such file or directory", "a.mp4"))
@@ -140,7 +140,7 @@ def one_line(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Of the message of an error that others wrote, perhaps a long one."""
+    """Return the first line of the message of an error from another library."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -155,12 +155,12 @@ def check_out_file(path: Path, overwrite: bool) -> None:
 
 
 def device_of(name: str) -> torch.device:
-    """The device that ``--device`` names.
+    """Return the device that ``--device`` names.
 
     Raises:
         ValueError: No such device, or torch cannot use it on this machine.
     """
-    import torch  # here, so that --help and commands without a network start at once
+    import torch  # not above: --help and commands without a network need not wait for it
 
     if name == "auto":
         if torch.cuda.is_available():
@@ -177,7 +177,7 @@ def device_of(name: str) -> torch.device:
 
 
 class _LineHandler(logging.Handler):
-    """Log records as lines like the commands' own, kept off a progress bar's line."""
+    """Prints log records as lines like the commands' own, beside a progress bar."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(logging.WARNING)
@@ -214,7 +214,7 @@ def _parse(
 
 
 def _first_message(boxed: str, typed: str) -> str:
-    """The first paragraph inside the box, of line or ASCII art, that tyro puts a usage error in."""
+    """The first paragraph of a usage error, without the box that tyro draws around it."""
     lines = [line.strip("│ ") for line in boxed.splitlines()]
     rules = [i for i, line in enumerate(lines) if line[:1] in "╭╰" or not line.strip("─-")]
     paragraph = " ".join(lines[rules[0] + 1 : rules[1]])

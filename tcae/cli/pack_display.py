@@ -1,4 +1,4 @@
-"""Where a packer stands, on stderr."""
+"""Progress of packing, on stderr."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LINE_SECONDS = 10.0
 
 
 class PackDisplay:
-    """Progress on stderr: a bar on a terminal, else a line now and then; troubles at once.
+    """Progress on stderr: a bar on a terminal, else a line every few seconds. Warnings at once.
 
     Args:
-        videos: How many there are to pack.
+        videos: Number of videos to pack.
         prog: Name of the command.
     """
 

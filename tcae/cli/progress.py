@@ -1,4 +1,4 @@
-"""Where a run stands: running means, speed, time left; a bar on a terminal, else plain lines."""
+"""Progress of a run: mean losses, speed, time left. A bar on a terminal, else lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Collects what happens in each step and tells it now and then.
+    """Collects the numbers of each step and prints their means now and then.
 
     Sums since the last line are part of a checkpoint, so that a resumed run writes the same line.
 
@@ -42,7 +42,7 @@ class Progress:
         )
 
     def add(self, images: int, waited: float, seconds: float, values: Mapping[str, float]) -> None:
-        """Note one step: images learned from, seconds waited for them, seconds in all, losses."""
+        """Add one step: number of images, seconds waited for data, seconds in all, losses."""
         for clock in (self._window, self._overall):
             clock.add(images, waited, seconds)
         for name, value in values.items():
@@ -52,7 +52,7 @@ class Progress:
             self._bar.update()
 
     def flush(self) -> dict[str, float]:
-        """Means since the last call, and the speed since then."""
+        """Return mean losses and speed since the last call."""
         means = {name: total / count for name, (total, count) in self._sums.items()}
         speed = self._window.speed()
         self._recent = self._window.seconds / max(self._window.steps, 1)
@@ -60,16 +60,16 @@ class Progress:
         return means | speed
 
     def overall(self) -> dict[str, float]:
-        """Speed over the whole run, and peak memory of this process."""
+        """Return the speed over the whole run, and the peak memory of this process."""
         return self._overall.speed()
 
     @property
     def seconds_per_step(self) -> float:
-        """Mean duration of a step, data wait included."""
+        """Mean duration of a step, including the wait for data."""
         return self._overall.seconds / max(self._overall.steps, 1)
 
     def tell(self, step: int, total_steps: int | None, values: Mapping[str, float]) -> None:
-        """Show one line of a step's numbers, as `flush` gives them with "learning_rate" added."""
+        """Print one line of numbers: those of `flush`, with "learning_rate" added."""
         losses = {name: value for name, value in values.items() if name not in _NOT_LOSSES}
         speed = (
             f"lr {values['learning_rate']:.2e} | {values['images_per_second']:.0f} images/s, "
@@ -85,7 +85,7 @@ class Progress:
         say(f"step {step}/{total_steps or '?'}  {parts} | {speed}{time_left}")
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums and counts since the last line, and the time taken by all steps."""
+        """Return sums and counts since the last line, and the time of all steps."""
         return {
             "sums": {k: list(v) for k, v in self._sums.items()},
             "overall": asdict(self._overall),
@@ -130,7 +130,7 @@ class _Clock:
 
 
 def peak_memory_mb() -> float:
-    """Most memory used so far, in 2^20 bytes: of the GPU if one is in use, else of the process."""
+    """Return peak memory so far in 2^20 bytes, of the GPU if one is in use, else of the process."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated() / 2**20
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, else in KiB
@@ -144,7 +144,7 @@ def say(line: str) -> None:
 
 
 class Stopwatch:
-    """Seconds between calls.
+    """Measures the seconds between calls.
 
     Example:
         >>> watch = Stopwatch()
@@ -155,7 +155,7 @@ class Stopwatch:
         self._last = time.monotonic()
 
     def lap(self) -> float:
-        """Seconds since the last call, or since the start."""
+        """Return the seconds since the last call, or since the start."""
         now = time.monotonic()
         seconds, self._last = now - self._last, now
         return seconds

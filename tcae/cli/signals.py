@@ -1,4 +1,4 @@
-"""Stopping a run between two steps rather than in the middle of one."""
+"""Signals that stop a run between two steps, not in the middle of one."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from types import FrameType
 
 
 class StopSignals:
-    """While active, Ctrl-C, SIGTERM and SIGUSR1 are noted instead of obeyed.
+    """Records Ctrl-C, SIGTERM and SIGUSR1 while active, instead of stopping at once.
 
-    A second Ctrl-C is obeyed at once. Launchers and batch systems send the others more than once:
+    A second Ctrl-C stops at once. Launchers and batch systems send the others more than once:
     SIGTERM before they kill, SIGUSR1 some minutes before the time is up.
 
     Example:
         >>> with StopSignals() as stop:
         ...     while not stop.received:
-        ...         signal.raise_signal(signal.SIGTERM)  # some work, and then this comes
+        ...         signal.raise_signal(signal.SIGTERM)  # some work, interrupted by a signal
         >>> stop.received == signal.SIGTERM
         True
     """
@@ -41,9 +41,9 @@ class StopSignals:
 
 
 def leave_signals_to_the_parent(_: int) -> None:
-    """In a worker process: ignore Ctrl-C and the rest, which reach the whole process group.
+    """Ignore Ctrl-C, SIGTERM and SIGUSR1 in a worker process; they reach the whole process group.
 
-    The main process finishes its step with the workers' help, and then ends them.
+    The main process finishes its step with the help of the workers, then ends them.
     """
     for number in StopSignals._WATCHED:
         signal.signal(number, signal.SIG_IGN)

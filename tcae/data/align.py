@@ -1,7 +1,7 @@
 """Face alignment: one similarity transform from five points to one published template.
 
 The same template is stored with the packed frames and with the trained encoder, so that
-pretraining, probing and inference all see faces that were cut out in the same way.
+pretraining, probing and inference all get faces that are cut out in the same way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 POINT_NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 
 # The five points of the widely used 112x112 face recognition crop (x, y in pixels; left and right
-# as seen in the picture).
+# are those of the picture).
 _POINTS_112 = np.array(
     [
         [38.2946, 51.6963],
@@ -33,7 +33,7 @@ _SIDE, _CENTRE = 132.0, np.array([56.0, 83.0])
 
 @dataclass(frozen=True)
 class AlignmentTemplate:
-    """Where the five points of a face come to lie in the aligned picture.
+    """The places of the five points of a face in the aligned picture.
 
     Attributes:
         points: Five (x, y) pairs in [0, 1] of the crop's width and height (0 and 1 are the outer
@@ -50,16 +50,16 @@ class AlignmentTemplate:
             raise ValueError(f"template points must be five finite (x, y) pairs, not {self.points}")
 
     def pixels(self, size: int) -> NDArray[np.float64]:
-        """The points (5, 2) in pixel coordinates (first pixel's centre is 0) of a `size` crop."""
+        """Return the points (5, 2) in pixels of a `size` crop; the first pixel's centre is 0."""
         return np.asarray(self.points, dtype=np.float64) * size - 0.5
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON form; `from_dict` reads it back."""
+        """Return the template as plain JSON values, which `from_dict` reads."""
         return {"name": self.name, "points": [list(point) for point in self.points]}
 
     @staticmethod
     def from_dict(fields: dict[str, Any]) -> AlignmentTemplate:
-        """Template from its JSON form.
+        """Return the template that `to_dict` gave these values.
 
         Raises:
             ValueError: The fields are not those of a template.
@@ -81,17 +81,17 @@ DEFAULT_TEMPLATE = AlignmentTemplate(
 
 
 def similarity(source: NDArray[Any], target: NDArray[Any]) -> NDArray[np.float64]:
-    """Least-squares similarity transform between two point sets (Umeyama, 1991).
+    """Return the least-squares similarity transform between two point sets (Umeyama, 1991).
 
     Args:
         source: (n, 2) points.
-        target: (n, 2) points that they should come to lie on.
+        target: (n, 2) points, where the source points should come to lie.
 
     Returns:
         (2, 3) matrix of rotation, uniform scale and shift, without reflection.
 
     Raises:
-        ValueError: Points that are not finite, or all source points coincide.
+        ValueError: Points are not finite, or all source points coincide.
     """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     if source.shape != target.shape or not np.isfinite([source, target]).all():
@@ -120,11 +120,11 @@ def align(
         size: Side of the result in pixels.
 
     Returns:
-        (size, size, 3) picture; what lies outside the source repeats its border. Shrinking is
+        (size, size, 3) picture. Parts outside the source repeat its border. Shrinking is
         anti-aliased.
 
     Raises:
-        ValueError: Degenerate points.
+        ValueError: As for `similarity`.
     """
     matrix = similarity(points, template.pixels(size))
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))

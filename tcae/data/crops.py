@@ -1,4 +1,4 @@
-"""From a video to aligned faces: which face, where, in which track."""
+"""From a video to aligned faces and their tracks."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class CroppedFrame(NamedTuple):
 
 @dataclass(frozen=True)
 class CropConfig:
-    """How faces are found and cut out.
+    """How to find faces and cut them out.
 
     Attributes:
         image_size: Side of the crops in pixels.
         template: Where the five points lie in them.
-        fps: Frames per second taken from video files; None takes all.
+        fps: Frames to take from each second of a video file; None takes all.
         faces: Name of a detector, "aligned" (pictures are faces already) or "landmarks".
         dataset: Labelled data set that the videos belong to, if any: each shows one person.
     """
@@ -75,11 +75,11 @@ class CropConfig:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What else must be equal for packing to go on."""
+        """Further settings that must be equal for packing to continue."""
         return {"dataset": self.dataset, "fps": self.fps, "faces": self.faces}
 
     def open(self) -> Cropper:
-        """Cuts out faces in this way.
+        """Return the function that cuts out faces.
 
         Raises:
             ValueError: The detector is unknown or not installed.
@@ -88,7 +88,7 @@ class CropConfig:
 
 
 class FrameMaker(Protocol):
-    """Describes how the frames of a packed set are made; workers get a copy."""
+    """Describes how to make the frames of a packed data set. Workers get a copy."""
 
     @property
     def image_size(self) -> int:
@@ -100,10 +100,10 @@ class FrameMaker(Protocol):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What else must be equal for packing to go on (any JSON)."""
+        """Further settings that must be equal for packing to continue (any JSON)."""
 
     def open(self) -> Callable[[Source, Landmarks | None], Iterator[CroppedFrame]]:
-        """Function that makes the frames of a source, in the process that calls this."""
+        """Return a function that makes the frames of a source, in the process that calls this."""
 
 
 Landmarks = dict[int, list[tuple[str, Face]]]
@@ -114,7 +114,7 @@ class Cropper:
     """Cuts the faces out of videos.
 
     Args:
-        config: How.
+        config: How to find and cut them out.
 
     Raises:
         ValueError: The detector is unknown or not installed.
@@ -128,11 +128,11 @@ class Cropper:
     def __call__(
         self, source: Source, landmarks: Landmarks | None = None
     ) -> Iterator[CroppedFrame]:
-        """The sampled frames of a source, each with the faces in it.
+        """Yield the sampled frames of a source, each with the faces in it.
 
         Args:
             source: The video.
-            landmarks: Its faces, if the configuration says that they are given.
+            landmarks: Its faces, if `config.faces` is "landmarks".
 
         Raises:
             VideoError: See `tcae.data.sources.read_source`.
@@ -163,7 +163,7 @@ class Cropper:
             return [(source.track(str(k)), face) for k, face in zip(numbers, faces, strict=True)]
 
         def largest(frame: VideoFrame) -> list[tuple[str, Face]]:
-            # One person's track already: others stand in the background.
+            # The track is of one person already: other faces are in the background.
             faces = sorted(detect(frame.rgb), key=lambda face: _area(face.box))
             return [(source.track(), face) for face in faces[-1:]]
 
@@ -179,18 +179,18 @@ class Cropper:
 
 
 def read_landmarks(path: Path) -> dict[str, Landmarks]:
-    """Read a table of faces found by other means.
+    """Read a table of faces that were found by other means.
 
     The CSV file has the columns `LANDMARK_COLUMNS` (`video`, `frame`, `left_eye_x`, `left_eye_y`,
-    `right_eye_x` ... `right_mouth_y`), in pixels, left and right as seen in the picture; and
-    perhaps `track` (default 0) and `confidence` (default 1). `video` is the video's path below the
-    source, `frame` its frame number from 0 (of a picture: the number in its name).
+    `right_eye_x` ... `right_mouth_y`) in pixels. Left and right are those of the picture. The
+    columns `track` (default 0) and `confidence` (default 1) are optional. `video` is the video's
+    path below the source, `frame` its frame number from 0, or the number in a picture's name.
 
     Args:
         path: The CSV file.
 
     Returns:
-        For each video its faces.
+        The faces of each video.
 
     Raises:
         ValueError: The file is malformed; the message names file and line.

@@ -9,7 +9,7 @@ DETECTORS = ("mtcnn",)
 
 
 def make_detector(name: str = "mtcnn") -> Detector:
-    """Detector by name, one of `DETECTORS`.
+    """Return the detector of a name, one of `DETECTORS`.
 
     Raises:
         ValueError: Unknown name, or the extra that brings the detector's weights is not installed.

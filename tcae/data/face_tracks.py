@@ -25,11 +25,11 @@ class _Track:
 
 
 class Tracker:
-    """Numbers faces so that one person keeps a number from picture to picture.
+    """Gives each face a track number, so that a person keeps it from picture to picture.
 
-    Faces are matched by overlap, or nearness and size; a face may stay away for two pictures or
-    half a second. After a camera cut all numbers are new. Works at 1 picture a second as well as
-    at 25; only what is needed to match the next picture is kept.
+    Faces are matched by overlap, or by nearness and size. A face may be missing for two pictures or
+    half a second. After a camera cut all numbers are new. It works at 1 picture a second as well as
+    at 25, and keeps only what it needs to match the next picture.
 
     Example:
         >>> tracker = Tracker()
@@ -44,15 +44,15 @@ class Tracker:
         self._next = 0
 
     def update(self, rgb: NDArray[np.uint8], timestamp: float, faces: list[Face]) -> list[int]:
-        """Track numbers of the faces of the next picture.
+        """Return the track numbers of the faces of the next picture.
 
         Args:
-            rgb: The picture; only its coarse look is used, to notice camera cuts.
+            rgb: The picture. Only a thumbnail of it is used, to notice camera cuts.
             timestamp: Its time in seconds.
             faces: The faces in it.
 
         Returns:
-            One number for each face, from 0, never used again for another track.
+            One number for each face, counted from 0. No two tracks have the same number.
         """
         self._pictures += 1
         if self._is_cut(rgb):
@@ -84,7 +84,7 @@ class Tracker:
 
 
 def _matches(faces: list[Face], tracks: list[_Track]) -> list[tuple[int, _Track]]:
-    """Pairs of face number and track, the likeliest first, each used once."""
+    """Pairs of face number and track, the likeliest first. Each face and track is in one pair."""
     scored = [(_likeness(f.box, t.box), i, t) for i, f in enumerate(faces) for t in tracks]
     scored.sort(key=lambda entry: -entry[0])
     matches: list[tuple[int, _Track]] = []

@@ -1,4 +1,4 @@
-"""What is known of a face in a picture, and what a detector is."""
+"""A detected face, and the interface of a detector."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class Detector(Protocol):
     """Finds faces in a picture."""
 
     def __call__(self, rgb: NDArray[np.uint8]) -> list[Face]:
-        """Faces in an (H, W, 3) uint8 picture, the most confident first."""
+        """Return the faces in an (H, W, 3) uint8 picture, the most confident first."""
         ...

@@ -30,9 +30,9 @@ class LabelTable:
     """Labels of packed frames, sorted by frame.
 
     Attributes:
-        names: The A action units, as the file's header names them.
+        names: The A action units, named as in the file's header.
         values: (n, A) float32: 0, 1, or NaN where unknown.
-        subjects: The n persons' names, for subject-exclusive folds.
+        subjects: Names of the n people, for folds that share no subject.
         frame_index: (n,) int64, each row's index into `dataset.frames`.
     """
 
@@ -51,14 +51,14 @@ class _Row(NamedTuple):
 def read_labels(path: str | os.PathLike[str], dataset: PackedDataset) -> LabelTable:
     """Read a label table and find its frames in a packed data set.
 
-    The CSV file has the header `frame,subject,<one column per AU>`. A frame is named
-    "video/track/number" as `PackedDataset.name` does, or "video/number" where only one of the
-    video's tracks has that frame. A cell is 0, 1, or unknown: empty or 9. Rows of frames that are
-    not packed, and repeated equal rows, are counted in one warning line each.
+    The CSV file has the header `frame,subject,<one column per AU>`. The name of a frame is
+    "video/track/number", as in `PackedDataset.name`, or "video/number" where only one of the
+    video's tracks has that frame. A cell is 0, 1, or unknown (empty or 9). Rows of frames that are
+    not packed, and repeated equal rows, are counted in one warning each.
 
     Args:
         path: The CSV file.
-        dataset: The packed frames it speaks of.
+        dataset: The packed frames.
 
     Raises:
         ValueError: The file is malformed, contradicts itself or names no packed frame.
@@ -157,7 +157,11 @@ class _FrameFinder:
                 self._spans.setdefault(key, []).append(span)
 
     def find(self, where: str, name: str) -> int | None:
-        """Index of the frame, None if it is not packed; ValueError if several have that name."""
+        """Return the index of the frame, None if it is not packed.
+
+        Raises:
+            ValueError: Several frames have that name.
+        """
         prefix, _, number = name.rpartition("/")
         if not prefix or not number.isdecimal():
             raise ValueError(

@@ -42,7 +42,7 @@ class Mtcnn:
         )
 
     def __call__(self, rgb: NDArray[np.uint8]) -> list[Face]:
-        """Faces in an (H, W, 3) uint8 picture, the most confident first."""
+        """Return the faces in an (H, W, 3) uint8 picture, the most confident first."""
         boxes, scores = self._proposals(rgb)
         boxes, scores, _ = self._judge(rgb, boxes, self._refine, ("dense_2", "softmax_1"), 24, 1)
         keep = _suppress(boxes, scores, 0.7)
@@ -84,7 +84,7 @@ class Mtcnn:
         size: int,
         stage: int,
     ) -> tuple[Array, Array, Array]:
-        """Boxes that a later network accepts, corrected; their scores; points if it gives them."""
+        """Corrected boxes that a later network accepts, their scores, and its points if any."""
         kept = [(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2)))]
         boxes = _squared(boxes)
         for start in range(0, len(boxes), _BATCH):

@@ -26,16 +26,16 @@ _REPORT_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class VideoRow:
-    """What became of one video: a line of the manifest.
+    """The outcome of one video: a line of the manifest.
 
     Attributes:
-        video: Its name in the set.
+        video: Its name in the data set.
         path: Its path below the source.
         status: "packed", "no face", "damaged" (packed as far as it could be read) or "failed".
-        identity: Who is in it.
+        identity: Name of the person in it.
         frames: Frames sampled.
         faces: Faces packed.
-        tracks: Tracks that they form.
+        tracks: Tracks of these faces.
         size: Bytes of the file, or number of pictures.
         reason: What went wrong, if anything.
     """
@@ -51,7 +51,7 @@ class VideoRow:
     reason: str = ""
 
 
-# Messages to the parent: the first word says what the second item is.
+# Messages to the parent: the first item says what the second one is.
 #   ready    None     the worker can take videos
 #   frames   int      frames sampled since the last message
 #   finished VideoRow a video is packed, or failed
@@ -61,18 +61,18 @@ Message = tuple[str, Any]
 
 
 class OutputError(Exception):
-    """The packed set cannot be written."""
+    """The packed data set cannot be written."""
 
 
 class _Stop(Exception):
-    """The worker was told to end, or its parent is gone."""
+    """The worker has to end, or its parent has ended."""
 
 
 def work(pipe: Connection, out: Path, name: str, config: FrameMaker) -> None:
-    """Main function of a worker process, which ignores Ctrl-C: the parent says when to stop.
+    """Pack videos in a worker process. It ignores Ctrl-C: the parent says when to stop.
 
     Args:
-        pipe: Brings (source, landmarks) tasks and a final None; takes messages.
+        pipe: Delivers (source, landmarks) tasks and a final None. Takes messages.
         out: The packed data set.
         name: Prefix of this worker's shards; no other worker may ever have it.
         config: How frames are made.
@@ -118,7 +118,7 @@ class _Worker:
         self._stopped = True
 
     def close(self) -> None:
-        """Make what is finished durable."""
+        """Write everything finished to the disk."""
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.drop_video()
@@ -184,7 +184,7 @@ class _Worker:
         self._pipe.send(("durable", None))
 
     def _breathe(self) -> None:
-        """Between two frames: report, and see whether to go on."""
+        """Report between two frames, and check whether to continue."""
         if self._stopped or os.getppid() != self._parent:
             raise _Stop
         self._frames += 1

@@ -1,4 +1,4 @@
-"""Packing many videos: worker processes, going on after a kill, and the manifest."""
+"""Packing of many videos: worker processes, continuing after a kill, the manifest."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STOP_SECONDS = 30.0
 _NO_GUARD = 78  # exit status of a worker that found itself running the script that started it
 
 Report = Callable[[VideoRow | None, int], None]
-"""Called with a finished video, or None, and the number of frames sampled since the last call."""
+"""Takes a finished video, or None, and the number of frames sampled since the last call."""
 
 
 def pack_videos(
@@ -47,24 +47,24 @@ def pack_videos(
     landmarks: dict[str, Landmarks] | None = None,
     report: Report = lambda row, frames: None,
 ) -> list[VideoRow]:
-    """Pack videos into a data set, or go on with it: what is packed already is left as it is.
+    """Pack videos into a data set, or continue it. Videos that are packed already stay as they are.
 
     Args:
         sources: The videos.
         out: Directory of the packed data set.
-        config: How their frames are made; an existing set must have the same.
+        config: How to make their frames. An existing data set must have the same.
         workers: Number of processes.
-        landmarks: For each source's key its faces, if they are given.
+        landmarks: Faces by key of the source, if they are given.
         report: See `Report`.
 
     Returns:
-        What became of each of the sources, in their order. The same, and what became of earlier
-        ones, is in `out/manifest.csv`.
+        The outcome of each source, in their order. `out/manifest.csv` holds the same, and the
+        outcomes of earlier sources.
 
     Raises:
-        ValueError: `out` holds something else, or other settings, or is being written to.
-        OSError: The disk is full; all that was made durable before is safe.
-        RuntimeError: The script that called has no main guard, which worker processes need.
+        ValueError: `out` holds something else, has other settings, or is being written to.
+        OSError: For example the disk is full. Everything on the disk before is safe.
+        RuntimeError: The calling script has no main guard, which worker processes need.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         sys.exit(_NO_GUARD)  # this is a worker that imports the script; see _bury
@@ -95,7 +95,7 @@ def pack_videos(
 
 
 def packed_videos(out: Path) -> dict[str, VideoRow]:
-    """What the shards of a data set say about the videos in them, by name."""
+    """Return the outcomes of the videos in the shards of a data set, by name."""
     done: dict[str, VideoRow] = {}
     for path in index_files(out):
         try:
@@ -109,10 +109,10 @@ def packed_videos(out: Path) -> dict[str, VideoRow]:
 
 
 def remove_pack(out: Path) -> None:
-    """Delete what packing writes, and nothing else.
+    """Delete what packing writes and nothing else.
 
     Raises:
-        ValueError: `out` holds something, but no packed data set.
+        ValueError: `out` holds something else than a packed data set.
     """
     shards = out / "shards"
     if out.exists() and not shards.is_dir() and not (out / "dataset.json").exists():
@@ -151,7 +151,7 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _remove_leftovers(out: Path) -> None:
-    """Files of a killed run that nothing refers to."""
+    """Delete files of a killed run that nothing refers to."""
     for path in (out / "shards").glob("*.tmp"):
         path.unlink()
     for path in (out / "shards").glob("*.bin"):
@@ -160,7 +160,7 @@ def _remove_leftovers(out: Path) -> None:
 
 
 def _known(source: Source, done: dict[str, VideoRow]) -> VideoRow | None:
-    """What an earlier run made of a video; None if it is still to do."""
+    """The outcome of a video in an earlier run; None if it is still to do."""
     row = done.get(source.name)
     if row is None:
         return None
@@ -175,7 +175,7 @@ def _known(source: Source, done: dict[str, VideoRow]) -> VideoRow | None:
 
 
 def _write_manifest(out: Path, rows: Iterable[VideoRow]) -> None:
-    """One line for each video of this and earlier runs, sorted by name."""
+    """Write one line for each video of this and earlier runs, sorted by name."""
     table = {row["video"]: row for row in _read_manifest(out / MANIFEST)}
     table.update({row.video: asdict(row) for row in packed_videos(out).values()})
     table.update({row.video: asdict(row) for row in rows})
@@ -187,7 +187,7 @@ def _write_manifest(out: Path, rows: Iterable[VideoRow]) -> None:
 
 
 def _read_manifest(path: Path) -> list[dict[str, Any]]:
-    """Lines of an earlier manifest about videos that no shard tells of."""
+    """Lines of an earlier manifest about videos that are in no shard."""
     if not path.exists():
         return []
     columns = {column.name for column in fields(VideoRow)}
@@ -207,7 +207,7 @@ class _Worker:
 
 
 class _Pool:
-    """Deals videos to worker processes and replaces those that die."""
+    """Hands videos to worker processes and replaces processes that die."""
 
     def __init__(
         self, out: Path, config: FrameMaker, landmarks: dict[str, Landmarks], report: Report
@@ -276,7 +276,7 @@ class _Pool:
         self._report(row, 0)
 
     def _deal(self, worker: _Worker) -> None:
-        """Give the next video to a worker, or let it go."""
+        """Give the next video to a worker, or let it end."""
         task = None
         if self._queue:
             worker.current = self._queue.popleft()
@@ -286,7 +286,7 @@ class _Pool:
             worker.pipe.send(task)
 
     def _bury(self, worker: _Worker) -> None:
-        """A worker has ended: if it died, name its video and have the unsaved ones done again."""
+        """Handle the end of a worker. If it died, name its video and repeat the unsaved ones."""
         worker.process.join()
         worker.pipe.close()
         self._workers.remove(worker)
@@ -310,7 +310,7 @@ class _Pool:
             self._start()
 
     def _stop(self) -> None:
-        """End the remaining workers; what they have finished becomes durable."""
+        """End the remaining workers. They write what they have finished to the disk."""
         for worker in self._workers:
             worker.process.terminate()
             worker.pipe.close()
@@ -324,7 +324,7 @@ class _Pool:
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """A process started meanwhile ignores Ctrl-C from its first moment on."""
+    """Let processes that are started inside ignore Ctrl-C from their first moment on."""
     if threading.current_thread() is not threading.main_thread():
         yield  # no other thread may change signals, or gets them
         return

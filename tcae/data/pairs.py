@@ -62,7 +62,7 @@ class PairsConfig:
 
     @property
     def centre_crop(self) -> float:
-        """Side of the centred crop that stands for the random ones, a fraction of the picture."""
+        """Side of the centred crop of validation and test, as a share of the picture's side."""
         return (self.crop_min + self.crop_max) / 2
 
     def __post_init__(self) -> None:
@@ -96,12 +96,12 @@ PAIRS_PRESETS: dict[str, PairsConfig] = {
 
 
 class PairBatches(Dataset[dict[str, Tensor]]):
-    """Batches of frame pairs; item `step` is this rank's batch of that step.
+    """Batches of frame pairs. Item `step` is this rank's batch of that step.
 
-    The pairs form one endless sequence: each identity once (with `together` pairs), in a random
-    order, then each once more, and so on. Step `s` takes `batch_size * world_size` of them, shared
-    out by rank. A pair depends on the seed, the split and its place in the sequence alone. Use it
-    with `DataLoader(batches, batch_size=None, sampler=range(first_step, steps))`.
+    The pairs form one endless sequence: each identity once (with `together` pairs) in a random
+    order, then each once more, and so on. Step `s` takes `batch_size * world_size` of them, an
+    equal part for each rank. A pair depends only on the seed, the split and its place in the
+    sequence. Use it with `DataLoader(batches, batch_size=None, sampler=range(first_step, steps))`.
 
     Args:
         dataset: Packed frames.
@@ -110,16 +110,16 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         seed: Seed of the run.
         rank: This process's number.
         world_size: Number of processes.
-        image_size: Side of the pictures that come out.
+        image_size: Side of the pictures in the batches, in pixels.
         config: See `PairsConfig`.
 
     Attributes:
-        identities: Names of the persons in this split, sorted.
-        failures: Unreadable frames met so far by this object (each worker process has its own; the
-            batches carry the number as "failures").
+        identities: Names of the people in this split, sorted.
+        failures: Unreadable frames so far. Each worker process has its own count; each batch holds
+            the number of its own as "failures".
 
     Raises:
-        ValueError: Nothing to draw pairs from in this split, or an impossible batch.
+        ValueError: The split has no pairs, or `batch_size`, `rank` or `world_size` is impossible.
     """
 
     def __init__(
@@ -151,12 +151,12 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         self._order = (-1, np.empty(0, np.int64))  # epoch, and the persons' order in it
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """Batch of one step.
+        """Return the batch of one step.
 
         Returns:
-            "source" and "target" uint8 (B, 3, S, S) RGB, channels last, "frames" int64 (B, 2) with
-            the two indices into `dataset.frames`, "tracks" int64 (B,), equal where pairs come from
-            one track (or video), and "failures" int64 (), unreadable frames met in this batch.
+            "source" and "target", uint8 (B, 3, S, S) RGB, channels last; "frames", int64 (B, 2),
+            the two indices into `dataset.frames`; "tracks", int64 (B,), equal for pairs of one
+            track (or video); "failures", int64 (), the number of unreadable frames in this batch.
 
         Raises:
             ShardError: Hardly any frame of the data set can be read.
@@ -197,7 +197,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         raise ShardError(f"no readable pair in {_ATTEMPTS} draws; the last: {error}")
 
     def _two_frames(self, person: int, turn: int, random: np.random.Generator) -> NDArray[np.int64]:
-        """The frames of pair `turn` of a row: all frames of a track in a random order, in twos."""
+        """The frames of pair `turn` of a row: the frames of a track, shuffled, two by two."""
         start, end = self._bounds(self._persons, person)
         one = int(random.integers(start, end))  # long tracks come more often
         group = int(np.searchsorted(self._groups, one, side="right")) - 1
@@ -236,7 +236,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         return result
 
     def _eligible(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Frames of this split that have a partner; starts of their groups and persons in there."""
+        """Frames of this split that have a partner, and where each group and person starts."""
         clip = self.dataset.frames["clip"].astype(np.int64)
         clips = self.dataset.clips
         person_of = _numbered([c.identity for c in clips])

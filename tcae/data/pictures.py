@@ -10,7 +10,7 @@ JPEG_QUALITY = 95
 
 
 def encode_jpeg(rgb: NDArray[np.uint8]) -> bytes:
-    """JPEG of an RGB picture, with full colour resolution."""
+    """Return an RGB picture as JPEG, with full colour resolution."""
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     options = [
         cv2.IMWRITE_JPEG_QUALITY,
@@ -22,17 +22,17 @@ def encode_jpeg(rgb: NDArray[np.uint8]) -> bytes:
 
 
 def decode_image(blob: bytes) -> NDArray[np.uint8] | None:
-    """RGB picture (H, W, 3) of an encoded one, or None if it cannot be decoded."""
+    """Return an encoded picture as RGB (H, W, 3), or None if it cannot be decoded."""
     if not blob:
         return None
     try:
         return cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_COLOR_RGB)  # type: ignore[return-value]
-    except cv2.error:  # as for a header that claims more pixels than OpenCV makes
+    except cv2.error:  # as for a header that claims more pixels than OpenCV allows
         return None
 
 
 def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Square (S, S, 3) picture at another size: averaging when it shrinks, else bilinear."""
+    """Return a square (S, S, 3) picture in another size: averaged if smaller, else bilinear."""
     if picture.shape[0] == size:
         return picture
     method = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
@@ -40,7 +40,7 @@ def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def centre(picture: NDArray[np.uint8], share: float, size: int) -> NDArray[np.uint8]:
-    """The centred part of a square picture, `share` of its side, resized to (size, size, 3)."""
+    """Return the centre of a square picture, `share` of its side, resized to (size, size, 3)."""
     side = max(round(share * picture.shape[0]), 1)
     start = (picture.shape[0] - side) // 2
     return resize(picture[start : start + side, start : start + side], size)

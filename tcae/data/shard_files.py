@@ -5,9 +5,9 @@
     DIR/shards/NAME.index    magic, checksum, clip table (JSON), one fixed-size record per frame
     DIR/labels.csv           optional label table
 
-An index is replaced as a whole, after the pictures that it names have reached the disk: a writer
-that is killed leaves a set that is complete up to its last `flush`. Everything read is checked, and
-nothing that is read can execute code.
+An index is replaced as a whole, after the pictures that it names have reached the disk. So a killed
+writer leaves a data set that is complete up to its last `flush`. Everything is checked when it is
+read, and nothing in these files can execute code.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ _RECORD = np.dtype(
 
 
 class ShardError(ValueError):
-    """A packed data set, or a file of it, is damaged, foreign or missing; the message names it."""
+    """A packed data set or a file of it is damaged, foreign or missing. The message names it."""
 
 
 class Clip(NamedTuple):
-    """A run of frames of one face: whose, from which video, which track in it."""
+    """Frames of one face: the person, the video and the track in it."""
 
     identity: str
     video: str
@@ -64,12 +64,12 @@ class Clip(NamedTuple):
 
 @dataclass(frozen=True)
 class PackInfo:
-    """What `dataset.json` says.
+    """The content of `dataset.json`.
 
     Attributes:
         image_size: Side of the square pictures in pixels.
         template: Where the five points of a face lie in them.
-        settings: How they were made (any JSON); packing goes on only with equal settings.
+        settings: How the pictures were made (any JSON). Packing continues with equal ones only.
     """
 
     image_size: int
@@ -124,12 +124,12 @@ class PackInfo:
 
 
 class ShardWriter:
-    """Writes one shard: pictures at once, its index when `flush` is called.
+    """Writes one shard: each picture at once, the index on `flush`.
 
     Args:
-        directory: The packed data set; its `shards` folder is made if needed.
-        name: File name without ending; no other writer may use it.
-        image_size: Side of the pictures that will come.
+        directory: The packed data set. Its `shards` folder is created if needed.
+        name: File name without ending. No other writer may use it.
+        image_size: Side of the pictures in pixels.
 
     Example:
         >>> with ShardWriter(Path("faces"), "0001", 64) as shard:  # doctest: +SKIP
@@ -173,12 +173,12 @@ class ShardWriter:
             frame: Its number in the source video.
             rgb: (image_size, image_size, 3) uint8.
             timestamp: Seconds from the start of the video.
-            confidence: The detector's, in [0, 1].
+            confidence: Confidence of the detector, in [0, 1].
             points: (5, 2) points of the face in the source picture.
 
         Raises:
-            ValueError: A picture of the wrong shape or type.
-            OSError: The disk is full; what was flushed before is safe.
+            ValueError: The picture has a wrong shape or type.
+            OSError: For example the disk is full. Everything flushed before is safe.
         """
         expected = (self.image_size, self.image_size, 3)
         if rgb.shape != expected or rgb.dtype != np.uint8:
@@ -191,7 +191,7 @@ class ShardWriter:
         self._records.append(record)
 
     def finish_video(self, row: dict[str, Any]) -> None:
-        """End of a video: its frames and this manifest row become durable with the next flush."""
+        """End a video. The next flush writes its frames and this manifest row to the disk."""
         self._videos.append(row)
         self._complete = len(self._records)
         self._complete_clips = len(self._clips)
@@ -203,7 +203,7 @@ class ShardWriter:
         self._clips = dict(list(self._clips.items())[: self._complete_clips])
 
     def flush(self) -> None:
-        """Make all finished videos durable."""
+        """Write all finished videos to the disk."""
         if not self._changed:
             return
         with errors_naming(self.path):
@@ -220,7 +220,7 @@ class ShardWriter:
         self._changed = False
 
     def close(self) -> None:
-        """Flush and close; a shard without a finished video leaves no file."""
+        """Flush and close. A shard without a finished video leaves no file."""
         self.flush()
         self._file.close()
         if not self._videos:
@@ -250,7 +250,7 @@ class ShardWriter:
 
 
 class ShardIndex(NamedTuple):
-    """Contents of one index file."""
+    """The contents of one index file."""
 
     clips: list[Clip]
     videos: list[dict[str, Any]]
@@ -288,12 +288,12 @@ def read_index(path: Path) -> ShardIndex:
 
 
 def index_files(directory: Path) -> Iterator[Path]:
-    """Index files of a packed data set, sorted by name."""
+    """Return the index files of a packed data set, sorted by name."""
     yield from sorted((directory / "shards").glob("*.index"))
 
 
 class Blobs:
-    """An open file of pictures; forked processes and threads may share it.
+    """An open file of pictures. Forked processes and threads may share it.
 
     Raises:
         ShardError: It cannot be opened or is foreign.
@@ -311,10 +311,10 @@ class Blobs:
             raise ShardError(f"{path}: {error.strerror}") from error
 
     def read(self, offset: int, length: int) -> bytes:
-        """Bytes at a place.
+        """Return the bytes at a place.
 
         Raises:
-            ShardError: The file ends before, or cannot be read.
+            ShardError: The file ends before them, or cannot be read.
         """
         try:
             blob = os.pread(self._handle, length, offset)

@@ -1,4 +1,4 @@
-"""Packed data sets: random access to the frames that `tcae.data.shard_files` describes."""
+"""Packed data sets: random access to the frames of the files in `tcae.data.shard_files`."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ _ENTRY = np.dtype(
 
 
 class PackedDataset:
-    """Random access to the frames of a packed data set, in an order that its files do not decide.
+    """Random access to the frames of a packed data set.
 
-    Shards that cannot be read are left out, each with one warning line.
+    The order of the frames does not depend on how they are divided into files. Shards that cannot
+    be read are left out, with one warning each.
 
     Args:
         path: Directory that `python -m tcae.pack` wrote.
@@ -47,11 +48,11 @@ class PackedDataset:
         path: That directory.
         image_size: Side of the pictures in pixels.
         template: Alignment template of the faces.
-        clips: Clips, sorted by identity, video and track.
+        clips: The clips, sorted by identity, video and track.
         frames: Structured array sorted by clip and frame number, with fields `clip` (index into
             `clips`), `frame` (number in the source video), `timestamp` (s), `confidence`, and
             where the picture lies (`shard`, `offset`, `length`, `crc32`).
-        failures: One line for each shard that could not be used in full.
+        failures: One line for each shard that cannot be used in full.
 
     Raises:
         ShardError: Not a packed data set, or no readable frame in it.
@@ -74,18 +75,18 @@ class PackedDataset:
         return len(self.frames)
 
     def name(self, i: int) -> str:
-        """Unique name "video/track/frame number" of frame `i`; label tables use it."""
+        """Return the name of frame `i` in label tables, "video/track/frame number"."""
         return self._name(self.frames[i])
 
     def identity(self, i: int) -> str:
-        """Name of the person in frame `i`."""
+        """Return the name of the person in frame `i`."""
         return self.clips[self.frames["clip"][i]].identity
 
     def read(self, i: int) -> NDArray[np.uint8]:
-        """Picture of frame `i`: (image_size, image_size, 3) uint8, RGB.
+        """Return the picture of frame `i`: (image_size, image_size, 3) uint8, RGB.
 
         Raises:
-            ShardError: The picture is damaged or gone.
+            ShardError: The picture is damaged or missing.
         """
         frame = self.frames[i]
         file = self._blobs(int(frame["shard"]))

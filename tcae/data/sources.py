@@ -1,4 +1,4 @@
-"""Finding the videos of a source: files or folders of pictures, in the layouts in use."""
+"""The videos of a source: files or folders of pictures, in the usual layouts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tcae.data.pictures import decode_image
 from tcae.data.video import VIDEO_SUFFIXES, VideoError, VideoFrame, read_frames
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-# Folders of the distributed archives that say nothing about who is in them.
+# Folders of the distributed archives that are not named after a person.
 _CONTAINERS = {"dev", "test", "mp4", "data", "unzippedFaces", "unzippedIntervalFaces"}
 _MEANINGLESS = {"1.6"}  # VoxCeleb1's crop size, a level of its own
 
@@ -26,12 +26,13 @@ class Source:
     """One video: a file, or a folder of pictures.
 
     Attributes:
-        path: Where it is.
-        key: Its path below the folder that was searched; names it in the manifest.
-        identity: Who is in it.
-        video: Name of the video, unique in the set; identity included where a folder names it.
-        clip: Part of the video that the file or folder holds, "" if it is all of it.
-        is_file: A video file, not a folder of pictures.
+        path: The file or folder.
+        key: Its path below the folder that was searched. It is its name in the manifest.
+        identity: Name of the person in it.
+        video: Name of the video, unique in the data set. It includes the identity if a folder is
+            named after it.
+        clip: Part of the video that the file or folder holds, "" if it holds all of it.
+        is_file: Whether it is a video file, not a folder of pictures.
     """
 
     path: Path
@@ -43,11 +44,11 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Name of the video and clip, unique in the set wherever the source was found."""
+        """Name of the video and clip, unique in the data set."""
         return f"{self.video}/{self.clip}" if self.clip else self.video
 
     def track(self, label: str = "0") -> str:
-        """Name, unique in the video, of a track that is found in it.
+        """Return the name of a track in this source, unique in the video.
 
         A folder of pictures is one track, "0", unless landmarks say otherwise.
         """
@@ -56,7 +57,7 @@ class Source:
         return f"{self.clip}-{label}"
 
     def size(self) -> int:
-        """Bytes of the file, or number of pictures; tells two videos of one name apart.
+        """Return the bytes of the file or the number of pictures. Equal names may differ in it.
 
         Raises:
             OSError: It cannot be read.
@@ -65,11 +66,11 @@ class Source:
 
 
 def find_sources(root: Path) -> list[Source]:
-    """Videos below a path, sorted by key.
+    """Return the videos below a path, sorted by key.
 
-    A file is one video. Below a folder, videos are found as `<clip>.mp4` (each another person),
-    `<id>/<clip>.mp4` or `<id>/<video>/<clip>.mp4`, and folders of pictures as `<id>`,
-    `<id>/<video>` or `<id>/<video>/<track>`; VoxCeleb's archive folders above these (`dev/mp4`,
+    A file is one video. Below a folder, videos are `<clip>.mp4` (each of another person),
+    `<id>/<clip>.mp4` or `<id>/<video>/<clip>.mp4`, and folders of pictures are `<id>`,
+    `<id>/<video>` or `<id>/<video>/<track>`. VoxCeleb's archive folders above these (`dev/mp4`,
     `unzippedFaces`, `1.6` ...) are skipped. Hidden files are ignored.
 
     Args:
@@ -85,7 +86,7 @@ def find_sources(root: Path) -> list[Source]:
     found = sorted(_walk(root), key=lambda source: source.key)
     if not found:
         raise ValueError(f"{root}: no video and no folder of pictures in it")
-    # Files that differ in their ending only, or bear a folder's name, keep the ending.
+    # Files that differ only in their ending, or have a folder's name, keep the ending.
     count = Counter(source.name for source in found)
     found = [_with_ending(s) if s.is_file and count[s.name] > 1 else s for s in found]
     _check_names(found)
@@ -93,13 +94,13 @@ def find_sources(root: Path) -> list[Source]:
 
 
 def read_source(source: Source, fps: float | None) -> Iterator[VideoFrame]:
-    """Frames of a source: of a file those sampled at `fps`, of a folder every picture.
+    """Yield the frames of a source: those sampled at `fps` of a file, all pictures of a folder.
 
-    A picture's number is the last number in its name (its place in the folder if the names do not
-    number the pictures), its time is unknown (NaN).
+    The number of a picture is the last number in its name, or its place in the folder if the names
+    do not number the pictures. Its time is unknown (NaN).
 
     Raises:
-        VideoError: Nothing can be read; or, after the last good frame, something could not.
+        VideoError: Nothing can be read. After the last good frame: something could not be read.
     """
     if source.is_file:
         yield from read_frames(source.path, fps, threads=1)
@@ -123,9 +124,9 @@ def read_source(source: Source, fps: float | None) -> Iterator[VideoFrame]:
 
 
 def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Folders below a path, links followed and each once, with the names of their files, sorted.
+    """Yield the folders below a path, sorted, each with the sorted names of its files.
 
-    Hidden folders and files are left out.
+    Links are followed, but each folder comes once. Hidden folders and files are left out.
     """
     seen = set()
     for folder, folders, files in os.walk(root, followlinks=True):
@@ -139,17 +140,17 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def is_video(name: str) -> bool:
-    """Whether a file of this name is a video."""
+    """Return whether a file of this name is a video."""
     return name.lower().endswith(VIDEO_SUFFIXES)
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file of this name is a picture."""
+    """Return whether a file of this name is a picture."""
     return name.lower().endswith(PICTURE_SUFFIXES)
 
 
 def picture_numbers(folder: Path) -> list[int] | None:
-    """Numbers of a folder's pictures, each the last one in its name; None if two would be equal."""
+    """Return the last number in each picture's name, or None if two pictures have the same."""
     return _numbers_in(_pictures(folder))
 
 

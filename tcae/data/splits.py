@@ -1,4 +1,4 @@
-"""Which identities are trained on, validated on and tested on."""
+"""The identities for training, validation and test."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ TRAIN_SHARE, VAL_SHARE = 0.75, 0.15  # the test split has the remaining 0.10 (pa
 
 
 def split_of(identity: str, seed: int = 0) -> Split:
-    """Split of one identity: a seeded hash of its name, whatever else the data holds.
+    """Return the split of an identity: a seeded hash of its name, whoever else is in the data.
 
     Args:
         identity: Name of the person.
-        seed: Another seed deals the identities anew.
+        seed: Seed of the hash. Another seed gives another split.
 
     Returns:
         "train" (75 %), "val" (15 %) or "test" (10 %).
@@ -33,7 +33,7 @@ def split_of(identity: str, seed: int = 0) -> Split:
 
 
 def split_at(position: float) -> Split:
-    """Split that a position in [0, 1) falls into: the first 75 %, the next 15 %, the rest."""
+    """Return the split at a position in [0, 1): the first 75 %, the next 15 %, the rest."""
     if position < TRAIN_SHARE:
         return "train"
     return "val" if position < TRAIN_SHARE + VAL_SHARE else "test"

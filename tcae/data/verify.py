@@ -1,4 +1,4 @@
-"""Checking a packed data set: every checksum, and whether all that was packed is still there."""
+"""The check of a packed data set: every checksum, and whether everything is still there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MERGED = 4 * 2**20  # pictures lie one after the other: they are read this many
 
 @dataclass
 class Verification:
-    """What was found in a packed data set.
+    """The result of checking a packed data set.
 
     Attributes:
         shards: Shards whose pictures were checked.
@@ -33,10 +33,10 @@ class Verification:
 def verify(
     path: str | os.PathLike[str], progress: Callable[[int], object] = lambda done: None
 ) -> Verification:
-    """Compare every byte that a data set's indices name with its checksum. Nothing is written.
+    """Compare every picture and index of a data set with its checksum. Write nothing.
 
     Args:
-        path: Directory that `python -m tcae.pack` wrote; it may be read-only.
+        path: Directory that `python -m tcae.pack` wrote. It may be read-only.
         progress: Called with the number of bytes checked since the last call.
 
     Raises:
@@ -61,7 +61,7 @@ def verify(
 
 
 def shard_bytes(path: str | os.PathLike[str]) -> int:
-    """Bytes of all the pictures in a data set: what `verify` has to read."""
+    """Return the bytes of all pictures in a data set, which `verify` has to read."""
     return sum(file.stat().st_size for file in (Path(path) / "shards").glob("*.bin"))
 
 
@@ -84,7 +84,7 @@ def _check_shard(index: Path, found: Verification, progress: Callable[[int], obj
 
 
 def _pictures(blobs: Blobs, records: list[tuple]) -> Iterator[tuple[tuple, bytes]]:
-    """Each record (offset, length, checksum, clip, frame, ...) with what lies at its place."""
+    """Each record (offset, length, checksum, clip, frame, ...) with the bytes at its place."""
     start, held = 0, b""
     for record in records:
         offset, length = record[:2]
@@ -96,7 +96,7 @@ def _pictures(blobs: Blobs, records: list[tuple]) -> Iterator[tuple[tuple, bytes
 
 
 def _lost_videos(path: Path) -> Iterator[str]:
-    """The manifest knows of shards that are gone altogether."""
+    """Videos of the manifest whose whole shard is missing."""
     if not (path / MANIFEST).exists():
         return
     there = packed_videos(path)

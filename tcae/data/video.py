@@ -1,4 +1,4 @@
-"""Decoding video files frame by frame, in constant memory."""
+"""Decoding of video files frame by frame, in constant memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ENOUGH = 0.9  # share of the frames that the container announces, below which a
 
 
 class VideoError(ValueError):
-    """A video cannot be decoded, or not to its end; the message names the file."""
+    """A video cannot be decoded, or not to its end. The message names the file."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,19 @@ def read_frames(
 ) -> Iterator[VideoFrame]:
     """Decode a video.
 
-    What cannot be decoded, or only with parts made up by the decoder, is left out, and reported
-    when the rest has been read.
+    Frames that cannot be decoded, or that the decoder had to complete by guessing, are left out.
+    They are reported after the rest has been read.
 
     Args:
         path: The video file.
         fps: Take the first frame at or after each multiple of 1/fps seconds; None takes all.
-        threads: Decoder threads, 0 for as many as there are cores.
+        threads: Decoder threads; 0: one for each core.
 
     Yields:
-        Its frames in order of time.
+        The frames in order of time.
 
     Raises:
-        VideoError: The file is no video; or, after the last good frame, it is damaged or truncated.
+        VideoError: The file is no video. After the last good frame: it is damaged or truncated.
     """
     if fps is not None and not fps > 0:
         raise ValueError(f"fps must be positive, not {fps}")
@@ -77,9 +77,9 @@ def read_frames(
 
 
 def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> int | None:
-    """How many frames `read_frames` will give, as the container announces it; None if it does not.
+    """Return how many frames `read_frames` will yield according to the container, None if unknown.
 
-    Only for progress bars: containers err, and a file that is no video gives None.
+    Use it for progress bars only: containers can be wrong. A file that is no video gives None.
     """
     try:
         with _open(os.fspath(path)) as container:
@@ -97,7 +97,7 @@ def _open(path: str) -> av.container.InputContainer:
 
 
 class _Decoder:
-    """Frames of a stream, and what went wrong on the way."""
+    """Frames of a stream, and the errors on the way."""
 
     def __init__(
         self, container: av.container.InputContainer, stream: av.video.stream.VideoStream

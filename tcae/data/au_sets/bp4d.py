@@ -1,7 +1,8 @@
 """BP4D: 41 subjects in eight tasks, occurrence of action units in a part of the frames.
 
-Frames are `<subject>/<T1..T8>/<frame>.jpg`, labels `AUCoding/AU_OCC/<subject>_<task>.csv` (in older
-releases without `AU_OCC`), and labels name the number of their picture, whatever its digits.
+Frames are `<subject>/<T1..T8>/<frame>.jpg`. Labels are `AUCoding/AU_OCC/<subject>_<task>.csv`
+(without `AU_OCC` in older releases). A label names its picture by number, whatever the leading
+zeros are.
 """
 
 from __future__ import annotations
@@ -75,5 +76,5 @@ def _video(match: re.Match[str]) -> str:
 
 
 def _of_intensities(path: Path) -> bool:
-    """Whether it lies in a folder such as AU_INT: the same names, but other codes."""
+    """Whether a file lies in a folder such as AU_INT: the same names, but other codes."""
     return any(_INTENSITY.fullmatch(part) for part in path.parts[:-1])

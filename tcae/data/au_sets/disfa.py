@@ -1,8 +1,8 @@
 """DISFA: 27 subjects in one video each, intensities of action units in every frame.
 
-Videos are `Videos_LeftCamera/LeftVideoSN001_comp.avi`, or folders of the pictures that somebody
-extracted from them; labels `ActionUnit_Labels/SN001/SN001_au1.txt` with lines `frame,intensity`,
-frames counted from 1. An action unit counts as active from intensity 2 on (paper, section 4.1).
+Videos are `Videos_LeftCamera/LeftVideoSN001_comp.avi`, or folders of pictures extracted from them.
+Labels are `ActionUnit_Labels/SN001/SN001_au1.txt` with lines `frame,intensity`, frames counted from
+1. An action unit counts as active from intensity 2 on (paper, section 4.1).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SUBJECT = re.compile(r"SN\d{3}(?!\d)", re.IGNORECASE)
 
 
 class Disfa:
-    """Reads DISFA; of two cameras the left one.
+    """Reads DISFA, of its two cameras the left one.
 
     Args:
         options: How to read labels.

@@ -1,8 +1,8 @@
 """GFT (Sayette Group Formation Task): 96 subjects in groups of three, occurrence of action units.
 
-One table per subject, one video or folder of pictures per subject, and the official lists of
-training and test subjects. Names vary: whatever holds a subject's name in its path is taken, and
-the pattern of the names is an option.
+There is one table and one video or folder of pictures per subject, and official lists of training
+and test subjects. File names vary, so a file belongs to the subject whose name is in its path. The
+pattern of the names is an option.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Gft:
     """Reads GFT.
 
     Args:
-        options: How to read labels, and where the lists of subjects are.
+        options: How to read labels, and the lists of subjects.
 
     Raises:
         ValueError: The pattern of the subjects' names is no regular expression.

@@ -1,4 +1,4 @@
-"""Label files of the data sets: codes of their cells, and tables of frames by action units."""
+"""Label files of the data sets: the codes in their cells, tables of frames by action units."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FrameLabels(NamedTuple):
     """Labels of one video.
 
     Attributes:
-        frames: (n,) int64, ascending: the frames' numbers.
+        frames: (n,) int64, numbers of the frames, ascending.
         values: (n, A) float32: 0, 1, or NaN where unknown.
     """
 
@@ -30,15 +30,15 @@ class FrameLabels(NamedTuple):
 
 @dataclass(frozen=True)
 class Codes:
-    """What the numbers in label files mean.
+    """The meaning of the numbers in label files.
 
     Attributes:
-        unknown: Those that stand for an unknown label.
-        highest: The others go from 0 to this.
-        positive: The action unit counts as active from this one on.
+        unknown: Numbers for an unknown label.
+        highest: Largest other number; the smallest is 0.
+        positive: The action unit counts as active from this number on.
 
     Raises:
-        ValueError: A code of a label is among the unknown ones.
+        ValueError: A number from 0 to `highest` is in `unknown`.
 
     Example:
         >>> intensities = Codes(frozenset({9}), highest=5, positive=2)
@@ -56,10 +56,10 @@ class Codes:
                 raise ValueError(f"--unknown-codes: {code} is a label, not an unknown one")
 
     def value(self, cell: str) -> float:
-        """1 (active), 0 or NaN (unknown: an unknown code, an empty cell or "nan").
+        """Return 1 (active), 0 or NaN (unknown: an unknown code, an empty cell or "nan").
 
         Raises:
-            ValueError: Any other content.
+            ValueError: The cell holds anything else.
         """
         code = integer(cell)
         if code in self.unknown or cell.strip().lower() in ("", "nan"):
@@ -74,7 +74,7 @@ class Codes:
 
 
 def integer(cell: str) -> int | None:
-    """Whole number that a cell holds, as "12", " 0012" or "12.0"; None if it holds none."""
+    """Return the whole number in a cell such as "12", " 0012" or "12.0", None if there is none."""
     try:
         number = float(cell)
     except ValueError:
@@ -83,7 +83,7 @@ def integer(cell: str) -> int | None:
 
 
 def unit_columns(header: list[str]) -> dict[int, list[int]]:
-    """Columns that a header ("1", "AU1", "au_01", "AU01_c" ...) gives to each action unit."""
+    """Return the columns of each action unit in a header ("1", "AU1", "au_01", "AU01_c" ...)."""
     columns: dict[int, list[int]] = {}
     for place, cell in enumerate(header):
         if match := _UNIT.fullmatch(cell):
@@ -92,11 +92,11 @@ def unit_columns(header: list[str]) -> dict[int, list[int]]:
 
 
 def read_header(path: Path) -> list[str]:
-    """Cells of a table's first line that is not empty; [] if it has none.
+    """Return the cells of the first line of a table that is not empty, [] if there is none.
 
     Raises:
-        ValueError: It is no text file.
-        OSError: It cannot be read.
+        ValueError: The file is no text file.
+        OSError: The file cannot be read.
     """
     return next((cells for _, cells in _lines(path)), [])
 
@@ -104,18 +104,18 @@ def read_header(path: Path) -> list[str]:
 def read_table(path: Path, units: tuple[int, ...], codes: Codes) -> FrameLabels:
     """Read a table with one row per frame and one column per action unit.
 
-    The frame column is the one whose header contains "frame", else the first. Columns of other
-    action units, or of none, are left out.
+    The frame column is the one whose header contains "frame", else the first. Other columns are
+    left out.
 
     Args:
-        path: The file: comma, semicolon or tab between its cells.
-        units: The action units wanted.
-        codes: What its cells mean.
+        path: The file, with comma, semicolon or tab between its cells.
+        units: The action units to read.
+        codes: The meaning of its cells.
 
     Raises:
-        ValueError: A unit has no column or two, or a cell holds what it must not; the message names
-            file and line.
-        OSError: It cannot be read.
+        ValueError: A unit has no column or two, or a cell holds something else than a code. The
+            message names file and line.
+        OSError: The file cannot be read.
     """
     lines = _lines(path)
     header = next(lines, (0, []))[1]
@@ -140,11 +140,11 @@ def read_table(path: Path, units: tuple[int, ...], codes: Codes) -> FrameLabels:
 
 
 def read_unit(path: Path, codes: Codes) -> dict[int, float]:
-    """Read a file of one action unit: a line `frame,code` per frame.
+    """Read a file of one action unit, with a line `frame,code` per frame.
 
     Raises:
-        ValueError: A line is otherwise; the message names file and line.
-        OSError: It cannot be read.
+        ValueError: A line has another form. The message names file and line.
+        OSError: The file cannot be read.
     """
     rows: dict[int, tuple[float, ...]] = {}
     for line, cells in _lines(path):
@@ -162,10 +162,10 @@ def read_unit(path: Path, codes: Codes) -> dict[int, float]:
 
 
 def join_units(files: Mapping[Path, Mapping[int, float]]) -> FrameLabels:
-    """One table of the units' files, in their order; a unit is unknown where its file has no line.
+    """Join the labels of several units' files, in their order. Missing lines are unknown labels.
 
     Raises:
-        ValueError: They do not begin with the same frame.
+        ValueError: The files do not begin with the same frame.
     """
     first = {path: min(labels) for path, labels in files.items()}
     low, high = min(first, key=first.__getitem__), max(first, key=first.__getitem__)
@@ -180,7 +180,7 @@ def join_units(files: Mapping[Path, Mapping[int, float]]) -> FrameLabels:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and stripped cells of the lines that are not empty."""
+    """Line numbers and stripped cells of all lines that are not empty."""
     with open(path, encoding="utf-8-sig") as file:
         try:
             blank, first = 0, next(file, "")

@@ -1,8 +1,8 @@
-"""How label files and pictures number the frames of one video: an off-by-one trap.
+"""The numbers of frames in label files and in names of pictures: an off-by-one trap.
 
-Label files count a video's frames from 1 (some from 0), a video file's frames are counted from 0,
-and extracted pictures from 0 or from 1, as the program that extracted them does. Only what is there
-can tell, and it must not contradict itself.
+Label files count a video's frames from 1, some from 0. Frames of a video file are counted from 0,
+extracted pictures from 0 or from 1, depending on the program that extracted them. Only the files
+themselves show it, and they must not contradict each other.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ _HOW = "--frame-offset, a picture's number minus its label's, can say it"
 
 
 class Numbers(NamedTuple):
-    """Numbers of a video's labels and of its pictures, None for those of a video file."""
+    """The numbers of a video's labels, and of its pictures (None for a video file)."""
 
     labels: NDArray[np.int64]
     pictures: NDArray[np.int64] | None
 
 
 def frame_offsets(videos: Mapping[str, Numbers], given: int | None) -> dict[str, int]:
-    """For each video what to add to a label's number for the number of its frame.
+    """Return, for each video, the number of a frame minus the number of its label.
 
     Labels from 0 or 1 on begin with the video's first frame. A picture 0 shows that pictures count
-    from 0; a picture that would lie behind the last label then, that they count from 1. Where
-    neither is there (because faces were not found, say) the video is like the others, if they
-    agree. Labels from a later frame on belong to the pictures of their numbers, if both begin with
-    the same.
+    from 0. A picture that would then lie behind the last label shows that they count from 1. If
+    there is neither (because faces were not found, for example) the video counts like the others,
+    if these agree. Labels from a later frame on belong to pictures of the same numbers, if both
+    begin with the same number.
 
     Args:
-        videos: The numbers, by video.
-        given: The offset that the user gave, for those that do not tell.
+        videos: The numbers of each video.
+        given: The offset that the user gave, for videos whose numbers do not show it.
 
     Raises:
-        ValueError: Numbers contradict each other or `given`, or do not tell.
+        ValueError: Numbers contradict each other or `given`, or do not show the offset.
     """
     found = {name: _evident(name, numbers, given) for name, numbers in videos.items()}
     silent = [name for name, offset in found.items() if offset is None]
@@ -53,7 +53,7 @@ def frame_offsets(videos: Mapping[str, Numbers], given: int | None) -> dict[str,
 def _base_of_the_others(
     videos: Mapping[str, Numbers], found: Mapping[str, int | None], silent: Sequence[str]
 ) -> int:
-    """Number, 0 or 1, of the first picture where it shows; for the videos where it does not."""
+    """The number of the first picture, 0 or 1, for videos that do not show it: as in the others."""
     bases = {
         offset + int(videos[name].labels[0])
         for name, offset in found.items()
@@ -75,7 +75,7 @@ def _base_of_the_others(
 
 
 def _evident(name: str, numbers: Numbers, given: int | None) -> int | None:
-    """The offset that a video's own numbers show; None if they show none."""
+    """The offset that a video's own numbers show, None if they show none."""
     first = int(numbers.labels[0])
     if given not in (None, -first, 1 - first):
         return None  # the labels begin elsewhere in the video, as the user says
@@ -97,7 +97,7 @@ def _evident(name: str, numbers: Numbers, given: int | None) -> int | None:
 
 
 def _signs(numbers: Numbers) -> set[int]:
-    """Offsets that something speaks for, if the first label is the first frame's."""
+    """Offsets for which there is a sign, if the first label belongs to the first frame."""
     first, last = int(numbers.labels[0]), int(numbers.labels[-1])
     if numbers.pictures is None:
         return {-first}
@@ -106,7 +106,7 @@ def _signs(numbers: Numbers) -> set[int]:
 
 
 def _of_equal_numbers(name: str, numbers: Numbers) -> int:
-    """0, if labels that begin within a video begin with the same number as its pictures."""
+    """0 if labels that begin later in a video begin with the same number as its pictures."""
     if numbers.pictures is None or numbers.pictures.min() != numbers.labels[0]:
         raise ValueError(
             f"{_found(name, numbers)}: the labels begin neither with 0 nor with 1, so it is not "

@@ -1,4 +1,4 @@
-"""Labelled videos of a data set: what every reader makes, and what of it is common to all."""
+"""Labelled videos of a data set: the result of every reader, and what all readers share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """How the labels of a data set are found and read."""
+    """How to find and read the labels of a data set."""
 
     labels: Annotated[
         Path | None, tyro.conf.arg(help="Folder of the label files. Default: they are below PATH.")
@@ -58,9 +58,9 @@ class Recording:
     """One video with labels.
 
     Attributes:
-        source: Where its frames are; its identity is the subject.
-        labels: Its labels, numbered as its frames are when they are packed.
-        pictures: Numbers of its pictures; None of a video file.
+        source: Its frames. The identity is the subject.
+        labels: Its labels, numbered like its frames when they are packed.
+        pictures: Numbers of its pictures, None for a video file.
     """
 
     source: Source
@@ -73,10 +73,10 @@ class LabelledSet:
     """Labelled videos of a data set.
 
     Attributes:
-        units: The A action units' names, "AU01" say.
+        units: Names of the A action units, such as "AU01".
         recordings: The videos, sorted by name.
-        folds: For each subject its fold, perhaps `TRAIN_FOLD` or `UNUSED_FOLD`; {} if the set has
-            no split.
+        folds: The fold of each subject, `TRAIN_FOLD` or `UNUSED_FOLD` among them; {} if the data
+            set has no official split.
     """
 
     units: tuple[str, ...]
@@ -88,10 +88,10 @@ class AuSet(Protocol):
     """One data set as it is distributed.
 
     Attributes:
-        title: Its name in messages.
-        units: The action units that the paper evaluates on.
-        label_files: What its label files are called.
-        frame_places: What its videos or folders of pictures are called.
+        title: Name of the data set in messages.
+        units: The action units that the paper evaluates.
+        label_files: Names of its label files, for messages.
+        frame_places: Names of its videos or folders of pictures, for messages.
     """
 
     title: str
@@ -100,30 +100,30 @@ class AuSet(Protocol):
     frame_places: str
 
     def labels(self, tree: Tree) -> dict[str, FrameLabels]:
-        """Labels of each video, by name: the subject, or "subject/part"."""
+        """Return the labels of each video by its name: the subject, or "subject/part"."""
 
     def places(self, tree: Tree) -> dict[str, Place]:
-        """Where the frames of each video are, by name."""
+        """Return the place of each video's frames, by name."""
 
     def offsets(self, videos: Mapping[str, Numbers]) -> dict[str, int]:
-        """What to add to a label's number for the number of its frame, by video."""
+        """Return the number of a frame minus the number of its label, by video."""
 
     def folds(self, trees: Sequence[Tree], subjects: Sequence[str]) -> dict[str, str]:
-        """See `LabelledSet.folds`."""
+        """Return the folds; see `LabelledSet.folds`."""
 
 
 def read_set(reader: AuSet, source: Path, labels: Path | None = None) -> LabelledSet:
-    """Find the labelled videos of a data set, and read their labels.
+    """Find the labelled videos of a data set and read their labels.
 
-    What has labels but no frames, or frames but no labels, is left out and told in a warning.
+    Videos without labels and labels without a video are left out, with a warning.
 
     Args:
         reader: The data set.
         source: Folder of its frames.
-        labels: Folder of its label files; None: the same.
+        labels: Folder of its label files, None for `source`.
 
     Raises:
-        ValueError: Something is missing or malformed; the message says where it was looked for.
+        ValueError: Something is missing or malformed. The message says where it was searched.
         OSError: A file cannot be read.
     """
     tree = Tree(source)
@@ -150,19 +150,19 @@ def read_set(reader: AuSet, source: Path, labels: Path | None = None) -> Labelle
 
 
 def listed_folds(folds: Sequence[str], subjects: Sequence[str], title: str) -> dict[str, str]:
-    """Fold, from "1" on, of each subject: the number of the list that names it, else `UNUSED_FOLD`.
+    """Return the fold of each subject: the number of the list that names it, else `UNUSED_FOLD`.
 
     Args:
-        folds: The subjects' names in each fold, separated by spaces.
-        subjects: The subjects that are there.
-        title: The data set, for the warnings.
+        folds: Names of the subjects in each fold, separated by spaces. The first fold is "1".
+        subjects: Subjects of the videos that were found.
+        title: Name of the data set, for warnings.
     """
     listed = {name: str(k) for k, names in enumerate(folds, 1) for name in names.split()}
     return usable_folds(listed, subjects, title)
 
 
 def usable_folds(listed: Mapping[str, str], subjects: Sequence[str], title: str) -> dict[str, str]:
-    """Fold of each subject that is there, `UNUSED_FOLD` if not listed; differences are told."""
+    """Return the fold of each subject found, `UNUSED_FOLD` if not listed. Warn of differences."""
     _tell(listed.keys() - set(subjects), f"of the {title} lists are not there", "subjects")
     _tell(
         set(subjects) - listed.keys(),

@@ -1,4 +1,4 @@
-"""Tables that tell a packed data set's labels and folds: `labels.csv`, `folds.csv`."""
+"""Tables with the labels and folds of a packed data set: `labels.csv`, `folds.csv`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class LabelCounts:
-    """What became of the labels.
+    """Counts of labels and faces that match, and of those that do not.
 
     Attributes:
         labelled_faces: Packed faces with a label.
-        faces_without_label: Packed faces without any, or with unknown ones only.
-        labels_without_frame: Labels of frames that are not there.
-        labels_without_face: Labels of frames in which no face was packed.
-        known: For each unit the labelled faces of which it is known.
-        positive: For each unit those on which it is active.
+        faces_without_label: Packed faces without a label, or with unknown labels only.
+        labels_without_frame: Labels whose frame is missing.
+        labels_without_face: Labels whose frame has no packed face.
+        known: For each unit the number of labelled faces with a known label.
+        positive: For each unit the number of labelled faces on which it is active.
     """
 
     labelled_faces: int = 0
@@ -38,14 +38,14 @@ class LabelCounts:
     positive: Counter[str] = field(default_factory=Counter)
 
     def summary(self) -> dict[str, float]:
-        """Flat numbers, `positive_AU12` among them."""
+        """Return the counts by flat names, such as `positive_AU12`."""
         numbers = {n: v for n, v in vars(self).items() if not isinstance(v, Counter)}
         for unit, known in self.known.items():
             numbers |= {f"known_{unit}": known, f"positive_{unit}": self.positive[unit]}
         return numbers
 
     def text(self) -> str:
-        """Two lines to read."""
+        """Return the counts as two lines of text."""
         units = (f"{u} {self.positive[u]} of {known}" for u, known in self.known.items())
         return (
             f"{self.labelled_faces} labelled faces, {self.faces_without_label} without a label; "
@@ -55,17 +55,17 @@ class LabelCounts:
 
 
 def write_tables(out: Path, labelled: LabelledSet, rows: Sequence[VideoRow]) -> LabelCounts:
-    """Write the label table of a packed set, and the table of its folds if it has some.
+    """Write the label table of a packed data set, and the table of its folds if there are any.
 
-    Frames are named as `PackedDataset.name` does. A label of nothing known is none.
+    Frames are named as in `PackedDataset.name`. A frame whose labels are all unknown has no row.
 
     Args:
-        out: The packed set.
+        out: The packed data set.
         labelled: The videos that were packed into it, with their labels.
-        rows: What became of each of them.
+        rows: The outcome of each video.
 
     Raises:
-        ShardError: No face is packed at all.
+        ShardError: No face is packed.
         OSError: A table cannot be written.
     """
     counts = LabelCounts(known=Counter(dict.fromkeys(labelled.units, 0)))
@@ -92,7 +92,7 @@ def write_tables(out: Path, labelled: LabelledSet, rows: Sequence[VideoRow]) -> 
 
 
 def _tell_lengths(recordings: Sequence[Recording], rows: Sequence[VideoRow]) -> None:
-    """Videos that are not as long as their labels: perhaps frames are missing at the beginning."""
+    """Warn of videos that are not as long as their labels; frames may be missing at the start."""
     odd = [
         (row.video, row.frames, len(recording.labels.frames))
         for recording, row in zip(recordings, rows, strict=True)
@@ -108,7 +108,7 @@ def _tell_lengths(recordings: Sequence[Recording], rows: Sequence[VideoRow]) -> 
 
 
 def _packed_frames(dataset: PackedDataset) -> dict[str, dict[int, int]]:
-    """For each video its packed frames: number in the video to index in the set."""
+    """The packed frames of each video: index in the data set by number in the video."""
     videos: dict[str, dict[int, int]] = {}
     for index, (clip, number) in enumerate(dataset.frames[["clip", "frame"]].tolist()):
         videos.setdefault(dataset.clips[clip].video, {})[number] = index
@@ -123,7 +123,7 @@ def _label_lines(
     units: Sequence[str],
     counts: LabelCounts,
 ) -> Iterator[list[str]]:
-    """Lines of the label table about one video; adds to the counts."""
+    """Lines of one video in the label table. Adds to the counts."""
     source, faces = recording.source, packed.get(recording.source.video, {})
     pictures = range(row.frames) if recording.pictures is None else recording.pictures
     labels, labelled = recording.labels, 0

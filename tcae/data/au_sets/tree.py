@@ -1,4 +1,4 @@
-"""Finding the files of a data set, whatever folders lie around them."""
+"""The files of a data set below a folder, in whatever folders they are."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tcae.data.sources import is_picture, is_video, walk
 
 
 class Place(NamedTuple):
-    """Where the frames of one video are: a file, or a folder of pictures."""
+    """The place of one video's frames: a file, or a folder of pictures."""
 
     path: Path
     is_file: bool
 
 
 class Tree:
-    """What lies below a folder, looked through once.
+    """The files below a folder, searched once.
 
     Args:
         root: The folder.
@@ -26,7 +26,7 @@ class Tree:
         root: That folder.
         tables: Its .csv and .txt files.
         places: Its video files and folders of pictures.
-        folders: How many folders were looked through.
+        folders: Number of folders that were searched.
 
     Raises:
         ValueError: There is no such folder.
@@ -46,7 +46,7 @@ class Tree:
                 self.places.append(Place(folder, False))
 
     def name(self, path: Path) -> str:
-        """Path from the root's own name on, "BP4D/F001/T1" say, without a file's ending."""
+        """Path from the root's own name on, such as "BP4D/F001/T1", without a file's ending."""
         below = path.relative_to(self.root)
         parts = (self.root.resolve().name, *below.parent.parts, below.name and self._stem(path))
         return "/".join(part for part in parts if part)
@@ -57,14 +57,14 @@ class Tree:
 
 
 def one_each(found: Iterable[tuple[str, Path]], what: str) -> dict[str, Path]:
-    """Paths by name, if each name has one only.
+    """Return paths by name. Each name must have one path only.
 
     Args:
         found: Names and paths.
-        what: What a path is, for the message.
+        what: The kind of path, for the message.
 
     Raises:
-        ValueError: Two paths have one name.
+        ValueError: Two paths have the same name.
     """
     paths: dict[str, Path] = {}
     for name, path in found:

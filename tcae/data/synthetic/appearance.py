@@ -1,4 +1,4 @@
-"""How people look: skin, brows, lips, eyes, hair and beard, painted on the head's texture plane."""
+"""The looks of people: skin, brows, lips, eyes, hair and beard, painted on the head's texture."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ class AppearanceConfig:
 
 
 class Look:
-    """What one person looks like in every video.
+    """The looks that one person has in every video.
 
     Args:
-        random: The person's.
+        random: The person's random numbers.
         identity: The person's face.
         size: Side of the texture in texels.
-        config: How different people look.
+        config: How much people differ.
 
     Attributes:
         texture: (size, size, 3) uint8 RGB.
@@ -89,7 +89,7 @@ class Look:
         self.texture[..., 3] = self._gloss(skin)
 
     def dressed(self, random: np.random.Generator) -> tuple[Picture, Array]:
-        """The texture of one video, with that day's clothes and make-up; the clothes' colour."""
+        """Return the texture for one video, with clothes and make-up, and the clothes' colour."""
         texture = self.texture.copy()
         flesh = texture[: round(FLESH * len(texture)), :, :3]
         cloth = np.clip(random.uniform(10, 225) + random.normal(0, 30, 3), 5, 245)
@@ -121,7 +121,7 @@ class Look:
         ]
 
     def _choose(self, random: np.random.Generator) -> None:
-        """Colours and styles that go with the face."""
+        """Choose colours and styles that fit the face."""
         person = self._identity
         tone = float(person.race @ _TONE_OF_RACE) + random.normal(0, 0.09)
         tone = 0.3 + (np.clip(tone, 0, 1) - 0.3) * self._config.tone
@@ -227,7 +227,7 @@ class Look:
         _mix(flesh, zone * (1 - fields["lips"]), hair)
 
     def _hair(self, flesh: Field, random: np.random.Generator) -> Field:
-        """Paint the hair; the vertices with it."""
+        """Paint the hair. Return the vertices with it."""
         if self.style == "bald":
             return self._identity.vertices
         cut, colour = Haircut(random, self.style), self.hair.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Where on the mean head every point of the texture plane lies, and smooth fields over it.
+"""The place of each point of the texture plane on the mean head, and smooth fields over it.
 
 Places are in head units (see `tcae.data.synthetic.head`): the origin lies between the eyes, one
 unit is the distance between them; x to the picture's right, y up, z towards the viewer.
@@ -25,8 +25,8 @@ class Atlas:
 
     Attributes:
         size: Side of the plane in texels.
-        place: (size, size, 3) float32, where on the mean head a texel lies; what no triangle uses
-            has the place of a texel nearby that one does.
+        place: (size, size, 3) float32, the place of each texel on the mean head. Texels of no
+            triangle have the place of a nearby texel of one.
         part: (size, size) uint8, index into `PARTS`.
     """
 
@@ -39,11 +39,11 @@ class Atlas:
     @staticmethod
     @cache
     def of(size: int) -> Atlas:
-        """The atlas of the head that ships with the package (made once)."""
+        """Return the atlas of the head that ships with the package, computed once."""
         return Atlas(Head.load(), size)
 
     def spread(self, values: Field) -> Field:
-        """Values at the vertices, (V,) or (V, C), interpolated: (size, size) or (size, size, C)."""
+        """Interpolate values at the vertices, (V,) or (V, C), to (size, size[, C])."""
         corners = values[self._triangles[self._corners]]
         return np.asarray(np.einsum("yxk,yxk...->yx...", self._weights, corners))
 
@@ -72,18 +72,18 @@ def _rasterised(head: Head, size: int) -> tuple[NDArray[np.int32], Field, NDArra
 
 
 def azimuth(place: Field) -> Field:
-    """Angle from the front around the head's vertical axis: 0 at the nose, pi at the back."""
+    """Return the angle around the head's vertical axis: 0 at the nose, pi at the back."""
     return np.asarray(np.abs(np.arctan2(place[..., 0], place[..., 2] - AXIS)))
 
 
 def ramp(values: ArrayLike, low: float, high: float) -> Field:
-    """Smooth step: 0 below `low`, 1 above `high` (which may be the lower of the two)."""
+    """Return a smooth step: 0 below `low`, 1 above `high` (`high` may be the lower one)."""
     t = np.clip((np.asarray(values, np.float32) - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def bump(place: Field, centre: tuple[float, float], width: tuple[float, float]) -> Field:
-    """Gaussian on both sides of the front of the face, around (+-x, y)."""
+    """Return a Gaussian on both sides of the front of the face, around (+-x, y)."""
     x = (np.abs(place[..., 0]) - centre[0]) / width[0]
     y = (place[..., 1] - centre[1]) / width[1]
     front = ramp(place[..., 2], -0.8, -0.3)
@@ -91,6 +91,6 @@ def bump(place: Field, centre: tuple[float, float], width: tuple[float, float]) 
 
 
 def noise(random: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int]) -> Field:
-    """Smooth noise of unit variance at its cells: (height, width) from a grid of `cells`."""
+    """Return smooth noise (height, width) from a grid of `cells`, with unit variance there."""
     grid = random.standard_normal(cells, dtype=np.float32)
     return np.asarray(cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_CUBIC))

@@ -1,4 +1,4 @@
-"""What the camera and the face alignment make of a scene."""
+"""The picture that camera and face alignment take of a scene."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class CameraConfig:
 
 
 def crop_jitter(random: np.random.Generator, times: Array, config: CameraConfig) -> Array:
-    """How far a detector's points are off: half of it for the whole video, half of it trembling.
+    """Return the error of a detector's points: half of it is constant in a video, half trembles.
 
     Args:
-        random: The video's.
+        random: The video's random numbers.
         times: (T,) seconds from the start.
-        config: How much.
+        config: Size of the error.
 
     Returns:
         (T, 4) shift x, y (shares of the crop's side), logarithm of scale, rotation in radians.
@@ -79,13 +79,13 @@ def crop_jitter(random: np.random.Generator, times: Array, config: CameraConfig)
 
 
 def crop_matrix(points: Array, jitter: Array, template: AlignmentTemplate, upright: bool) -> Array:
-    """Similarity that cuts the face out.
+    """Return the similarity transform that cuts the face out.
 
     Args:
         points: (5, 2) points of the face, in any unit.
-        jitter: (4,) of `crop_jitter`.
-        template: Where the points should lie.
-        upright: Whether the face is turned upright too.
+        jitter: (4,) from `crop_jitter`.
+        template: Places of the points in the crop.
+        upright: Whether to turn the face upright too.
 
     Returns:
         (2, 3) matrix from the points' unit to shares of the crop's side.
@@ -100,10 +100,10 @@ def crop_matrix(points: Array, jitter: Array, template: AlignmentTemplate, uprig
 
 
 class Sensor:
-    """What the camera of one video does to its pictures.
+    """The faults of the camera of one video.
 
     Args:
-        random: Decides which camera it is.
+        random: Random numbers that choose the camera.
         size: Side of the pictures in pixels.
         config: How good cameras are.
     """
@@ -121,11 +121,11 @@ class Sensor:
         self._levels = (np.clip(levels * tint, 0, 1) * 255).round().astype(np.uint8)[None]
 
     def take(self, scene: Picture, random: np.random.Generator) -> Picture:
-        """The picture that the camera delivers.
+        """Return the picture that the camera takes.
 
         Args:
-            scene: (S, S, 3) what is before it.
-            random: The frame's.
+            scene: (S, S, 3) picture without faults.
+            random: The frame's random numbers.
 
         Returns:
             (S, S, 3).

@@ -1,8 +1,8 @@
-"""What faces do: action units with the statistics and the dynamics of people who talk.
+"""Facial expressions: action units with the statistics and the dynamics of people who talk.
 
-Each unit is the excess of a smooth Gaussian process over the threshold that its base rate sets (a
-Gaussian copula): rates, intensities and co-occurrence are then what the options say, and a unit
-rises from zero to an apex and falls back to zero. Blinks are events of their own.
+Each unit is the excess of a smooth Gaussian process over a threshold, which the unit's base rate
+determines (a Gaussian copula). So rates, intensities and co-occurrence are those of the options,
+and a unit rises from zero to an apex and falls back to zero. Blinks are separate events.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class ExpressionConfig:
 
 
 def correlation() -> Array:
-    """(17, 17) correlations of the processes behind all units but AU45: positive definite."""
+    """Return the correlations (17, 17) of all units but AU45; the matrix is positive definite."""
     numbers = list(UNITS[:BLINK])
     matrix = np.eye(len(numbers))
     for (a, b), value in _TOGETHER.items():
@@ -114,24 +114,24 @@ def correlation() -> Array:
 
 
 def habits(random: np.random.Generator) -> Array:
-    """What one person tends to do: (17,) Gaussian numbers for `perform`."""
+    """Return the habits of one person: (17,) Gaussian numbers for `perform`."""
     return np.asarray(_FACTOR @ random.standard_normal(len(_FACTOR)))
 
 
 def perform(
     random: np.random.Generator, times: Array, habit: Array, config: ExpressionConfig
 ) -> Array:
-    """Intensities of all action units through a video.
+    """Return the intensities of all action units in a video.
 
     Args:
-        random: The video's.
+        random: The video's random numbers.
         times: (T,) seconds from the start.
-        habit: The person's, from `habits`.
+        habit: The person's habits, from `habits`.
         config: How faces move.
 
     Returns:
-        (T, 18, 2) intensities in [0, 1] as `ACTION_UNITS`; of the person's left side (the right in
-        the picture), then of the right.
+        (T, 18, 2) intensities in [0, 1] of `ACTION_UNITS`, first of the person's left side (right
+        in the picture), then of the right side.
     """
     feeling, speech, speaking, sides, blinks = random.spawn(5)
     share = _speech_shares(speaking, times, config.talking)

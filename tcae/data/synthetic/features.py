@@ -1,4 +1,4 @@
-"""Where lips, brows, beards and the rest lie on the texture plane."""
+"""The places of lips, brows, beards and so on in the texture plane."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Box = tuple[slice, slice]
 
 @cache
 def box(size: int, name: str) -> tuple[Box, Field]:
-    """The rectangle of the plane that a feature covers, and the feature there."""
+    """Return the rectangle of the plane that a feature covers, and the feature in it."""
     feature = features(size)[name]
     rows = np.flatnonzero((feature > 0.01).any(1))
     columns = np.flatnonzero((feature > 0.01).any(0))
@@ -24,7 +24,7 @@ def box(size: int, name: str) -> tuple[Box, Field]:
 
 @cache
 def features(size: int) -> dict[str, Field]:
-    """How much each texel of the upper part of the plane belongs to each feature.
+    """Return how much each texel of the upper part of the plane belongs to each feature.
 
     Args:
         size: Side of the plane in texels.

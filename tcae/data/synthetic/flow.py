@@ -21,16 +21,16 @@ _NEAR = 0.02  # of the depth: how far behind what the source shows a point count
 
 @dataclass(frozen=True)
 class Flow:
-    """Where the target's surface points lie in the source.
+    """The places of the target's surface points in the source.
 
     Attributes:
-        flow: (2, H, W) float32, x then y, pixels: the surface point seen at p in the target is at
+        flow: (2, H, W) float32, x then y, in pixels. The surface point at p in the target is at
             p + flow(p) in the source, so `tcae_ops.warp(source, flow)` resembles the target. Zero
             beside the head: the background does not move with it.
         head: (H, W) bool, whether the target shows the head (with neck and hair) there.
         face: (H, W) bool, whether it is the skin of the face (without ears, neck, hair, eyeballs).
         visible: (H, W) bool, whether the source shows the same point: it lies in the picture,
-            nothing is before it and it faces the camera. False beside the head.
+            nothing hides it and it faces the camera. False beside the head.
         depth: (H, W) float32, distance along the camera's axis of what the target shows, in head
             units; infinite beside the head.
     """
@@ -43,26 +43,26 @@ class Flow:
 
 
 def exact_flow(head: Head, source: View, target: View, height: int, width: int) -> Flow:
-    """The backward flow from a target view to a source view of the same head.
+    """Return the backward flow from a target view to a source view of the same head.
 
     Views of the source's pose with the target's expression (and the reverse) give the flows of the
     action units alone and of the pose alone.
 
     Args:
         head: The mesh of both.
-        source: Where colours would be taken from.
-        target: Whose pixels are asked for.
+        source: View to take colours from.
+        target: View with the pixels of the flow.
         height: Rows of both pictures.
         width: Columns.
     """
-    seen, near = trace(
+    nearest, near = trace(
         target.pixels, target.depth, head.triangles, head.two_sided, height, width, 1
     )
     there, inverse = trace(
         source.pixels, source.depth, head.triangles, head.two_sided, height, width, 1
     )
     flow, visible = _follow(
-        seen,
+        nearest,
         there,
         inverse,
         head.triangles,
@@ -73,14 +73,14 @@ def exact_flow(head: Head, source: View, target: View, height: int, width: int) 
         target.depth,
     )
     on_face = head.masks["face"][head.triangles].mean(1) >= 0.5
-    shown = seen >= 0
+    shown = nearest >= 0
     depth = np.divide(1, near, out=np.full_like(near, np.inf), where=shown)
-    return Flow(flow, shown, shown & on_face[seen], visible, depth)
+    return Flow(flow, shown, shown & on_face[nearest], visible, depth)
 
 
 @_compiled
 def _follow(
-    seen: Ids,
+    nearest: Ids,
     there: Ids,
     inverse: Array,
     triangles: Ids,
@@ -90,12 +90,12 @@ def _follow(
     target_pixels: Array,
     target_depth: Array,
 ) -> tuple[Array, NDArray[np.bool_]]:
-    height, width = seen.shape
+    height, width = nearest.shape
     flow = np.zeros((2, height, width), np.float32)
     visible = np.zeros((height, width), np.bool_)
     for row in range(height):
         for column in range(width):
-            t = seen[row, column]
+            t = nearest[row, column]
             if t < 0:
                 continue
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]

@@ -26,18 +26,17 @@ NO_HAIR = np.array([0.0, 0.3, -0.9], np.float32)  # where the shell of the bald 
 
 @dataclass(frozen=True)
 class HairStyle:
-    """Form of the hair. Lengths are in head units (63 mm).
+    """The form of the hair. Lengths are in head units (63 mm).
 
     Attributes:
-        azimuths: Increasing angles from the front (0) to the back (pi) at which the hairline's
-            height is given.
+        azimuths: Angles, ascending from the front (0) to the back (pi), of the points in `heights`.
         heights: y of the hairline at `azimuths`.
         top: Thickness over the crown.
         side: Thickness above and behind the ears.
-        fringe: How far hair hangs down over the forehead.
-        length: How far hair hangs down from the hairline at the sides and the back.
-        opening: Azimuth from which on it hangs at full length; the face is free before it.
-        flare: How much wider than at the hairline the hanging hair gets, per unit of length.
+        fringe: Length of the hair over the forehead, below the hairline.
+        length: Length of the hair at the sides and the back, below the hairline.
+        opening: Azimuth from which on the hair has its full length. Before it the face is free.
+        flare: How much the hanging hair widens, per unit of length.
         rough: Unevenness of the surface, standard deviation.
     """
 
@@ -53,7 +52,7 @@ class HairStyle:
 
 
 def shell_mesh() -> tuple[NDArray[np.int32], Array]:
-    """Triangles (T, 3) of the shell, seen from both sides, and texture points.
+    """Return the triangles (T, 3) of the shell, visible from both sides, and texture points.
 
     The shell has one column more than the circle needs, so that its texture does not wrap: vertices
     and texture points (ROWS * (COLUMNS + 1), 2) are numbered alike, row by row.
@@ -70,7 +69,7 @@ def shell_mesh() -> tuple[NDArray[np.int32], Array]:
 
 
 class Scalp:
-    """Where the scalp of any head of the model is.
+    """The scalp of any head of the model.
 
     Args:
         vertices: (V, 3) mean head.
@@ -88,7 +87,7 @@ class Scalp:
         self._near, self._weights = skin[nearest], weights / weights.sum(1, keepdims=True)
 
     def surfaces(self, shape: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The rays' ends on a head, (COLUMNS + 1, E, 3), without and with the ears."""
+        """Return the ends of the rays on a head, (COLUMNS + 1, E, 3), without and with the ears."""
         moves = (shape - self._mean).astype(np.float64)
         shift = (moves[self._near] * self._weights[..., None]).sum(1)
         rays = ray_directions()
@@ -97,12 +96,12 @@ class Scalp:
         return bare + shift, full + shift
 
     def grow(self, shape: Array, style: HairStyle, random: np.random.Generator) -> Array:
-        """Vertices of the shell, (ROWS * (COLUMNS + 1), 3), on the head `shape` (V, 3).
+        """Return the vertices (ROWS * (COLUMNS + 1), 3) of the shell on a head.
 
         Args:
-            shape: Neutral face.
-            style: Form.
-            random: Decides the unevenness.
+            shape: (V, 3) neutral face.
+            style: Form of the hair.
+            random: Random numbers for the unevenness.
         """
         bare, full = self.surfaces(shape)
         around = column_azimuths()
@@ -133,14 +132,14 @@ class Scalp:
 
 
 def ray_directions() -> NDArray[np.float64]:
-    """Unit vectors (COLUMNS + 1, len(ELEVATIONS), 3) from `CENTRE`."""
+    """Return the unit vectors (COLUMNS + 1, len(ELEVATIONS), 3) of the rays from `CENTRE`."""
     around, up = np.meshgrid(column_azimuths(), ELEVATIONS, indexing="ij")
     flat = np.cos(up)
     return np.stack([np.sin(around) * flat, np.sin(up), np.cos(around) * flat], -1)
 
 
 def column_azimuths() -> NDArray[np.float64]:
-    """(COLUMNS + 1,) signed angle from the front, -pi to pi, positive to the person's left."""
+    """Return the angles (COLUMNS + 1,) from the front, -pi to pi, positive to the person's left."""
     return np.linspace(-np.pi, np.pi, COLUMNS + 1)
 
 

@@ -1,4 +1,4 @@
-"""Haircuts: where hair grows, its form and its paint."""
+"""Haircuts: the hairline, the form of the hair and its paint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Haircut:
     """The hair of one person.
 
     Args:
-        random: Decides how it grows.
+        random: Random numbers for its growth.
         style: One of `STYLES`, but not "bald".
     """
 
@@ -36,10 +36,10 @@ class Haircut:
         self._painted, self._shaped, self._sheet = random.spawn(3)
 
     def paint(self, size: int) -> tuple[Field, Field]:
-        """How it looks on the upper part of a texture plane of `size` texels.
+        """Return the hair on the upper part of a texture plane of `size` texels.
 
         Returns:
-            (h, size) share that it covers, and (h, size) brightness.
+            (h, size) coverage in [0, 1], and (h, size) brightness.
         """
         random, where = self._painted, features(size)
         shape = where["height"].shape[:2]
@@ -54,7 +54,7 @@ class Haircut:
         return cover, np.asarray(tint * (0.75 + 0.25 * ramp(above, 0.0, 0.7)), np.float32)
 
     def sheet(self, size: int) -> tuple[Box, Field]:
-        """Its island on a texture plane of `size` texels, and the brightness there."""
+        """Return its island on a texture plane of `size` texels, and the brightness there."""
         left, top, right, bottom = (round(edge * size) for edge in ISLAND)
         height, width = bottom - top, right - left
         random = self._sheet
@@ -65,7 +65,7 @@ class Haircut:
         return np.s_[top:bottom, left:right], np.asarray(tint, np.float32)
 
     def grow(self, head: Head, shape: Field) -> Field:
-        """The neutral face `shape` (V, 3) with this hair on it."""
+        """Return the neutral face `shape` (V, 3) with this hair on it."""
         if self._style == "cropped":
             return shape
         random = self._shaped

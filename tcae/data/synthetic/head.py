@@ -1,9 +1,9 @@
-"""The head: a mesh whose shape says who it is and whose displacements say what it does.
+"""The head: a mesh whose shape is the person and whose displacements are the expression.
 
-Coordinates are those of the person seen from the front: x to the right of the picture (the
+Coordinates are those of the person from the front: x to the right of the picture (the
 person's left), y up, z towards the viewer. The origin lies between the eyes' centres; one unit is
-the mean distance of the eyes' centres (about 63 mm). `tools/build_head` makes the data;
-`LICENSE-head.md` beside them says where they come from.
+the mean distance of the eyes' centres (about 63 mm). `tools/build_head` writes the data file;
+`LICENSE-head.md` beside it says where the data come from.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Head:
             touch); on the left `left_pupil`, `left_outer_eye`, `left_inner_eye`, `left_upper_lid`,
             `left_lower_lid`, `left_mouth` (its corner), `left_brow_0` (inner end) to `left_brow_3`
             (outer end); and the same on the right.
-        occlusion: (V,) float32 in [0, 1]: share of the light from all around that gets there.
-        two_sided: (T,) bool, whether a triangle is seen from behind too.
+        occlusion: (V,) float32 in [0, 1]: share of the surrounding light that reaches a vertex.
+        two_sided: (T,) bool, whether a triangle is visible from behind too.
     """
 
     def __init__(self, arrays: dict[str, NDArray[np.generic]]) -> None:
@@ -98,12 +98,12 @@ class Head:
     @staticmethod
     @cache
     def load() -> Head:
-        """The head that ships with the package (read once)."""
+        """Return the head that ships with the package, read once."""
         with np.load(HEAD_FILE) as file:
             return Head(dict(file))
 
     def identity(self, random: np.random.Generator) -> Identity:
-        """Draws a person: sex, age, weight and race first, then some ninety local shapes."""
+        """Draw a person at random: sex, age, weight and race, then some ninety local shapes."""
         male = float(np.clip(random.choice([0.1, 0.9]) + random.normal(0, 0.15), 0, 1))
         age = float(random.beta(1.2, 1.8))
         weight = float(np.clip(random.normal(0, 0.45), -1, 1))
@@ -122,12 +122,12 @@ class Head:
         return Identity(rested, male, age, weight, race)
 
     def with_hair(self, shape: Array, style: HairStyle, random: np.random.Generator) -> Array:
-        """The neutral face `shape` (V, 3), which has no hair yet, with hair grown on it.
+        """Return a neutral face (V, 3) with hair.
 
         Args:
-            shape: `Identity.vertices`.
+            shape: (V, 3) face without hair, `Identity.vertices`.
             style: Form of the hair.
-            random: Decides its unevenness.
+            random: Random numbers for its unevenness.
         """
         grown = shape.copy()
         grown[len(self._flesh) :] = self._scalp.grow(shape[: len(self._flesh)], style, random)
@@ -168,12 +168,12 @@ class Head:
     def expression(
         self, shape: Array, intensities: ArrayLike, gaze: ArrayLike = (0.0, 0.0)
     ) -> Array:
-        """The face `shape` in action.
+        """Return a face with active action units.
 
         Args:
             shape: (V, 3) neutral vertices (`Identity.vertices`).
             intensities: (A, 2) of `UNITS`, left and right side of the person, in [0, 1]. Units of
-                the midline (17, 23, 25, 26) are the mean of both at the middle.
+                the midline (17, 23, 25, 26) have the mean of both in the middle.
             gaze: Turn of the eyes in radians, to the right of the picture and down.
 
         Returns:
@@ -193,7 +193,7 @@ class Head:
 
 
 class _Eye:
-    """One eye: its lids close over any ball, its ball turns.
+    """One eye, with lids that close over the ball and a ball that turns.
 
     Args:
         head: The mesh.
@@ -213,7 +213,7 @@ class _Eye:
         self._lids = lids[(np.linalg.norm(away, axis=1) < 1.7 * radius) & (away[:, 2] > 0)]
 
     def move(self, face: Array, blink: float, gaze: NDArray[np.float64]) -> None:
-        """Closes the lids by a share of their gap and turns the ball, in place."""
+        """Close the lids by a share of their gap and turn the ball, in place."""
         lowered = 1 - (1 - blink) * (1 - max(float(gaze[1]), 0.0))  # lids follow the gaze down
         if lowered > 0:
             gap = face[self._upper, 1] - face[self._lower, 1]
@@ -240,7 +240,7 @@ def normalised(
     weights: NDArray[np.floating],
     like: NDArray[np.floating],
 ) -> NDArray[np.floating]:
-    """Vertices moved so that the eyes keep their place, and scaled so that the face keeps its size.
+    """Move vertices so that the eyes keep their place. Scale them so that the face keeps its size.
 
     Args:
         vertices: (V, 3) of a head.

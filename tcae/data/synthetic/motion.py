@@ -1,4 +1,4 @@
-"""How a talking head moves: smooth random processes, evaluated at any times."""
+"""The motion of a talking head: smooth random processes, evaluated at any times."""
 
 from __future__ import annotations
 
@@ -56,20 +56,20 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """Refuse an option outside its range.
 
     Raises:
-        ValueError: It is outside, or not a number.
+        ValueError: The value is outside, or not a number.
     """
     if not low <= value <= high:
         raise ValueError(f"{name} must be from {low:g} to {high:g}, not {value}")
 
 
 def smooth_noise(random: np.random.Generator, times: Array, seconds: float, count: int) -> Array:
-    """Independent stationary Gaussian processes with mean 0 and variance 1.
+    """Return independent stationary Gaussian processes with mean 0 and variance 1.
 
-    Their correlation over a time d is about exp(-d^2 / (4 seconds^2)). They are a sum of bumps at
-    fixed moments, so that later times do not change the values at earlier ones.
+    Their correlation over a time d is about exp(-d^2 / (4 seconds^2)). Each is a sum of bumps at
+    fixed moments, so later times do not change the values at earlier ones.
 
     Args:
-        random: Source of the bumps' heights.
+        random: Random numbers for the heights of the bumps.
         times: (T,) seconds from the start, none negative.
         seconds: Width of a bump.
         count: Number of processes.
@@ -88,16 +88,16 @@ def smooth_noise(random: np.random.Generator, times: Array, seconds: float, coun
 
 
 def head_motion(random: np.random.Generator, times: Array, config: MotionConfig) -> Array:
-    """Attitude of one head through a video.
+    """Return the rotation of one head in a video.
 
     Args:
-        random: The video's.
+        random: The video's random numbers.
         times: (T,) seconds from the start.
         config: How heads move.
 
     Returns:
-        (T, 3) yaw, pitch and roll in degrees; each is Gaussian (up to three standard deviations),
-        with the variance that the options give.
+        (T, 3) yaw, pitch and roll in degrees. Each is Gaussian, up to three standard deviations,
+        with the variance of the options.
     """
     view, slow, beat = random.spawn(3)
     posture = smooth_noise(slow, times, config.pace, 3)
@@ -114,17 +114,17 @@ def head_motion(random: np.random.Generator, times: Array, config: MotionConfig)
 
 
 def room_motion(random: np.random.Generator, times: Array, config: MotionConfig) -> Array:
-    """Where the head is in the room through a video: (T, 2), shares of the crop's side."""
+    """Return the head's place in the room in a video: (T, 2), as shares of the crop's side."""
     return config.sway * smooth_noise(random, times, 2 * config.pace, 2)
 
 
 def gaze(random: np.random.Generator, times: Array, attitude: Array, config: MotionConfig) -> Array:
-    """Where the eyes look: they jump from place to place, half of the time at the camera.
+    """Return the direction of the eyes. They jump between places; half of the time to the camera.
 
     Args:
-        random: The video's.
+        random: The video's random numbers.
         times: (T,) seconds from the start.
-        attitude: (T, 3) of `head_motion`; eyes that look at the camera turn against the head.
+        attitude: (T, 3) from `head_motion`. Eyes that look at the camera turn against the head.
         config: How eyes move.
 
     Returns:

@@ -40,16 +40,16 @@ class RenderedVideo(Source):
     numbers: tuple[int, int] = (0, 0)
 
     def size(self) -> int:
-        """Nothing has to be told apart: the settings say all."""
+        """Return 0: the settings say everything about a video."""
         return 0
 
 
 @dataclass(frozen=True)
 class WorldFrames:
-    """Makes the frames of a packed set (`tcae.data.crops.FrameMaker`).
+    """Renders the frames of a packed data set; a `tcae.data.crops.FrameMaker`.
 
     Attributes:
-        world: What to render.
+        world: The world to render.
     """
 
     world: World
@@ -61,7 +61,7 @@ class WorldFrames:
 
     @property
     def template(self) -> AlignmentTemplate:
-        """Where the five points of a face lie in them."""
+        """The places of the five points of a face in the pictures."""
         return DEFAULT_TEMPLATE
 
     @property
@@ -70,7 +70,7 @@ class WorldFrames:
         return {"generator": _GENERATOR} | settings_of(self.world)
 
     def open(self) -> Callable[[Source, Landmarks | None], Iterator[CroppedFrame]]:
-        """Function that renders a video."""
+        """Return the function that renders a video."""
         return self._frames
 
     def _frames(self, source: Source, _: Landmarks | None = None) -> Iterator[CroppedFrame]:
@@ -87,20 +87,20 @@ class WorldFrames:
 def synthesize(
     world: World, out: Path, workers: int, report: Report = lambda row, frames: None
 ) -> list[VideoRow]:
-    """Render a world into a packed data set, or go on with it.
+    """Render a world into a packed data set, or continue one.
 
     Args:
-        world: What to render.
+        world: The world to render.
         out: Directory of the packed data set.
-        workers: Number of processes; the pictures do not depend on it.
-        report: Told about progress, see `tcae.data.packing.Report`.
+        workers: Number of processes. The pictures do not depend on it.
+        report: Called with the progress; see `tcae.data.packing.Report`.
 
     Returns:
-        What became of the videos.
+        The outcome of each video.
 
     Raises:
         ValueError: `out` holds something else, or another world, or is being written to.
-        OSError: The disk is full; all that was made durable before is safe.
+        OSError: For example the disk is full. Everything on the disk before is safe.
     """
     sources: list[Source] = [
         _source(i, k) for i in range(world.identities) for k in range(world.videos)
@@ -114,12 +114,12 @@ def synthesize(
 def default_world(
     cache: Path, world: World, workers: int, report: Report = lambda row, frames: None
 ) -> Path:
-    """The packed data set of a world, made if it is not in the cache yet (or not in full).
+    """Return the packed data set of a world. Render it if it is not yet in the cache in full.
 
     Args:
         cache: Directory of packed worlds.
-        world: Which.
-        workers: Number of processes that make it.
+        world: The world.
+        workers: Number of processes that render it.
         report: See `synthesize`.
 
     Returns:
@@ -133,10 +133,10 @@ def default_world(
 
 
 def world_of(directory: Path) -> World:
-    """The world that a packed data set was rendered from.
+    """Return the world that a packed data set was rendered from.
 
     Raises:
-        ValueError: It was not rendered, or by another version.
+        ValueError: The data set was not rendered, or by another version.
     """
     settings = PackInfo.load(directory).settings
     if settings.get("generator") != _GENERATOR:
@@ -152,7 +152,7 @@ def world_of(directory: Path) -> World:
 
 
 def settings_of(options: Any, prefix: str = "") -> dict[str, Any]:
-    """All options with dotted names."""
+    """Return all options by their dotted names."""
     items = options.items() if isinstance(options, Mapping) else (
         (field.name, getattr(options, field.name)) for field in dataclasses.fields(options)
     )  # fmt: skip
@@ -183,7 +183,7 @@ def _source(identity: int, video: int) -> RenderedVideo:
 
 
 def _write_tables(world: World, out: Path) -> None:
-    """`labels.csv` for the probe, `truth.csv` with intensities and pose."""
+    """Write `labels.csv` for the probe and `truth.csv` with intensities and pose."""
     labels = [["frame", "subject", *ACTION_UNITS]]
     truth = [["frame", "subject", *(f"{unit}_r" for unit in ACTION_UNITS), "yaw", "pitch", "roll"]]
     for identity in range(world.identities):
@@ -207,7 +207,7 @@ def _cells(strength: NDArray[np.floating]) -> list[str]:
 
 
 def _write_sheets(world: World, folder: Path) -> None:
-    """Pictures to look at: people, moments of videos, and one action unit after the other."""
+    """Write pictures to look at: people, moments of videos, and each action unit."""
     folder.mkdir(exist_ok=True)
     people = range(min(world.identities, _SHEET_ROWS))
     shown = np.unique(np.linspace(0, world.frames - 1, _SHEET_COLUMNS).astype(int))

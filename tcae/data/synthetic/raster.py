@@ -1,7 +1,7 @@
-"""A rasteriser for one mesh: which triangle each sample sees, and what colour it has there.
+"""A rasteriser for one mesh: the triangle at each sample, and the place in it.
 
-numba without fast-math: the same input gives the same picture up to the rounding of the machine's
-elementary functions.
+It uses numba without fast-math, so the same input gives the same picture up to the rounding of the
+machine's elementary functions.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def trace(
     width: int,
     samples: int,
 ) -> tuple[Ids, Array]:
-    """The nearest triangle of every sample.
+    """Return the nearest triangle at every sample.
 
     Args:
-        pixels: (V, 2) projected vertices; whole numbers are pixel centres.
-        depth: (V,) distance along the camera's axis; must be positive.
-        triangles: (T, 3), counter-clockwise from outside.
-        two_sided: (T,) whether the back is seen too.
+        pixels: (V, 2) projected vertices. Whole numbers are pixel centres.
+        depth: (V,) distance along the camera's axis, positive.
+        triangles: (T, 3) vertices, counter-clockwise from outside.
+        two_sided: (T,) whether the back of a triangle is visible too.
         height: Rows of the picture.
         width: Columns.
         samples: Samples in a row of a pixel; 1 is the pixel's centre.
@@ -76,7 +76,7 @@ def trace(
 def weights_at(
     pixels: Array, depth: Array, a: int, b: int, c: int, x: float, y: float
 ) -> tuple[float, float, float]:
-    """Weights of a triangle's corners a, b, c at the surface point that is seen at (x, y).
+    """Return the weights of a triangle's corners a, b, c at the surface point at (x, y).
 
     They are weights in space (perspective divided out), not in the picture.
     """
@@ -91,7 +91,7 @@ def weights_at(
 
 @_compiled
 def vertex_normals(space: Array, triangles: Ids) -> Array:
-    """(V, 3) unit normals, each the mean of its triangles' by area."""
+    """Return the unit normals (V, 3), each the mean of its triangles' normals by area."""
     normals = np.zeros_like(space)
     for t in range(len(triangles)):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]

@@ -27,14 +27,14 @@ def render(
     background: NDArray[np.uint8],
     wrinkles: Array | None = None,
 ) -> NDArray[np.uint8]:
-    """The picture of a head.
+    """Render the picture of a head.
 
     Args:
         head: The mesh.
-        view: From `look`.
-        surface: Paint.
+        view: The view from `look`.
+        surface: Its paint.
         light: Lamps and surroundings.
-        background: (H, W, 3) uint8 what is seen beside the head; its size is the picture's.
+        background: (H, W, 3) uint8, the picture behind the head. Its size is that of the result.
         wrinkles: (W, 2) strengths of the surface's wrinkle patterns, left and right, in [0, 1];
             None for none.
 
@@ -151,7 +151,7 @@ def _shade(
 
 @_compiled
 def _fetch(texture: NDArray[np.uint8], s: float, t: float, paint: Array) -> None:
-    """Bilinear sample of the texture into `paint`: linear red, green, blue, and gloss."""
+    """Sample the texture bilinearly into `paint`: linear red, green, blue, and gloss."""
     size = texture.shape[0]
     x = min(max(np.float32(s * size - 0.5), np.float32(0)), np.float32(size - 1.001))
     y = min(max(np.float32(t * size - 0.5), np.float32(0)), np.float32(size - 1.001))
@@ -170,7 +170,7 @@ def _fetch(texture: NDArray[np.uint8], s: float, t: float, paint: Array) -> None
 def _folds(
     maps: NDArray[np.int8], active: NDArray[np.int64], strengths: Array, s: float, t: float
 ) -> float:
-    """How wrinkles change the brightness at a texture point of the skin."""
+    """The change of brightness by wrinkles at a texture point of the skin."""
     size = maps.shape[0]
     x, y = min(int(s * size), size - 1), min(int(t * size), size - 1)
     left = min(max((s - 0.5) * 10 + 0.5, 0.0), 1.0)
@@ -183,7 +183,7 @@ def _folds(
 
 @_compiled
 def _glance(point: Array, gloss: float, halves: Array, colours: Array, colour: Array) -> None:
-    """Adds the mirror images of the lamps: wide and dim on skin, small and bright on eyes."""
+    """Add the mirror images of the lamps: wide and dim on skin, small and bright on eyes."""
     length = np.sqrt(point[0] ** 2 + point[1] ** 2 + point[2] ** 2) + np.float32(1e-9)
     for i in range(len(halves)):
         mirror = point[0] * halves[i, 0] + point[1] * halves[i, 1] + point[2] * halves[i, 2]

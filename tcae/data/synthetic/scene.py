@@ -1,4 +1,4 @@
-"""What stands before the camera: pose, camera, light, surface; and where its points are seen."""
+"""The scene before the camera: pose, camera, light, surface, and the projection of its points."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIVOT = np.array([0.0, -1.1, -1.2], np.float32)  # top of the neck: the head tur
 
 @dataclass(frozen=True)
 class Pose:
-    """How the head is held.
+    """The pose of the head.
 
     Attributes:
         yaw: Turn to the right of the picture, radians. It comes first, then pitch, then roll.
@@ -35,7 +35,7 @@ class Pose:
     scale: float = 1.0
 
     def rotation(self) -> Array:
-        """(3, 3) matrix that turns column vectors of the head's coordinates."""
+        """Return the matrix (3, 3) that turns column vectors in the head's coordinates."""
         angles = [self.yaw, self.pitch, self.roll]
         (cy, cp, cr), (sy, sp, sr) = (f(angles) for f in (np.cos, np.sin))
         yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -60,11 +60,11 @@ class Camera:
 
 @dataclass(frozen=True)
 class View:
-    """A posed mesh as a camera sees it.
+    """A posed mesh in a camera's picture.
 
     Attributes:
         space: (V, 3) float32 posed vertices: x right, y up, z to the camera.
-        pixels: (V, 2) float32 their pictures in pixels of the crop.
+        pixels: (V, 2) float32 projected vertices in pixels of the crop.
         depth: (V,) float32 distance from the camera along its axis, head units.
     """
 
@@ -75,7 +75,7 @@ class View:
 
 @dataclass(frozen=True)
 class Light:
-    """What shines on the head.
+    """The light on the head.
 
     Attributes:
         ambient: (9, 3) float32, red, green and blue of the first nine real spherical harmonics'
@@ -91,12 +91,12 @@ class Light:
 
 @dataclass(frozen=True)
 class Surface:
-    """How the head is painted.
+    """The paint of the head.
 
     Attributes:
         texture: (S, S, 4) uint8: red, green, blue (as displayed, gamma 2) and gloss.
-        wrinkles: (S, S, W) int8 shade in 1/127: what wrinkle pattern w adds to the brightness at
-            full strength (negative: dark).
+        wrinkles: (S, S, W) int8 in 1/127: the change of brightness by wrinkle pattern w at full
+            strength (negative: darker).
     """
 
     texture: NDArray[np.uint8]
@@ -104,15 +104,15 @@ class Surface:
 
 
 def look(head: Head, vertices: Array, pose: Pose, camera: Camera) -> View:
-    """Where a posed head is seen.
+    """Return the view of a posed head.
 
     The neck bends: vertices of the mask `trunk` stay with the body.
 
     Args:
-        head: Whose masks say what is trunk.
-        vertices: (V, 3) of `Head.expression`.
-        pose: How it is held.
-        camera: Who looks.
+        head: The head with the mask `trunk`.
+        vertices: (V, 3) from `Head.expression`.
+        pose: Pose of the head.
+        camera: The camera.
     """
     still = vertices - PIVOT
     turned = np.einsum("vj,ij->vi", still, pose.rotation())

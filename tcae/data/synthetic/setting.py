@@ -1,4 +1,4 @@
-"""Where a video is taken: the light, and a room out of focus behind the head."""
+"""The setting of a video: the light, and a room out of focus behind the head."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SettingConfig:
 
 
 def light(random: np.random.Generator, config: SettingConfig) -> Light:
-    """The light of one video: from all around, uneven, and one to three lamps."""
+    """Return the light of one video: uneven light from all around, and one to three lamps."""
     warm = np.array([1.0, 0.0, -1.0])
     share = config.lamps * random.uniform(0.25, 1)
     ambient = np.zeros((9, 3))
@@ -87,9 +87,9 @@ class Background:
     """A painted room, larger than what one crop shows.
 
     Args:
-        random: Decides what is in it.
+        random: Random numbers for its content.
         size: Side of the crops in pixels.
-        config: How different rooms are.
+        config: Options of the setting.
     """
 
     def __init__(self, random: np.random.Generator, size: int, config: SettingConfig) -> None:
@@ -98,11 +98,11 @@ class Background:
         self._room = self._paint(random)
 
     def cut(self, matrix: Array) -> Picture:
-        """What a crop shows of it.
+        """Return the part of the room in a crop.
 
         Args:
-            matrix: (2, 3) from the room (shares of a crop's side; the crop of a face that does
-                not move shows 0 to 1) to shares of the crop's side.
+            matrix: (2, 3) from places in the room to places in the crop, both as shares of the
+                crop's side. The crop of a face that does not move shows 0 to 1.
 
         Returns:
             (size, size, 3).

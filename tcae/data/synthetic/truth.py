@@ -1,4 +1,4 @@
-"""Pairs of frames with all that a twin-cycle autoencoder should make of them."""
+"""Pairs of frames with the flows and pictures that a perfect model would give for them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Picture = NDArray[np.uint8]
 class TruthPair:
     """Two frames of one video, and the two faces between them.
 
-    Flows are backward, in pixels: `tcae_ops.warp(source, au_flow.flow)` resembles `au_only`, where
-    `au_flow.visible`; so do `pose_flow` with `pose_only` and `flow` with `target`.
+    Flows are backward, in pixels: `tcae_ops.warp(source, au_flow.flow)` resembles `au_only` where
+    `au_flow.visible` is true. The same holds for `pose_flow` and `pose_only`, `flow` and `target`.
 
     Attributes:
         source: (S, S, 3) uint8 the frame to start from.
@@ -62,15 +62,15 @@ def truth_pairs(
     """Render pairs of frames of people of one split.
 
     Args:
-        world: Where they live.
-        split: Whose faces: those that training sets aside as "val" or "test" (or "train"), or
-            "fresh" people, who are in no packed set of the world.
-        number: How many pairs.
-        seed: Which ones.
+        world: The world of the people.
+        split: The people of the split "train", "val" or "test", or "fresh" people, who are in no
+            packed data set of the world.
+        number: Number of pairs.
+        seed: Seed for drawing them.
         split_seed: `--pairs.split-seed` of the training.
 
     Raises:
-        ValueError: The split is empty, or the videos have one frame only.
+        ValueError: The split is empty, or the videos have only one frame.
     """
     if world.frames < 2:
         raise ValueError(f"frames must be at least 2 for pairs, not {world.frames}")
@@ -87,17 +87,17 @@ def truth_pairs(
 
 
 def truth_pair(world: World, identity: int, video: int, source: int, target: int) -> TruthPair:
-    """One pair of frames of one video."""
+    """Render one pair of frames of one video."""
     film = world.video(identity, video)
     a, b = film.state(source), film.state(target)
-    acted, turned = a.acting_as(b), b.acting_as(a)
+    au_only, pose_only = a.acting_as(b), b.acting_as(a)
     return TruthPair(
         source=film.picture(a, source),
         target=film.picture(b, target),
-        au_only=film.picture(acted, target),
-        pose_only=film.picture(turned, target),
-        au_flow=film.flow(a, acted),
-        pose_flow=film.flow(a, turned),
+        au_only=film.picture(au_only, target),
+        pose_only=film.picture(pose_only, target),
+        au_flow=film.flow(a, au_only),
+        pose_flow=film.flow(a, pose_only),
         flow=film.flow(a, b),
         intensities=np.stack([s.intensities.mean(1) for s in (a, b)]),
         pose=np.stack([a.pose, b.pose]),

@@ -24,7 +24,7 @@ from tcae.data.synthetic.wrinkles import strengths, wrinkle_maps
 Array = NDArray[np.float64]
 Picture = NDArray[np.uint8]
 
-# What a stream of random numbers decides; part of its seed.
+# The purpose of a stream of random numbers, part of its seed.
 _PERSON, _VIDEO, _FRAME = range(3)
 
 
@@ -66,11 +66,11 @@ class World:
         check_range("seed", self.seed, 0, 2**63)
 
     def person(self, identity: int) -> Person:
-        """One of the people, 0 to `identities` - 1 (or beyond: they exist, but are not packed)."""
+        """Return a person, 0 to `identities` - 1. People beyond exist too, but are not packed."""
         return _person(self.seed, identity, self.image_size, self.appearance)
 
     def video(self, identity: int, video: int) -> Video:
-        """A video of one of the people."""
+        """Return a video of a person."""
         return Video(self, identity, video)
 
 
@@ -89,19 +89,19 @@ class Person:
 
     @cached_property
     def look(self) -> Look:
-        """What the person looks like; painted when it is first needed."""
+        """The person's looks, painted on first use."""
         return Look(self._painted, self.face, self._texels, self._config)
 
 
 class State(NamedTuple):
-    """What a person does at one moment, and how the crop shows it.
+    """A person's expression and pose at one moment, and the crop of the picture.
 
     Attributes:
         intensities: (18, 2) of the action units, left and right side of the person, in [0, 1].
         gaze: (2,) radians to the right of the picture and down.
         attitude: (3,) yaw, pitch and roll of the head in degrees, before the crop turns it.
-        crop: (2, 3) from the plane of the camera to shares of the crop's side.
-        place: (2,) of the head in the room, shares of the crop's side.
+        crop: (2, 3) matrix from the plane of the camera to shares of the crop's side.
+        place: (2,) place of the head in the room, as shares of the crop's side.
     """
 
     intensities: Array
@@ -111,12 +111,12 @@ class State(NamedTuple):
     place: Array
 
     def acting_as(self, other: State) -> State:
-        """This pose with the facial action of `other`."""
+        """Return this pose with the facial action of `other`."""
         return self._replace(intensities=other.intensities, gaze=other.gaze)
 
     @property
     def pose(self) -> Array:
-        """(3,) yaw, pitch and roll in degrees as the crop shows them."""
+        """(3,) yaw, pitch and roll in the crop, in degrees."""
         turn = np.degrees(np.arctan2(self.crop[1, 0], self.crop[0, 0]))
         return self.attitude + np.array([0, 0, turn])
 
@@ -125,9 +125,9 @@ class Video:
     """One video of one person.
 
     Args:
-        world: Where.
-        identity: Who.
-        video: Which of the person's videos.
+        world: The world of the person.
+        identity: Number of the person.
+        video: Number of the video among the person's videos.
     """
 
     def __init__(self, world: World, identity: int, video: int) -> None:
@@ -152,7 +152,7 @@ class Video:
         return len(self.times)
 
     def state(self, frame: int) -> State:
-        """What happens in a frame."""
+        """Return the state in a frame."""
         act, look_at, attitude = (
             self._intensities[frame], self._gaze[frame], self._attitude[frame]
         )  # fmt: skip
@@ -160,12 +160,12 @@ class Video:
         return State(act, look_at, attitude, crop, self._place[frame])
 
     def neutral(self) -> State:
-        """The face at rest, seen from the front."""
+        """Return the state of the face at rest, from the front."""
         nothing = np.zeros_like(self._intensities[0])
         return State(nothing, np.zeros(2), np.zeros(3), self._still, np.zeros(2))
 
     def scene(self, state: State) -> Picture:
-        """What is before the camera: (S, S, 3) uint8, without the camera's faults."""
+        """Return the picture (S, S, 3) uint8 of a state without the camera's faults."""
         view = self.view(state)
         depth = 0.5 + 0.8 * self.person.face.age
         return render(
@@ -178,13 +178,13 @@ class Video:
         )
 
     def picture(self, state: State, frame: int) -> Picture:
-        """The picture of a state: (S, S, 3) uint8, with the camera's faults in a frame."""
+        """Return the picture (S, S, 3) uint8 of a state with the camera's faults in a frame."""
         return self._sensor.take(
             self.scene(state), _random(self.world.seed, _FRAME, *self._key, frame)
         )
 
     def view(self, state: State) -> View:
-        """The mesh as the crop shows it."""
+        """Return the view of the mesh in the crop."""
         size = self.world.image_size
         crop = state.crop * size
         crop[:, 2] -= 0.5
@@ -193,13 +193,13 @@ class Video:
         return look(person.head, shape, _pose(state.attitude), Camera(crop=crop.astype(np.float32)))
 
     def flow(self, source: State, target: State) -> Flow:
-        """Exact backward flow from one state to another, in pixels."""
+        """Return the exact backward flow from one state to another, in pixels."""
         size = self.world.image_size
         views = self.view(source), self.view(target)
         return exact_flow(self.person.head, *views, size, size)
 
     def points(self, state: State) -> Array:
-        """(5, 2) alignment points in pixels of the crop, as `tcae.data.align.POINT_NAMES`."""
+        """Return the points (5, 2) of `tcae.data.align.POINT_NAMES` in pixels of the crop."""
         return _points(self.person.head, self.view(state).pixels)
 
     def _crop(self, act: Array, look_at: Array, attitude: Array, jitter: Array) -> Array:
@@ -221,7 +221,7 @@ class Video:
 
     @cached_property
     def _still(self) -> Array:
-        """The crop of the neutral face seen from the front."""
+        """The crop of the neutral face, from the front."""
         nothing = np.zeros_like(self._intensities[0])
         return self._crop(nothing, np.zeros(2), np.zeros(3), np.zeros(4))
 
@@ -257,7 +257,7 @@ def _shoulders() -> NDArray[np.intp]:
 
 
 def identity_name(identity: int) -> str:
-    """What packed sets call a person."""
+    """Return the name of a person in packed data sets."""
     return f"p{identity:06d}"
 
 

@@ -1,4 +1,4 @@
-"""Furrows that action units fold into the skin."""
+"""Wrinkles of the skin from action units."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PATTERNS = {
 
 
 def strengths(intensities: NDArray[np.floating], depth: float) -> Field:
-    """How strong each pattern is.
+    """Return the strength of each wrinkle pattern.
 
     Args:
         intensities: (A, 2) of `UNITS`.
-        depth: The person's: old skin folds more deeply.
+        depth: Depth of the person's wrinkles, larger for older people.
 
     Returns:
-        (W, 2) in [0, 1], as `PATTERNS`.
+        (W, 2) in [0, 1], of `PATTERNS`, left and right.
     """
     return np.clip(depth * _matrix() @ intensities, 0, 1).astype(np.float32)
 
@@ -49,13 +49,13 @@ def _matrix() -> Field:
 
 @cache
 def wrinkle_maps(size: int) -> NDArray[np.int8]:
-    """(size, size, W) change of brightness in 1/127 on the texture plane, as `PATTERNS`."""
+    """Return the change of brightness by each of `PATTERNS`: (size, size, W) int8 in 1/127."""
     atlas = Atlas.of(size)
     x, y, z = np.abs(atlas.place[..., 0]), atlas.place[..., 1], atlas.place[..., 2]
     skin = (atlas.part == PARTS.index("skin")) * ramp(z, -0.8, -0.5)
 
     def furrow(distance: ArrayLike, width: float) -> Array:
-        """A dark line with bright banks, `distance` from its middle."""
+        """Return a dark line with bright edges, at `distance` from its middle."""
         t = np.asarray(distance, np.float64) / width
         return np.asarray(np.exp(-0.5 * t * t) - 0.35 * np.exp(-0.5 * (np.abs(t) - 2.2) ** 2))
 
