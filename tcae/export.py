@@ -1,4 +1,4 @@
-"""``python -m tcae.export``: the encoder as a file that runs without this package."""
+"""``python -m tcae.export``: write the encoder as a file that runs without this package."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from tcae.models.encoder_file import load_encoder
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Writes the encoder to an ONNX file or an exported program of torch.
+    """Write the encoder to an ONNX file or to an exported program of torch.
 
-    Input: images (N, 3, S, S), RGB, float32 in [0, 1]. Outputs: au and pose, the embeddings; with
-    --probe also probabilities of action units. The file tells how faces must be aligned. Before
-    it is written, its outputs are compared with the encoder's.
+    Input: images (N, 3, S, S), RGB, float32 in [0, 1]. Outputs: the embeddings au and pose; with
+    --probe also the probabilities of action units. The file says how faces must be aligned. Before
+    it is written, its outputs are compared with those of the encoder.
     """
 
     encoder: command.EncoderOption
     out: Annotated[
-        Path, tyro.conf.arg(help="The file: .onnx (extra [export]), or .pt2 for torch.export.load.")
+        Path, tyro.conf.arg(help="File: .onnx (needs 'tcae[export]') or .pt2 (torch.export.load).")
     ]
     probe: command.ProbeOption = None
     overwrite: command.OverwriteOption = False
 
 
 def export(options: ExportOptions) -> int:
-    """Does what ``python -m tcae.export`` is asked for and returns its exit status."""
+    """Run ``tcae export`` and return its exit status."""
     form = format_of(options.out)
     command.check_out_file(options.out, options.overwrite)
     encoder = load_encoder(options.encoder)
@@ -57,7 +57,7 @@ def export(options: ExportOptions) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; ``argv`` defaults to the command line."""
+    """Run the command; ``argv`` defaults to the command line."""
     return command.run(export, ExportOptions, prog="tcae.export", argv=argv)
 
 

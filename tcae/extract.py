@@ -44,7 +44,9 @@ class ExtractOptions:
         tyro.conf.arg(help="Videos, or folders of videos or pictures.", metavar="VIDEO..."),
     ]
     encoder: command.EncoderOption
-    out: Annotated[Path, tyro.conf.arg(help="The table: .csv, or .parquet (extra [parquet]).")]
+    out: Annotated[
+        Path, tyro.conf.arg(help="File for the table: .csv, or .parquet (needs 'tcae[parquet]').")
+    ]
     probe: command.ProbeOption = None
     embeddings: Annotated[
         Literal["au", "pose", "both", "none"],

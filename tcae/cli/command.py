@@ -42,8 +42,8 @@ EncoderOption = Annotated[
 ProbeOption = Annotated[
     Path | None,
     tyro.conf.arg(
-        help="Probe of this encoder: directory or probe.safetensors of tcae.probe, a run "
-        "directory, or shipped weights by name."
+        help="Probe of this encoder: a directory or probe.safetensors of tcae.probe, a run "
+        "directory of tcae.train, or the name of weights that ship with the package."
     ),
 ]
 ImageSizeOption = Annotated[
@@ -145,10 +145,10 @@ def first_line(error: BaseException) -> str:
 
 
 def check_out_file(path: Path, overwrite: bool) -> None:
-    """Refuse to write over a file, or onto a directory, before any work is done.
+    """Refuse to replace a file without --overwrite, or a directory, before any work is done.
 
     Raises:
-        ValueError: Something is there, and not to be replaced.
+        ValueError: Something is there that may not be replaced.
     """
     if path.is_dir() or (path.exists() and not overwrite):
         raise ValueError(f"--out {path}: already there; give another or --overwrite")

@@ -68,18 +68,19 @@ class TrainConfig:
     data: Annotated[
         Path | None,
         _Option(
-            help="Packed data set: a directory from tcae.pack. Default: rendered talking heads."
+            help="Packed data set: the directory that tcae.pack wrote. Default: rendered talking "
+            "heads."
         ),
         Resume.FREE,
     ] = None
     out: Annotated[
-        Path | None, _Option(help="The run directory. Default: runs/PRESET-DATE-TIME."), Resume.FREE
+        Path | None, _Option(help="Run directory. Default: runs/PRESET-DATE-TIME."), Resume.FREE
     ] = None
     preset: Annotated[
         Literal["default", "paper", "official"],
         _Option(
-            help="Defaults of all other options: the paper read literally, the released code with "
-            "its deviations, or what trains best here."
+            help="Defaults of all other options. default: what trains best here. paper: the paper, "
+            "read literally. official: the released code with its deviations from the paper."
         ),
     ] = "default"
     image_size: command.ImageSizeOption = _OF_THE_PRESET
@@ -87,7 +88,7 @@ class TrainConfig:
     steps: Annotated[
         int | None,
         _Option(
-            help="Optimiser steps. Default: what fits --minutes; without it "
+            help="Optimiser steps. Default: as many as --minutes allows, else "
             + ", ".join(f"{steps} ({preset})" for preset, steps in PRESET_STEPS.items())
             + "."
         ),
@@ -95,8 +96,8 @@ class TrainConfig:
     minutes: Annotated[
         float | None,
         _Option(
-            help="Time budget: after a few timed steps the number of steps is chosen to fit it. "
-            "With --steps, whichever is less."
+            help="Time budget. After a few timed steps the number of steps is chosen to fit it. "
+            "With --steps the smaller number counts."
         ),
         Resume.FREE,
     ] = None
@@ -106,48 +107,52 @@ class TrainConfig:
     sync_batch_norm: Annotated[
         bool,
         _Option(
-            help="With several processes: batch norm over the whole batch, as if there were one; "
-            "else each process's part has its own statistics, which is faster."
+            help="With several processes: compute the statistics of batch norm over the whole "
+            "batch. Off: each process uses those of its own part, which is faster."
         ),
         Before(True),
     ] = True
     compile: Annotated[
         bool,
         _Option(
-            help="For GPUs: compile the passes of encoder and decoders (torch.compile, needs a C++ "
-            "compiler) and replay them as CUDA graphs. Other last bits; on a CPU steps got slower."
+            help="Compile encoder and decoders with torch.compile and, on a GPU, replay them as "
+            "CUDA graphs. Needs a C++ compiler. For GPUs: on a CPU steps were slower. Results "
+            "differ in their last bits."
         ),
         Before(False),
     ] = False
     recompute: Annotated[
         bool,
         _Option(
-            help="Compute what encoder and decoders pass on again for the gradient, instead of "
-            "keeping it: much less memory, a longer step, the same bits."
+            help="Recompute the activations of encoder and decoders for the gradient instead of "
+            "keeping them in memory. Needs much less memory and more time. The result is the same "
+            "to the bit."
         ),
         Resume.FREE,
     ] = False
     max_skipped: Annotated[
         int,
         _Option(
-            help="Steps that are left out because a loss or the gradient is not finite; one more "
-            "stops the run."
+            help="How many steps may be skipped because a loss or the gradient is not finite. One "
+            "more stops the run."
         ),
         Resume.FREE,
     ] = 3
     resume: Annotated[
         str | None,
         _Option(
-            help="Go on exactly where a run stopped. auto: from the latest usable checkpoint in "
-            "--out, or a new run if there is none; or the path of a run or a checkpoint."
+            help="Continue a run exactly where it stopped. Give the path of the run or of one of "
+            "its checkpoints. auto: continue the run at --out from its latest usable checkpoint, "
+            "or start it if there is none."
         ),
         Resume.NOT_SAVED,
     ] = None
     init_from: Annotated[
         Path | None,
         _Option(
-            help="Start a new run from weights only: of a run, a checkpoint, or (the encoder's) of "
-            "an encoder.safetensors."
+            help="Start a new run from the weights of another one. Give a run, a checkpoint, the "
+            "name of weights that ship with the package, such as synthetic-64, or an "
+            "encoder.safetensors, which has no decoders: they start anew."
         ),
         Resume.FREE,
     ] = None

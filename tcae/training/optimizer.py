@@ -22,9 +22,9 @@ class OptimizerConfig:
     learning_rate: float = 3e-3
     """Learning rate after the warm-up (paper, released code: 0.001)."""
     momentum: float = 0.9
-    """Momentum of sgd; adamw does not use it."""
+    """Momentum, for sgd only."""
     betas: Annotated[tuple[float, float], Before((0.9, 0.999))] = (0.9, 0.999)
-    """Decay of adamw's two running means; sgd does not use it."""
+    """Decay of the two running means, for adamw only."""
     weight_decay: float = 1e-4
     """Weight decay (paper, released code: 0)."""
     warmup_steps: int = 100

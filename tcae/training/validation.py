@@ -32,11 +32,11 @@ class ValidationConfig:
     every: int = 100
     """Steps between validations (released code: an epoch, 82 steps on VoxCeleb)."""
     pairs: int = 256
-    """Pairs of validation frames, the same ones every time; rounded up to whole batches."""
+    """Pairs of validation frames, the same every time, rounded up to whole batches."""
     panel_every: Annotated[int, Resume.FREE] = 5
-    """Validations between picture panels; the last step always has one."""
+    """Validations from one picture panel to the next. The last step always has one."""
     panel_pairs: Annotated[int, Resume.FREE] = 6
-    """Rows of a picture panel, at most one batch."""
+    """Pairs in a picture panel, at most one batch."""
 
     def __post_init__(self) -> None:
         for name in ("every", "pairs", "panel_every", "panel_pairs"):
