@@ -56,7 +56,7 @@ def team(device: str) -> Iterator[None]:
 
 def leave() -> None:
     """End the team."""
-    if ranks.size() > 1:
+    if ranks.world_size() > 1:
         dist.destroy_process_group()
 
 
@@ -72,7 +72,7 @@ def first_one_first() -> Iterator[None]:
     if ranks.rank():
         dist.barrier()
     yield
-    if ranks.size() > 1 and not ranks.rank():
+    if ranks.world_size() > 1 and not ranks.rank():
         dist.barrier()
 
 
@@ -82,11 +82,11 @@ def share_of(batch_size: int) -> int:
     Raises:
         ValueError: They cannot be shared out evenly.
     """
-    share, rest = divmod(batch_size, ranks.size())
+    share, rest = divmod(batch_size, ranks.world_size())
     if rest or not share:
-        sizes = " or ".join(str(n * ranks.size()) for n in (share, share + 1) if n)
+        sizes = " or ".join(str(n * ranks.world_size()) for n in (share, share + 1) if n)
         raise ValueError(
-            f"--batch-size {batch_size}: is shared out evenly by {ranks.size()} processes, "
+            f"--batch-size {batch_size}: is shared out evenly by {ranks.world_size()} processes, "
             f"choose {sizes}"
         )
     return share
@@ -94,12 +94,12 @@ def share_of(batch_size: int) -> int:
 
 def mean(values: Tensor) -> Tensor:
     """Mean over the processes, the same to the bit in each of them."""
-    return ranks.gathered(values[None]).mean(0) if ranks.size() > 1 else values
+    return ranks.gather(values[None]).mean(0) if ranks.world_size() > 1 else values
 
 
 def largest(*values: float) -> list[float]:
     """The largest of each value over the processes."""
-    if ranks.size() == 1:
+    if ranks.world_size() == 1:
         return list(values)
     found = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(found, dist.ReduceOp.MAX)
@@ -109,14 +109,14 @@ def largest(*values: float) -> list[float]:
 def of_the_first(value: str) -> str:
     """The first process's value."""
     values = [value]
-    if ranks.size() > 1:
+    if ranks.world_size() > 1:
         dist.broadcast_object_list(values, 0)
     return values[0]
 
 
 def share_buffers(model: nn.Module) -> None:
     """Give all processes the first one's running statistics."""
-    if ranks.size() > 1:
+    if ranks.world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
 
@@ -127,14 +127,14 @@ def check_same_start(run: Path, step: int) -> None:
     Raises:
         ValueError: They do not, so they do not see the same files.
     """
-    steps = ranks.gathered(torch.tensor([step])).tolist()
+    steps = ranks.gather(torch.tensor([step])).tolist()
     if len(set(steps)) > 1:
         raise ValueError(f"{run}: processes see different checkpoints there, of steps {steps}")
 
 
 def joint_fingerprint(own: str) -> str:
     """One hash of what all processes train on; `own` if it is the same everywhere."""
-    found = ranks.gathered(torch.tensor([list(bytes.fromhex(own))], dtype=torch.uint8))
+    found = ranks.gather(torch.tensor([list(bytes.fromhex(own))], dtype=torch.uint8))
     different = found.unique(dim=0)
     if len(different) == 1:
         return own
@@ -152,7 +152,7 @@ def deaths_named() -> Iterator[None]:
         yield
     except RuntimeError as error:
         lost = isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)
-        if ranks.size() == 1 or not lost:
+        if ranks.world_size() == 1 or not lost:
             raise
         raise ConnectionError(
             f"another process of the run died or cannot be reached ({first_line(error)}); "

@@ -50,7 +50,7 @@ def shared_embedding(wanted: bool = True) -> Iterator[None]:
     Raises:
         ConnectionError: Another process died.
     """
-    if ranks.size() == 1 or not wanted:
+    if ranks.world_size() == 1 or not wanted:
         with ranks.alone():
             yield
         return

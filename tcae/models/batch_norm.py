@@ -24,14 +24,14 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise images (N, C, H, W); N, H, W are the same in all processes."""
-        if ranks.size() == 1 or not self.training:
+        if ranks.world_size() == 1 or not self.training:
             return super().forward(images)
         wide = images.to(torch.promote_types(images.dtype, torch.float32))
         own = torch.stack([wide.mean((0, 2, 3)), wide.var((0, 2, 3), correction=0)])
-        means, variances = ranks.gathered(own[None]).unbind(1)
+        means, variances = ranks.gather(own[None]).unbind(1)
         mean = means.mean(0)
         variance = (variances + (means - mean).square()).mean(0)
-        self._remember(mean.detach(), variance.detach(), ranks.size() * images.numel())
+        self._remember(mean.detach(), variance.detach(), ranks.world_size() * images.numel())
         scale = self.weight * (variance + self.eps).rsqrt()
         shift = self.bias - mean * scale
         return (wide * scale[:, None, None] + shift[:, None, None]).to(images.dtype)

@@ -74,7 +74,7 @@ class Decorrelation(nn.Module):
 
     @torch.no_grad()
     def _follow(self, embedding: Tensor, known: Tensor, share: Tensor) -> None:
-        embedding, known = ranks.gathered(embedding), ranks.gathered(known)
+        embedding, known = ranks.gather(embedding), ranks.gather(known)
         self.mean.lerp_(embedding.mean(0), share)
         self.known_mean.lerp_(known.mean(0), share)
         known, embedding = known - self.known_mean, embedding - self.mean

@@ -50,7 +50,7 @@ def shared(objective: nn.Module, device: torch.device) -> nn.Module:
     threads go on to the end of the program, where one that lets go of a tensor aborts it. So the
     world's group, which sends tensors up to the last moment, must not be that one.
     """
-    if ranks.size() == 1:
+    if ranks.world_size() == 1:
         return objective
     devices = [device] if device.type == "cuda" else None
     return DistributedDataParallel(objective, devices, process_group=dist.new_group())

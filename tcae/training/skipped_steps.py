@@ -70,7 +70,7 @@ class UnusableSteps:
         images = {name: batch[name].cpu() for name in ("source", "target")}
         content = io.BytesIO()
         torch.save({"step": step, "pairs": pairs, **images, "terms": values, **state}, content)
-        process = f"-process-{ranks.rank()}" if ranks.size() > 1 else ""
+        process = f"-process-{ranks.rank()}" if ranks.world_size() > 1 else ""
         path = self.folder / f"step-{step:08d}{process}.pt"
         self.folder.mkdir(parents=True, exist_ok=True)
         write_durably(path, content.getvalue())

@@ -78,7 +78,7 @@ class Trainer:
         self.model = TwinCycle(Encoder(config.model, config.image_size)).to(self.device)
         # In this layout convolutions take half the time on a CPU.
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if ranks.size() > 1 and config.sync_batch_norm:
+        if ranks.world_size() > 1 and config.sync_batch_norm:
             synchronise(self.model)
         arrange_passes(self.model, config.compile, config.recompute)
         self.objective = TwinCycleObjective(self.model, config.objective)
@@ -110,7 +110,7 @@ class Trainer:
         """What is about to happen, in one line."""
         parameters = sum(p.numel() for p in self.model.parameters())
         people = f"{len(self.pairs.identities)} people"
-        count = ranks.size()
+        count = ranks.world_size()
         shares = f" in {count} processes, {self.pairs.batch_size} pairs each" if count > 1 else ""
         start = f", from step {self.step}" if self.step else ""
         return (
@@ -210,7 +210,7 @@ class Trainer:
         moved = finite and self.optimizer.step(loss, self.step, self.total_steps)
         rate = self.optimizer.rate(self.step, self.total_steps)
         self.step += 1
-        self.failures += round(failed * ranks.size())
+        self.failures += round(failed * ranks.world_size())
         if not moved:
             for buffer, before in statistics:
                 buffer.copy_(before)
@@ -392,7 +392,7 @@ class Trainer:
             team.share_of(config.batch_size),
             config.seed,
             ranks.rank(),
-            ranks.size(),
+            ranks.world_size(),
             image_size=config.image_size,
             config=config.pairs,
         )

@@ -106,12 +106,12 @@ class Validation:
         embeddings: dict[str, list[Tensor]] = {"au": [], "pose": []}
         for source, target in self.pairs():
             values = _measure_batch(objective, source, target)
-            table = ranks.gathered(torch.stack(list(values.values()), 1).double())
+            table = ranks.gather(torch.stack(list(values.values()), 1).double())
             for name, value in zip(values, table.mean(0).tolist(), strict=True):
                 sums[name] = sums.get(name, 0.0) + value
             found = objective.model.encoder(source)
-            embeddings["au"].append(ranks.gathered(found.au))
-            embeddings["pose"].append(ranks.gathered(found.pose))
+            embeddings["au"].append(ranks.gather(found.au))
+            embeddings["pose"].append(ranks.gather(found.pose))
         means = {name: value / len(self._pairs) for name, value in sums.items()}
         means["recon_ratio"] = means["recon_l1"] / max(means["identity_l1"], 1e-12)
         for branch, parts in embeddings.items():

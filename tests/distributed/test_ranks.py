@@ -30,7 +30,7 @@ torch.set_num_threads(1)
 dist.init_process_group("gloo")
 folder = sys.argv[1]
 given = torch.load(f"{folder}/given.pt", weights_only=False)
-part = lambda values: values.chunk(ranks.size())[ranks.rank()]
+part = lambda values: values.chunk(ranks.world_size())[ranks.rank()]
 """
 ENDING = """
 torch.save(found, f"{folder}/found-{ranks.rank()}.pt")
@@ -63,8 +63,8 @@ def close(found: torch.Tensor, truth: torch.Tensor) -> None:
 
 def test_alone_nothing_is_sent() -> None:
     values = torch.rand(3)
-    assert (ranks.size(), ranks.rank()) == (1, 0)
-    assert ranks.gathered(values) is values
+    assert (ranks.world_size(), ranks.rank()) == (1, 0)
+    assert ranks.gather(values) is values
 
 
 @pytest.mark.parametrize("processes", [2, 3])
@@ -73,7 +73,7 @@ def test_gathered_values_and_their_gradient(in_team, processes: int) -> None:
     values = torch.rand(6, 2, dtype=torch.float64)
     body = """
 own = part(given).requires_grad_()
-everything = ranks.gathered(own)
+everything = ranks.gather(own)
 loss = (everything ** (2 + ranks.rank())).sum()
 loss.backward()
 found = {"everything": everything.detach(), "gradient": own.grad}

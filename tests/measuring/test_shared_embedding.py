@@ -46,7 +46,7 @@ def measure():
     dataset = PackedDataset(data)
     encoder = Material(dataset).encoder(Counted(), image_size=16)
     with shared_embedding():
-        assert ranks.size() == 1
+        assert ranks.world_size() == 1
         for _ in range(2):
             try:
                 embedded = embed_frames(encoder, dataset, np.arange(10)[::-1])
