@@ -23,7 +23,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np, torch
 from tcae.data.shards import PackedDataset
-from tcae.measuring.shared_embedding import help_the_first, shared_embedding
+from tcae.measuring.shared_embedding import embed_for_rank_zero, shared_embedding
 from tcae.distributed.team import team
 from tcae.evaluation.embedding import embed_frames
 from tcae.methods.method import Material
@@ -57,7 +57,7 @@ def measure():
 
 try:
     with team("cpu"):
-        help_the_first(torch.device("cpu")) if ranks.rank() else measure()
+        embed_for_rank_zero(torch.device("cpu")) if ranks.rank() else measure()
 except OSError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """

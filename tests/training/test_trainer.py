@@ -254,7 +254,7 @@ def test_a_skipped_step_is_skipped_again_after_a_restart(
     kind = type("Both", (Breaks, Stops), {"at": 5})
     assert trainer_of(tiny, kind=kind).fit() == signal.SIGTERM
     resumed = trainer_of(tiny, kind=Breaks, resume="auto", max_skipped=0)
-    assert resumed.unusable.count == 1
+    assert resumed.skipped.count == 1
     resumed.fit()
     assert_same_run(whole.run, resumed.run)
 
