@@ -22,7 +22,7 @@ from tcae.measuring.people import CACHE, rendered
 from tcae.measuring.run_report import measure_run
 from tcae.measuring.shared_embedding import embed_for_rank_zero, shared_embedding
 from tcae.measuring.trained import built_in_world
-from tcae.training.config import TrainConfig, describe, starting_point, versions, with_steps
+from tcae.training.config import TrainConfig, command_line_defaults, describe, versions, with_steps
 from tcae.training.initial_weights import read_initial_weights
 from tcae.training.run_directory import (
     REPORT_FILE,
@@ -39,7 +39,7 @@ log = logging.getLogger("tcae.train")  # __name__ is __main__ when run as a comm
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see ``--help``."""
     prog = program("tcae.train")
-    return command.run(train, TrainConfig, prog=prog, argv=argv, default=starting_point)
+    return command.run(train, TrainConfig, prog=prog, argv=argv, default=command_line_defaults)
 
 
 def train(config: TrainConfig) -> int:

@@ -1,6 +1,6 @@
-"""The configuration of a training run: presets, command line, YAML file.
+"""The configuration of a training run: options, presets, and its YAML file.
 
-Each nested dataclass lives beside what it configures, with its own presets.
+Each nested dataclass stands beside the code that it configures, with its own presets.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from tcae.training.optimizer import OPTIMIZER_PRESETS, OptimizerConfig
 from tcae.training.validation import VALIDATION_PRESETS, ValidationConfig
 
 CONFIG_FILE = "config.yaml"
-"""Name of the configuration inside a run directory."""
+"""Name of the configuration file in a run directory."""
 
 PRESET_STEPS = {"default": 3600, "paper": 82_000, "official": 82_000}
-"""Steps without --steps and --minutes: minutes on two cores; the paper's 1000 epochs."""
+"""Number of steps if neither --steps nor --minutes is given. The paper's is 1000 epochs."""
 
 _Option = tyro.conf.arg
-# Switches inside groups are written like all other fields: `--pairs.flip False`.
+# Switches in groups take a value like all other fields: `--pairs.flip False`.
 _Group = tyro.conf.FlagConversionOff
 
 _PRESET_VALUES: dict[str, Mapping[str, Any]] = {
@@ -54,40 +54,44 @@ _PRESET_VALUES: dict[str, Mapping[str, Any]] = {
     "pairs": PAIRS_PRESETS,
     "validation": VALIDATION_PRESETS,
 }
-_OF_THE_PRESET: Any = None  # __post_init__ puts the preset's value in its place
+_FROM_PRESET: Any = None  # __post_init__ replaces it by the preset's value
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Pretrain a twin-cycle autoencoder on pairs of frames of talking faces.
 
-    Without --data it renders talking heads, trains on them within minutes, and measures on other
-    heads what was learned, against the known truth.
+    Without --data it renders talking heads and trains on them within minutes. Then it measures on
+    other rendered heads, whose true expressions and poses are known, what the model has learned.
     """
 
     data: Annotated[
         Path | None,
         _Option(
-            help="Packed data set: a directory from tcae.pack. Default: rendered talking heads."
+            help="Frames to train on: a directory that tcae.pack wrote. Default: rendered "
+            "talking heads."
         ),
         Resume.FREE,
     ] = None
     out: Annotated[
-        Path | None, _Option(help="The run directory. Default: runs/PRESET-DATE-TIME."), Resume.FREE
+        Path | None,
+        _Option(help="Directory of the run. Default: runs/PRESET-DATE-TIME."),
+        Resume.FREE,
     ] = None
     preset: Annotated[
         Literal["default", "paper", "official"],
         _Option(
-            help="Defaults of all other options: the paper read literally, the released code with "
-            "its deviations, or what trains best here."
+            help="Which defaults all other options have. paper: the paper read literally; "
+            "official: the authors' released code, which deviates from it; default: what trains "
+            "best here."
         ),
     ] = "default"
-    image_size: command.ImageSizeOption = _OF_THE_PRESET
-    batch_size: command.BatchSizeOption = _OF_THE_PRESET
+    image_size: command.ImageSizeOption = _FROM_PRESET
+    batch_size: command.BatchSizeOption = _FROM_PRESET
     steps: Annotated[
         int | None,
         _Option(
-            help="Optimiser steps. Default: what fits --minutes; without it "
+            help="Number of optimiser steps. Default: as many as fit into --minutes; without it "
             + ", ".join(f"{steps} ({preset})" for preset, steps in PRESET_STEPS.items())
             + "."
         ),
@@ -95,8 +99,8 @@ class TrainConfig:
     minutes: Annotated[
         float | None,
         _Option(
-            help="Time budget: after a few timed steps the number of steps is chosen to fit it. "
-            "With --steps, whichever is less."
+            help="Time to train for, in minutes. After a few timed steps, the number of steps is "
+            "set to what fits. With --steps, whichever is less."
         ),
         Resume.FREE,
     ] = None
@@ -106,58 +110,62 @@ class TrainConfig:
     sync_batch_norm: Annotated[
         bool,
         _Option(
-            help="With several processes: batch norm over the whole batch, as if there were one; "
-            "else each process's part has its own statistics, which is faster."
+            help="With several processes: take batch norm statistics over the whole batch, as one "
+            "process would. Off: each process takes those of its own part, which is faster."
         ),
         Before(True),
     ] = True
     compile: Annotated[
         bool,
         _Option(
-            help="For GPUs: compile the passes of encoder and decoders (torch.compile, needs a C++ "
-            "compiler) and replay them as CUDA graphs. Other last bits; on a CPU steps got slower."
+            help="For GPUs: compile encoder and decoders with torch.compile, which needs a C++ "
+            "compiler, and run them as CUDA graphs. Results differ in the last bits. On a CPU, "
+            "steps became slower."
         ),
         Before(False),
     ] = False
     recompute: Annotated[
         bool,
         _Option(
-            help="Compute what encoder and decoders pass on again for the gradient, instead of "
-            "keeping it: much less memory, a longer step, the same bits."
+            help="Compute encoder and decoders a second time for the gradient, instead of keeping "
+            "what they computed (activation checkpointing): much less memory, longer steps, the "
+            "same bits."
         ),
         Resume.FREE,
     ] = False
     max_skipped: Annotated[
         int,
         _Option(
-            help="Steps that are left out because a loss or the gradient is not finite; one more "
-            "stops the run."
+            help="How many steps may be skipped because a loss or the gradient is not finite. One "
+            "more stops the run."
         ),
         Resume.FREE,
     ] = 3
     resume: Annotated[
         str | None,
         _Option(
-            help="Go on exactly where a run stopped. auto: from the latest usable checkpoint in "
-            "--out, or a new run if there is none; or the path of a run or a checkpoint."
+            help="Go on exactly where a run stopped: the path of a run or of one of its "
+            "checkpoints, or auto: the latest usable checkpoint in --out, or a new run if there is "
+            "none."
         ),
         Resume.NOT_SAVED,
     ] = None
     init_from: Annotated[
         Path | None,
         _Option(
-            help="Start a new run from weights only: of a run, a checkpoint, or (the encoder's) of "
-            "an encoder.safetensors."
+            help="Start a new run from the weights, and nothing else, of a run, a checkpoint, "
+            "weights that ship with the package, by name, or an encoder.safetensors (the encoder's "
+            "only)."
         ),
         Resume.FREE,
     ] = None
     overwrite: Annotated[command.OverwriteOption, Resume.NOT_SAVED] = False
-    model: Annotated[ModelConfig, _Group] = _OF_THE_PRESET
-    objective: Annotated[ObjectiveConfig, _Group] = _OF_THE_PRESET
-    curriculum: Annotated[CurriculumConfig, _Group] = _OF_THE_PRESET
-    optimizer: Annotated[OptimizerConfig, _Group] = _OF_THE_PRESET
-    pairs: Annotated[PairsConfig, _Group] = _OF_THE_PRESET
-    validation: Annotated[ValidationConfig, _Group] = _OF_THE_PRESET
+    model: Annotated[ModelConfig, _Group] = _FROM_PRESET
+    objective: Annotated[ObjectiveConfig, _Group] = _FROM_PRESET
+    curriculum: Annotated[CurriculumConfig, _Group] = _FROM_PRESET
+    optimizer: Annotated[OptimizerConfig, _Group] = _FROM_PRESET
+    pairs: Annotated[PairsConfig, _Group] = _FROM_PRESET
+    validation: Annotated[ValidationConfig, _Group] = _FROM_PRESET
     checkpoints: Annotated[CheckpointsConfig, _Group, Resume.FREE] = field(
         default_factory=CheckpointsConfig
     )
@@ -190,35 +198,36 @@ PRESETS: dict[str, TrainConfig] = {
     "paper": TrainConfig(preset="paper"),
     "official": TrainConfig(preset="official"),
 }
-"""What trains best here, the paper read literally, the released code with its deviations."""
+"""What trains best here, the paper read literally, and the released code."""
 
 
-def starting_point(words: Sequence[str]) -> TrainConfig:
-    """The defaults that a command line builds on: the preset's, or those of the run it resumes.
+def command_line_defaults(argv: Sequence[str]) -> TrainConfig:
+    """Return the defaults of a command line's options: its preset's, or those of a resumed run.
 
     Raises:
-        ValueError: Unknown preset, or the run's config.yaml does not fit; the field is named.
+        ValueError: The preset is unknown, or the run's config.yaml does not fit. The error names
+            the field.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in ("--preset", "--resume", "--out"):
         parser.add_argument(name)
     try:
-        known, _ = parser.parse_known_args(words)
+        options, _ = parser.parse_known_args(argv)
     except argparse.ArgumentError:
-        return PRESETS["default"]  # the real parser says what is wrong
-    run = resumed_run(known.resume, known.out)
+        return PRESETS["default"]  # the real parser will report the error
+    run = resumed_run(options.resume, options.out)
     if run is not None and (run / CONFIG_FILE).exists():
         return dataclasses.replace(load_config(run), out=run)  # it may have been moved
-    if known.preset not in (None, *PRESETS):
-        raise ValueError(f"--preset: need one of {', '.join(PRESETS)}, got {known.preset!r}")
-    return PRESETS[known.preset or "default"]
+    if options.preset not in (None, *PRESETS):
+        raise ValueError(f"--preset: need one of {', '.join(PRESETS)}, got {options.preset!r}")
+    return PRESETS[options.preset or "default"]
 
 
 def resumed_run(resume: str | None, out: Path | str | None) -> Path | None:
-    """The run directory that --resume speaks of, None without --resume.
+    """Return the run directory that --resume means. None without --resume.
 
     Raises:
-        ValueError: "auto" without --out.
+        ValueError: It is "auto", and there is no --out.
         FileNotFoundError: The path does not exist.
     """
     if resume is None:
@@ -234,7 +243,7 @@ def resumed_run(resume: str | None, out: Path | str | None) -> Path | None:
 
 
 def save_config(config: TrainConfig, run: Path) -> None:
-    """Write ``config.yaml``, with the versions it was run with."""
+    """Write ``config.yaml``, with the versions of the programs in use."""
     text = yaml.safe_dump(plain_config(config) | {"versions": versions()}, sort_keys=False)
     write_durably(run / CONFIG_FILE, text.encode())
 
@@ -243,8 +252,8 @@ def load_config(run: Path) -> TrainConfig:
     """Read the ``config.yaml`` of a run directory.
 
     Raises:
-        FileNotFoundError: There is none.
-        ValueError: Not YAML, or a field is unknown or of the wrong type; it is named.
+        FileNotFoundError: There is no such file.
+        ValueError: It is not YAML, or a field is unknown or of the wrong type. The error names it.
     """
     path = run / CONFIG_FILE
     try:
@@ -257,7 +266,7 @@ def load_config(run: Path) -> TrainConfig:
 
 
 def plain_config(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as plain values, without what concerns a single invocation."""
+    """Return the configuration as plain values, without what concerns one invocation only."""
     saving = marks(TrainConfig, Resume)
     return {
         name: value
@@ -267,22 +276,22 @@ def plain_config(config: TrainConfig) -> dict[str, Any]:
 
 
 def check_resumable(saved: dict[str, Any], now: TrainConfig, source: str) -> None:
-    """Refuse to resume with anything changed that would change what is learned.
+    """Check that a run may be resumed with a configuration, as it changes nothing that is learned.
 
-    Options and groups marked `Resume.FREE` may change. (The content of --data is compared. Another
-    --device changes the last bits, inevitably.) --steps may not: the learning rate depends on it.
-    A run begun before an option existed goes on with the option's `Before`. Without one it is
-    refused, unless the option is free.
+    Options and groups marked `Resume.FREE` may change. --data is one of them: its content is
+    compared elsewhere. --device is another, though a new one changes the last bits. --steps may not
+    change, because the learning rate depends on it. If the run is older than an option, it goes on
+    with the option's `Before`. An option without one may not be new, unless it is free.
 
     Args:
-        saved: `plain_config` of the run so far.
+        saved: The `plain_config` of the run so far.
         now: The configuration to go on with.
-        source: Where `saved` comes from, named in the error.
+        source: Where `saved` comes from, for the error.
 
     Raises:
-        ValueError: Names the field and both values, or a field of `saved` that is unknown.
+        ValueError: A field may not change, or a field of `saved` is unknown. The error names it.
     """
-    from_plain(TrainConfig, saved, source)  # it names what is unknown
+    from_plain(TrainConfig, saved, source)  # its error names an unknown field
     saved = up_to_date(TrainConfig, saved, source)
     for name, (before, after) in differences(saved, plain_config(now)).items():
         if not is_free_on_resume(TrainConfig, name):
@@ -293,7 +302,7 @@ def check_resumable(saved: dict[str, Any], now: TrainConfig, source: str) -> Non
 
 
 def describe(config: TrainConfig) -> str:
-    """The configuration in a few lines, one per group; what differs from the preset has a star."""
+    """Write the configuration in a line per group, with a star at what differs from the preset."""
     plain, preset = plain_config(config), plain_config(PRESETS[config.preset])
     changed = differences(preset, plain)
 
@@ -310,18 +319,18 @@ def describe(config: TrainConfig) -> str:
 
 
 def versions() -> dict[str, str]:
-    """What the run is made with: tcae, torch, python, and the commit when in a checkout."""
+    """Return the versions of tcae, torch and Python, and the git commit if in a checkout."""
     try:
         own = metadata.version("tcae")
     except metadata.PackageNotFoundError:
         own = "not installed"
-    found = {"tcae": own, "torch": str(torch.__version__), "python": platform.python_version()}
+    numbers = {"tcae": own, "torch": str(torch.__version__), "python": platform.python_version()}
     commit = _commit()
-    return found | ({"commit": commit} if commit else {})
+    return numbers | ({"commit": commit} if commit else {})
 
 
 def _commit() -> str | None:
-    """The git commit of the checkout that this file lies in, marked when files were changed."""
+    """Return the git commit of the checkout with this file, marked if files were changed."""
     here = Path(__file__).resolve().parent
     if not (here.parent / ".git").exists():
         return None
@@ -333,7 +342,7 @@ def _commit() -> str | None:
 
 
 def with_steps(config: TrainConfig) -> TrainConfig:
-    """Fill in the preset's number of steps when neither --steps nor --minutes was given."""
+    """Fill in the preset's number of steps if neither --steps nor --minutes was given."""
     if config.steps is None and config.minutes is None:
         return dataclasses.replace(config, steps=PRESET_STEPS[config.preset])
     return config
