@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tcae.models.batch_norm import in_parts
+from tcae.models.batch_norm import apply_in_parts
 from tcae.models.decorrelation import Decorrelation
 from tcae.models.encoders import ENCODERS
 from tcae.models.model_config import ModelConfig, check_image_size
@@ -96,7 +96,7 @@ class Encoder(nn.Module):
         """
         if self.decorrelation is None:
             return embeddings
-        return embeddings._replace(au=in_parts(self.decorrelation, parts, *embeddings))
+        return embeddings._replace(au=apply_in_parts(self.decorrelation, parts, *embeddings))
 
     def passes(self) -> list[nn.Module]:
         """List the modules that do nearly all of the work, with no state but batch norm's.

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tcae.models.batch_norm import Parted, recomputed
+from tcae.models.batch_norm import SequentialInParts, recompute
 from tcae.models.encoder_parts import EncoderParts
 from tcae.models.model_config import ModelConfig
 
@@ -26,9 +26,9 @@ def plain_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
     def blocks(first: int, last: int) -> list[nn.Module]:
         return [_block(widths[i], widths[i + 1], config.conv_bias) for i in range(first, last)]
 
-    def branch(size: int) -> Parted:
+    def branch(size: int) -> SequentialInParts:
         embedding = _LastConv2d(widths[-1], size, 4, stride=2, padding=1)
-        return Parted(*blocks(shared, levels - 1), embedding, nn.Flatten())
+        return SequentialInParts(*blocks(shared, levels - 1), embedding, nn.Flatten())
 
     return EncoderParts(backbone=lambda: _Backbone(*blocks(0, shared)), branch=branch)
 
@@ -47,7 +47,7 @@ class _Backbone(nn.Sequential):
             maps = [super(_Backbone, self).forward(batch) for batch in batches]
             return torch.cat(maps) if len(maps) > 1 else maps[0]
         _, *others = self[-1].children()
-        return Parted(*others)(torch.cat([*map(self._convolved, batches)]), len(batches))
+        return SequentialInParts(*others)(torch.cat([*map(self._convolved, batches)]), len(batches))
 
     def _convolved(self, images: Tensor) -> Tensor:
         """All but the last block's batch norm and activation.
@@ -58,7 +58,7 @@ class _Backbone(nn.Sequential):
         maps: Tensor = convolution(images)
         for convolution, *after in blocks:
             step = nn.Sequential(*others, convolution)
-            maps, others = recomputed(step, step, maps), after
+            maps, others = recompute(step, step, maps), after
         return maps
 
 
@@ -69,8 +69,8 @@ class _LastConv2d(nn.Conv2d):
         return F.conv2d(maps, self.weight[:, :, 1:3, 1:3], self.bias)
 
 
-def _block(inputs: int, outputs: int, conv_bias: bool) -> Parted:
-    return Parted(
+def _block(inputs: int, outputs: int, conv_bias: bool) -> SequentialInParts:
+    return SequentialInParts(
         nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=conv_bias),
         nn.BatchNorm2d(outputs),
         nn.LeakyReLU(0.2, inplace=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tcae.models.batch_norm import Parted
+from tcae.models.batch_norm import SequentialInParts
 from tcae.models.encoder_parts import EncoderParts
 from tcae.models.model_config import ModelConfig
 
@@ -29,9 +29,9 @@ def residual_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
         bias = config.conv_bias
         return [kinds[i](widths[i], widths[i + 1], bias) for i in range(first, last)]
 
-    def branch(size: int) -> Parted:
+    def branch(size: int) -> SequentialInParts:
         linear = nn.Linear(widths[-1] * _LAST * _LAST, size)
-        return Parted(*blocks(shared, levels), nn.Flatten(), linear)
+        return SequentialInParts(*blocks(shared, levels), nn.Flatten(), linear)
 
     return EncoderParts(backbone=lambda: _Backbone(*blocks(0, shared)), branch=branch)
 
@@ -40,10 +40,10 @@ class _Backbone(nn.Sequential):
     """The levels in front of a branch."""
 
     def forward(self, *batches: Tensor) -> Tensor:
-        return Parted(*self)(torch.cat(batches), len(batches))
+        return SequentialInParts(*self)(torch.cat(batches), len(batches))
 
 
-class _ConvBlock(Parted):
+class _ConvBlock(SequentialInParts):
     """A convolution to half the side."""
 
     def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
@@ -54,11 +54,11 @@ class _ConvBlock(Parted):
         )
 
 
-class _ResidualBlock(Parted):
+class _ResidualBlock(SequentialInParts):
     """Two convolutions to half the side, and past them the means of 2x2 positions."""
 
     def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
-        residual = Parted(
+        residual = SequentialInParts(
             nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=bias),
             nn.BatchNorm2d(outputs),
             _activation(),

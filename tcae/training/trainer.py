@@ -20,7 +20,7 @@ from tcae.data.pairs import PairBatches
 from tcae.data.shards import PackedDataset
 from tcae.data.splits import Split
 from tcae.distributed import ranks, team
-from tcae.models.batch_norm import synchronise
+from tcae.models.batch_norm import convert_sync_batch_norm
 from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import ENCODER_FILE, load_weights, save_encoder
 from tcae.models.twin_cycle import TwinCycle
@@ -82,7 +82,7 @@ class Trainer:
         # Convolutions take half the time in this layout on a CPU.
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if ranks.world_size() > 1 and config.sync_batch_norm:
-            synchronise(self.model)
+            convert_sync_batch_norm(self.model)
         configure_passes(self.model, config.compile, config.recompute)
         self.objective = TwinCycleObjective(self.model, config.objective)
         self._forward = data_parallel(self.objective, self.device)
