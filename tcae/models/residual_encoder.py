@@ -1,4 +1,4 @@
-"""An encoder with residual blocks, as costly as the plain one."""
+"""An encoder with residual blocks. It costs as much as the plain one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _LAST = 4  # side of the last map
 
 
 def residual_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
-    """Halve the image down to 4x4 and read each embedding from all positions of the last map.
+    """Halve the image down to 4x4, and compute each embedding from all positions of the last map.
 
     Level i has `base_filters * min(2**i, 8)` channels. The first two levels are single
-    convolutions, all others residual blocks. The last layer is linear over all positions, not their
-    mean: where something is matters to pose and action.
+    convolutions, all others are residual blocks. The last layer is linear in all positions, not in
+    their mean, because pose and action depend on where things are.
     """
     levels = (image_size // _LAST).bit_length() - 1
     shared = (image_size // _BRANCH_START).bit_length() - 1
@@ -37,14 +37,14 @@ def residual_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
 
 
 class _Backbone(nn.Sequential):
-    """The levels in front of a branch."""
+    """The levels before the branches."""
 
     def forward(self, *batches: Tensor) -> Tensor:
         return SequentialInParts(*self)(torch.cat(batches), len(batches))
 
 
 class _ConvBlock(SequentialInParts):
-    """A convolution to half the side."""
+    """A convolution that halves the side."""
 
     def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
         super().__init__(
@@ -55,7 +55,7 @@ class _ConvBlock(SequentialInParts):
 
 
 class _ResidualBlock(SequentialInParts):
-    """Two convolutions to half the side, and past them the means of 2x2 positions."""
+    """Two convolutions that halve the side, and a skip connection by means of 2x2 positions."""
 
     def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
         residual = SequentialInParts(
@@ -65,7 +65,7 @@ class _ResidualBlock(SequentialInParts):
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=bias),
             nn.BatchNorm2d(outputs),
         )
-        # The residual's batch norm has a bias for both.
+        # No bias here: the residual's last batch norm has one for both.
         skip = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False))
         super().__init__(residual, skip, _activation())
 
