@@ -14,7 +14,7 @@ from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import Curriculum
 from tcae.objectives.twin_cycle import TwinCycleObjective
 from tcae.training.config import PRESETS
-from tcae.training.device import arrange_passes
+from tcae.training.device import configure_passes
 from tcae.training.optimizer import Optimizer
 
 STEPS = 1_000_000  # after so many steps all losses have their full weight
@@ -29,7 +29,7 @@ def learner(
     torch.manual_seed(0)
     model = TwinCycle(Encoder(config.model, side))
     model.to(DEVICE, memory_format=torch.channels_last)
-    arrange_passes(model, compiled, recomputed)
+    configure_passes(model, compiled, recomputed)
     objective = TwinCycleObjective(model, config.objective)
     curriculum = Curriculum(config.curriculum)
     settings = replace(config.optimizer, precision=precision, warmup_steps=0)

@@ -24,7 +24,7 @@ from tcae.data.pairs import PairBatches, PairsConfig
 from tcae.data.pictures import decode_image, encode_jpeg
 from tcae.data.shard_files import Clip, ShardWriter
 from tcae.data.video import read_frames
-from tcae.training.device import has_bf16
+from tcae.training.device import supports_bf16
 from tcae.training.loader import feed
 
 BATCH = 32
@@ -102,7 +102,7 @@ def test_waiting_for_data(benchmark, dataset):
     """Steps of the preset `default`, with workers that load on the same cores."""
     config = PairsConfig(split="time", split_seed=0)
     pairs = PairBatches(dataset, "train", 8, seed=0, image_size=256, config=config)
-    learn = learner("default", "bf16" if has_bf16(DEVICE) else "fp32", 256)
+    learn = learner("default", "bf16" if supports_bf16(DEVICE) else "fp32", 256)
     watch = Stopwatch()
     waits: list[float] = []
     with contextlib.closing(feed(pairs, range(10**6), WORKERS, DEVICE, watch)) as batches:

@@ -17,7 +17,7 @@ from benchmarks.yardstick import Yardstick
 from tcae.models.encoder import Encoder
 from tcae.models.model_config import MODEL_PRESETS
 from tcae.models.twin_cycle import TwinCycle
-from tcae.training.device import has_bf16
+from tcae.training.device import supports_bf16
 
 SHAPES = [(32, 64), (8, 256)]  # batch, side
 OPTIONS = {"": {}, "compile": {"compiled": True}, "recompute": {"recomputed": True}}
@@ -65,7 +65,7 @@ def memory_of_yardstick(batch: int, side: int) -> int | None:
     ],
 )
 def test_training_step(benchmark, preset, precision, option, batch, side):
-    if precision == "bf16" and not has_bf16(DEVICE):
+    if precision == "bf16" and not supports_bf16(DEVICE):
         pytest.skip("this processor has no bf16")
     images = pair(batch, side)
     run, rival = ours(preset, precision, *images, **OPTIONS[option]), yardstick(*images)

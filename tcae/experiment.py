@@ -15,6 +15,7 @@ import tyro
 
 from tcae.cli import command
 from tcae.cli.progress import say
+from tcae.data.fingerprint import fingerprint
 from tcae.data.labels import FOLDS, LABELS, LabelTable, read_labels, select, with_units
 from tcae.data.shards import PackedDataset
 from tcae.data.synthetic.camera import CameraConfig
@@ -34,7 +35,6 @@ from tcae.methods.registry import METHODS, network_method
 from tcae.methods.twin_cycle import trained_elsewhere
 from tcae.training.config import PRESETS, TrainConfig
 from tcae.training.simple_loop import Interrupted
-from tcae.training.trainer import fingerprint
 from tcae.weights import find_weights
 
 log = logging.getLogger("tcae.experiment")  # not __name__, which is __main__ here

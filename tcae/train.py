@@ -13,23 +13,23 @@ from tcae.cli import command
 from tcae.cli.progress import say
 from tcae.data.shards import PackedDataset
 from tcae.distributed import ranks
-from tcae.distributed.team import first_one_first, of_the_first, program, team
+from tcae.distributed.team import broadcast, program, rank_zero_first, team
 from tcae.evaluation.embedding import damaged_files
 from tcae.evaluation.estimates import flat
 from tcae.files.durable import write_durably
 from tcae.measuring.fabnet import train_fabnet
 from tcae.measuring.people import CACHE, rendered
 from tcae.measuring.run_report import measure_run
-from tcae.measuring.shared_embedding import help_the_first, shared_embedding
+from tcae.measuring.shared_embedding import embed_for_rank_zero, shared_embedding
 from tcae.measuring.trained import built_in_world
-from tcae.training.config import TrainConfig, describe, starting_point, versions, with_steps
+from tcae.training.config import TrainConfig, command_line_defaults, describe, versions, with_steps
 from tcae.training.initial_weights import read_initial_weights
 from tcae.training.run_directory import (
     REPORT_FILE,
     SUMMARY_FILE,
     find_run,
+    lock_run,
     prepare_run,
-    sole_writer,
 )
 from tcae.training.trainer import Trainer
 
@@ -39,7 +39,7 @@ log = logging.getLogger("tcae.train")  # __name__ is __main__ when run as a comm
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see ``--help``."""
     prog = program("tcae.train")
-    return command.run(train, TrainConfig, prog=prog, argv=argv, default=starting_point)
+    return command.run(train, TrainConfig, prog=prog, argv=argv, default=command_line_defaults)
 
 
 def train(config: TrainConfig) -> int:
@@ -54,14 +54,14 @@ def train(config: TrainConfig) -> int:
 
 def _train(config: TrainConfig) -> int:
     run, checkpoint = find_run(config)
-    run = Path(of_the_first(str(run)))  # its default name is the time of day
+    run = Path(broadcast(str(run)))  # its default name is the time of day
     config = with_steps(replace(config, out=run))
     # Refuse what cannot be used now, before anything is rendered.
     command.device_of(config.device)
     initial = None
     if config.init_from is not None and checkpoint is None:
         initial = read_initial_weights(config.init_from)
-    with first_one_first():
+    with rank_zero_first():
         data = config.data or built_in_data(run.parent, config.image_size)
     dataset = PackedDataset(data)
     trainer = Trainer(config, dataset, run, checkpoint)
@@ -70,7 +70,7 @@ def _train(config: TrainConfig) -> int:
     say(f"{describe(config)}\n  {', '.join(f'{k} {v}' for k, v in versions().items())}")
     if ranks.rank():
         return _fit(trainer)
-    with sole_writer(run):  # all have found the run by now: the trainer compared their steps
+    with lock_run(run):  # all have found the run by now: the trainer compared their steps
         prepare_run(run, config, checkpoint)
         return _fit(trainer)
 
@@ -84,7 +84,7 @@ def _fit(trainer: Trainer) -> int:
         return 128 + signal
     if ranks.rank():
         if trainer.data_everywhere:
-            help_the_first(trainer.device)
+            embed_for_rank_zero(trainer.device)
         return command.DONE
     with shared_embedding(trainer.data_everywhere):
         return _finish(trainer)

@@ -1,6 +1,7 @@
-"""The processes that train one model together: what each of them has to know of the others.
+"""What each of the processes that train one model together has to know of the others.
 
-Each process ("rank") holds its part of a batch, all parts of one size. Alone, all is its own.
+Every process, a "rank", holds a part of each batch. All parts have the same size. A process that is
+alone holds the whole batch.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from torch import Tensor
 _alone = False
 
 
-def size() -> int:
-    """How many processes train together; 1: this one alone."""
+def world_size() -> int:
+    """Return how many processes train together. 1 if this one is alone."""
     together = dist.is_available() and dist.is_initialized() and not _alone
     return dist.get_world_size() if together else 1
 
 
 def rank() -> int:
-    """The number of this process, from 0; 0 is the one that writes."""
-    return dist.get_rank() if size() > 1 else 0
+    """Return the number of this process, from 0. Rank 0 is the one that writes files."""
+    return dist.get_rank() if world_size() > 1 else 0
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """What is done inside, this process does for itself."""
+    """Inside, act as if this process were the only one."""
     global _alone
     before, _alone = _alone, True
     try:
@@ -38,55 +39,55 @@ def alone() -> Iterator[None]:
         _alone = before
 
 
-def gathered(values: Tensor) -> Tensor:
-    """The values of all processes, one process after the other.
+def gather(values: Tensor) -> Tensor:
+    """Return the values of all processes, in the order of their ranks.
 
-    The gradient is that of all processes' losses together, as it has to be for what depends on the
-    whole batch: a statistic, say.
+    The gradient is that of the losses of all processes together. Whatever depends on the whole
+    batch, such as a mean over it, needs this.
 
     Args:
         values: (N, ...), of the same shape and dtype everywhere.
 
     Returns:
-        (size() * N, ...); `values` itself if this process is alone.
+        (world_size() * N, ...); `values` itself if this process is alone.
 
     Example:
-        >>> gathered(torch.tensor([1.0, 2.0]))
+        >>> gather(torch.tensor([1.0, 2.0]))
         tensor([1., 2.])
     """
-    if size() == 1:
+    if world_size() == 1:
         return values
-    found: Tensor = _Gathered.apply(values)
-    return found
+    everything: Tensor = _Gather.apply(values)
+    return everything
 
 
-def drawn(
-    draw: Callable[..., Tensor], images: int, *shape: int, of_pair: int = 2, **options: Any
+def draw(
+    random: Callable[..., Tensor], images: int, *shape: int, of_pair: int = 2, **options: Any
 ) -> Tensor:
-    """Random numbers for this process's pairs, as one process that has the whole batch draws them.
+    """Draw the random numbers that these pairs would get if one process had the whole batch.
 
-    All processes draw for all of them, so their generators have to be in the same state and stay
-    there together.
+    Every process draws for all of them. So their random generators must be in the same state, and
+    they stay in the same state.
 
     Args:
-        draw: `torch.randn` or the like.
-        images: Of this process's pairs: all first ones, then all second ones.
-        shape: Of an image's numbers.
-        of_pair: How many images there are of each pair.
-        options: For `draw`: dtype, device.
+        random: `torch.randn` or the like.
+        images: How many images this process has: the first of each pair, then the second of each.
+        shape: Shape of the numbers of one image.
+        of_pair: How many images a pair has.
+        options: Passed to `random`: dtype, device.
 
     Returns:
         (images, *shape).
     """
-    whole = draw(of_pair, size(), images // of_pair, *shape, **options)
+    whole = random(of_pair, world_size(), images // of_pair, *shape, **options)
     return whole[:, rank()].flatten(0, 1)
 
 
-class _Gathered(torch.autograd.Function):
+class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
         values = values.contiguous()
-        parts = [torch.empty_like(values) for _ in range(size())]
+        parts = [torch.empty_like(values) for _ in range(world_size())]
         dist.all_gather(parts, values)
         return torch.cat(parts)
 
@@ -94,4 +95,4 @@ class _Gathered(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         gradient = gradient.contiguous().clone()
         dist.all_reduce(gradient)
-        return gradient.chunk(size())[rank()]
+        return gradient.chunk(world_size())[rank()]

@@ -1,1 +1,1 @@
-"""A trained model in figures, on people it has not seen."""
+"""Measures of a trained model, on people it was not trained on."""

@@ -1,4 +1,4 @@
-"""FAb-Net's objective on the same network, data and time, to compare a twin-cycle run with."""
+"""FAb-Net's objective with the network, data and time of a twin-cycle run, to compare with."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from tcae.training.trainer import Trainer
 
 
 def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig:
-    """One flow for all motion, learned from the reconstruction alone.
+    """Return a configuration with one flow for all motion and no loss but the reconstruction.
 
     Args:
-        config: Of the run that is to be compared; encoder, decoder, data and optimiser stay.
-        run: Directory of the new run.
-        minutes: How long it shall train.
+        config: The configuration of the run to compare with. Encoder, decoder, data and optimiser
+            stay the same.
+        run: The directory of the new run.
+        minutes: How long to train.
     """
     others: dict[str, Any] = dict.fromkeys(LOSS_WEIGHTS.keys() - {"reconstruction"}, 0.0)
     return replace(
@@ -29,7 +30,7 @@ def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig
         minutes=minutes,
         resume="auto",
         overwrite=False,
-        # Nothing is spent on a pose that is not asked for.
+        # No time is spent on a pose that FAb-Net does not have.
         model=replace(
             config.model,
             branches="au",
@@ -42,10 +43,10 @@ def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig
 
 
 def train_fabnet(trainer: Trainer) -> int:
-    """Train FAb-Net's objective for as long as a finished run took, or go on with it.
+    """Train FAb-Net's objective for as long as a finished run took, or resume that training.
 
     Returns:
-        0, or the number of the signal that stopped it after a checkpoint was written.
+        0, or the number of the signal that stopped it after it wrote a checkpoint.
     """
     minutes = trainer.summary()["minutes"]
     config = fabnet_config(trainer.config, trainer.run / FABNET, minutes)

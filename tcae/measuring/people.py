@@ -1,4 +1,4 @@
-"""A trained model in figures: measures on people it has not seen, and pictures beside them."""
+"""Measures and pictures of a trained model on people it was not trained on."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ from tcae.models.face_encoder import FaceEncoder
 from tcae.report.panels import Picture, pair_pictures
 
 CACHE = "data"
-"""Name of the directory, beside a run, that holds packed worlds."""
+"""Name of the directory of packed worlds. It lies beside the run directories."""
 
-SHOWN = 8  # pairs in the report
+SHOWN = 8
+"""Number of pairs in the report."""
 
 _LENGTHS = {
     "AU flow": "au_length",
@@ -51,13 +52,13 @@ _LENGTHS = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is found out about a trained model.
+    """Measures and pictures of a trained model.
 
     Attributes:
-        measures: By name; `tcae.evaluation.disentanglement.GOALS` tells what they are.
+        measures: Measures by name; `tcae.evaluation.disentanglement.GOALS` explains them.
         failures: One line for each labelled frame that could not be read.
-        units: One row per action unit.
-        pairs: Pictures of pairs, by what they show.
+        units: One row for each action unit.
+        pairs: The pictures of each pair, by what they show.
         lengths: Mean displacement length of each pair, by kind of flow.
     """
 
@@ -68,7 +69,7 @@ class Measurement:
     lengths: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __or__(self, other: Measurement) -> Measurement:
-        """Join what two measurements have found out."""
+        """Join two measurements. Where both have a measure, the second one counts."""
         return Measurement(
             {**self.measures, **other.measures},
             (*self.failures, *other.failures),
@@ -79,14 +80,14 @@ class Measurement:
 
 
 def measure_unseen(trained: Trained, cache: Path) -> Measurement:
-    """Measure a model on rendered people not trained on, as after training.
+    """Measure a model on rendered people it was not trained on, as `tcae.train` does at the end.
 
     Args:
-        trained: The model; which people is in its configuration's `unseen`.
-        cache: Where packed worlds are kept.
+        trained: The model. The group `unseen` of its configuration says which people.
+        cache: Directory of packed worlds.
 
     Raises:
-        ValueError: It was not trained on rendered people, so there are no others of their kind.
+        ValueError: The model was trained on real people, so there are no others of their kind.
     """
     if trained.world is None:
         raise ValueError(
@@ -99,7 +100,7 @@ def measure_unseen(trained: Trained, cache: Path) -> Measurement:
 
 
 def measure_flows(trained: Trained, world: World) -> Measurement:
-    """Measure flows and pictures on rendered pairs of people in no data set."""
+    """Measure flows and pictures on pairs of people that are rendered for this and not stored."""
     config, device = trained.config, trained.encoder.device
     say(f"measuring flows on {config.unseen.pairs} rendered people not trained on")
     crop = config.pairs.centre_crop
@@ -118,12 +119,16 @@ def measure_flows(trained: Trained, world: World) -> Measurement:
 
 
 def lengths(values: Mapping[str, Array]) -> dict[str, Sequence[float]]:
-    """Take mean flow lengths of each pair from what `pair_values` gave for all pairs."""
+    """Pick the mean flow lengths of each pair from the values that `pair_values` gave."""
     return {name: values[key].tolist() for name, key in _LENGTHS.items() if key in values}
 
 
 def probe_frames(trained: Trained, people: LabelledFrames) -> tuple[Measurement, ProbeResults]:
-    """Probe embeddings for action units, and for pose where it is known."""
+    """Probe embeddings for action units, and for pose where it is known.
+
+    Raises:
+        ValueError: There are no labels.
+    """
     labels, config = people.labels, trained.config
     if not len(labels.frame_index):
         raise ValueError("labels: there are none of people outside the training split")
@@ -139,7 +144,7 @@ def probe_frames(trained: Trained, people: LabelledFrames) -> tuple[Measurement,
 
 
 def rendered_people(trained: Trained, world: World, cache: Path) -> LabelledFrames:
-    """Render other people of the same world, with all that is known of them."""
+    """Render people of the same world that were not trained on, with their labels and poses."""
     dataset = PackedDataset(rendered(cache, unseen_world(world, trained.config.unseen)))
     labels = read_labels(dataset.path / LABELS, dataset)
     pose = read_pose(dataset.path / TRUTH, dataset, labels.frame_index)
@@ -147,6 +152,6 @@ def rendered_people(trained: Trained, world: World, cache: Path) -> LabelledFram
 
 
 def rendered(cache: Path, world: World) -> Path:
-    """The packed frames of a world; rendered once, then used again."""
+    """Return the directory of the packed frames of a world, which are rendered only once."""
     with PackDisplay(world.identities * world.videos, "tcae") as display:
         return default_world(cache, world, os.cpu_count() or 1, display.report)

@@ -1,8 +1,9 @@
-"""What a finished run is judged by: measures on people it has not seen, and the report."""
+"""The end of a run: measures on people it was not trained on, and the report."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -36,13 +37,14 @@ from tcae.training.trainer import Trainer
 
 
 def measure_run(trainer: Trainer) -> Measurement:
-    """Measure a trained model, write the probe's results and the report.
+    """Measure a trained model, and write the results of the probe and the report.
 
-    Rendered data: on other people of the same world. Labelled data: the action units of the people
-    that were not trained on. Any data: the flows between validation pairs.
+    On rendered data, flows and action units are measured on other people of the same world. On real
+    data, flows are measured on validation pairs, and action units on labelled people who were not
+    trained on, if there are any.
 
     Args:
-        trainer: It has done its last step.
+        trainer: The trainer, after its last step.
 
     Raises:
         ValueError: The labels cannot be used.
@@ -54,7 +56,7 @@ def measure_run(trainer: Trainer) -> Measurement:
         rendered_world(trainer.dataset.path),
         fabnet_of(trainer.run, trainer.device),
     )
-    found = (
+    measurement = (
         _measure_validation(trainer)
         if trained.world is None
         else measure_flows(trained, trained.world)
@@ -65,14 +67,14 @@ def measure_run(trainer: Trainer) -> Measurement:
             probed, results = probe_frames(trained, people)
             (trainer.run / PROBE).mkdir(exist_ok=True)
             write_results(trainer.run / PROBE, results, people.dataset)
-            found = found | probed
+            measurement = measurement | probed
     finally:
-        _write_report(trainer, found)
-    return found
+        _write_report(trainer, measurement)
+    return measurement
 
 
 def _measure_validation(trainer: Trainer) -> Measurement:
-    """Measure flows and pictures where their truth is not known."""
+    """Measure flows and pictures of validation pairs, whose truth is not known."""
     objective, parts = trainer.objective, []
     for source, target in trainer.validation.pairs():
         pictures = objective.pictures(source, target)
@@ -81,7 +83,7 @@ def _measure_validation(trainer: Trainer) -> Measurement:
     measures = pair_measures(values, [str(i) for i in range(len(values["recon"]))])
     shown = trainer.validation.example(SHOWN)
     return Measurement(
-        # Pairs share people here, so intervals over pairs would be too narrow.
+        # No intervals: pairs share people here, so intervals over pairs would be too narrow.
         {name: Estimate(measure.value) for name, measure in measures.items()},
         pairs=pair_pictures(*shown, objective.pictures(*shown), None),
         lengths=lengths(values),
@@ -89,7 +91,7 @@ def _measure_validation(trainer: Trainer) -> Measurement:
 
 
 def _labelled(trainer: Trainer, trained: Trained) -> LabelledFrames | None:
-    """Who is probed, None if of nobody anything is known."""
+    """Return the labelled frames to probe. None if there are none."""
     if trained.world is not None:
         return rendered_people(trained, trained.world, trainer.run.parent / CACHE)
     dataset = trainer.dataset
@@ -99,6 +101,7 @@ def _labelled(trainer: Trainer, trained: Trained) -> LabelledFrames | None:
 
 
 def _not_trained_on(trainer: Trainer) -> LabelTable:
+    """Return the labels of people outside the training split."""
     dataset, seed = trainer.dataset, trainer.config.pairs.split_seed
     labels = read_labels(dataset.path / LABELS, dataset)
     splits = [split_of(dataset.identity(int(i)), seed) for i in labels.frame_index]
@@ -114,32 +117,36 @@ _CURVES = {
 }
 
 
-def _write_report(trainer: Trainer, found: Measurement) -> None:
+def _write_report(trainer: Trainer, measurement: Measurement) -> None:
+    report = RunReport(
+        title=trainer.run.name,
+        about=", ".join(f"{name} {value}" for name, value in versions().items()),
+        measures=measurement.measures,
+        numbers=trainer.summary(),
+        pairs=measurement.pairs,
+        flow_unit=FLOW_NOTE,
+        lengths=measurement.lengths,
+        units=measurement.units,
+        curves=_curves(trainer.run),
+        config=describe(trainer.config),
+    )
+    write_durably(trainer.run / REPORT_FILE, render_report(report).encode())
+
+
+def _curves(run: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Read the curves of the report: points (step, value) by chart and name."""
     lines = [
         line
-        for text in (trainer.run / METRICS_FILE).read_text().splitlines()
+        for text in (run / METRICS_FILE).read_text().splitlines()
         if (line := json.loads(text))["kind"] == "val"
     ]
-    curves = {
+    return {
         title: {
             name: [(line["step"], v) for line in lines if (v := line.get(key)) is not None]
             for name, key in names.items()
         }
         for title, names in _CURVES.items()
     }
-    report = RunReport(
-        title=trainer.run.name,
-        about=", ".join(f"{name} {value}" for name, value in versions().items()),
-        measures=found.measures,
-        numbers=trainer.summary(),
-        pairs=found.pairs,
-        flow_unit=FLOW_NOTE,
-        lengths=found.lengths,
-        units=found.units,
-        curves=curves,
-        config=describe(trainer.config),
-    )
-    write_durably(trainer.run / REPORT_FILE, render_report(report).encode())
 
 
 def _unit(images: torch.Tensor) -> NDArray[np.floating]:

@@ -1,7 +1,7 @@
-"""What the processes of a team do while the first one measures a finished run: they embed frames.
+"""Embedding shared by all ranks: they embed frames for rank 0 while it measures a finished run.
 
-An error in one of them is raised in the first process as if it had happened there; when one dies,
-the others say so and end as soon as they wait for it.
+An error in one of them is raised in rank 0, as if it had happened there. When one dies, the others
+say so and end as soon as they wait for it.
 """
 
 from __future__ import annotations
@@ -23,39 +23,38 @@ from numpy.typing import NDArray
 from tcae.cli.signals import StopSignals
 from tcae.data.shards import PackedDataset
 from tcae.distributed import ranks
-from tcae.distributed.team import deaths_named
+from tcae.distributed.team import explain_lost_process
 from tcae.evaluation.embedding import EmbeddedFrames, embed_here, embedding_by
 from tcae.models.face_encoder import FaceEncoder
 
-_PATIENCE = timedelta(days=30)  # of helpers: between two tasks another training may lie
+_TIMEOUT = timedelta(days=30)  # between two tasks, rank 0 may train another model
 
 
 class _Task(NamedTuple):
     encoder: bytes
     dataset: Path
-    frames: list[NDArray[np.int64]]  # of each process
+    frames: list[NDArray[np.int64]]  # one array for each rank
     batch_size: int
     workers: int
 
 
 @contextlib.contextmanager
-def shared_embedding(wanted: bool = True) -> Iterator[None]:
-    """Go on alone in the first process, but let all others help wherever frames are embedded.
-
-    `embed_frames` shares them out. The others are in `help_the_first`; they see the same files.
+def shared_embedding(helped: bool = True) -> Iterator[None]:
+    """In rank 0, go on alone, but let `embed_frames` share its frames with all other ranks.
 
     Args:
-        wanted: Whether there are others in `help_the_first`; else this process does all itself.
+        helped: Whether the other ranks are in `embed_for_rank_zero`. They must see the same files.
+            If not, this process embeds all frames itself.
 
     Raises:
         ConnectionError: Another process died.
     """
-    if ranks.size() == 1 or not wanted:
+    if ranks.world_size() == 1 or not helped:
         with ranks.alone():
             yield
         return
-    with deaths_named():
-        group = _patient_group()
+    with explain_lost_process():
+        group = _new_group()
         try:
             with ranks.alone(), embedding_by(partial(_embed_together, group)):
                 yield
@@ -63,19 +62,22 @@ def shared_embedding(wanted: bool = True) -> Iterator[None]:
             dist.broadcast_object_list([None], 0, group)
 
 
-def help_the_first(device: torch.device) -> None:
-    """Embed on a device what the first process asks for, until it is done.
+def embed_for_rank_zero(device: torch.device) -> None:
+    """In all other ranks, embed the frames that rank 0 sends, until it has no more.
+
+    Args:
+        device: Where to compute.
 
     Raises:
-        ConnectionError: It died.
+        ConnectionError: Rank 0 died.
     """
-    # Signals reach the first process too, which decides.
-    with deaths_named(), StopSignals():
-        group = _patient_group()
-        while (task := _next(group)) is not None:
-            # One progress bar is enough: the first process's.
+    # Signals reach rank 0 too, and it decides.
+    with explain_lost_process(), StopSignals():
+        group = _new_group()
+        while (task := _receive_task(group)) is not None:
+            # One progress bar is enough, that of rank 0.
             with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-                part = _attempt(task, device)
+                part = _embed_or_error(task, device)
             dist.gather_object(part, None, 0, group)
 
 
@@ -91,8 +93,8 @@ def _embed_together(
     content = io.BytesIO()
     torch.save(encoder, content)
     count = group.size()
-    parts_of = np.array_split(frames, count)
-    task = _Task(content.getvalue(), dataset.path, parts_of, batch_size, workers)
+    shares = np.array_split(frames, count)
+    task = _Task(content.getvalue(), dataset.path, shares, batch_size, workers)
     dist.broadcast_object_list([task], 0, group)
     try:
         own: EmbeddedFrames | Exception = _embed_part(task, encoder, dataset, 0)
@@ -103,36 +105,36 @@ def _embed_together(
     for part in parts:
         if isinstance(part, Exception):
             raise part
-    known = [part for part in parts if isinstance(part, EmbeddedFrames)]
+    embedded = [part for part in parts if isinstance(part, EmbeddedFrames)]
     return EmbeddedFrames(
-        np.concatenate([part.au for part in known]),
-        np.concatenate([part.pose for part in known]),
+        np.concatenate([part.au for part in embedded]),
+        np.concatenate([part.pose for part in embedded]),
         encoder.fingerprint,
-        tuple(line for part in known for line in part.failures),
+        tuple(line for part in embedded for line in part.failures),
     )
 
 
 def _embed_part(
-    task: _Task, encoder: FaceEncoder, dataset: PackedDataset, process: int
+    task: _Task, encoder: FaceEncoder, dataset: PackedDataset, rank: int
 ) -> EmbeddedFrames:
     options = {"batch_size": task.batch_size, "workers": task.workers}
-    return embed_here(encoder, dataset, task.frames[process], **options)
+    return embed_here(encoder, dataset, task.frames[rank], **options)
 
 
-def _patient_group() -> dist.ProcessGroup:
-    dist.barrier()  # who is gone already is noticed here, not after the patience
-    return dist.new_group(backend="gloo", timeout=_PATIENCE)
+def _new_group() -> dist.ProcessGroup:
+    dist.barrier()  # notices a lost process now, not after the long timeout
+    return dist.new_group(backend="gloo", timeout=_TIMEOUT)
 
 
-def _next(group: dist.ProcessGroup) -> _Task | None:
+def _receive_task(group: dist.ProcessGroup) -> _Task | None:
     tasks: list[_Task | None] = [None]
     dist.broadcast_object_list(tasks, 0, group)
     return tasks[0]
 
 
-def _attempt(task: _Task, device: torch.device) -> EmbeddedFrames | Exception:
+def _embed_or_error(task: _Task, device: torch.device) -> EmbeddedFrames | Exception:
     try:
-        # Of the own team: it may be any class of encoder.
+        # weights_only=False: it may be any class of encoder, and it comes from rank 0.
         encoder = torch.load(io.BytesIO(task.encoder), map_location=device, weights_only=False)
         return _embed_part(task, encoder, PackedDataset(task.dataset), ranks.rank())
     except Exception as error:

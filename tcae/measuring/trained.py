@@ -1,4 +1,4 @@
-"""A trained model with all that measuring it takes, from its run or from the files that ship."""
+"""A trained model with all that measuring it takes, from its run or from weights that ship."""
 
 from __future__ import annotations
 
@@ -40,11 +40,12 @@ class Trained:
     """A trained model.
 
     Attributes:
-        objective: Makes its flows and pictures; in eval mode.
-        encoder: Its encoder.
-        config: What it was trained by.
-        world: The rendered people it was trained on, None if they were real.
-        fabnet: The encoder that FAb-Net's objective gave in the same time, if it was trained.
+        objective: The objective with the model, in eval mode. It computes flows and pictures.
+        encoder: The encoder of the model.
+        config: The configuration it was trained with.
+        world: The rendered people it was trained on. None if they were real.
+        fabnet: An encoder that FAb-Net's objective trained for the same time. None if there is
+            none.
     """
 
     objective: TwinCycleObjective
@@ -55,15 +56,16 @@ class Trained:
 
 
 def load_trained(run: Path | str, device: torch.device | str = "cpu") -> Trained:
-    """Load the model of a finished run, or weights that ship by their name.
+    """Load the model of a finished run, or weights that ship with the package.
 
     Args:
-        run: The run directory; its data set may be gone if it was the built-in one.
-        device: Where the model shall compute.
+        run: The run directory, or the name of weights that ship. The data set of a run may be gone
+            if it was the built-in one.
+        device: Where the model will compute.
 
     Raises:
-        FileNotFoundError: A file is missing; it is named.
-        ValueError: A file is damaged or does not fit to the others.
+        FileNotFoundError: A file is missing. The error names it.
+        ValueError: A file is damaged or does not fit the others.
     """
     run = find_weights(run)
     encoder, config = load_encoder(run, device), load_config(run)
@@ -84,26 +86,26 @@ def load_trained(run: Path | str, device: torch.device | str = "cpu") -> Trained
 
 
 def fabnet_of(run: Path, device: torch.device | str) -> FrozenEncoder | None:
-    """The encoder of the FAb-Net that was trained beside a run."""
-    beside = run / FABNET
-    return load_encoder(beside, device) if (beside / ENCODER_FILE).exists() else None
+    """Load the encoder that FAb-Net's objective trained inside a run. None if there is none."""
+    folder = run / FABNET
+    return load_encoder(folder, device) if (folder / ENCODER_FILE).exists() else None
 
 
 def save_trained(directory: Path, trained: Trained, probe: LinearProbe) -> None:
     """Write a model without its run: encoder, decoders, probe, configuration and world.
 
     `load_trained`, `load_encoder` and `load_probe` read the directory. Matrices and kernels are
-    rounded to half precision; biases and running statistics, which are few, are not, and neither is
-    the probe, which reads embeddings of any scale.
+    rounded to half precision. Biases and running statistics are not, because they are few. The
+    probe is not, because embeddings may have any scale.
 
     Args:
-        directory: Where; it is made.
-        trained: The model, on rendered people.
-        probe: Trained on its encoder.
+        directory: The directory to write. It is created.
+        trained: A model that was trained on rendered people.
+        probe: A probe that was trained on its encoder.
 
     Raises:
-        ValueError: The probe is another encoder's, a weight does not fit into half precision, or
-            the model was trained on real people.
+        ValueError: The probe is that of another encoder, a weight is too large for half precision,
+            or the model was trained on real people.
     """
     if probe.encoder != trained.encoder.fingerprint:
         raise ValueError(f"probe: is of the encoder {probe.encoder[:12]}, not of this one")
@@ -114,11 +116,11 @@ def save_trained(directory: Path, trained: Trained, probe: LinearProbe) -> None:
     model = _rounded(trained.objective.model)
     save_encoder(directory / ENCODER_FILE, model.encoder, encoder.template, encoder.crop)
     save_decoders(directory, model)
-    own = copy.deepcopy(probe)
-    own.encoder = load_encoder(directory).fingerprint  # that of the rounded weights
+    copied_probe = copy.deepcopy(probe)
+    copied_probe.encoder = load_encoder(directory).fingerprint  # that of the rounded weights
     (directory / PROBE).mkdir(exist_ok=True)
-    save_probe(directory / PROBE / PROBE_FILE, own)
-    # Where its files lay is nobody's business.
+    save_probe(directory / PROBE / PROBE_FILE, copied_probe)
+    # The paths of whoever trained it are nobody else's business.
     save_config(replace(config, data=None, out=None, init_from=None), directory)
     template = AlignmentTemplate.from_dict(encoder.template)
     settings = WorldFrames(trained.world).settings
@@ -126,12 +128,12 @@ def save_trained(directory: Path, trained: Trained, probe: LinearProbe) -> None:
 
 
 def built_in_world(image_size: int) -> World:
-    """The rendered people that are trained on without --data."""
+    """Return the rendered people that `tcae.train` trains on without --data."""
     return replace(_BUILT_IN, image_size=max(_BUILT_IN.image_size, image_size))
 
 
 def rendered_world(directory: Path) -> World | None:
-    """The world that a data set was rendered from, None for videos of real people."""
+    """Return the world that a data set was rendered from. None for videos of real people."""
     try:
         return world_of(directory)
     except ValueError:
@@ -145,7 +147,7 @@ def _world(run: Path, config: TrainConfig) -> World | None:
 
 
 def _all_weights(run: Path) -> tuple[Mapping[str, Tensor], str]:
-    """Weights of encoder and decoders by name, and where they come from."""
+    """Read the weights of encoder and decoders by name, and tell which file they come from."""
     path = run / DECODERS_FILE
     if path.exists():
         return read_model_weights(run), str(path)
@@ -156,7 +158,7 @@ def _all_weights(run: Path) -> tuple[Mapping[str, Tensor], str]:
 
 
 def _rounded(model: nn.Module) -> TwinCycle:
-    """A copy whose matrices and kernels are of half precision."""
+    """Return a copy with matrices and kernels in half precision."""
     rounded = copy.deepcopy(model)
     for name, parameter in rounded.named_parameters():
         if parameter.ndim > 1:

@@ -7,7 +7,7 @@ import torch
 
 from tcae.evaluation.embedding import read_faces
 from tcae.methods.method import Material, Method
-from tcae.models.batch_norm import settle_batch_norm
+from tcae.models.batch_norm import calibrate_batch_norm
 from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import FrozenEncoder
 
@@ -27,7 +27,7 @@ def untrained(material: Material) -> FrozenEncoder:
     crop, count = config.pairs.centre_crop, len(dataset.frames)
     some = np.unique(np.linspace(0, count - 1, _FACES).astype(np.int64))
     faces = read_faces(dataset, some, crop, config.image_size)
-    settle_batch_norm(encoder, lambda batch: encoder(batch.to(material.device)), faces)
+    calibrate_batch_norm(encoder, lambda batch: encoder(batch.to(material.device)), faces)
     return FrozenEncoder(encoder, material.template, crop)
 
 

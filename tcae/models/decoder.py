@@ -1,4 +1,4 @@
-"""The decoder: two embeddings of one kind to the motion between their images (Fig. 3, bottom)."""
+"""The decoder: from two embeddings to the motion between their images (Fig. 3, bottom)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from tcae.models.upsampling import upsampled_conv
 class Decoder(nn.Module):
     """Blocks of bilinear x2 up-sampling and convolution, from the embeddings to the image's size.
 
-    A block that ends at side r has `base_filters * min(image_size / 2r, 8)` channels, the last 3.
+    A block that ends at side r has `base_filters * min(image_size / 2r, 8)` channels, the last one
+    has 3.
 
     Args:
-        image_size: side of the motion, a power of two from 32.
-        base_filters: channels of the last but one block.
-        embedding_size: channels of each embedding, D.
-        conv_bias: whether layers in front of a batch norm have a bias.
-        start: side of the first map. 1: the embeddings themselves; larger: a fully connected
-            layer makes it.
-        leading_relu: whether a ReLU cuts the embeddings before everything else.
-        zero_init: start from the identity warp (last convolution zero).
+        image_size: Side of the motion, a power of two from 32.
+        base_filters: Channels of the last block but one.
+        embedding_size: Length D of each embedding.
+        conv_bias: Whether layers before a batch norm have a bias.
+        start: Side of the first map. 1: it is the embeddings themselves. Larger: a fully connected
+            layer computes it.
+        leading_relu: Whether the embeddings pass a ReLU first.
+        zero_init: Whether the decoder starts as the identity warp, its last convolution being zero.
     """
 
     def __init__(
@@ -61,10 +62,10 @@ class Decoder(nn.Module):
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Decode the embeddings (N, D) of source and target into one tensor (N, 3, S, S).
 
-        Channels 0 and 1 are the displacement x, y in normalised units, channel 2 the mask's logit.
-        All go through a tanh, so blending weights stay in [0.119, 0.881]. Without it on the logit
-        the reconstruction was as good: .609 of the unmoved source's L1 instead of .608, measured as
-        for `MODEL_PRESETS`.
+        Channels 0 and 1 are the displacement x, y in normalised units, channel 2 is the logit of
+        the mask. All go through a tanh, so blending weights stay in [0.119, 0.881]. Without a tanh
+        on the logit, the reconstruction was as good: .609 of the unmoved source's L1 instead of
+        .608, measured as for `MODEL_PRESETS`.
         """
         embeddings = self.leading_relu(torch.cat([source, target], 1))
         motion: Tensor = self.motion(self.blocks(self.start(embeddings)))
@@ -72,7 +73,7 @@ class Decoder(nn.Module):
 
 
 class _Upsampled(nn.Sequential):
-    """Bilinear x2 up-sampling, then a convolution and other layers; the first two in one."""
+    """Bilinear x2 up-sampling and a convolution in one operation, then other layers."""
 
     def __init__(self, *layers: nn.Module) -> None:
         upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
@@ -80,7 +81,7 @@ class _Upsampled(nn.Sequential):
 
     def forward(self, maps: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
-            return super().forward(maps)  # a compiler decides itself what to keep
+            return super().forward(maps)  # a compiler decides for itself what to keep
         _, convolution, *others = self
         assert isinstance(convolution, nn.Conv2d)
         maps = upsampled_conv(maps, convolution.weight, convolution.bias)
@@ -90,7 +91,7 @@ class _Upsampled(nn.Sequential):
 
 
 def up_start(inputs: int, outputs: int, side: int, bias: bool) -> nn.Sequential:
-    """Fully connected, from vectors (N, inputs) to maps (N, outputs, side, side)."""
+    """Build a fully connected layer from vectors (N, inputs) to maps (N, outputs, side, side)."""
     return nn.Sequential(
         nn.Linear(inputs, outputs * side * side, bias=bias),
         nn.Unflatten(1, (outputs, side, side)),
@@ -100,7 +101,7 @@ def up_start(inputs: int, outputs: int, side: int, bias: bool) -> nn.Sequential:
 
 
 def up_block(inputs: int, outputs: int, bias: bool) -> nn.Sequential:
-    """Maps of twice the side."""
+    """Build a block that doubles the side of maps."""
     return _Upsampled(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias),
         nn.BatchNorm2d(outputs),

@@ -1,4 +1,4 @@
-"""The decoders' weights as a file beside the encoder's, where there is no checkpoint."""
+"""The file of the decoders' weights, beside the encoder's, for models without a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tcae.models.encoder_file import ENCODER_FILE, read_encoder_weights
 from tcae.models.twin_cycle import TwinCycle
 
 DECODERS_FILE = "decoders.safetensors"
-"""Name of the file with both decoders, beside the encoder, among the weights that ship."""
+"""Name of the file with both decoders. It lies beside the encoder in weights that ship."""
 
 _FORMAT = "tcae-decoders"
 _ENCODER = "encoder."
@@ -26,10 +26,10 @@ def save_decoders(directory: Path, model: TwinCycle) -> None:
 
 
 def read_model_weights(directory: Path) -> dict[str, Tensor]:
-    """Read the weights of encoder and decoders, named as in a `TwinCycle`, on the CPU.
+    """Read the weights of encoder and decoders, named as in a `TwinCycle`, to the CPU.
 
     Raises:
-        ValueError: A file is damaged or foreign. The error names it.
+        ValueError: A file is damaged or of another kind. The error names it.
     """
     encoder = read_encoder_weights(directory / ENCODER_FILE)
     decoders = read_weights(directory / DECODERS_FILE, _FORMAT)[1]

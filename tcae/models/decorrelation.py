@@ -1,4 +1,4 @@
-"""Takes out of one embedding what another one tells linearly."""
+"""Decorrelation: removes from one embedding what a linear map of another one can predict."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from torch import Tensor, nn
 from tcae.distributed import ranks
 from tcae.models.precision import wide
 
-_MOMENTUM = 0.03  # of the running moments: about the last two thousand faces
-_RIDGE = 0.01  # share of its own variance that each regressor is charged
+_MOMENTUM = 0.03  # of the running moments, which then cover about the last two thousand faces
+_RIDGE = 0.01  # share of its variance that is added to each regressor's
 
 
 class Decorrelation(nn.Module):
-    """Subtracts from an embedding its linear prediction from another one.
+    """Subtraction of what a linear map of another embedding predicts.
 
-    The prediction is the least-squares one by running moments, as batch norm has running means; in
-    training they follow the batches, in eval mode they rest, `refit` ends them. What is left does
-    not correlate with the other embedding, so no linear probe reads the other's contents out of it.
-    The other embedding gets no gradient, and the prediction's coefficients are constants to it.
+    The linear map is the least-squares fit by running moments, much like the running means of batch
+    norm: in training they follow the batches, in eval mode they are fixed. `refit` sets them after
+    training. What is left does not correlate with the other embedding, so no linear probe can read
+    the other's contents from it. The other embedding gets no gradient, and the coefficients of the
+    map count as constants in the gradient.
 
     Args:
-        width: channels of the embedding that is cleaned.
-        known: channels of the one whose contents are taken out.
+        width: Length of the embedding that is cleaned.
+        known: Length of the embedding whose contents are removed.
     """
 
     mean: Tensor
@@ -40,7 +41,7 @@ class Decorrelation(nn.Module):
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def forward(self, embedding: Tensor, known: Tensor) -> Tensor:
-        """Clean (N, width) of what (N, known) tells; fp32 also under autocast."""
+        """Remove from (N, width) what (N, known) predicts, in fp32 even under autocast."""
         with torch.autocast(embedding.device.type, enabled=False):
             embedding, known = wide(embedding), wide(known.detach())
             if self.training:
@@ -52,9 +53,9 @@ class Decorrelation(nn.Module):
 
     @torch.no_grad()
     def prediction(self) -> nn.Linear:
-        """Return what eval mode subtracts as a linear layer of the known embedding.
+        """Return the linear layer of the known embedding that eval mode subtracts.
 
-        It is computed in fp64 from the moments as they are now, and solves nothing any more.
+        It is computed in fp64 from the present moments, so using it solves no equations.
         """
         scale, coefficients = _regression(self.covariance.double(), self.cross.double())
         weight = coefficients.T / scale
@@ -65,16 +66,16 @@ class Decorrelation(nn.Module):
 
     @torch.no_grad()
     def refit(self, embedding: Tensor, known: Tensor) -> None:
-        """Take the moments of (N, width) and (N, known) alone, whatever they were before.
+        """Replace the moments by those of (N, width) and (N, known).
 
-        The embeddings of training faces in eval mode: those that the moments have followed were
-        computed by the statistics of their batches, and by weights that have changed since.
+        These should be embeddings of training faces in eval mode. The running moments are those of
+        embeddings with the statistics of single batches, and with weights that have changed since.
         """
         self._follow(wide(embedding), wide(known), torch.ones_like(self.mean[0]))
 
     @torch.no_grad()
     def _follow(self, embedding: Tensor, known: Tensor, share: Tensor) -> None:
-        embedding, known = ranks.gathered(embedding), ranks.gathered(known)
+        embedding, known = ranks.gather(embedding), ranks.gather(known)
         self.mean.lerp_(embedding.mean(0), share)
         self.known_mean.lerp_(known.mean(0), share)
         known, embedding = known - self.known_mean, embedding - self.mean
@@ -83,11 +84,11 @@ class Decorrelation(nn.Module):
 
 
 def _regression(covariance: Tensor, cross: Tensor) -> tuple[Tensor, Tensor]:
-    """Standard deviations of the regressors, and coefficients of them when standardised."""
+    """Return the standard deviations of the regressors, and the coefficients once standardised."""
     scale = covariance.diagonal().clamp_min(1e-12).sqrt()
     correlation = covariance / scale / scale[:, None]
     identity = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
-    charged = correlation + _RIDGE * identity
-    # The ridge keeps this solvable; asking whether it was would wait for a GPU.
-    coefficients, _ = torch.linalg.solve_ex(charged, cross / scale[:, None])
+    ridged = correlation + _RIDGE * identity
+    # The ridge keeps this solvable, and checking whether it was would wait for the GPU.
+    coefficients, _ = torch.linalg.solve_ex(ridged, cross / scale[:, None])
     return scale, coefficients

@@ -1,4 +1,4 @@
-"""The encoder: from the pixels of a face to an AU embedding and a pose embedding (Fig. 3, top)."""
+"""The encoder: from the pixels of a face to an AU and a pose embedding (Fig. 3, top)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tcae.models.batch_norm import in_parts
+from tcae.models.batch_norm import apply_in_parts
 from tcae.models.decorrelation import Decorrelation
 from tcae.models.encoders import ENCODERS
 from tcae.models.model_config import ModelConfig, check_image_size
 
 
 class Embeddings(NamedTuple):
-    """What an encoder knows of N images: `au` is phi, `pose` is psi, one row per image."""
+    """The embeddings of N images, one row per image: `au` is phi, `pose` is psi."""
 
     au: Tensor
     pose: Tensor
@@ -23,20 +23,20 @@ class Embeddings(NamedTuple):
 class Encoder(nn.Module):
     """Everything from pixels to the two embeddings, decorrelation included.
 
-    A backbone makes maps of the images, one branch each makes the embeddings of them; what they
-    consist of is decided by `config.encoder` (`tcae.models.encoders`).
+    A backbone turns the images into maps, and one branch for each embedding turns the maps into it.
+    `config.encoder` names the networks of both (`tcae.models.encoders`).
 
     Args:
-        config: the architecture.
-        image_size: side of the square images: a power of two, at least 32. It sets the number of
-            levels and nothing else.
+        config: The architecture.
+        image_size: Side of the square images in pixels, a power of two from 32. It sets the number
+            of levels and nothing else.
 
     Attributes:
-        embedding_size: length of the AU embedding.
-        pose_size: length of the pose embedding.
+        embedding_size: Length of the AU embedding.
+        pose_size: Length of the pose embedding.
 
     Raises:
-        ValueError: if the image size is not a power of two from 32, or the encoder is unknown.
+        ValueError: The image size is not a power of two from 32, or the encoder is unknown.
 
     Example:
         >>> encoder = Encoder(ModelConfig(), image_size=64).eval()
@@ -67,19 +67,20 @@ class Encoder(nn.Module):
         """Embed images (N, 3, S, S), float in [0, 1] or uint8.
 
         Args:
-            images: The faces. Several batches of one size are embedded as one after the other, in
-                less time: in training each has statistics of its own. The result has all rows.
+            images: The faces. Several batches of one size may be given. They are embedded as if one
+                after the other, in less time: in training, each has batch norm statistics of its
+                own. The result has the rows of all.
 
         Raises:
-            ValueError: if the images do not have this encoder's size.
+            ValueError: The images do not have this encoder's size.
         """
         return self.decorrelated(self.correlated(*images), len(images))
 
     def correlated(self, *images: Tensor) -> Embeddings:
-        """Embed images as `forward` does, but leave in the AU embedding what the pose tells."""
-        wanted = (3, self.image_size, self.image_size)
+        """Embed images as `forward` does, but without decorrelation."""
+        shape = (3, self.image_size, self.image_size)
         for batch in images:
-            if batch.shape[1:] != wanted:
+            if batch.shape[1:] != shape:
                 raise ValueError(
                     f"images have shape {tuple(batch.shape)}, this model needs (N, 3, S, S) "
                     f"with S = image_size = {self.image_size}"
@@ -90,23 +91,24 @@ class Encoder(nn.Module):
         return Embeddings(self.au_branch(maps, parts), self.pose_branch(pose_maps, parts))
 
     def decorrelated(self, embeddings: Embeddings, parts: int = 1) -> Embeddings:
-        """Take out of AU embeddings what their pose embeddings tell linearly, if configured.
+        """Remove from AU embeddings what their pose embeddings predict, if so configured.
 
-        In training the moments of `Decorrelation` follow each of the `parts` of the rows.
+        In training, the moments of `Decorrelation` follow each of the `parts` equal parts of the
+        rows.
         """
         if self.decorrelation is None:
             return embeddings
-        return embeddings._replace(au=in_parts(self.decorrelation, parts, *embeddings))
+        return embeddings._replace(au=apply_in_parts(self.decorrelation, parts, *embeddings))
 
     def passes(self) -> list[nn.Module]:
-        """List the modules that do nearly all of the work, with no state but batch norm's.
+        """List the modules that do nearly all of the work. Batch norm has their only state.
 
-        They can be compiled, or computed again for the gradient.
+        So they can be compiled, or computed again for the gradient.
         """
         parts = [self.backbone, self.pose_backbone, self.au_branch, self.pose_branch]
         return [part for part in parts if part is not None]
 
 
 def unit_range(images: Tensor) -> Tensor:
-    """Return images as float in [0, 1]: uint8 is divided by 255, float is passed on."""
+    """Return images as float in [0, 1]. uint8 is divided by 255, float is returned as it is."""
     return images.float() / 255 if images.dtype == torch.uint8 else images

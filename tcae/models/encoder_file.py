@@ -1,4 +1,4 @@
-"""The trained encoder as one file: weights, how to build it, how faces must be aligned for it."""
+"""The file of a trained encoder: its weights, its architecture, the alignment of its faces."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from tcae.models.model_config import ModelConfig
 from tcae.weights import find_weights, shipped
 
 ENCODER_FILE = "encoder.safetensors"
-"""Name of the encoder inside a run directory."""
+"""Name of the encoder's file in a run directory."""
 
 _FORMAT = "tcae-encoder"
 _VERSION = 1
 
 
 class FrozenEncoder:
-    """A trained encoder in evaluation mode, with how faces must be shown to it.
+    """A trained encoder in evaluation mode, with all that preparing faces for it takes.
 
     Attributes:
         network: The encoder itself.
-        image_size: Side of the images it was trained on, in pixels.
+        image_size: Side of its images in pixels.
         template: Alignment template of its training faces, as `AlignmentTemplate.to_dict` gives it.
-        crop: Side of the centred part of an aligned picture that it is to see, as a share.
+        crop: How much of an aligned picture to show it: side of the centred square over the side of
+            the picture.
         embedding_size: Length of the AU embedding.
         pose_size: Length of the pose embedding.
     """
 
     def __init__(self, network: Encoder, template: dict[str, Any], crop: float = 1.0) -> None:
         self.network = network.eval().requires_grad_(False)
-        # In this layout convolutions take half the time on a CPU.
+        # Convolutions take half the time in this layout on a CPU.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.template, self.crop = template, crop
         self.image_size = network.image_size
@@ -44,17 +45,17 @@ class FrozenEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Return the device that it computes on."""
         return next(self.network.parameters()).device
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights: a probe names with it the encoder that it belongs to."""
+        """Return the SHA-256 of the weights. A probe names its encoder by it."""
         return digest(self.network.state_dict())
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Embeddings:
-        """AU and pose embeddings of aligned faces.
+        """Embed aligned faces.
 
         Args:
             images: (N, 3, S, S) RGB, uint8 or float in [0, 1], S = `image_size`.
@@ -63,7 +64,7 @@ class FrozenEncoder:
             Embeddings (N, embedding_size) and (N, pose_size), float32, on the encoder's device.
 
         Raises:
-            ValueError: Another shape; nothing is resized silently.
+            ValueError: The images have another shape. Nothing is resized silently.
         """
         side = self.image_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
@@ -80,8 +81,9 @@ def save_encoder(
     Args:
         path: The file, usually ``<run>/encoder.safetensors``.
         encoder: The encoder.
-        template: The training data's alignment template (`AlignmentTemplate.to_dict`).
-        crop: Side of the centred part of a picture that stands for its random training crops.
+        template: Alignment template of the training data, from `AlignmentTemplate.to_dict`.
+        crop: Share of the side of a picture that its centred square keeps, in place of the random
+            crops of training.
     """
     description = {
         "format": _FORMAT,
@@ -99,12 +101,13 @@ def load_encoder(run_or_file: Path | str, device: torch.device | str = "cpu") ->
 
     Args:
         run_or_file: A run directory, the file itself, or the name of weights that ship with the
-            package, as "synthetic-64".
-        device: Where it shall compute.
+            package, such as "synthetic-64".
+        device: Where it will compute.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, foreign or does not fit; file and field are named.
+        ValueError: The file is damaged, of another kind, or its parts do not fit together. The
+            error names the file and the field.
 
     Example:
         >>> from tcae.data.align import DEFAULT_TEMPLATE
@@ -126,19 +129,22 @@ def load_encoder(run_or_file: Path | str, device: torch.device | str = "cpu") ->
 
 
 def read_encoder_weights(path: Path) -> dict[str, Tensor]:
-    """Only the weights of an encoder file, on the CPU.
+    """Read the weights alone from an encoder's file, to the CPU.
 
     Raises:
-        ValueError: The file is damaged or foreign; it is named.
+        ValueError: The file is damaged or of another kind. The error names it.
     """
     return _read(path)[1]
 
 
 def encoder_path(run_or_file: Path | str) -> Path:
-    """The encoder file that a run directory or shipped weights hold, or the file itself.
+    """Find the encoder's file in a run directory or in weights that ship.
+
+    Args:
+        run_or_file: A run directory, the file itself, or the name of weights that ship.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: There is no such file.
     """
     path = find_weights(run_or_file)
     if path.is_dir():
@@ -154,18 +160,18 @@ def encoder_path(run_or_file: Path | str) -> Path:
 
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Load weights by name; every tensor must be there and fit.
+    """Load weights into a module by name.
 
     Raises:
-        ValueError: Names the first tensor that is missing, unknown or of another shape.
+        ValueError: A tensor is missing, unknown or of another shape. The error names the first.
     """
     own = module.state_dict()
     for name, tensor in own.items():
         if name not in weights:
             raise ValueError(f"{source}: tensor {name} is missing")
         if weights[name].shape != tensor.shape:
-            came, need = tuple(weights[name].shape), tuple(tensor.shape)
-            raise ValueError(f"{source}: tensor {name}: need shape {need}, got {came}")
+            got, need = tuple(weights[name].shape), tuple(tensor.shape)
+            raise ValueError(f"{source}: tensor {name}: need shape {need}, got {got}")
     for name in weights:
         if name not in own:
             raise ValueError(f"{source}: tensor {name} is unknown to this model")

@@ -1,4 +1,4 @@
-"""What a network has to bring to be an encoder."""
+"""The two parts that a network must provide to be an encoder."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from torch import nn
 
 
 class EncoderParts(NamedTuple):
-    """How to make the parts of an encoder.
+    """Functions that build the parts of an encoder.
 
     Attributes:
-        backbone: Makes a module that maps batches of images, each (N, 3, S, S) float in [0, 1], to
-            maps of all of them, one batch after the other: `backbone(*batches)`. In training each
-            batch has batch norm statistics of its own.
-        branch: Makes, for an embedding of some length D, a module that maps these maps to
-            embeddings (M, D): `branch(maps, parts)`, with statistics of its own for each of the
-            equal `parts` of the rows (`tcae.models.batch_norm.Parted`).
+        backbone: Builds a module that is called as `backbone(*batches)`. It turns batches of
+            images, each (N, 3, S, S) float in [0, 1], into the maps of all of them, in order. In
+            training, each batch has batch norm statistics of its own.
+        branch: Takes the length D of an embedding and builds a module that is called as
+            `branch(maps, parts)`. It turns these maps into embeddings (M, D). In training, each of
+            the `parts` equal parts of the rows has batch norm statistics of its own
+            (`tcae.models.batch_norm.SequentialInParts`).
     """
 
     backbone: Callable[[], nn.Module]

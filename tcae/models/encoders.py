@@ -1,4 +1,4 @@
-"""The encoders' networks by name: `--model.encoder NAME`."""
+"""The networks of encoders by name: `--model.encoder NAME`."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ ENCODERS: dict[str, Callable[[ModelConfig, int], EncoderParts]] = {
     "plain": plain_encoder,
     "residual": residual_encoder,
 }
-"""What each is built of, from the configuration and the images' side."""
+"""Functions from a configuration and the side of the images to the parts of an encoder."""

@@ -1,4 +1,4 @@
-"""The one interface of everything that turns aligned faces into embeddings."""
+"""The one interface of everything that embeds aligned faces."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from tcae.models.encoder import Embeddings
 
 
 class FaceEncoder(Protocol):
-    """Turns aligned faces into embeddings: a trained network, a descriptor, raw pixels.
+    """Something that turns aligned faces into embeddings: a network, a descriptor, raw pixels.
 
     Attributes:
-        image_size: Side of the images that it is shown, in pixels.
-        crop: Side of the centred part of an aligned picture that it is shown, as a share.
+        image_size: Side of its images in pixels.
+        crop: How much of an aligned picture to show it: side of the centred square over the side of
+            the picture.
         template: Alignment template of the faces, as `AlignmentTemplate.to_dict` gives it.
         embedding_size: Length of the AU embedding.
         pose_size: Length of the pose embedding; 0 if there is none.
@@ -28,7 +29,7 @@ class FaceEncoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Tells encoders apart that give other embeddings."""
+        """Return a text that differs between encoders with different embeddings."""
 
     def embed(self, images: Tensor) -> Embeddings:
         """Embed aligned RGB faces (N, 3, S, S), uint8 or float in [0, 1], S = `image_size`.

@@ -1,4 +1,4 @@
-"""How the passes of a model are computed in training: compiled, or kept in memory less of."""
+"""Other ways to compute the passes of a model in training: compiled, or with less memory."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tcae.models.batch_norm import Pass, recomputed
+from tcae.models.batch_norm import Pass, recompute
 from tcae.models.twin_cycle import TwinCycle
 
 
 def compile_passes(model: TwinCycle, mode: str | None = None) -> None:
-    """Compile the passes of encoder and decoders that are differentiated; others stay as they are.
+    """Compile the passes of encoder and decoders that are differentiated, and only those.
 
-    Weights keep their names. Sums are taken in another order: in fp32 losses agree with those of
-    the model as it was to 1e-4 of their size. Each size of a batch is compiled for itself.
+    Weights keep their names. Sums are taken in another order: in fp32, losses agree with those of
+    the uncompiled model to 1e-4 of their size. Each batch size is compiled separately.
 
     Args:
-        model: It is changed.
-        mode: Of `torch.compile`. "reduce-overhead" replays passes on a GPU as CUDA graphs; then
-            `torch.compiler.cudagraph_mark_step_begin` has to be called before each step.
+        model: The model, changed in place.
+        mode: The mode of `torch.compile`. "reduce-overhead" runs passes as CUDA graphs on a GPU.
+            `torch.compiler.cudagraph_mark_step_begin` must then be called before each step.
     """
     for part in model.passes():
-        # Else the many sorts of passes (validation, one with and one without gradient to the
-        # images, ...) would each be compiled, for minutes.
-        # torch 2.13 fails to compile up-sampling for sizes that it does not know (dynamic).
+        # If passes without a gradient were compiled too, each kind of pass would take minutes:
+        # validation, training with and without a gradient of the images, ...
+        # dynamic=False: torch 2.13 fails to compile up-sampling of unknown sizes.
         _replace(part, torch.compile(part.forward, mode=mode, dynamic=False))
 
 
 def recompute_passes(model: TwinCycle) -> None:
-    """Keep of each pass of encoder and decoders its input only; compute it again for the gradient.
+    """Keep only the inputs of encoder and decoders, and compute them again for the gradient.
 
-    Gradients and running statistics are the same to the bit. The step takes longer by about one
+    Gradients and running statistics are the same to the bit. A step takes longer by about one
     forward pass.
 
     Args:
-        model: It is changed.
+        model: The model, changed in place.
     """
     for part in model.passes():
-        _replace(part, partial(recomputed, part, part.forward))
+        _replace(part, partial(recompute, part, part.forward))
 
 
 def _replace(part: nn.Module, differentiated: Pass) -> None:
-    """Give a module another way to compute the passes of training that are differentiated."""
+    """Replace how a module computes the passes in training that are differentiated."""
     plain: Pass = part.forward
 
     def forward(*inputs: Tensor | int) -> Tensor:

@@ -6,18 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tcae.models.batch_norm import Parted, recomputed
+from tcae.models.batch_norm import SequentialInParts, recompute
 from tcae.models.encoder_parts import EncoderParts
 from tcae.models.model_config import ModelConfig
 
 BRANCH_LEVELS = 3
-"""Levels that the AU and the pose branch have each for themselves; the others are the backbone."""
+"""Number of levels in each branch. All other levels are the backbone's."""
 
 
 def plain_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
-    """Halve the image log2(image_size) times; the last level of a branch is the bare embedding.
+    """Halve the image log2(image_size) times, until the last level is the embedding.
 
-    Level i has `base_filters * min(2**i, 8)` channels, batch norm and leaky ReLU.
+    Level i has `base_filters * min(2**i, 8)` channels, batch norm and leaky ReLU. The last level is
+    a bare convolution.
     """
     levels = image_size.bit_length() - 1
     widths = [3, *(config.base_filters * min(2**level, 8) for level in range(levels - 1))]
@@ -26,51 +27,52 @@ def plain_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
     def blocks(first: int, last: int) -> list[nn.Module]:
         return [_block(widths[i], widths[i + 1], config.conv_bias) for i in range(first, last)]
 
-    def branch(size: int) -> Parted:
+    def branch(size: int) -> SequentialInParts:
         embedding = _LastConv2d(widths[-1], size, 4, stride=2, padding=1)
-        return Parted(*blocks(shared, levels - 1), embedding, nn.Flatten())
+        return SequentialInParts(*blocks(shared, levels - 1), embedding, nn.Flatten())
 
     return EncoderParts(backbone=lambda: _Backbone(*blocks(0, shared)), branch=branch)
 
 
 class _Backbone(nn.Sequential):
-    """Blocks for large maps."""
+    """The blocks before the branches, where maps are large."""
 
     def forward(self, *batches: Tensor) -> Tensor:
-        """Pass each batch for itself; the maps of all.
+        """Apply the blocks to each batch by itself, and return the maps of all.
 
-        Of several, batch norms and activations are computed again for the gradient. That takes half
-        of the memory and 4 % of a step.
+        If there are several, batch norms and activations are computed again for the gradient. That
+        halves the memory and costs 4 % of a step.
         """
         learning = self.training and torch.is_grad_enabled()
         if torch.compiler.is_compiling() or len(batches) == 1 or not learning:
             maps = [super(_Backbone, self).forward(batch) for batch in batches]
             return torch.cat(maps) if len(maps) > 1 else maps[0]
         _, *others = self[-1].children()
-        return Parted(*others)(torch.cat([*map(self._convolved, batches)]), len(batches))
+        return SequentialInParts(*others)(torch.cat([*map(self._convolved, batches)]), len(batches))
 
     def _convolved(self, images: Tensor) -> Tensor:
-        """All but the last block's batch norm and activation.
+        """Apply all but the batch norm and activation of the last block.
 
-        What convolutions make is kept, and recomputing stops at the next one's input.
+        The outputs of convolutions are kept. What is computed again ends at the input of the next
+        convolution.
         """
         (convolution, *others), *blocks = ([*block.children()] for block in self)
         maps: Tensor = convolution(images)
-        for convolution, *after in blocks:
+        for convolution, *following in blocks:
             step = nn.Sequential(*others, convolution)
-            maps, others = recomputed(step, step, maps), after
+            maps, others = recompute(step, step, maps), following
         return maps
 
 
 class _LastConv2d(nn.Conv2d):
-    """A convolution of 2x2 maps to points: the rim of its 4x4 kernel meets the zeros around."""
+    """A convolution from 2x2 maps to 1x1. The rim of its 4x4 kernel sees only padding zeros."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return F.conv2d(maps, self.weight[:, :, 1:3, 1:3], self.bias)
 
 
-def _block(inputs: int, outputs: int, conv_bias: bool) -> Parted:
-    return Parted(
+def _block(inputs: int, outputs: int, conv_bias: bool) -> SequentialInParts:
+    return SequentialInParts(
         nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=conv_bias),
         nn.BatchNorm2d(outputs),
         nn.LeakyReLU(0.2, inplace=True),

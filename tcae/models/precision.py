@@ -1,4 +1,4 @@
-"""What must not be computed in half precision."""
+"""Precision of what must not be computed in half precision."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def wide(values: Tensor) -> Tensor:
-    """At least fp32, also under autocast."""
+    """Return values in fp32, or fp64 if they are, even under autocast."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -1,11 +1,11 @@
-"""An encoder with residual blocks, as costly as the plain one."""
+"""An encoder with residual blocks. It costs as much as the plain one."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from tcae.models.batch_norm import Parted
+from tcae.models.batch_norm import SequentialInParts
 from tcae.models.encoder_parts import EncoderParts
 from tcae.models.model_config import ModelConfig
 
@@ -14,11 +14,11 @@ _LAST = 4  # side of the last map
 
 
 def residual_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
-    """Halve the image down to 4x4 and read each embedding from all positions of the last map.
+    """Halve the image down to 4x4, and compute each embedding from all positions of the last map.
 
     Level i has `base_filters * min(2**i, 8)` channels. The first two levels are single
-    convolutions, all others residual blocks. The last layer is linear over all positions, not their
-    mean: where something is matters to pose and action.
+    convolutions, all others are residual blocks. The last layer is linear in all positions, not in
+    their mean, because pose and action depend on where things are.
     """
     levels = (image_size // _LAST).bit_length() - 1
     shared = (image_size // _BRANCH_START).bit_length() - 1
@@ -29,22 +29,22 @@ def residual_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
         bias = config.conv_bias
         return [kinds[i](widths[i], widths[i + 1], bias) for i in range(first, last)]
 
-    def branch(size: int) -> Parted:
+    def branch(size: int) -> SequentialInParts:
         linear = nn.Linear(widths[-1] * _LAST * _LAST, size)
-        return Parted(*blocks(shared, levels), nn.Flatten(), linear)
+        return SequentialInParts(*blocks(shared, levels), nn.Flatten(), linear)
 
     return EncoderParts(backbone=lambda: _Backbone(*blocks(0, shared)), branch=branch)
 
 
 class _Backbone(nn.Sequential):
-    """The levels in front of a branch."""
+    """The levels before the branches."""
 
     def forward(self, *batches: Tensor) -> Tensor:
-        return Parted(*self)(torch.cat(batches), len(batches))
+        return SequentialInParts(*self)(torch.cat(batches), len(batches))
 
 
-class _ConvBlock(Parted):
-    """A convolution to half the side."""
+class _ConvBlock(SequentialInParts):
+    """A convolution that halves the side."""
 
     def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
         super().__init__(
@@ -54,18 +54,18 @@ class _ConvBlock(Parted):
         )
 
 
-class _ResidualBlock(Parted):
-    """Two convolutions to half the side, and past them the means of 2x2 positions."""
+class _ResidualBlock(SequentialInParts):
+    """Two convolutions that halve the side, and a skip connection by means of 2x2 positions."""
 
     def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
-        residual = Parted(
+        residual = SequentialInParts(
             nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=bias),
             nn.BatchNorm2d(outputs),
             _activation(),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=bias),
             nn.BatchNorm2d(outputs),
         )
-        # The residual's batch norm has a bias for both.
+        # No bias here: the residual's last batch norm has one for both.
         skip = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False))
         super().__init__(residual, skip, _activation())
 

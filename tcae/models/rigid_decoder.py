@@ -1,4 +1,4 @@
-"""A decoder whose motion is that of a head: a rigid surface, turned, scaled and shifted."""
+"""A decoder whose motion is that of a head: a rigid surface that is turned, scaled and shifted."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from torch.nn import functional as F
 from tcae.models.decoder import up_block, up_start
 from tcae.models.precision import wide
 
-_SURFACE_SIDE = 8  # knots of the depth along a side: too few for the parts of a face
+_SURFACE_SIDE = 8  # knots of the depth along a side, too few to show the parts of a face
 _FILTERS = 64
-# What one unit of a pose's numbers means: radians of yaw, pitch, roll; logarithm of the scale; half
-# pictures of shift. All are of a size that faces reach, so that one learning rate suits all.
+# One unit of each number of a pose: radians of yaw, pitch and roll; logarithm of the scale; shift
+# in halves of the image. Faces reach values of this size, so one learning rate suits all.
 _UNITS = (0.5, 0.5, 0.3, 0.3, 0.3, 0.3)
 
 
 class RigidDecoder(nn.Module):
-    """Pose embeddings to the motion between two poses of one surface.
+    """A decoder from pose embeddings to the motion between two poses of one surface.
 
-    Each embedding gives a pose by a linear map: yaw, pitch, roll, scale and shift in x and y of a
-    weak-perspective camera. The target's embedding gives the surface too, a depth for each of a few
-    knots. A pixel of the target is lifted to that surface, turned back by the target's pose, turned
-    by the source's, and projected: where it lands is where the source is read. Whatever the
+    A linear map turns each embedding into a pose: yaw, pitch, roll, scale and shift in x and y of a
+    weak-perspective camera. The target's embedding also gives the surface, a depth for each of a
+    few knots. A pixel of the target is lifted to that surface, turned back by the target's pose,
+    turned by the source's pose, and projected. Where it lands, the source is read. Whatever the
     embeddings are, such a flow has a handful of degrees of freedom, and none of them opens a mouth.
 
-    It starts from equal poses, hence from the identity warp, and from a dome that bulges towards
-    the camera: the flow of a turning head and of a turning mask seen from within differ in the sign
-    of the depth alone, and nothing else says which is meant.
+    At first, all poses are equal, so the decoder starts as the identity warp. The surface starts as
+    a dome towards the camera, because a turning head and a turning hollow mask have flows that
+    differ in the sign of the depth alone, and nothing else would tell them apart.
 
     Args:
-        image_size: side of the motion.
-        embedding_size: channels of each embedding, D.
+        image_size: Side of the motion.
+        embedding_size: Length D of each embedding.
     """
 
     units: Tensor
@@ -62,10 +62,11 @@ class RigidDecoder(nn.Module):
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Decode the embeddings (N, D) of source and target into one tensor (N, 3, S, S).
 
-        Channels 0 and 1 are the displacement x, y in normalised units, channel 2 the mask's logit.
+        Channels 0 and 1 are the displacement x, y in normalised units, channel 2 is the logit of
+        the mask.
         """
         knots = self.surface(target)
-        # Half precision would move pixels by tenths.
+        # Half precision would misplace pixels by tenths of their size.
         with torch.autocast(source.device.type, enabled=False):
             surface = self.spread @ wide(knots) @ self.spread.T
             depth = self.dome + surface[:, 0]
@@ -73,29 +74,29 @@ class RigidDecoder(nn.Module):
             return torch.cat([flow, surface[:, 1:].tanh()], 1)
 
     def poses(self, embeddings: Tensor) -> Tensor:
-        """The poses (N, 6) of embeddings (N, D), as `rigid_flow` takes them."""
+        """Compute the poses (N, 6) of embeddings (N, D), as `rigid_flow` takes them."""
         return self.pose(wide(embeddings)) * self.units
 
 
 def _spread(knots: int, size: int) -> Tensor:
-    """The matrix (size, knots) that interpolates along one side, bicubically, corner to corner.
+    """Return the matrix (size, knots) of bicubic interpolation along a side, corners aligned.
 
     Two products with it take a tenth of the time of torch's own interpolation of so few knots.
     """
     columns = torch.eye(knots)[:, None, :, None].expand(-1, -1, -1, 2)  # (knots, 1, knots, 2)
-    found = F.interpolate(columns, size=(size, 2), mode="bicubic", align_corners=True)
-    return found[:, 0, :, 0].T.contiguous()
+    rows = F.interpolate(columns, size=(size, 2), mode="bicubic", align_corners=True)
+    return rows[:, 0, :, 0].T.contiguous()
 
 
 def rigid_flow(source: Tensor, target: Tensor, depth: Tensor, grid: Tensor) -> Tensor:
-    """The backward flow between two poses of a surface under weak perspective.
+    """Compute the backward flow between two poses of a surface under weak perspective.
 
     Args:
         source: (N, 6) yaw, pitch and roll in radians, logarithm of the scale, shift x, y in
             normalised units (1 = half the image).
-        target: the same.
-        depth: (N, S, S) of the surface as the target shows it, towards the camera, in units of the
-            unscaled head.
+        target: (N, 6) the same of the target.
+        depth: (N, S, S) depth of the surface at the target's pixels, towards the camera, in units
+            of the unscaled head.
         grid: (2, S, S) x and y of the pixels, in normalised units.
 
     Returns:
@@ -110,7 +111,7 @@ def rigid_flow(source: Tensor, target: Tensor, depth: Tensor, grid: Tensor) -> T
 
 
 def _rotation(pose: Tensor) -> Tensor:
-    """Rotation matrices (N, 3, 3): yaw first, then pitch, then roll."""
+    """Return the rotation matrices (N, 3, 3) of poses: first yaw, then pitch, then roll."""
     sines, cosines = pose[:, :3].sin().unbind(1), pose[:, :3].cos().unbind(1)
     (sy, sp, sr), (cy, cp, cr) = sines, cosines
     one, zero = torch.ones_like(sy), torch.zeros_like(sy)

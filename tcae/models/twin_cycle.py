@@ -1,4 +1,4 @@
-"""The twin-cycle autoencoder: an encoder and one motion decoder each for AUs and head pose."""
+"""The twin-cycle autoencoder: an encoder, and a motion decoder each for AUs and head pose."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from tcae.models.rigid_decoder import RigidDecoder
 
 
 class Motion(NamedTuple):
-    """`flow` (N, 2, S, S): x, y in normalised units; `logit` (N, 1, S, S): of the blending mask.
+    """A decoded motion, two views of one tensor.
 
-    Both are views of one decoder output.
+    Attributes:
+        flow: (N, 2, S, S) displacement x, y in normalised units.
+        logit: (N, 1, S, S) logit of the blending mask.
     """
 
     flow: Tensor
@@ -25,7 +27,7 @@ class TwinCycle(nn.Module):
     """Encoder E and decoders D_A, D_p of the paper (sections 3.1, 4.1).
 
     Args:
-        encoder: embeds the faces; its configuration and image size are the model's.
+        encoder: The encoder of the faces. The model has its configuration and image size.
 
     Example:
         >>> from tcae.models.model_config import MODEL_PRESETS
@@ -50,19 +52,19 @@ class TwinCycle(nn.Module):
         return [*self.encoder.passes(), self.au_decoder, self.pose_decoder]
 
     def au_motion(self, source: Tensor, target: Tensor) -> Motion:
-        """T^A: the motion that gives the source the target's AUs, from AU embeddings."""
+        """Decode T^A, the motion that gives the source the target's AUs, from AU embeddings."""
         if self.config.branches == "pose":
             return self._stillness(source)
         return _motion(self.au_decoder(source, target))
 
     def pose_motion(self, source: Tensor, target: Tensor) -> Motion:
-        """T^p: the motion that gives the source the target's pose, from pose embeddings."""
+        """Decode T^p, the motion that gives the source the target's pose, from pose embeddings."""
         if self.config.branches == "au":
             return self._stillness(source)
         return _motion(self.pose_decoder(source, target))
 
     def _stillness(self, embeddings: Tensor) -> Motion:
-        """No motion, for (N, D) embeddings."""
+        """Return no motion, for embeddings (N, D)."""
         return _motion(
             embeddings.new_zeros(1).expand(len(embeddings), 3, self.image_size, self.image_size)
         )

@@ -1,7 +1,7 @@
-"""Bilinear x2 up-sampling and the 3x3 convolution after it, in one.
+"""Bilinear x2 up-sampling and the 3x3 convolution after it as one operation.
 
-A convolution is linear, and up-sampling treats all channels alike: values can as well be multiplied
-by the weights first, when there are a quarter as many, and be up-sampled after it.
+A convolution is linear, and up-sampling treats all channels alike. So values can be multiplied by
+the weights first, when there are a quarter as many, and up-sampled afterwards.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-_FEW = 8  # channels: four times as many take a convolution no longer
-_LARGE = 32  # side from which matrices along an axis, mostly zeros, cost more than a blur
+_FEW = 8  # channels; a convolution with four times as many takes no longer
+_LARGE = 32  # side; from here on, matrices along an axis are mostly zeros and a blur is faster
 
 
 def upsampled_conv(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Up-sample square maps bilinearly, then convolve them with zeros around.
+    """Up-sample square maps bilinearly, then convolve them with zero padding.
 
-    `conv2d(interpolate(maps, scale_factor=2, mode="bilinear"), weight, bias, padding=1)` but for
-    rounding. Up-sampled maps are not made, and nothing but the maps is kept for the gradient.
+    The result is that of `conv2d(interpolate(maps, scale_factor=2, mode="bilinear"), weight, bias,
+    padding=1)`, except for rounding. The up-sampled maps are never computed, and only `maps` is
+    kept for the gradient.
 
     Args:
         maps: (N, C, S, S).
@@ -41,37 +42,37 @@ def upsampled_conv(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _of_points(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """One value becomes 2x2 equal ones: taps that fall on them are added up."""
+    """One value becomes 2x2 equal ones, so the taps that fall on them are added up."""
     sums = F.avg_pool2d(weight, 2, stride=1, divisor_override=1)
     return F.conv2d(maps, sums, bias, padding=1)
 
 
 def _by_matrices(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Multiply by each tap; then up-sample, shift and add up, along one axis after the other."""
+    """Multiply by each tap, then up-sample, shift and add up along one axis after the other."""
     count, side, outputs = len(maps), maps.shape[-1], len(weight)
     across, down = _axis_matrices(side, weight)
     kernels = weight.permute(2, 3, 0, 1).flatten(1, 2)[..., None, None]  # (3, 3C', C, 1, 1)
-    made = None if bias is None else bias.repeat(2 * side)
+    total = None if bias is None else bias.repeat(2 * side)
     for kernel, matrix in zip(kernels, down, strict=True):
         products = F.conv2d(maps, kernel).permute(0, 2, 3, 1)
         products = products.reshape(count * side, side * 3, outputs)
         rows = torch.bmm(across.expand(count * side, -1, -1), products)
         step = matrix.expand(count, -1, -1), rows.view(count, side, -1)
-        made = torch.bmm(*step) if made is None else torch.baddbmm(made, *step)
-    assert made is not None
-    return made.view(count, 2 * side, 2 * side, outputs).permute(0, 3, 1, 2)
+        total = torch.bmm(*step) if total is None else torch.baddbmm(total, *step)
+    assert total is not None
+    return total.view(count, 2 * side, 2 * side, outputs).permute(0, 3, 1, 2)
 
 
 def _axis_matrices(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """What up-sampling and then three taps do along an axis.
+    """Return the matrices of up-sampling followed by three taps, along one axis.
 
     Returns:
-        From values and taps to values, (2S, S 3), and for each tap from values to values,
-        (3, 2S, S).
+        (2S, S 3) from values times taps to new values, and (3, 2S, S) from values to new values for
+        each tap.
     """
     points = torch.eye(side, dtype=like.dtype, device=like.device)
     upsampled = F.interpolate(points[None], scale_factor=2, mode="linear")[0]
-    by_tap = F.pad(upsampled, (1, 1)).unfold(1, 2 * side, 1)  # value, tap, value made
+    by_tap = F.pad(upsampled, (1, 1)).unfold(1, 2 * side, 1)  # value, tap, new value
     return by_tap.flatten(0, 1).T, by_tap.permute(1, 2, 0)
 
 
@@ -81,22 +82,22 @@ def _beyond_edges(
     weight: Tensor,
     bias: Tensor | None,
 ) -> Tensor:
-    """Convolve maps that go on beyond their edges, and take off what that adds.
+    """Extend maps beyond their edges, convolve them, and subtract what the extension adds.
 
-    What is made of the maps for it is made again for the gradient, the convolution not:
-    recomputing stops at what it would have kept, its input.
+    The extension is computed again for the gradient. The convolution is not: recomputing ends at
+    its input.
     """
 
-    def both(maps: Tensor) -> Tensor:
+    def extend_and_convolve(maps: Tensor) -> Tensor:
         extended, edges = _Extended.apply(maps)
         surplus = _surplus(edges, weight)
         return _Trim.apply(convolve(extended, weight, bias), surplus)
 
-    return checkpoint(both, maps, use_reentrant=False, preserve_rng_state=False)
+    return checkpoint(extend_and_convolve, maps, use_reentrant=False, preserve_rng_state=False)
 
 
 def _by_blurring(extended: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Up-sampling is the same as putting zeros between values and blurring by (1 3 3 1)/4.
+    """Use that up-sampling is the same as zeros between the values and a blur by (1 3 3 1)/4.
 
     The blur can follow the convolution, which then is a transposed one.
     """
@@ -107,9 +108,9 @@ def _by_blurring(extended: Tensor, weight: Tensor, bias: Tensor | None) -> Tenso
 
 
 def _by_phases(extended: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Each of the 2x2 values that come from one has a kernel of its own for the small map."""
+    """Use a kernel on the small map for each of the 2x2 values that one value becomes."""
     two, three = (torch.arange(n, dtype=weight.dtype, device=weight.device) for n in (2, 3))
-    # (value made, value before, same or next, tap): the tent of bilinear interpolation.
+    # (new value, value before, same or next, tap): the tent of bilinear interpolation.
     distance = (two[:, None, None] + three) / 2 - three[:, None] + 0.25
     share = (1 - distance.abs()).clamp_min(0)
     with torch.autocast(weight.device.type, enabled=False):  # rounded once, by the convolution
@@ -120,15 +121,15 @@ def _by_phases(extended: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Extended(torch.autograd.Function):
-    """Maps with their edges once more around them, and these edges (4, N, C, S).
+    """Extends maps by their edges, and returns these edges (4, N, C, S) too.
 
-    One function for both, as slices of maps would each have a gradient of the maps' size.
+    Slices of maps would each have a gradient of the maps' size, so one function does both.
     """
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(maps)
-        with torch.autocast(maps.device.type, enabled=False):  # that makes float32 of all pads
+        with torch.autocast(maps.device.type, enabled=False):  # it would turn padding into float32
             extended = F.pad(maps, (1, 1, 1, 1), mode="replicate")
         return extended, torch.stack(_edges(maps))
 
@@ -142,9 +143,9 @@ class _Extended(torch.autograd.Function):
 
 
 def _surplus(edges: Tensor, weight: Tensor) -> Tensor:
-    """What the edges get from up-sampled maps that go on beyond them; (4, N, C', 2S).
+    """Compute what the extension beyond the edges adds to the convolved edges, (4, N, C', 2S).
 
-    Edges as in `_edges`; the corners are counted with the first two.
+    Edges are in the order of `_edges`. The corners count with the first two.
     """
     lines = F.interpolate(edges.flatten(0, 1), scale_factor=2, mode="linear")
     rows, columns = lines.unflatten(0, (4, -1)).chunk(2)
@@ -157,12 +158,12 @@ def _surplus(edges: Tensor, weight: Tensor) -> Tensor:
 
 
 def _edges(maps: Tensor) -> list[Tensor]:
-    """Top, bottom, left, right."""
+    """Return the edges of maps as views: top, bottom, left, right."""
     return [maps[:, :, 0], maps[:, :, -1], maps[..., 0], maps[..., -1]]
 
 
 class _Trim(torch.autograd.Function):
-    """Takes the surplus off the edges, in place: four slices would be four copies of a gradient."""
+    """Subtracts the surplus from the edges in place. Slices would copy the gradient four times."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, surplus: Tensor) -> Tensor:
@@ -177,18 +178,18 @@ class _Trim(torch.autograd.Function):
 
 
 class _Blur(torch.autograd.Function):
-    """Blurs each channel. A convolution would keep the maps for the gradient of the kernel."""
+    """Blurs each channel, and keeps no maps. A convolution would, for its kernel's gradient."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor) -> Tensor:
-        return _blurred(maps, padding=0)
+        return _blur(maps, padding=0)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _blurred(gradient, padding=3)
+        return _blur(gradient, padding=3)
 
 
-def _blurred(maps: Tensor, padding: int) -> Tensor:
+def _blur(maps: Tensor, padding: int) -> Tensor:
     channels = maps.shape[1]
     taps = 1 - (torch.arange(4, dtype=maps.dtype, device=maps.device) - 1.5).abs() / 2
     kernel = (taps[:, None] * taps).expand(channels, 1, 4, 4)

@@ -22,7 +22,7 @@ def augment(images: Tensor, of_pair: int = 2) -> Tensor:
     Args:
         images: (M, 3, S, S) in [0, 1].
         of_pair: How many images there are of each pair: all first ones, then all second ones, as
-            `ranks.drawn` needs them.
+            `ranks.draw` needs them.
 
     Returns:
         (M, 3, S, S), not clamped to [0, 1].
@@ -30,7 +30,7 @@ def augment(images: Tensor, of_pair: int = 2) -> Tensor:
     count, size = len(images), images.shape[-1]
 
     def drawn(*shape: int, draw: Callable[..., Tensor] = torch.randn, **like: Any) -> Tensor:
-        return ranks.drawn(draw, count, *shape, of_pair=of_pair, **like).to(images)
+        return ranks.draw(draw, count, *shape, of_pair=of_pair, **like).to(images)
 
     side = torch.linspace(-1, 1, size).to(images)
     x, y = torch.meshgrid(side, side, indexing="xy")

@@ -54,8 +54,8 @@ def contrast(
         pose = wide(pose)
         others = pose.roll(len(tracks), 0)
         like: dict[str, Any] = {"dtype": pose.dtype, "device": pose.device}
-        noise = ranks.drawn(torch.randn, len(pose), pose.shape[1], **like)
-        others = others + _POSE_NOISE * ranks.gathered(pose).std(0) * noise
+        noise = ranks.draw(torch.randn, len(pose), pose.shape[1], **like)
+        others = others + _POSE_NOISE * ranks.gather(pose).std(0) * noise
         flow = model.pose_motion(pose, torch.lerp(pose, others, share)).flow
         views = augment(warp(images, flow, units="normalized"))
     losses = info_nce(embed(views).au, au, tracks.repeat(2))

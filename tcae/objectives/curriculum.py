@@ -129,9 +129,9 @@ class Curriculum:
         self._window, self._best, self._stale = window, state["best"], int(state["stale"])
 
     def _mean_in_window(self, losses: Tensor) -> Tensor:
-        chosen, count = in_window(ranks.gathered(losses.detach()), self.window)
-        own = chosen.chunk(ranks.size())[ranks.rank()]
-        return torch.where(own, losses, 0.0).sum() * ranks.size() / count
+        chosen, count = in_window(ranks.gather(losses.detach()), self.window)
+        own = chosen.chunk(ranks.world_size())[ranks.rank()]
+        return torch.where(own, losses, 0.0).sum() * ranks.world_size() / count
 
 
 def in_window(losses: Tensor, window: tuple[float, float]) -> tuple[Tensor, int]:

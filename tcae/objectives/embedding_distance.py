@@ -33,13 +33,13 @@ def embedding_distance(
     if config.scale_embeddings:
         distance = distance / _variance(targets)
     if config.shrink_validation and not training:
-        distance = distance / (ranks.size() * targets.numel())
+        distance = distance / (ranks.world_size() * targets.numel())
     return distance
 
 
 def _variance(embeddings: Tensor) -> Tensor:
     """Variance over the batch, averaged over channels; a constant to the gradient."""
-    embeddings = ranks.gathered(embeddings.detach())
+    embeddings = ranks.gather(embeddings.detach())
     if len(embeddings) < 2:
         raise ValueError("scale_embeddings divides by a variance over the batch, which has 1 pair")
     return embeddings.var(0, correction=0).mean().clamp_min(1e-12)

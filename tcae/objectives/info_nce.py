@@ -29,7 +29,7 @@ def info_nce(queries: Tensor, keys: Tensor, tracks: Tensor) -> Tensor:
     Returns:
         (M,), fp32 (fp64 for fp64).
     """
-    queries, keys, tracks = (ranks.gathered(values) for values in (queries, keys, tracks))
+    queries, keys, tracks = (ranks.gather(values) for values in (queries, keys, tracks))
     same = tracks[:, None] == tracks
     # In half precision the track's mean, which may be far longer than the differences, would stay.
     with torch.autocast(queries.device.type, enabled=False):
@@ -37,7 +37,7 @@ def info_nce(queries: Tensor, keys: Tensor, tracks: Tensor) -> Tensor:
         likeness = (queries @ keys.T / _TEMPERATURE).masked_fill(~same, -torch.inf)
         answer = torch.arange(len(queries), device=queries.device)
         both = [F.cross_entropy(rows, answer, reduction="none") for rows in (likeness, likeness.T)]
-        return torch.stack(both).mean(0).chunk(ranks.size())[ranks.rank()]
+        return torch.stack(both).mean(0).chunk(ranks.world_size())[ranks.rank()]
 
 
 def _direction(embeddings: Tensor, same: Tensor) -> Tensor:

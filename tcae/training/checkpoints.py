@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole or not at all, checked when read, unable to run code."""
+"""The checkpoints of a run: written whole or not at all, checked when read, never run as code."""
 
 from __future__ import annotations
 
@@ -43,10 +43,11 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class CheckpointsConfig:
-    """How often checkpoints are written and how many are kept."""
+    """When a run saves all that it needs to be resumed, and how many such files it keeps."""
 
     every: int = 500
-    """Steps between checkpoints; the last step always has one."""
+    """Steps from one checkpoint to the next. The last step always has one. Fewer steps: less is
+    lost if the run is killed, but more time goes into writing."""
     keep: int = 3
     """How many of the latest checkpoints are kept. The best one is kept too."""
 
@@ -60,8 +61,8 @@ class CheckpointFolder:
     """The checkpoints of one run: ``step-00001000.pt`` ... and ``best.pt``.
 
     Args:
-        path: The folder; it is made when the first checkpoint is written.
-        keep: How many of the latest ones are kept.
+        path: The folder. It is created with the first checkpoint.
+        keep: How many of the latest checkpoints to keep.
     """
 
     def __init__(self, path: Path, keep: int = 3) -> None:
@@ -69,13 +70,13 @@ class CheckpointFolder:
         self.keep = keep
 
     def save(self, state: Mapping[str, Any], *, best: bool = False) -> Path:
-        """Write one checkpoint, as the latest or as the best, and remove those no longer kept.
+        """Write a checkpoint, as the latest or as the best, and remove those no longer kept.
 
         Returns:
             The file.
 
         Raises:
-            OSError: The disk is full; earlier checkpoints are intact. It names the file.
+            OSError: The disk is full. The error names the file; earlier checkpoints are intact.
         """
         content = io.BytesIO()
         torch.save({"format": FORMAT, "version": VERSION, **state}, content)
@@ -87,11 +88,11 @@ class CheckpointFolder:
         return path
 
     def numbered(self) -> list[Path]:
-        """Checkpoints by step, the latest last; half-written files are not among them."""
+        """List the checkpoints by step, the latest last, without half-written files."""
         return sorted(path for path in self.path.glob("step-*.pt") if _NAME.fullmatch(path.name))
 
     def latest(self) -> tuple[Path, dict[str, Any]] | None:
-        """The latest usable checkpoint; one that is damaged is passed over with a warning line."""
+        """Read the latest usable checkpoint. Warn of each damaged one and try the one before."""
         for path in reversed(self.numbered()):
             try:
                 return path, read_checkpoint(path)
@@ -100,7 +101,7 @@ class CheckpointFolder:
         return None
 
     def forget_after(self, step: int) -> None:
-        """Remove checkpoints of later steps: going on from `step` makes them anew."""
+        """Remove the checkpoints of later steps. Going on from `step` writes them again."""
         for path in self.numbered():
             if int(path.stem.partition("-")[2]) > step:
                 log.warning("%s: removed, the run goes on from step %d", path, step)
@@ -108,24 +109,25 @@ class CheckpointFolder:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint and check that it is whole.
+    """Read a checkpoint and check that it is complete.
 
     Returns:
         Its fields, and "source": the path as a string.
 
     Raises:
-        FileNotFoundError: There is none.
-        ValueError: It is damaged, foreign, or a field is missing; file and field are named.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, not a checkpoint, or lacks a field. The error names file
+            and field.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch.load itself does not look at the checksums
+            damaged = archive.testzip()  # torch.load itself does not check the checksums
         if damaged is not None:
             raise ValueError(f"checksum of {damaged} does not match")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged or hostile bytes can raise anything in the two readers
+    except Exception as error:  # damaged or hostile bytes can make the readers raise anything
         raise ValueError(f"{path}: damaged or not a checkpoint ({first_line(error)})") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path}: not a checkpoint of tcae.train")

@@ -1,6 +1,6 @@
-"""The configuration of a training run: presets, command line, YAML file.
+"""The configuration of a training run: options, presets, and its YAML file.
 
-Each nested dataclass lives beside what it configures, with its own presets.
+Each nested dataclass stands beside the code that it configures, with its own presets.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from tcae.training.optimizer import OPTIMIZER_PRESETS, OptimizerConfig
 from tcae.training.validation import VALIDATION_PRESETS, ValidationConfig
 
 CONFIG_FILE = "config.yaml"
-"""Name of the configuration inside a run directory."""
+"""Name of the configuration file in a run directory."""
 
 PRESET_STEPS = {"default": 3600, "paper": 82_000, "official": 82_000}
-"""Steps without --steps and --minutes: minutes on two cores; the paper's 1000 epochs."""
+"""Number of steps if neither --steps nor --minutes is given. The paper's is 1000 epochs."""
 
 _Option = tyro.conf.arg
-# Switches inside groups are written like all other fields: `--pairs.flip False`.
+# Switches in groups take a value like all other fields: `--pairs.flip False`.
 _Group = tyro.conf.FlagConversionOff
 
 _PRESET_VALUES: dict[str, Mapping[str, Any]] = {
@@ -54,15 +54,15 @@ _PRESET_VALUES: dict[str, Mapping[str, Any]] = {
     "pairs": PAIRS_PRESETS,
     "validation": VALIDATION_PRESETS,
 }
-_OF_THE_PRESET: Any = None  # __post_init__ puts the preset's value in its place
+_FROM_PRESET: Any = None  # __post_init__ replaces it by the preset's value
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Pretrain a twin-cycle autoencoder on pairs of frames of talking faces.
 
-    Without --data it renders talking heads, trains on them within minutes, and measures on other
-    heads what was learned, against the known truth.
+    Without --data it renders talking heads and trains on them within minutes. Then it measures on
+    other rendered heads, whose true expressions and poses are known, what the model has learned.
     """
 
     data: Annotated[
@@ -83,8 +83,8 @@ class TrainConfig:
             "read literally. official: the released code with its deviations from the paper."
         ),
     ] = "default"
-    image_size: command.ImageSizeOption = _OF_THE_PRESET
-    batch_size: command.BatchSizeOption = _OF_THE_PRESET
+    image_size: command.ImageSizeOption = _FROM_PRESET
+    batch_size: command.BatchSizeOption = _FROM_PRESET
     steps: Annotated[
         int | None,
         _Option(
@@ -157,12 +157,12 @@ class TrainConfig:
         Resume.FREE,
     ] = None
     overwrite: Annotated[command.OverwriteOption, Resume.NOT_SAVED] = False
-    model: Annotated[ModelConfig, _Group] = _OF_THE_PRESET
-    objective: Annotated[ObjectiveConfig, _Group] = _OF_THE_PRESET
-    curriculum: Annotated[CurriculumConfig, _Group] = _OF_THE_PRESET
-    optimizer: Annotated[OptimizerConfig, _Group] = _OF_THE_PRESET
-    pairs: Annotated[PairsConfig, _Group] = _OF_THE_PRESET
-    validation: Annotated[ValidationConfig, _Group] = _OF_THE_PRESET
+    model: Annotated[ModelConfig, _Group] = _FROM_PRESET
+    objective: Annotated[ObjectiveConfig, _Group] = _FROM_PRESET
+    curriculum: Annotated[CurriculumConfig, _Group] = _FROM_PRESET
+    optimizer: Annotated[OptimizerConfig, _Group] = _FROM_PRESET
+    pairs: Annotated[PairsConfig, _Group] = _FROM_PRESET
+    validation: Annotated[ValidationConfig, _Group] = _FROM_PRESET
     checkpoints: Annotated[CheckpointsConfig, _Group, Resume.FREE] = field(
         default_factory=CheckpointsConfig
     )
@@ -195,35 +195,36 @@ PRESETS: dict[str, TrainConfig] = {
     "paper": TrainConfig(preset="paper"),
     "official": TrainConfig(preset="official"),
 }
-"""What trains best here, the paper read literally, the released code with its deviations."""
+"""What trains best here, the paper read literally, and the released code."""
 
 
-def starting_point(words: Sequence[str]) -> TrainConfig:
-    """The defaults that a command line builds on: the preset's, or those of the run it resumes.
+def command_line_defaults(argv: Sequence[str]) -> TrainConfig:
+    """Return the defaults of a command line's options: its preset's, or those of a resumed run.
 
     Raises:
-        ValueError: Unknown preset, or the run's config.yaml does not fit; the field is named.
+        ValueError: The preset is unknown, or the run's config.yaml does not fit. The error names
+            the field.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in ("--preset", "--resume", "--out"):
         parser.add_argument(name)
     try:
-        known, _ = parser.parse_known_args(words)
+        options, _ = parser.parse_known_args(argv)
     except argparse.ArgumentError:
-        return PRESETS["default"]  # the real parser says what is wrong
-    run = resumed_run(known.resume, known.out)
+        return PRESETS["default"]  # the real parser will report the error
+    run = resumed_run(options.resume, options.out)
     if run is not None and (run / CONFIG_FILE).exists():
         return dataclasses.replace(load_config(run), out=run)  # it may have been moved
-    if known.preset not in (None, *PRESETS):
-        raise ValueError(f"--preset: need one of {', '.join(PRESETS)}, got {known.preset!r}")
-    return PRESETS[known.preset or "default"]
+    if options.preset not in (None, *PRESETS):
+        raise ValueError(f"--preset: need one of {', '.join(PRESETS)}, got {options.preset!r}")
+    return PRESETS[options.preset or "default"]
 
 
 def resumed_run(resume: str | None, out: Path | str | None) -> Path | None:
-    """The run directory that --resume speaks of, None without --resume.
+    """Return the run directory that --resume means. None without --resume.
 
     Raises:
-        ValueError: "auto" without --out.
+        ValueError: It is "auto", and there is no --out.
         FileNotFoundError: The path does not exist.
     """
     if resume is None:
@@ -239,7 +240,7 @@ def resumed_run(resume: str | None, out: Path | str | None) -> Path | None:
 
 
 def save_config(config: TrainConfig, run: Path) -> None:
-    """Write ``config.yaml``, with the versions it was run with."""
+    """Write ``config.yaml``, with the versions of the programs in use."""
     text = yaml.safe_dump(plain_config(config) | {"versions": versions()}, sort_keys=False)
     write_durably(run / CONFIG_FILE, text.encode())
 
@@ -248,8 +249,8 @@ def load_config(run: Path) -> TrainConfig:
     """Read the ``config.yaml`` of a run directory.
 
     Raises:
-        FileNotFoundError: There is none.
-        ValueError: Not YAML, or a field is unknown or of the wrong type; it is named.
+        FileNotFoundError: There is no such file.
+        ValueError: It is not YAML, or a field is unknown or of the wrong type. The error names it.
     """
     path = run / CONFIG_FILE
     try:
@@ -262,7 +263,7 @@ def load_config(run: Path) -> TrainConfig:
 
 
 def plain_config(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as plain values, without what concerns a single invocation."""
+    """Return the configuration as plain values, without what concerns one invocation only."""
     saving = marks(TrainConfig, Resume)
     return {
         name: value
@@ -272,22 +273,22 @@ def plain_config(config: TrainConfig) -> dict[str, Any]:
 
 
 def check_resumable(saved: dict[str, Any], now: TrainConfig, source: str) -> None:
-    """Refuse to resume with anything changed that would change what is learned.
+    """Check that a run may be resumed with a configuration, as it changes nothing that is learned.
 
-    Options and groups marked `Resume.FREE` may change. (The content of --data is compared. Another
-    --device changes the last bits, inevitably.) --steps may not: the learning rate depends on it.
-    A run begun before an option existed goes on with the option's `Before`. Without one it is
-    refused, unless the option is free.
+    Options and groups marked `Resume.FREE` may change. --data is one of them: its content is
+    compared elsewhere. --device is another, though a new one changes the last bits. --steps may not
+    change, because the learning rate depends on it. If the run is older than an option, it goes on
+    with the option's `Before`. An option without one may not be new, unless it is free.
 
     Args:
-        saved: `plain_config` of the run so far.
+        saved: The `plain_config` of the run so far.
         now: The configuration to go on with.
-        source: Where `saved` comes from, named in the error.
+        source: Where `saved` comes from, for the error.
 
     Raises:
-        ValueError: Names the field and both values, or a field of `saved` that is unknown.
+        ValueError: A field may not change, or a field of `saved` is unknown. The error names it.
     """
-    from_plain(TrainConfig, saved, source)  # it names what is unknown
+    from_plain(TrainConfig, saved, source)  # its error names an unknown field
     saved = up_to_date(TrainConfig, saved, source)
     for name, (before, after) in differences(saved, plain_config(now)).items():
         if not is_free_on_resume(TrainConfig, name):
@@ -298,7 +299,7 @@ def check_resumable(saved: dict[str, Any], now: TrainConfig, source: str) -> Non
 
 
 def describe(config: TrainConfig) -> str:
-    """The configuration in a few lines, one per group; what differs from the preset has a star."""
+    """Write the configuration in a line per group, with a star at what differs from the preset."""
     plain, preset = plain_config(config), plain_config(PRESETS[config.preset])
     changed = differences(preset, plain)
 
@@ -315,18 +316,18 @@ def describe(config: TrainConfig) -> str:
 
 
 def versions() -> dict[str, str]:
-    """What the run is made with: tcae, torch, python, and the commit when in a checkout."""
+    """Return the versions of tcae, torch and Python, and the git commit if in a checkout."""
     try:
         own = metadata.version("tcae")
     except metadata.PackageNotFoundError:
         own = "not installed"
-    found = {"tcae": own, "torch": str(torch.__version__), "python": platform.python_version()}
+    numbers = {"tcae": own, "torch": str(torch.__version__), "python": platform.python_version()}
     commit = _commit()
-    return found | ({"commit": commit} if commit else {})
+    return numbers | ({"commit": commit} if commit else {})
 
 
 def _commit() -> str | None:
-    """The git commit of the checkout that this file lies in, marked when files were changed."""
+    """Return the git commit of the checkout with this file, marked if files were changed."""
     here = Path(__file__).resolve().parent
     if not (here.parent / ".git").exists():
         return None
@@ -338,7 +339,7 @@ def _commit() -> str | None:
 
 
 def with_steps(config: TrainConfig) -> TrainConfig:
-    """Fill in the preset's number of steps when neither --steps nor --minutes was given."""
+    """Fill in the preset's number of steps if neither --steps nor --minutes was given."""
     if config.steps is None and config.minutes is None:
         return dataclasses.replace(config, steps=PRESET_STEPS[config.preset])
     return config

@@ -1,12 +1,13 @@
-"""How a step is computed: on what device, in what precision, compiled or not, with whom."""
+"""How steps are computed: precision, determinism, random numbers, compilation, many processes."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tcae.distributed import ranks
@@ -14,22 +15,27 @@ from tcae.models.passes import compile_passes, recompute_passes
 from tcae.models.twin_cycle import TwinCycle
 
 
-def precise(device: torch.device, precision: str) -> torch.autocast:
-    """Computes in bfloat16 where `OptimizerConfig.precision` asks for it."""
-    bf16 = precision == "bf16" or (precision == "auto" and has_bf16(device))
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return a context that computes in bfloat16 if `OptimizerConfig.precision` asks for it."""
+    bf16 = precision == "bf16" or (precision == "auto" and supports_bf16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
-def deterministic(device: torch.device) -> torch.device:
-    """Ask for the same bits every time; on a CPU they are the same anyway."""
+def make_deterministic(device: torch.device) -> None:
+    """Make torch compute the same bits every time. On a CPU it does so anyway."""
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    return device
 
 
-def arrange_passes(model: TwinCycle, compiled: bool, recomputed: bool) -> None:
-    """Compile the passes of a model, as CUDA graphs on a GPU, keep less of them, or both."""
+def configure_passes(model: TwinCycle, compiled: bool, recomputed: bool) -> None:
+    """Change how a model computes its passes in training.
+
+    Args:
+        model: The model, changed in place.
+        compiled: Compile them. On a GPU they run as CUDA graphs.
+        recomputed: Keep only their inputs and compute them again for the gradient.
+    """
     if compiled:
         on_gpu = any(parameter.is_cuda for parameter in model.parameters())
         compile_passes(model, "reduce-overhead" if on_gpu else None)
@@ -37,27 +43,42 @@ def arrange_passes(model: TwinCycle, compiled: bool, recomputed: bool) -> None:
         recompute_passes(model)
 
 
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of torch's random generators, of the CPU and of the GPU in use."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(device: torch.device, state: Mapping[str, Tensor]) -> None:
+    """Set torch's random generators to states that `random_state` returned."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
 def begin_step(compiled: bool) -> None:
-    """Say that results of the last step are not needed any more; CUDA graphs overwrite them."""
+    """Tell torch that the last step's results may be overwritten, as CUDA graphs do."""
     if compiled:
         torch.compiler.cudagraph_mark_step_begin()
 
 
-def shared(objective: nn.Module, device: torch.device) -> nn.Module:
-    """The objective, with gradients that are means over the processes.
+def data_parallel(objective: nn.Module, device: torch.device) -> nn.Module:
+    """Wrap the objective so that its gradients are means over all processes.
 
-    They go by a group of their own: torch never frees a group that has averaged gradients, and its
-    threads go on to the end of the program, where one that lets go of a tensor aborts it. So the
-    world's group, which sends tensors up to the last moment, must not be that one.
+    Gradients get a process group of their own. torch never frees a group that has averaged
+    gradients, and its threads run until the program ends. A thread that then frees a tensor aborts
+    the program. The default group sends tensors up to the last moment, so it must not be that one.
     """
-    if ranks.size() == 1:
+    if ranks.world_size() == 1:
         return objective
     devices = [device] if device.type == "cuda" else None
     return DistributedDataParallel(objective, devices, process_group=dist.new_group())
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16 rather than emulating it."""
+def supports_bf16(device: torch.device) -> bool:
+    """Return whether the device has instructions for bfloat16 and need not emulate it."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

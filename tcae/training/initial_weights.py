@@ -1,4 +1,4 @@
-"""Where a new run's weights come from when they are not random."""
+"""The weights that a new run starts from when they are not random: ``--init-from``."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class InitialWeights:
     """Weights for a new model.
 
     Attributes:
-        weights: Of the whole model, or of its encoder, by name.
-        source: The file, for errors.
-        encoder_only: Whether they are the encoder's.
+        weights: The weights of the whole model, or of its encoder, by name.
+        source: The file they come from, for error messages.
+        encoder_only: Whether they are those of the encoder alone.
     """
 
     weights: Mapping[str, Tensor]
@@ -43,12 +43,13 @@ def read_initial_weights(path: Path) -> InitialWeights:
     """Read the weights of another run.
 
     Args:
-        path: A run directory (its latest checkpoint, else its encoder), a checkpoint, weights that
-            ship by their name, or an encoder.safetensors, which has the encoder's weights only.
+        path: A run directory (its latest checkpoint, else its encoder), a checkpoint, the name of
+            weights that ship with the package, or an encoder.safetensors, which holds the encoder's
+            weights only.
 
     Raises:
-        FileNotFoundError: There is nothing of that kind.
-        ValueError: A file is damaged or foreign. The error names it.
+        FileNotFoundError: There is no such file, directory or name.
+        ValueError: A file is damaged or of another kind. The error names it.
     """
     path = find_weights(path)
     latest = CheckpointFolder(path / CHECKPOINTS).latest() if path.is_dir() else None

@@ -1,4 +1,4 @@
-"""From pairs on the disk to batches beside the model: workers, and copies to a GPU."""
+"""The data loader: batches read by worker processes and copied to the GPU ahead of time."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from tcae.cli.signals import leave_signals_to_the_parent
 from tcae.data.pairs import PairBatches
 from tcae.data.shard_files import ShardError
 
-COMPUTED_WITH = ("source", "target", "tracks")
-"""What of a batch a step is computed from; the rest is for messages."""
+INPUTS = ("source", "target", "tracks")
+"""The tensors of a batch that a step computes with. The others are for messages."""
 
 
 def feed(
     pairs: PairBatches, steps: Sequence[int], workers: int, device: torch.device, watch: Stopwatch
 ) -> Generator[tuple[dict[str, Tensor], float], None, None]:
-    """Batches of some steps on a device, each with the seconds waited for it.
+    """Yield the batches of some steps, each with the seconds that it was waited for.
 
     Args:
-        pairs: What they are read from.
-        steps: Which ones.
-        workers: Processes that read them; 0: this one does.
-        device: Where images and tracks are wanted; what else a batch has stays.
-        watch: Its lap is started when a batch has been waited for.
+        pairs: The pairs of frames to read.
+        steps: The steps whose batches are wanted.
+        workers: Number of worker processes that read. 0: this process reads.
+        device: Where the model computes. On a GPU, the tensors of `INPUTS` are copied there; on a
+            CPU nothing is.
+        watch: Measures the waiting. A new lap starts with every batch.
 
     Raises:
         ShardError: Hardly any frame of the data set can be read.
     """
-    # Forked workers end when this process is killed; those of a fork server, Python 3.14's
-    # default, would wait for it for ever.
+    # Forked workers end when this process is killed. Those of a fork server, the default from
+    # Python 3.14 on, would wait for it forever.
     fork = "fork" if workers and sys.platform == "linux" else None
     loader = DataLoader(
         pairs,
@@ -47,64 +48,66 @@ def feed(
         multiprocessing_context=fork,
         worker_init_fn=leave_signals_to_the_parent,
         pin_memory=device.type == "cuda",
-        generator=torch.Generator(),  # or starting the workers would advance the global one
+        generator=torch.Generator(),  # else starting the workers would advance the global one
     )
     batches = iter(loader)
-    there = _copied_ahead(batches, device) if device.type == "cuda" else batches
+    ahead = _copy_ahead(batches, device) if device.type == "cuda" else batches
     try:
         while True:
             watch.lap()
-            yield next(there), watch.lap()
+            yield next(ahead), watch.lap()
     except StopIteration:
         return
     except ShardError as error:  # from a worker it comes with the worker's traceback
         raise ShardError(str(error).strip().split("ShardError: ")[-1]) from None
     finally:
         if workers:
-            # Now, not when the garbage is collected: at the end of the program Python would
-            # ask the workers to stop by the very signal that they ignore.
+            # Now, not when the garbage is collected: at the end of the program, Python would ask
+            # the workers to stop by a signal that they ignore.
             batches._shutdown_workers()  # type: ignore[attr-defined]
 
 
-def _copied_ahead(
+def _copy_ahead(
     batches: Iterator[dict[str, Tensor]], device: torch.device, cuda: Any = torch.cuda
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches on a GPU, each copied while the GPU works on the one before.
+    """Yield batches on a GPU, each copied while the GPU still works on the one before.
 
     Not run on hardware.
 
     Args:
-        batches: In pinned memory.
+        batches: Batches in pinned memory.
         device: The GPU.
-        cuda: Has streams: torch.cuda.
+        cuda: The module that has streams, `torch.cuda`. Tests put another in its place.
     """
     copying = cuda.Stream(device)
 
-    def copied() -> dict[str, Tensor] | None:
+    def copy_next() -> dict[str, Tensor] | None:
         batch = next(batches, None)
         if batch is None:
             return None
         with cuda.stream(copying):
-            moved = {name: batch[name].to(device, non_blocking=True) for name in COMPUTED_WITH}
-        return batch | moved
+            copies = {name: batch[name].to(device, non_blocking=True) for name in INPUTS}
+        return batch | copies
 
-    coming = copied()
-    while coming is not None:
+    following = copy_next()
+    while following is not None:
         working = cuda.current_stream(device)
         working.wait_stream(copying)
-        batch = coming
-        for name in COMPUTED_WITH:
-            batch[name].record_stream(working)  # or its memory would be used again too early
-        coming = copied()
+        batch = following
+        for name in INPUTS:
+            batch[name].record_stream(working)  # else its memory would be used again too early
+        following = copy_next()
         yield batch
 
 
 @contextlib.contextmanager
-def worker_deaths_named() -> Iterator[None]:
-    """A data worker that was killed shows at any moment, as one of several errors.
+def explain_lost_worker() -> Iterator[None]:
+    """Turn the errors that the loss of a data worker causes into one clear message.
+
+    A worker that was killed can raise one of several errors, at any moment.
 
     Raises:
-        ChildProcessError: One line about it.
+        ChildProcessError: A data worker died.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a run writes down: numbers in metrics.jsonl, pictures as PNG, both in TensorBoard."""
+"""The logbook of a run: numbers in metrics.jsonl, pictures as PNG, both in TensorBoard."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from tcae.files.durable import errors_naming, write_durably
 log = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.jsonl"
-"""Name of the record of numbers inside a run directory."""
+"""Name of the file of numbers in a run directory."""
 
 
 @dataclass(frozen=True)
 class LogbookConfig:
-    """How much a run writes down."""
+    """How often a run logs its numbers."""
 
     every: int = 50
-    """Steps between lines in the log."""
+    """Steps from one line of losses and speed to the next, on screen, in metrics.jsonl and in
+    TensorBoard. A line holds means over the steps since the line before."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -39,12 +40,12 @@ class LogbookConfig:
 
 
 class Logbook:
-    """The record of a run, which a resumed run continues without a lost or repeated line.
+    """The numbers and pictures of a run. A resumed run continues them without a gap or a repeat.
 
     Args:
         folder: The run directory.
-        state: `state_dict` of the checkpoint that the run goes on from, or None for a new run.
-            Later lines are cut off, and TensorBoard hides its later points.
+        state: The `state_dict` in the checkpoint to resume from. Lines after it are cut off, and
+            TensorBoard hides its later points. None for a new run.
 
     Example:
         >>> with Logbook(Path(".")) as logbook:
@@ -68,7 +69,7 @@ class Logbook:
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         """Append one line of numbers, such as ``{"kind": "train", "step": 100, "loss": 0.5}``.
 
-        What is not finite becomes null: JSON knows no NaN.
+        Values that are not finite become null, because JSON has no NaN.
         """
         finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
         line = json.dumps({"kind": kind, "step": step, **finite}) + "\n"
@@ -79,7 +80,7 @@ class Logbook:
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def picture(self, name: str, step: int, picture: NDArray[np.uint8]) -> Path:
-        """Keep a picture (H, W, 3) uint8 RGB as ``<name>/step-<step>.png`` and in TensorBoard."""
+        """Write a picture (H, W, 3) uint8 RGB to ``<name>/step-<step>.png`` and TensorBoard."""
         path = self.folder / name / f"step-{step:08d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
@@ -89,7 +90,7 @@ class Logbook:
         return path
 
     def state_dict(self, step: int) -> dict[str, int]:
-        """How far the record reaches; everything up to there is on the disk when this returns."""
+        """Write everything so far to the disk, and return how much that is."""
         with errors_naming(self.path):
             os.fsync(self._file.fileno())
         with errors_naming(self.folder):
@@ -104,7 +105,7 @@ class Logbook:
             self._board.close()
 
     def _append(self, line: bytes) -> None:
-        """Write a line, or nothing if the disk has no room for all of it."""
+        """Write a line, or nothing if the disk has no room for the whole line."""
         try:
             if self._file.write(line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -117,6 +118,6 @@ class Logbook:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # After an error (a full disk, say) closing may fail again: the first one tells more.
+        # After an error such as a full disk, closing may fail too. The first error says more.
         with contextlib.suppress(*([OSError] if kind else [])):
             self.close()

@@ -1,4 +1,4 @@
-"""How the weights move: the optimiser, its learning rate over time, the precision of a step."""
+"""The optimiser, its learning rate over time, and the precision of a step."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ class OptimizerConfig:
     algorithm: Literal["sgd", "adamw"] = "adamw"
     """The optimiser (paper, released code: sgd)."""
     learning_rate: float = 3e-3
-    """Learning rate after the warm-up (paper, released code: 0.001)."""
+    """Size of the updates after the warm-up. Larger: faster learning, until it becomes unstable
+    (paper, released code: 0.001)."""
     momentum: float = 0.9
     """Momentum, for sgd only."""
     betas: Annotated[tuple[float, float], Before((0.9, 0.999))] = (0.9, 0.999)
     """Decay of the two running means, for adamw only."""
     weight_decay: float = 1e-4
-    """Weight decay (paper, released code: 0)."""
+    """How strongly the weights are pulled towards 0 (paper, released code: 0)."""
     warmup_steps: int = 100
     """Steps in which the learning rate rises linearly from 0 (paper, released code: 0)."""
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
     """Learning rate after the warm-up; plateau: it drops when the validation loss stops falling."""
     final_share: float = 0.02
-    """cosine: share of the learning rate that is left at the last step."""
+    """Share of the learning rate that is left at the last step. Only for the cosine schedule."""
     plateau_patience: int = 16
     """plateau: validations without a new best, in the last curriculum window, before a drop."""
     plateau_factor: float = 0.1
@@ -81,18 +82,18 @@ OPTIMIZER_PRESETS: dict[str, OptimizerConfig] = {
         precision="fp32",
     ),
 }
-"""The paper's SGD (its momentum is the released code's), the released code's, and ours."""
+"""The paper's SGD (with the released code's momentum), the released code's SGD, and ours."""
 
 
 class Optimizer:
-    """Applies gradients with the learning rate that belongs to the step.
+    """A torch optimiser with a learning rate for each step.
 
-    The rate is a pure function of (step, total steps) times a scale that only the plateau schedule
-    changes, so a resumed run goes on with exactly the same rates.
+    The learning rate is a pure function of the step and the total number of steps, times a scale
+    that only the plateau schedule changes. So a resumed run goes on with exactly the same rates.
 
     Args:
-        parameters: What is trained.
-        config: Algorithm and schedule.
+        parameters: The parameters to train.
+        config: The algorithm and the schedule.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> None:
@@ -102,7 +103,7 @@ class Optimizer:
         self._best = math.inf
         self._stale = 0
         rate, decay = config.learning_rate, config.weight_decay
-        # fused: one pass over the weights, a quarter of the time on a CPU too.
+        # fused: one pass over the weights takes a quarter of the time, on a CPU too.
         self._torch: torch.optim.Optimizer
         if config.algorithm == "sgd":
             self._torch = torch.optim.SGD(
@@ -114,10 +115,16 @@ class Optimizer:
             )
 
     def rate(self, step: int, total_steps: int | None) -> float:
-        """Learning rate of a step (the first one is 0); a cosine waits until the total is known."""
+        """Return the learning rate of a step.
+
+        Args:
+            step: The step, from 0.
+            total_steps: The number of steps. None while it is not known; a cosine then has not
+                begun to fall.
+        """
         config = self.config
-        warm = min((step + 1) / config.warmup_steps, 1.0) if config.warmup_steps else 1.0
-        rate = config.learning_rate * warm * self._scale
+        warmup = min((step + 1) / config.warmup_steps, 1.0) if config.warmup_steps else 1.0
+        rate = config.learning_rate * warmup * self._scale
         if config.schedule != "cosine" or total_steps is None:
             return rate
         span = max(total_steps - 1 - config.warmup_steps, 1)
@@ -126,10 +133,10 @@ class Optimizer:
         return rate * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * progress)))
 
     def step(self, loss: torch.Tensor, step: int, total_steps: int | None) -> bool:
-        """Differentiate the loss and move the weights, unless the gradient is not finite.
+        """Differentiate the loss and update the weights, unless the gradient is not finite.
 
         Returns:
-            Whether the weights were moved.
+            Whether the weights were updated.
         """
         self._torch.zero_grad(set_to_none=True)
         loss.backward()
@@ -142,9 +149,12 @@ class Optimizer:
         return True
 
     def observe(self, validation_loss: float, last_window: bool) -> bool:
-        """Note a validation; return whether the plateau schedule lowered the rate."""
-        waits = self.config.schedule != "plateau" or not last_window
-        if waits or not math.isfinite(validation_loss):
+        """Take note of the loss of one validation, and return whether the learning rate dropped.
+
+        Only the plateau schedule drops it, and only in the curriculum's last window.
+        """
+        fixed = self.config.schedule != "plateau" or not last_window
+        if fixed or not math.isfinite(validation_loss):
             return False
         if validation_loss < self._best:
             self._best, self._stale = validation_loss, 0
@@ -156,7 +166,7 @@ class Optimizer:
         return True
 
     def state_dict(self) -> dict[str, object]:
-        """Moments of the weights and where the plateau schedule is."""
+        """Return the state of the torch optimiser and of the plateau schedule."""
         plateau = {"scale": self._scale, "best": self._best, "stale": self._stale}
         return {"torch": self._torch.state_dict(), "plateau": plateau}
 
@@ -164,7 +174,7 @@ class Optimizer:
         """Go on from a saved state.
 
         Raises:
-            ValueError: It belongs to other parameters.
+            ValueError: The state is that of other parameters.
         """
         plateau = state["plateau"]
         assert isinstance(plateau, Mapping)

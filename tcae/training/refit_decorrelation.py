@@ -1,4 +1,4 @@
-"""What training ends with: statistics of the finished encoder."""
+"""The end of training: the decorrelation fitted to the finished encoder."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from tcae.data.pairs import PairBatches
 from tcae.distributed import team
 from tcae.models.twin_cycle import TwinCycle
 
-_FACES = 2048  # with twice as many a probe reads the pose with an R^2 that is .03 less
+_FACES = 2048  # with twice as many, the R^2 of a probe for the pose is .03 lower
 
 
 @torch.no_grad()
 def refit_decorrelation(model: TwinCycle, pairs: PairBatches, steps: int) -> None:
-    """Decorrelate by what the finished encoder, in eval mode, makes of training faces.
+    """Fit the decorrelation to the embeddings of training faces by the finished encoder.
 
-    The moments that followed training no longer fit: docs/recipe.md, "What it is", 5.
+    The running moments from training no longer fit: docs/recipe.md, "What it is", 5.
 
     Args:
-        model: Trained; left in training mode.
-        pairs: Training pairs; those of the next steps are embedded, each process's own.
-        steps: How many the model was trained for. No more batches than these are taken.
+        model: The trained model. It is in training mode before and after.
+        pairs: Training pairs of this process. It embeds those of the steps after the last.
+        steps: How many steps the model was trained for. At most as many batches are embedded.
     """
     decorrelation = model.encoder.decorrelation
     if decorrelation is None:
         return
-    team.share_buffers(model)
+    team.broadcast_buffers(model)
     device = decorrelation.mean.device
-    wanted = math.ceil(_FACES / (2 * pairs.batch_size * pairs.world_size))
+    batches = math.ceil(_FACES / (2 * pairs.batch_size * pairs.world_size))
     embedded: list[tuple[Tensor, Tensor]] = []
     model.eval()
-    for step in range(steps, steps + min(wanted, steps)):
+    for step in range(steps, steps + min(batches, steps)):
         batch = pairs[step]
         for images in (batch["source"], batch["target"]):
             embedded.append(model.encoder.correlated(images.to(device)))

@@ -1,4 +1,4 @@
-"""The directory of a run: made new, refused, or found again to go on in."""
+"""The run directory: where a run starts, which directories it refuses, where it resumes."""
 
 from __future__ import annotations
 
@@ -27,19 +27,21 @@ from tcae.training.config import (
 CHECKPOINTS = "checkpoints"
 PANELS = "panels"
 FABNET = "fabnet"
-"""Name of the run, inside another, that trains FAb-Net's objective to compare with."""
+"""Name of the run inside another run that trains FAb-Net's objective, to compare with."""
 
-UNUSABLE = "not-finite"
+SKIPPED = "not-finite"
+"""Name of the folder with all about the steps that were skipped."""
+
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
 
-# All that a run writes, as patterns; --overwrite removes this and nothing else.
+# Patterns of all that a run writes. --overwrite removes this and nothing else.
 _CONTENT = (
     CHECKPOINTS,
     PANELS,
     FABNET,
     PROBE,
-    UNUSABLE,
+    SKIPPED,
     "metrics.jsonl",
     "events.out.tfevents.*",
     ENCODER_FILE,
@@ -50,13 +52,15 @@ _CONTENT = (
 
 
 def find_run(config: TrainConfig) -> tuple[Path, dict[str, Any] | None]:
-    """Decide on the run directory; nothing is written yet.
+    """Decide on the run directory. This writes nothing.
 
     Returns:
-        The directory and the checkpoint to go on from, None for a run that starts at step 0.
+        The directory and the checkpoint to resume from. The checkpoint is None for a run that
+        starts at step 0.
 
     Raises:
-        ValueError: The directory is not empty, does not hold a run, or cannot be resumed like this.
+        ValueError: The directory is not empty, holds no run, or its run cannot be resumed with
+            these options.
     """
     run = resumed_run(config.resume, config.out)
     if run is None or (config.resume == "auto" and not (run / CONFIG_FILE).exists()):
@@ -78,14 +82,14 @@ def find_run(config: TrainConfig) -> tuple[Path, dict[str, Any] | None]:
 
 
 @contextlib.contextmanager
-def sole_writer(run: Path) -> Iterator[None]:
-    """While active, no other process may write into the run, nor this one twice.
+def lock_run(run: Path) -> Iterator[None]:
+    """Create the run directory and keep all other processes from training into it.
 
-    The directory is made. One that is stopping, or was killed, is waited for.
+    Waits a moment for a process that is stopping or was killed.
 
     Raises:
-        ValueError: Another one is still at it.
-        OSError: The directory cannot be made.
+        ValueError: Another process is training into it, or this one is already.
+        OSError: The directory cannot be created.
     """
     run.mkdir(parents=True, exist_ok=True)
     handle = os.open(run, os.O_RDONLY)
@@ -98,15 +102,15 @@ def sole_writer(run: Path) -> Iterator[None]:
 
 
 def prepare_run(run: Path, config: TrainConfig, checkpoint: dict[str, Any] | None) -> None:
-    """Make the run directory ready: without what an earlier run, or a later step, left in it.
+    """Prepare the run directory: remove what an earlier run or a later step left, save the config.
 
     Args:
-        run: The directory, as `find_run` gave it.
-        config: Written to ``config.yaml``.
-        checkpoint: What the run goes on from, None for a run that starts at step 0.
+        run: The directory that `find_run` returned.
+        config: The configuration, written to ``config.yaml``.
+        checkpoint: The checkpoint to resume from. None for a run that starts at step 0.
 
     Raises:
-        OSError: The directory cannot be made or written to.
+        OSError: The directory cannot be created or written to.
     """
     if checkpoint is None:
         _clear(run)
@@ -132,12 +136,12 @@ def _new_run(config: TrainConfig) -> Path:
 
 
 def _checkpoint(config: TrainConfig, run: Path) -> dict[str, Any] | None:
-    """The checkpoint that --resume means; None if the run has not come to its first one."""
+    """Return the checkpoint that --resume means. None if the run has not written one yet."""
     folder = CheckpointFolder(run / CHECKPOINTS)
     path = Path(config.resume or "")
-    found = (path, read_checkpoint(path)) if path.is_file() else folder.latest()
-    if found is not None:
-        source, state = found
+    checkpoint = (path, read_checkpoint(path)) if path.is_file() else folder.latest()
+    if checkpoint is not None:
+        source, state = checkpoint
         check_resumable(state["config"], config, str(source))
         return state
     if folder.numbered():
@@ -148,7 +152,7 @@ def _checkpoint(config: TrainConfig, run: Path) -> dict[str, Any] | None:
 
 
 def _clear(run: Path) -> None:
-    """Remove what an earlier run wrote; the configuration goes last, since it marks a run."""
+    """Remove what an earlier run wrote, its configuration last, because that marks a run."""
     for pattern in _CONTENT:
         for path in run.glob(pattern):
             if path.is_dir():

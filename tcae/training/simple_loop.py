@@ -1,6 +1,6 @@
-"""The loop that trains the methods that TCAE is compared with: one loss per sample is all it asks.
+"""The training loop of the methods that TCAE is compared with. It needs one loss per sample.
 
-(The twin cycle has a loop of its own, `tcae.training.trainer`, with panels and a logbook.)
+TCAE itself has a loop of its own, `tcae.training.trainer`, with panels and a logbook.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from tcae.training.optimizer import Optimizer, OptimizerConfig
 Batch = tuple[Tensor, ...]
 Losses = Callable[..., Tensor]
 
-_TIMED_STEPS = 10  # steps after which `minutes` becomes a number of steps
+_TIMED_STEPS = 10  # steps after which `Recipe.minutes` becomes a number of steps
 _SAVE_SECONDS = 60.0
-_VALIDATIONS = 40  # in the course of a training
+_VALIDATIONS = 40  # in one training
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,22 @@ class Recipe:
     """How a network is trained."""
 
     steps: int
-    """Optimiser steps."""
+    """Number of optimiser steps."""
     batch_size: int = 32
     """Samples per step."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """The optimiser."""
+    """The optimiser and its learning rate."""
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     """Which samples of a batch learn."""
     minutes: float | None = None
-    """Fewer steps if they would take longer than this; decided after the first ones."""
+    """Maximum time in minutes. The number of steps is reduced to what fits, after the first few."""
 
 
 class Interrupted(Exception):
-    """A signal asked to stop; all that was learned is on disk.
+    """A signal that asked to stop. The training is saved and can go on from there.
 
     Attributes:
-        signal: its number.
+        signal: Its number.
     """
 
     def __init__(self, signal: int) -> None:
@@ -69,20 +69,20 @@ def fit(
     name: str,
     validation: Sequence[Batch] = (),
 ) -> int:
-    """Train a network, or go on with it, or take it from disk when it is trained.
+    """Train a network, resume its training, or load it if it is trained already.
 
     Args:
-        network: What is trained, in place; it is in evaluation mode afterwards.
-        losses: The losses (N,) of a batch, called with the tensors of it.
-        batch_of: The batch of a step, a pure function of it: so a training that was killed goes on
-            as if it had not been.
-        recipe: How.
-        path: File with all that is needed to go on; the trained network stays there.
-        name: What the lines about progress call it.
-        validation: Batches whose mean loss moves the curriculum's window on.
+        network: The network. It is trained in place and left in evaluation mode.
+        losses: Computes the losses (N,) of a batch from its tensors.
+        batch_of: Returns the batch of a step. It must be a pure function of the step, so that a
+            training that was killed goes on as if nothing had happened.
+        recipe: How to train.
+        path: File with all that is needed to resume. It keeps the trained network.
+        name: What lines about progress call the network.
+        validation: Batches whose mean loss moves the curriculum's window.
 
     Returns:
-        The number of steps it was trained for.
+        The number of steps that it was trained for.
 
     Raises:
         Interrupted: A signal came, and the state was saved.
@@ -101,7 +101,7 @@ def fit(
 
 
 class _Training:
-    """Where a training stands."""
+    """The state of a training."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class _Training:
         network.train()
 
     def learn(self, batch_of: Callable[[int], Batch]) -> None:
-        """Take one step, and do what is due after it."""
+        """Take one step. Then validate, report and save if it is time to."""
         start = time.monotonic()
         loss = self._loss(batch_of(self.step))
         self._recent.append(float(loss.detach()))
@@ -138,21 +138,21 @@ class _Training:
             self._validate()
         self.seconds += time.monotonic() - start
         if self.recipe.minutes is not None and self.step == _TIMED_STEPS:
-            fitting = int(60 * self.recipe.minutes * self.step / max(self.seconds, 1e-9))
-            self.total = min(self.total, max(fitting, self.step))
+            steps = int(60 * self.recipe.minutes * self.step / max(self.seconds, 1e-9))
+            self.total = min(self.total, max(steps, self.step))
         if self.step == self.total or self.step % (4 * every) == 0:
-            self._tell()
+            self._report()
         if self.step == self.total or time.monotonic() - self._saved > _SAVE_SECONDS:
             self.save()
 
     def save(self) -> None:
-        """Write all that the training depends on from here."""
+        """Write everything that the rest of the training depends on."""
         state = {
             "step": self.step,
             "total": self.total,
             "seconds": self.seconds,
             "network": self.network.state_dict(),
-            # The moments of the weights are twice as large as these, and of no use in the end.
+            # The optimiser's state is twice as large as the weights, and of no use in the end.
             "optimizer": None if self.step == self.total else self.optimizer.state_dict(),
             "curriculum": self.curriculum.state_dict(),
             "random": torch.get_rng_state(),
@@ -172,7 +172,7 @@ class _Training:
             self.curriculum.load_state_dict(state["curriculum"])
             self.step, self.total, self.seconds = state["step"], state["total"], state["seconds"]
             torch.set_rng_state(state["random"])
-        except Exception as error:  # a damaged file can raise anything
+        except Exception as error:  # a damaged file can make torch.load raise anything
             reason = first_line(error)
             raise ValueError(f"{self.path}: not a training of {self.name} ({reason})") from None
 
@@ -189,7 +189,7 @@ class _Training:
             low, high = self.curriculum.window
             say(f"{self.name}: validation loss saturated, the window moves to {low}-{high}")
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         loss = sum(self._recent) / len(self._recent)
         self._recent = []
         left = (self.total - self.step) * self.seconds / self.step

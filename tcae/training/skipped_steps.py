@@ -1,4 +1,4 @@
-"""Steps that cannot be learned from, because a loss or the gradient is not finite."""
+"""Steps that are skipped because a loss or the gradient is not finite."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tcae.files.durable import write_durably
 
 log = logging.getLogger(__name__)
 
-_NAMED = 3  # pairs that a message names; the dump names all
+_MAX_NAMED = 3  # pairs that a message names; the dump names all
 
 
-class UnusableSteps:
-    """Counts them, keeps what is needed to find out why, and says when there are too many.
+class SkippedSteps:
+    """The skipped steps of a run: their number, and a dump of each to find out why.
 
     Args:
-        folder: Where the dumps go; it is made with the first one.
-        allowed: How many a run may have.
-        dataset: Names the frames of a batch.
+        folder: The folder of the dumps. It is created with the first one.
+        allowed: How many steps a run may skip.
+        dataset: The data set that names the frames of a batch.
 
     Attributes:
-        count: Steps so far.
+        count: How many steps have been skipped so far.
     """
 
     def __init__(self, folder: Path, allowed: int, dataset: PackedDataset) -> None:
@@ -43,40 +43,40 @@ class UnusableSteps:
         terms: Mapping[str, Tensor],
         state: Mapping[str, Any],
     ) -> None:
-        """Note one step and write ``<folder>/step-<step>.pt`` (`torch.load` with weights_only).
-
-        Of several processes each writes about its own part of the batch, with its number in the
-        file's name.
+        """Count a step and write its dump, ``<folder>/step-<step>.pt``.
 
         The dump holds `step`, `pairs` (names of the source and target frames), `source` and
-        `target` (N, 3, S, S) uint8, `terms` (each (N,), by name), and `state`.
+        `target` (N, 3, S, S) uint8, `terms` (each (N,), by name), and `state`. Read it with
+        `torch.load(..., weights_only=True)`. With several processes, each dumps its own part of the
+        batch to a file with its rank in the name.
 
         Args:
-            step: Its number, from 1.
-            batch: As `PairBatches` gives it.
+            step: The number of the step, from 1.
+            batch: The batch, as `PairBatches` gives it.
             terms: The losses (N,) of its pairs. If all are finite, the gradient was not.
             state: What else is needed to repeat the step, such as the weights before it.
 
         Raises:
-            FloatingPointError: One step more than allowed; names the step, pairs and dump.
+            FloatingPointError: This is one step more than allowed. The error names the step, its
+                pairs and the dump.
             OSError: The disk is full.
         """
         self.count += 1
         values = {name: term.detach().cpu() for name, term in terms.items()}
         pairs = [[self._dataset.name(i) for i in pair] for pair in batch["frames"].tolist()]
-        bad = [name for name, value in values.items() if not bool(value.isfinite().all())]
+        bad_terms = [name for name, value in values.items() if not bool(value.isfinite().all())]
         finite = torch.stack([value.isfinite() for value in values.values()]).all(0)
-        blamed = [pair for pair, fine in zip(pairs, finite, strict=True) if not fine] or pairs
+        bad_pairs = [pair for pair, good in zip(pairs, finite, strict=True) if not good] or pairs
         images = {name: batch[name].cpu() for name in ("source", "target")}
         content = io.BytesIO()
         torch.save({"step": step, "pairs": pairs, **images, "terms": values, **state}, content)
-        process = f"-process-{ranks.rank()}" if ranks.size() > 1 else ""
+        process = f"-process-{ranks.rank()}" if ranks.world_size() > 1 else ""
         path = self.folder / f"step-{step:08d}{process}.pt"
         self.folder.mkdir(parents=True, exist_ok=True)
         write_durably(path, content.getvalue())
         text = (
-            f"step {step}: not finite: {', '.join(bad) or 'the gradient'} "
-            f"({_listed(blamed)}; all about it in {path})"
+            f"step {step}: not finite: {', '.join(bad_terms) or 'the gradient'} "
+            f"({_listed(bad_pairs)}; all about it in {path})"
         )
         if self.count > self.allowed:
             raise FloatingPointError(f"{text}; stopped after {self.allowed} skipped steps")
@@ -84,6 +84,6 @@ class UnusableSteps:
 
 
 def _listed(pairs: list[list[str]]) -> str:
-    named = ", ".join(f"{source} > {target}" for source, target in pairs[:_NAMED])
-    more = len(pairs) - _NAMED
-    return f"pairs {named} and {more} more" if more > 0 else f"pairs {named}"
+    names = ", ".join(f"{source} > {target}" for source, target in pairs[:_MAX_NAMED])
+    more = len(pairs) - _MAX_NAMED
+    return f"pairs {names} and {more} more" if more > 0 else f"pairs {names}"

@@ -1,8 +1,10 @@
-"""How many steps fit into a time: ``--minutes``."""
+"""The time budget of a run, ``--minutes``: how much is left, and how many steps fit into it."""
 
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from collections.abc import Mapping
 
 import torch
@@ -13,16 +15,45 @@ from tcae.objectives.curriculum import Curriculum
 from tcae.objectives.twin_cycle import TwinCycleObjective
 
 _PASSES = 5
+_RESERVE = 0.03  # share of the budget kept for writing files and for slower spells
+
+
+class RunTime:
+    """How long a run has trained, and how much of its budget is left.
+
+    Args:
+        budget: The time budget in minutes. None if there is no limit.
+
+    Attributes:
+        earlier: Minutes that the run took before it was resumed.
+    """
+
+    def __init__(self, budget: float | None) -> None:
+        self.earlier = 0.0
+        self._budget = math.inf if budget is None else budget
+        self._start = time.monotonic()
+
+    def minutes(self) -> float:
+        """Return the minutes that the run has taken, those before it was resumed included."""
+        return self.earlier + (time.monotonic() - self._start) / 60
+
+    def is_up(self) -> bool:
+        """Return whether the budget is used up."""
+        return self.minutes() >= self._budget
+
+    def seconds_left(self) -> float:
+        """Return the seconds that are left for training, without a reserve for everything else."""
+        return 60 * (self._budget * (1 - _RESERVE) - self.minutes())
 
 
 def steps_that_fit(seconds: float, light: float, full: float, light_steps: int) -> int:
-    """How many steps fit into a time when the first ones are lighter than the others.
+    """Return how many steps fit into a time when the first ones are lighter than the others.
 
     Args:
         seconds: The time.
-        light: Seconds of each of the first `light_steps` steps.
-        full: Seconds of each step after them.
-        light_steps: How many steps are light; 0 or less: none.
+        light: Seconds that each of the first `light_steps` steps takes.
+        full: Seconds that each later step takes.
+        light_steps: How many steps are light. 0 or less means none.
 
     Example:
         >>> steps_that_fit(10.0, light=0.5, full=1.0, light_steps=4)
@@ -34,7 +65,7 @@ def steps_that_fit(seconds: float, light: float, full: float, light_steps: int) 
 
 
 def first_full_step(objective: TwinCycleObjective) -> int:
-    """The first step with all terms: before it, ramps leave some out and steps are light."""
+    """Return the first step with all loss terms. Before it, ramps leave some out."""
     names = [name for name, weight in objective.weights().items() if weight]
     return next(
         step for step in itertools.count() if all(objective.weights(step)[name] for name in names)
@@ -48,14 +79,16 @@ def time_full_step(
     source: Tensor,
     target: Tensor,
 ) -> float:
-    """Seconds that a step with all terms takes; it leaves no trace in the model but gradients.
+    """Measure how many seconds a step with all loss terms takes.
+
+    It changes nothing in the model except its gradients.
 
     Args:
-        forward: The objective, perhaps wrapped, in training mode.
-        weights: Of its terms.
-        curriculum: As it is now.
-        source: Images (N, 3, S, S) of one batch.
-        target: The same.
+        forward: The objective in training mode. It may be wrapped for many processes.
+        weights: The weights of its terms.
+        curriculum: The curriculum as it is now.
+        source: Source images (N, 3, S, S) of one batch.
+        target: Target images (N, 3, S, S).
     """
     buffers = [(buffer, buffer.clone()) for buffer in forward.buffers()]
     watch = Stopwatch()

@@ -1,4 +1,4 @@
-"""Validation: a fixed set of pairs, measured without the curriculum's window."""
+"""Validation: measures on a fixed set of pairs, whatever the curriculum's window is."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from tcae.objectives.twin_cycle import TwinCycleObjective
 
 log = logging.getLogger(__name__)
 
-# An embedding whose variance over faces is this small a share of its mean square says the same
-# about every face.
+# Below this ratio of variance to mean square, an embedding is nearly the same for all faces.
 _COLLAPSED = 1e-5
-# With an effective rank below this an embedding tells faces apart along one direction only.
+# Below this effective rank, an embedding tells faces apart along one direction only.
 _ONE_DIRECTION = 1.5
 
 
@@ -30,7 +29,7 @@ class ValidationConfig:
     """How often to validate, and on how many pairs."""
 
     every: int = 100
-    """Steps between validations (released code: an epoch, 82 steps on VoxCeleb)."""
+    """Steps from one validation to the next (released code: an epoch, 82 steps on VoxCeleb)."""
     pairs: int = 256
     """Pairs of validation frames, the same every time, rounded up to whole batches."""
     panel_every: Annotated[int, Resume.FREE] = 5
@@ -49,21 +48,21 @@ VALIDATION_PRESETS: dict[str, ValidationConfig] = {
     "paper": ValidationConfig(every=82, pairs=1024, panel_every=50),
     "official": ValidationConfig(every=82, pairs=1024, panel_every=50),
 }
-"""The released code validates once an epoch; the paper says nothing, so it gets the same."""
+"""The released code validates once per epoch. The paper does not say, so it gets the same."""
 
 
 class Validation:
-    """Measures a model on fixed pairs of the validation split.
+    """Measures of a model on fixed pairs of the validation split.
 
-    Of several processes each holds a part of every batch, and all get the measures of the whole.
+    With several processes, each holds a part of every batch, and all get the measures of the whole.
 
     Args:
-        batches: Validation pairs; its items 0, 1, ... are a pure function of its seed.
-        pairs: How many pairs to use in all processes, rounded up to whole batches.
+        batches: Validation pairs. Batches 0, 1, ... depend on its seed only.
+        pairs: How many pairs to use in all processes together, rounded up to whole batches.
         device: Where the model computes.
 
     Attributes:
-        failures: Frames that could not be read; other pairs were drawn instead.
+        failures: How many frames could not be read. Other pairs were drawn instead.
     """
 
     def __init__(self, batches: PairBatches, pairs: int, device: torch.device) -> None:
@@ -79,39 +78,43 @@ class Validation:
         self._warned: set[str] = set()
 
     def example(self, pairs: int) -> tuple[Tensor, Tensor]:
-        """The first few pairs, to draw: source and target (N, 3, S, S) uint8."""
+        """Return the first few pairs, to draw them: source and target (N, 3, S, S) uint8."""
         source, target = self._pairs[0]
         return source[:pairs].to(self._device), target[:pairs].to(self._device)
 
     def pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """This process's pairs in batches: source and target (N, 3, S, S) uint8."""
+        """Yield this process's pairs in batches: source and target (N, 3, S, S) uint8."""
         return ((s.to(self._device), t.to(self._device)) for s, t in self._pairs)
 
     @torch.no_grad()
     def measure(self, objective: TwinCycleObjective) -> dict[str, float]:
-        """Mean over all pairs of the losses and of what tells whether the model learns.
+        """Measure losses, flows and embeddings, each as a mean over all pairs.
 
         Returns:
-            "loss": the weighted total as it counts after the ramp of the weights, no window; each
-            unweighted term; "recon_l1" and "identity_l1": mean absolute error of the reconstruction
-            and of the unmoved source, and "recon_ratio" of the two; "au_flow", "pose_flow": mean
-            flow lengths in normalised units; "au_variance", "pose_variance": of the embeddings over
-            the source images, mean over dimensions, and "..._spread": the same as a share of their
-            mean square, which does not depend on their scale; "au_effective_rank" and "pose_...":
-            exp of the entropy of the normalised singular values of the centred embeddings, the
-            number of directions in which they really differ.
+            Measures by name:
+
+            - "loss": the total with full weights, all ramps ended, over all samples.
+            - Each loss term, unweighted.
+            - "recon_l1", "identity_l1": mean absolute error of the reconstruction and of the
+              unmoved source. "recon_ratio": the first over the second.
+            - "au_flow", "pose_flow": mean flow length in normalised units.
+            - "au_variance", "pose_variance": variance of the embeddings over the source images,
+              mean over dimensions.
+            - "au_spread", "pose_spread": that variance over their mean square, which does not
+              depend on their scale.
+            - "au_effective_rank", "pose_effective_rank": see `effective_rank`.
         """
         objective.eval()
         sums: dict[str, float] = {}
         embeddings: dict[str, list[Tensor]] = {"au": [], "pose": []}
         for source, target in self.pairs():
             values = _measure_batch(objective, source, target)
-            table = ranks.gathered(torch.stack(list(values.values()), 1).double())
+            table = ranks.gather(torch.stack(list(values.values()), 1).double())
             for name, value in zip(values, table.mean(0).tolist(), strict=True):
                 sums[name] = sums.get(name, 0.0) + value
-            found = objective.model.encoder(source)
-            embeddings["au"].append(ranks.gathered(found.au))
-            embeddings["pose"].append(ranks.gathered(found.pose))
+            embedded = objective.model.encoder(source)
+            embeddings["au"].append(ranks.gather(embedded.au))
+            embeddings["pose"].append(ranks.gather(embedded.pose))
         means = {name: value / len(self._pairs) for name, value in sums.items()}
         means["recon_ratio"] = means["recon_l1"] / max(means["identity_l1"], 1e-12)
         for branch, parts in embeddings.items():
@@ -120,7 +123,7 @@ class Validation:
         return means
 
     def warn_of_collapse(self, measures: Mapping[str, float], step: int) -> None:
-        """Say it in words, once, when a branch's embeddings hardly differ, or in one way only."""
+        """Warn, once per branch, if embeddings hardly differ or differ in one direction only."""
         for branch in ("au", "pose"):
             if measures[f"{branch}_spread"] < _COLLAPSED and branch not in self._warned:
                 self._warned.add(branch)
@@ -143,25 +146,35 @@ class Validation:
                 )
 
 
+def validation_line(measures: Mapping[str, float]) -> str:
+    """Put the main measures of a validation into one line."""
+    return (
+        f"validation loss {measures['loss']:.4g}, reconstruction "
+        f"{measures['recon_l1']:.4f} against {measures['identity_l1']:.4f} of the "
+        f"unmoved source (ratio {measures['recon_ratio']:.3f}), flow lengths AU "
+        f"{measures['au_flow']:.4f} pose {measures['pose_flow']:.4f}"
+    )
+
+
 def _measure_batch(
     objective: TwinCycleObjective, source: Tensor, target: Tensor
 ) -> dict[str, Tensor]:
-    """Per-pair values (N,) of this process's part of a batch."""
+    """Return values (N,) of the pairs of this process's part of a batch."""
     terms = objective(source, target)
     pictures = objective.pictures(source, target)
-    wanted, unmoved = target.float() / 255, source.float() / 255
+    source, target = source.float() / 255, target.float() / 255
     return {
         "loss": objective.total(terms),
         **terms,
-        "recon_l1": (pictures.reconstruction - wanted).abs().mean((1, 2, 3)),
-        "identity_l1": (unmoved - wanted).abs().mean((1, 2, 3)),
+        "recon_l1": (pictures.reconstruction - target).abs().mean((1, 2, 3)),
+        "identity_l1": (source - target).abs().mean((1, 2, 3)),
         "au_flow": pictures.au_flow.norm(dim=1).mean((1, 2)),
         "pose_flow": pictures.pose_flow.norm(dim=1).mean((1, 2)),
     }
 
 
 def _variation(branch: str, embeddings: Tensor) -> dict[str, float]:
-    """How much embeddings (N, D) differ between images."""
+    """Measure how much embeddings (N, D) differ between images."""
     variance = float(embeddings.var(0, correction=0).mean())
     spread = variance / max(float(embeddings.square().mean()), 1e-30)
     return {
@@ -172,9 +185,11 @@ def _variation(branch: str, embeddings: Tensor) -> dict[str, float]:
 
 
 def effective_rank(embeddings: Tensor) -> float:
-    """Exponential of the entropy of the normalised singular values of centred embeddings (N, D).
+    """Return in how many directions embeddings (N, D) really differ.
 
-    Between 1 (they differ along one direction) and min(N - 1, D); 0 if they are all the same.
+    It is the exponential of the entropy of the normalised singular values of the centred
+    embeddings: from 1, if they differ along one direction, to min(N - 1, D). 0 if they are all the
+    same.
     """
     values = torch.linalg.svdvals(embeddings - embeddings.mean(0))
     shares = values / values.sum().clamp_min(1e-30)

@@ -24,7 +24,7 @@ from tcae.data.splits import split_of
 from tcae.data.synthetic.world import World
 from tcae.models.encoder_file import load_encoder
 from tcae.training.checkpoints import CheckpointFolder
-from tcae.training.run_directory import sole_writer
+from tcae.training.run_directory import lock_run
 from tcae.weights import FOLDER
 
 TINY = {
@@ -322,7 +322,7 @@ def test_it_refuses_to_write_beside_another(
     run = Path(argv[argv.index("--out") + 1])
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     capsys.readouterr()
-    with sole_writer(run):
+    with lock_run(run):
         assert train.main([*argv, "--overwrite"]) == 2
     errors = capsys.readouterr().err
     assert errors == f"tcae.train: error: --out {run}: another process is training into it\n"

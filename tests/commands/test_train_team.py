@@ -18,7 +18,7 @@ import torch
 
 from tcae import train
 from tcae.data.shards import PackedDataset
-from tcae.distributed.team import joint_fingerprint, share_of
+from tcae.distributed.team import combine_fingerprints, local_batch_size
 from tcae.training.checkpoints import CheckpointFolder
 
 OPTIONS = {
@@ -296,17 +296,17 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(
 
 
 def test_alone_a_batch_and_a_fingerprint_are_its_own(data: Path) -> None:
-    assert share_of(5) == 5
-    assert joint_fingerprint("ab" * 32) == "ab" * 32
+    assert local_batch_size(5) == 5
+    assert combine_fingerprints("ab" * 32) == "ab" * 32
 
 
 def test_processes_that_hold_different_shards_know_it(run_team: Run) -> None:
     """As on machines that keep a part of the shards each; in whatever order they are counted."""
     script = (
         "import sys, torch.distributed as dist;"
-        "from tcae.distributed.team import joint_fingerprint;"
+        "from tcae.distributed.team import combine_fingerprints;"
         "from tcae.distributed import ranks; dist.init_process_group('gloo');"
-        "print(joint_fingerprint(sys.argv[1 + ranks.rank()])); dist.destroy_process_group()"
+        "print(combine_fingerprints(sys.argv[1 + ranks.rank()])); dist.destroy_process_group()"
     )
     a, b = "ab" * 32, "0c" * 32
     found = {

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tcae.distributed import ranks
-from tcae.models.batch_norm import SyncBatchNorm2d, synchronise
+from tcae.models.batch_norm import SyncBatchNorm2d, convert_sync_batch_norm
 from tcae.models.encoder import Encoder
 from tcae.models.model_config import ModelConfig
 from tcae.models.twin_cycle import TwinCycle
@@ -24,13 +24,13 @@ import sys
 import torch
 import torch.distributed as dist
 from tcae.distributed import ranks
-from tcae.models.batch_norm import synchronise
+from tcae.models.batch_norm import convert_sync_batch_norm
 
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
 folder = sys.argv[1]
 given = torch.load(f"{folder}/given.pt", weights_only=False)
-part = lambda values: values.chunk(ranks.size())[ranks.rank()]
+part = lambda values: values.chunk(ranks.world_size())[ranks.rank()]
 """
 ENDING = """
 torch.save(found, f"{folder}/found-{ranks.rank()}.pt")
@@ -63,8 +63,8 @@ def close(found: torch.Tensor, truth: torch.Tensor) -> None:
 
 def test_alone_nothing_is_sent() -> None:
     values = torch.rand(3)
-    assert (ranks.size(), ranks.rank()) == (1, 0)
-    assert ranks.gathered(values) is values
+    assert (ranks.world_size(), ranks.rank()) == (1, 0)
+    assert ranks.gather(values) is values
 
 
 @pytest.mark.parametrize("processes", [2, 3])
@@ -73,7 +73,7 @@ def test_gathered_values_and_their_gradient(in_team, processes: int) -> None:
     values = torch.rand(6, 2, dtype=torch.float64)
     body = """
 own = part(given).requires_grad_()
-everything = ranks.gathered(own)
+everything = ranks.gather(own)
 loss = (everything ** (2 + ranks.rank())).sum()
 loss.backward()
 found = {"everything": everything.detach(), "gradient": own.grad}
@@ -96,7 +96,7 @@ def test_batch_norm_over_the_whole_batch(in_team, momentum: float | None) -> Non
     images = images * torch.arange(1.0, 7)[:, None, None, None] + 5  # parts differ
     body = """
 norm, images, direction = given
-norm = synchronise(torch.nn.Sequential(norm))
+norm = convert_sync_batch_norm(torch.nn.Sequential(norm))
 images = part(images).requires_grad_()
 for _ in range(2):
     out = norm(images)
@@ -123,7 +123,7 @@ found |= {name: value[None] for name, value in norm[0].named_buffers()}
 def test_low_precision_images_are_normalised_in_single_precision(in_team) -> None:
     images = (torch.rand(4, 2, 3, 3) + 100).bfloat16()
     body = """
-norm = synchronise(torch.nn.Sequential(torch.nn.BatchNorm2d(2)))
+norm = convert_sync_batch_norm(torch.nn.Sequential(torch.nn.BatchNorm2d(2)))
 out = norm(part(given))
 found = {"out": out.detach()}
 """
@@ -140,7 +140,7 @@ def test_synchronised_models_keep_their_weights_and_are_the_same_alone() -> None
     before = model.encoder(images)
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     model.load_state_dict(state)
-    synchronise(model)
+    convert_sync_batch_norm(model)
     assert model.state_dict().keys() == state.keys()
     assert torch.equal(model.encoder(images).au, before.au)
     assert sum(type(module) is SyncBatchNorm2d for module in model.modules()) == norms > 0
@@ -185,7 +185,7 @@ def test_every_term_of_the_objective_is_that_of_the_whole_batch(in_team, trainin
     source, target = torch.rand(2, 6, 3, 32, 32, dtype=torch.float64)
     body = """
 objective, source, target = given
-synchronise(objective)
+convert_sync_batch_norm(objective)
 torch.manual_seed(1)
 found = {name: term.detach() for name, term in objective(part(source), part(target)).items()}
 """

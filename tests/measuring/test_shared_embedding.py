@@ -23,7 +23,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np, torch
 from tcae.data.shards import PackedDataset
-from tcae.measuring.shared_embedding import help_the_first, shared_embedding
+from tcae.measuring.shared_embedding import embed_for_rank_zero, shared_embedding
 from tcae.distributed.team import team
 from tcae.evaluation.embedding import embed_frames
 from tcae.methods.method import Material
@@ -46,7 +46,7 @@ def measure():
     dataset = PackedDataset(data)
     encoder = Material(dataset).encoder(Counted(), image_size=16)
     with shared_embedding():
-        assert ranks.size() == 1
+        assert ranks.world_size() == 1
         for _ in range(2):
             try:
                 embedded = embed_frames(encoder, dataset, np.arange(10)[::-1])
@@ -57,7 +57,7 @@ def measure():
 
 try:
     with team("cpu"):
-        help_the_first(torch.device("cpu")) if ranks.rank() else measure()
+        embed_for_rank_zero(torch.device("cpu")) if ranks.rank() else measure()
 except OSError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """

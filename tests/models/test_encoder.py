@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tcae.models.batch_norm import Parted, in_parts
+from tcae.models.batch_norm import SequentialInParts, apply_in_parts
 from tcae.models.encoder import Encoder
 from tcae.models.encoders import ENCODERS
 from tcae.models.model_config import MODEL_PRESETS, ModelConfig
@@ -81,11 +81,11 @@ def test_evaluation_knows_no_parts() -> None:
 def test_each_part_has_its_own_statistics() -> None:
     values = torch.tensor([[1.0, 3.0], [10.0, 30.0]]).reshape(4, 1, 1, 1)
     norm = torch.nn.BatchNorm2d(1, eps=1e-9, momentum=0.5)
-    made = Parted(Parted(norm))(values, 2)
+    made = SequentialInParts(SequentialInParts(norm))(values, 2)
     assert made.flatten().tolist() == pytest.approx([-1, 1, -1, 1])
     # 0, then half of the way to 2, then to 20.
     assert norm.running_mean is not None and norm.running_mean.item() == 10.5
-    assert float(in_parts(norm, 1, values).detach().std()) == pytest.approx((4 / 3) ** 0.5)
+    assert float(apply_in_parts(norm, 1, values).detach().std()) == pytest.approx((4 / 3) ** 0.5)
 
 
 def test_the_last_convolution_is_one_with_zeros_around() -> None:

@@ -20,12 +20,12 @@ from tcae.training.config import (
     PRESETS,
     TrainConfig,
     check_resumable,
+    command_line_defaults,
     describe,
     load_config,
     plain_config,
     resumed_run,
     save_config,
-    starting_point,
     with_steps,
 )
 from tcae.training.optimizer import OPTIMIZER_PRESETS, OptimizerConfig
@@ -40,12 +40,18 @@ def parse(*argv: str) -> TrainConfig:
         seen.append(config)
         return 0
 
-    assert command.run(work, TrainConfig, prog="tcae.train", argv=argv, default=starting_point) == 0
+    assert (
+        command.run(work, TrainConfig, prog="tcae.train", argv=argv, default=command_line_defaults)
+        == 0
+    )
     return seen[0]
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    assert command.run(lambda _: 0, TrainConfig, prog="t", argv=argv, default=starting_point) == 2
+    assert (
+        command.run(lambda _: 0, TrainConfig, prog="t", argv=argv, default=command_line_defaults)
+        == 2
+    )
     return capsys.readouterr().err
 
 
@@ -114,7 +120,10 @@ def test_any_field_can_be_given() -> None:
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_help_explains_every_option(preset: str, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["--help", "--preset", preset]
-    assert command.run(lambda _: 1, TrainConfig, prog="t", argv=argv, default=starting_point) == 0
+    assert (
+        command.run(lambda _: 1, TrainConfig, prog="t", argv=argv, default=command_line_defaults)
+        == 0
+    )
     text = capsys.readouterr().out
     shared = "data out preset image-size batch-size steps minutes seed device workers resume"
     for name in [*shared.split(), "init-from", "overwrite", "optimizer.learning-rate"]:

@@ -12,7 +12,7 @@ ENDS = """
 import os, torch, torch.distributed as dist
 from torch import nn
 from tcae.distributed import team
-from tcae.training.device import shared
+from tcae.training.device import data_parallel
 
 def talking():  # threads that send tensors
     names = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
@@ -20,7 +20,7 @@ def talking():  # threads that send tensors
 
 with team.team("cpu"):
     layer = nn.Linear(2, 1)
-    parallel = shared(layer, torch.device("cpu"))
+    parallel = data_parallel(layer, torch.device("cpu"))
     parallel(torch.full((1, 2), float(dist.get_rank()))).backward()
     assert layer.weight.grad.tolist() == [[0.5, 0.5]]
     before = talking()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tcae.training.loader import _copied_ahead
+from tcae.training.loader import _copy_ahead
 
 GPU = torch.device("cuda:1")
 
@@ -60,7 +60,7 @@ def test_a_batch_is_copied_while_the_one_before_is_computed_with() -> None:
         {name: Picture(notes, f"{name} {i}") for name in names} | {"frames": i} for i in range(3)
     )
     taken = []
-    for batch in _copied_ahead(batches, GPU, notes):  # type: ignore[arg-type]
+    for batch in _copy_ahead(batches, GPU, notes):  # type: ignore[arg-type]
         number = batch["frames"]
         notes.lines.append(f"compute {number}")
         taken.append([batch[name].name for name in names])  # type: ignore[attr-defined]
@@ -82,4 +82,4 @@ def test_a_batch_is_copied_while_the_one_before_is_computed_with() -> None:
 
 
 def test_nothing_to_copy() -> None:
-    assert list(_copied_ahead(iter([]), GPU, Notes())) == []
+    assert list(_copy_ahead(iter([]), GPU, Notes())) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tcae.training.config import TrainConfig, save_config
-from tcae.training.run_directory import find_run, prepare_run, sole_writer
+from tcae.training.run_directory import find_run, lock_run, prepare_run
 
 
 @pytest.fixture
@@ -56,12 +56,12 @@ def test_one_writes_at_a_time(config: TrainConfig, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("tcae.files.durable._LOCK_SECONDS", 0.2)
     run = begin(config)
     with (
-        sole_writer(run),
+        lock_run(run),
         pytest.raises(ValueError, match=f"--out {run}: another process is training"),
-        sole_writer(run),
+        lock_run(run),
     ):
         pass
-    with sole_writer(run):
+    with lock_run(run):
         pass
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tcae.data.shards import PackedDataset
-from tcae.training.skipped_steps import UnusableSteps
+from tcae.training.skipped_steps import SkippedSteps
 
 BATCH = {
     "source": torch.zeros(4, 3, 2, 2, dtype=torch.uint8),
@@ -16,12 +16,12 @@ BATCH = {
 
 
 @pytest.fixture
-def steps(faces: Path, tmp_path: Path) -> UnusableSteps:
-    return UnusableSteps(tmp_path / "dumps", 1, PackedDataset(faces))
+def steps(faces: Path, tmp_path: Path) -> SkippedSteps:
+    return SkippedSteps(tmp_path / "dumps", 1, PackedDataset(faces))
 
 
 def test_only_the_terms_and_pairs_at_fault_are_named(
-    steps: UnusableSteps, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    steps: SkippedSteps, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rec, cycle = torch.arange(4.0), torch.arange(4.0)
     cycle[2] = torch.inf
@@ -40,7 +40,7 @@ def test_only_the_terms_and_pairs_at_fault_are_named(
     assert found["model"]["w"] == 1
 
 
-def test_a_gradient_is_the_fault_of_the_whole_batch(steps: UnusableSteps) -> None:
+def test_a_gradient_is_the_fault_of_the_whole_batch(steps: SkippedSteps) -> None:
     steps.allowed = 0
     message = (
         r"^step 7: not finite: the gradient \(pairs p000000/0/0/0 > p000000/0/0/1, .* and 1 more; "
@@ -50,7 +50,7 @@ def test_a_gradient_is_the_fault_of_the_whole_batch(steps: UnusableSteps) -> Non
         steps.add(7, BATCH, {"rec": torch.arange(4.0)}, {})
 
 
-def test_a_full_disk_is_told_with_the_file(steps: UnusableSteps, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_with_the_file(steps: SkippedSteps, tmp_path: Path) -> None:
     (tmp_path / "dumps").write_text("in the way")
     with pytest.raises(OSError, match="dumps"):
         steps.add(7, BATCH, {"rec": torch.arange(4.0)}, {})

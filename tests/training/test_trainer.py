@@ -20,7 +20,7 @@ from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.models.encoder_file import load_encoder
 from tcae.training.checkpoints import CheckpointFolder, read_checkpoint
-from tcae.training.config import TrainConfig, starting_point
+from tcae.training.config import TrainConfig, command_line_defaults
 from tcae.training.run_directory import find_run, prepare_run
 from tcae.training.trainer import Trainer, fingerprint
 
@@ -162,7 +162,7 @@ def test_a_run_begun_before_an_option_existed_goes_on(
     folder.save(state)
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
     path = str(folder.path / "step-00000008.pt")
-    assert_same_run(whole, train(starting_point(["--resume", path]), resume=path))
+    assert_same_run(whole, train(command_line_defaults(["--resume", path]), resume=path))
 
 
 def test_a_damaged_latest_checkpoint_costs_only_the_steps_since_the_one_before(
@@ -254,7 +254,7 @@ def test_a_skipped_step_is_skipped_again_after_a_restart(
     kind = type("Both", (Breaks, Stops), {"at": 5})
     assert trainer_of(tiny, kind=kind).fit() == signal.SIGTERM
     resumed = trainer_of(tiny, kind=Breaks, resume="auto", max_skipped=0)
-    assert resumed.unusable.count == 1
+    assert resumed.skipped.count == 1
     resumed.fit()
     assert_same_run(whole.run, resumed.run)
 
