@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,14 @@ def test_the_readme_is_short_and_its_lines_too() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert max(map(len, lines)) <= 140
     assert len(lines) < 110
+
+
+def test_the_warp_of_the_readme_runs() -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+    (block,) = [block for block in blocks if "tcae_ops" in block]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["warped"].shape == (1, 3, 256, 256) and names["warped"].requires_grad
 
 
 def test_pages_that_docstrings_name_exist() -> None:
