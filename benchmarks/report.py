@@ -1,11 +1,10 @@
-"""Write what the benchmarks measured into the README and the docs.
+"""Write what the benchmarks measured into the docs.
 
     pytest benchmarks/ --benchmark-only --benchmark-json=speed.json
     python -m benchmarks.report speed.json
 
-replaces the text between the markers of ``README.md`` and ``docs/benchmarks.md``, and draws
-``docs/speed.svg``. If training steps were measured, it also replaces that of ``docs/scale.md``.
-After
+replaces the text between the markers of ``docs/benchmarks.md``, and draws ``docs/speed.svg``. If
+training steps were measured, it also replaces that of ``docs/scale.md``. After
 
     pytest benchmarks/test_training_step.py benchmarks/test_data.py --benchmark-only ...
 
@@ -31,14 +30,14 @@ ROOT = Path(__file__).resolve().parents[1]
 def main(argv: list[str] | None = None) -> int:
     """Run the command. Return its exit status."""
     parser = argparse.ArgumentParser(
-        prog="report", description="Write measured speeds into the README and the docs."
+        prog="report", description="Write measured speeds into the docs."
     )
     parser.add_argument("json", type=Path, help="the file that --benchmark-json wrote")
     parser.add_argument(
         "--root",
         type=Path,
         default=ROOT,
-        help="the folder whose README.md and docs/ are updated",
+        help="the folder whose docs/ are updated",
     )
     arguments = parser.parse_args(argv)
     try:
@@ -56,26 +55,28 @@ def main(argv: list[str] | None = None) -> int:
 
 def contents(measured: Record, root: Path) -> dict[Path, str]:
     """Return the new contents of the files below a root that show measured figures."""
-    readme, manual, scale = (root / n for n in ("README.md", "docs/benchmarks.md", "docs/scale.md"))
+    manual, scale = root / "docs/benchmarks.md", root / "docs/scale.md"
     training = throughput.report(measured)
-    written = {} if training is None else {scale: between(scale, "throughput", training)}
+    written = {} if training is None else {scale: between(scale, throughput=training)}
     if training is None or any("op" in b["extra_info"] for b in measured["benchmarks"]):
         written |= {
-            readme: between(readme, "goals", goals.report(measured)),
-            manual: between(manual, "measured", tables(measured)),
+            manual: between(manual, goals=goals.report(measured), measured=tables(measured)),
             root / "docs/speed.svg": plot(measured),
         }
     return written
 
 
-def between(path: Path, name: str, content: str) -> str:
-    """Return a file's text with new content between its markers of this name."""
-    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    before, found, rest = path.read_text().partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not (found and found_end):
-        raise ValueError(f"{path} has no {begin.strip()} and {end}")
-    return f"{before}{begin}\n{content.strip()}\n\n{end}{after}"
+def between(path: Path, **contents: str) -> str:
+    """Return a file's text with new content between its markers of each name."""
+    text = path.read_text()
+    for name, content in contents.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, found, rest = text.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not (found and found_end):
+            raise ValueError(f"{path} has no {begin.strip()} and {end}")
+        text = f"{before}{begin}\n{content.strip()}\n\n{end}{after}"
+    return text
 
 
 if __name__ == "__main__":

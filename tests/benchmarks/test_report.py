@@ -95,17 +95,17 @@ MEASURED = {
 }
 
 
-README = "# Title\n\n<!-- goals -->\nold\n<!-- /goals -->\n\nEnd.\n"
 SCALE = "Many.\n\n<!-- throughput -->\nold\n<!-- /throughput -->\n\nPlan.\n"
-MANUAL = "Before.\n\n<!-- measured -->\n<!-- /measured -->\nAfter.\n"
+MEASURED_BLOCK = "Before.\n\n<!-- measured -->\n<!-- /measured -->\nAfter.\n"
+GOALS_BLOCK = "# Title\n\n<!-- goals -->\nold\n<!-- /goals -->\n\nEnd.\n"
+MANUAL = MEASURED_BLOCK + GOALS_BLOCK
 
 
-def report(path, measured, readme=README):
+def report(path, measured, manual=MANUAL):
     source = path / "measured.json"
     source.write_text(json.dumps(measured))
     (path / "docs").mkdir(exist_ok=True)
-    (path / "README.md").write_text(readme)
-    (path / "docs/benchmarks.md").write_text(MANUAL)
+    (path / "docs/benchmarks.md").write_text(manual)
     (path / "docs/scale.md").write_text(SCALE)
     command = [sys.executable, "-m", "benchmarks.report", str(source), "--root", str(path)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -116,8 +116,8 @@ def written(tmp_path):
     """The goals, all tables, the plot."""
     done = report(tmp_path, MEASURED)
     assert (done.returncode, done.stderr) == (0, "")
-    names = "README.md", "docs/benchmarks.md", "docs/speed.svg"
-    return tuple((tmp_path / name).read_text() for name in names)
+    measured, title, goals = (tmp_path / "docs/benchmarks.md").read_text().partition("# Title")
+    return title + goals, measured, (tmp_path / "docs/speed.svg").read_text()
 
 
 def tables(markdown):
@@ -141,10 +141,10 @@ def dots(svg):
 
 
 def test_only_what_is_between_the_markers_is_replaced(written):
-    readme, manual, _ = written
-    assert readme.startswith("# Title\n\n<!-- goals -->\n")
-    assert readme.endswith("\n<!-- /goals -->\n\nEnd.\n")
-    assert "old" not in readme
+    goals, manual, _ = written
+    assert goals.startswith("# Title\n\n<!-- goals -->\n")
+    assert goals.endswith("\n<!-- /goals -->\n\nEnd.\n")
+    assert "old" not in goals
     assert manual.startswith("Before.\n\n<!-- measured -->\n")
     assert manual.endswith("\n<!-- /measured -->\nAfter.\n")
 
@@ -169,7 +169,7 @@ def test_goals_stand_beside_what_was_measured(written):
 def test_reached_goals_are_not_marked(tmp_path):
     fast = [record("warp", "tcae_ops", 9.0), record("warp", "cv2.remap", 3.0, 1.04)]
     assert report(tmp_path, MEASURED | {"benchmarks": fast}).returncode == 0
-    rows = tables((tmp_path / "README.md").read_text())[0]
+    rows = tables((tmp_path / "docs/benchmarks.md").read_text().partition("# Title")[2])[0]
     assert ("`warp` forward", ["cv2.remap", ">= 1x", "1x"]) in rows
     assert not any("▼" in cell for _, row in rows for cell in row)
 
@@ -235,7 +235,6 @@ def test_training_stands_beside_its_goals(tmp_path):
 def test_training_alone_leaves_the_operators_figures(tmp_path):
     alone = [b for b in MEASURED["benchmarks"] if "op" not in b["extra_info"]]
     assert report(tmp_path, MEASURED | {"benchmarks": alone[:1]}).returncode == 0
-    assert (tmp_path / "README.md").read_text() == README
     assert (tmp_path / "docs/benchmarks.md").read_text() == MANUAL
     text = (tmp_path / "docs/scale.md").read_text()
     goals, steps = map(dict, tables(text))
@@ -280,11 +279,13 @@ def test_a_measurement_without_ours_is_refused_in_one_line(tmp_path, benchmarks)
     done = report(tmp_path, MEASURED | {"benchmarks": benchmarks})
     assert done.returncode == 2
     assert re.fullmatch("report: error: .*no measurement of an operator of ours.*\n", done.stderr)
-    assert (tmp_path / "README.md").read_text() == README
+    assert (tmp_path / "docs/benchmarks.md").read_text() == MANUAL
 
 
 def test_a_file_without_markers_is_refused_in_one_line(tmp_path):
-    done = report(tmp_path, MEASURED, readme="# Title\n")
+    done = report(tmp_path, MEASURED, manual=MEASURED_BLOCK)
     assert done.returncode == 2
-    assert re.fullmatch("report: error: .*README.md has no <!-- goals --> and .*\n", done.stderr)
+    assert re.fullmatch(
+        "report: error: .*benchmarks.md has no <!-- goals --> and .*\n", done.stderr
+    )
     assert not (tmp_path / "docs/speed.svg").exists()
