@@ -32,7 +32,7 @@ from tcae.measuring.people import CACHE, rendered
 from tcae.measuring.trained import built_in_world
 from tcae.methods.method import Method
 from tcae.methods.registry import METHODS, network_method
-from tcae.methods.twin_cycle import trained_elsewhere
+from tcae.methods.twin_cycle import twin_cycle_from
 from tcae.training.config import PRESETS, TrainConfig
 from tcae.training.simple_loop import Interrupted
 from tcae.weights import find_weights
@@ -150,7 +150,7 @@ def _plan(options: ExperimentOptions) -> Plan:
     methods = {n: _network(n, file) for n, file in _named("--networks", options.networks)}
     methods |= {n: method for n, method in METHODS.items() if n in options.methods}
     if "tcae" in methods and options.encoder is not None:
-        methods["tcae"] = trained_elsewhere(options.encoder)
+        methods["tcae"] = twin_cycle_from(options.encoder)
     tables = {name: Path(file) for name, file in _named("--features", options.features)}
     videos, labelled, transfer = _data(options, out, budget.image_size)
     preset = PRESETS[options.preset]

@@ -20,7 +20,7 @@ from tcae.methods.random_weights import untrained
 from tcae.methods.registry import METHODS, face_encoder
 from tcae.methods.resnet import ResNet
 from tcae.methods.split_brain import SplitBrain
-from tcae.methods.twin_cycle import trained_elsewhere
+from tcae.methods.twin_cycle import twin_cycle_from
 from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import load_encoder, save_encoder
 from tcae.models.face_encoder import FaceEncoder
@@ -128,7 +128,7 @@ def test_tcae_comes_from_a_run_or_an_encoder_file(tmp_path):
     save_encoder(path, Encoder(config, 64), DEFAULT_TEMPLATE.to_dict())
     expected = load_encoder(path).embed(images()).au
     for source in (path, tmp_path):
-        encoder = trained_elsewhere(source).make(Material(None))
+        encoder = twin_cycle_from(source).make(Material(None))
         torch.testing.assert_close(encoder.embed(images()).au, expected)
         encoder = face_encoder(source, Material(None))
         torch.testing.assert_close(encoder.embed(images()).au, expected)
