@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -25,22 +24,21 @@ from tcae.evaluation.labelled_frames import LabelledFrames
 from tcae.evaluation.unseen import UnseenConfig, unseen_world
 from tcae.experiments.budget import BUDGETS
 from tcae.experiments.experiment import Experiment
-from tcae.experiments.plan import Plan
+from tcae.experiments.plan import Plan, claim_directory
 from tcae.experiments.published import UNITS
-from tcae.files.durable import write_durably
 from tcae.measuring.people import CACHE, rendered
 from tcae.measuring.trained import built_in_world
 from tcae.methods.method import Method
 from tcae.methods.registry import METHODS, network_method
-from tcae.methods.twin_cycle import trained_elsewhere
+from tcae.methods.twin_cycle import twin_cycle_from
 from tcae.training.config import PRESETS, TrainConfig
 from tcae.training.simple_loop import Interrupted
 from tcae.weights import find_weights
 
 log = logging.getLogger("tcae.experiment")  # not __name__, which is __main__ here
 
-_PLAN = "experiment.json"
-# Another world than that of the training: heads turn further, pictures are worse.
+
+# Another world than the one that is learned from: heads turn further, pictures are worse.
 _MOTION, _CAMERA = MotionConfig(yaw=20.0, pitch=11.0), CameraConfig(noise=12.0)
 _JUDGED, _OTHERS = UnseenConfig(), UnseenConfig(people=30, seed=1)
 
@@ -134,7 +132,7 @@ class ExperimentOptions:
 def experiment(options: ExperimentOptions) -> int:
     """Run ``tcae experiment`` and return its exit status."""
     plan = _plan(options)
-    _claim(plan, options)
+    claim_directory(plan.out, _settings(plan, options))
     try:
         Experiment(plan).run()
     except Interrupted as stop:
@@ -157,7 +155,7 @@ def _plan(options: ExperimentOptions) -> Plan:
     methods = {n: _network(n, file) for n, file in _named("--networks", options.networks)}
     methods |= {n: method for n, method in METHODS.items() if n in options.methods}
     if "tcae" in methods and options.encoder is not None:
-        methods["tcae"] = trained_elsewhere(options.encoder)
+        methods["tcae"] = twin_cycle_from(options.encoder)
     tables = {name: Path(file) for name, file in _named("--features", options.features)}
     videos, labelled, transfer = _data(options, out, budget.image_size)
     preset = PRESETS[options.preset]
@@ -247,13 +245,9 @@ def _network(name: str, text: str) -> Method:
         ) from None
 
 
-def _claim(plan: Plan, options: ExperimentOptions) -> None:
-    """Create the directory, or check that it holds the same experiment.
-
-    Raises:
-        ValueError: It holds another experiment. The error names the option that differs.
-    """
-    now: dict[str, Any] = {
+def _settings(plan: Plan, options: ExperimentOptions) -> dict[str, Any]:
+    """Return what must be the same to resume an experiment, by the names of options."""
+    return {
         "name": plan.name,
         "budget": options.budget,
         "image_size": plan.budget.image_size,
@@ -265,21 +259,6 @@ def _claim(plan: Plan, options: ExperimentOptions) -> None:
         "data": fingerprint(plan.labelled.dataset),
         "transfer": plan.transfer and plan.transfer.fingerprint,
     }
-    path = plan.out / _PLAN
-    if path.exists():
-        before = json.loads(path.read_bytes())
-        for name, value in now.items():
-            if before.get(name) != value:
-                option = f"another --{name.replace('_', '-')}"
-                what = "other labels or folds" if name == "labels" else option
-                raise ValueError(
-                    f"--out {plan.out}: holds an experiment with {what}; choose another directory"
-                )
-        return
-    if plan.out.exists() and any(plan.out.iterdir()):
-        raise ValueError(f"--out {plan.out}: not empty, and not an experiment")
-    plan.out.mkdir(parents=True, exist_ok=True)
-    write_durably(path, (json.dumps(now, indent=1) + "\n").encode())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

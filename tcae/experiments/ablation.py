@@ -1,4 +1,4 @@
-"""What each part of the twin cycle is good for: it is trained without it."""
+"""The ablation: the twin cycle trained without each of its parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
 from tcae.objectives.objective_config import LOSS_WEIGHTS
 from tcae.training.config import TrainConfig
 
-_EVERYBODY = CurriculumConfig().windows
+_ALL_SAMPLES = CurriculumConfig().windows
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Variant:
     """A recipe with one thing changed.
 
     Attributes:
-        title: What tables call it.
-        config: The recipe.
-        masks: Whether the decoders' masks blend the flows; otherwise both count one half.
+        title: Its name in tables.
+        config: The configuration to train with.
+        masks: Whether the decoders' masks blend the flows. If not, each flow counts one half.
     """
 
     title: str
@@ -29,7 +29,7 @@ class Variant:
     masks: bool = True
 
     def change(self, model: nn.Module) -> None:
-        """Take the masks out of a model, if they are to be."""
+        """Remove the masks from a model if the variant has none."""
         if not self.masks:
             for decoder in (model.au_decoder, model.pose_decoder):
                 assert isinstance(decoder, nn.Module)
@@ -37,13 +37,13 @@ class Variant:
 
 
 def variants(config: TrainConfig) -> dict[str, Variant]:
-    """The recipe, and the recipe without each of its parts; parts that it lacks are left out.
+    """Return the recipe as it is, and without each of the parts that it has.
 
-    A recipe without masks or a curriculum is compared with the same one with the paper's.
+    If it has no masks or no curriculum, there is a variant with the paper's instead.
     """
     blends = config.model.composition == "blend"
-    everybody = config.curriculum.windows == _EVERYBODY
-    found = {
+    all_samples = config.curriculum.windows == _ALL_SAMPLES
+    candidates = {
         "full": Variant("as it is", config),
         **_without_terms(config),
         "masks": Variant("without masks", config, masks=False)
@@ -53,33 +53,33 @@ def variants(config: TrainConfig) -> dict[str, Variant]:
             replace(config, model=replace(config.model, composition="blend")),
         ),
         "curriculum": Variant(
-            "with the paper's curriculum" if everybody else "without curriculum",
+            "with the paper's curriculum" if all_samples else "without curriculum",
             replace(
                 config,
                 curriculum=CURRICULUM_PRESETS["paper"]
-                if everybody
-                else replace(config.curriculum, windows=_EVERYBODY),
+                if all_samples
+                else replace(config.curriculum, windows=_ALL_SAMPLES),
             ),
         ),
     }
     return {
         name: variant
-        for name, variant in found.items()
+        for name, variant in candidates.items()
         if name == "full" or not variant.masks or variant.config != config
     }
 
 
 def _without_terms(config: TrainConfig) -> dict[str, Variant]:
-    """The recipe without the terms of each ablation that a weight names."""
+    """Return the recipe without the loss terms of each ablation that a weight names."""
     titles = {weight.variant: weight.title for weight in LOSS_WEIGHTS.values() if weight.variant}
-    found = {}
+    ablated = {}
     for variant, title in titles.items():
         names = [name for name, weight in LOSS_WEIGHTS.items() if weight.variant == variant]
         objective = replace(config.objective, **dict.fromkeys(names, 0.0))  # type: ignore[arg-type]
-        found[variant] = Variant(f"without {title}", replace(config, objective=objective))
-    return found
+        ablated[variant] = Variant(f"without {title}", replace(config, objective=objective))
+    return ablated
 
 
 def _without_mask(_: nn.Module, __: object, decoded: Tensor) -> Tensor:
-    """The decoder's output (N, 3, S, S) with a logit of 0."""
+    """Set the logit in the decoder's output (N, 3, S, S) to 0."""
     return torch.cat([decoded[:, :2], torch.zeros_like(decoded[:, 2:])], 1)

@@ -1,4 +1,4 @@
-"""How much an experiment may cost."""
+"""The budget of an experiment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Budget:
-    """What an experiment may cost; None: as long as the recipe says.
+    """How long each training of an experiment may take. None: as long as its recipe says.
 
     Attributes:
         image_size: Side of the images in pixels.
@@ -15,9 +15,9 @@ class Budget:
         baseline: Minutes of training for each other self-supervised network.
         fold: Minutes of training for each supervised network and fold.
         ablation: Minutes of training for each variant of the ablation.
-        ablation_size: Side of the images of the ablation; None: as of all others. Where minutes
-            are short, smaller images leave time for steps in which all loss terms count.
-        pairs: Pairs of frames of Figure 5.
+        ablation_size: Side of the images of the ablation. None: that of all others. If minutes are
+            limited, smaller images leave time for steps with all loss terms.
+        pairs: Number of pairs of frames in Figure 5.
     """
 
     image_size: int
@@ -33,4 +33,4 @@ BUDGETS = {
     "small": Budget(64, twin_cycle=8.0, baseline=3.0, fold=0.6, ablation=2.0, ablation_size=32),
     "full": Budget(256, twin_cycle=None, baseline=None, fold=None, ablation=None),
 }
-"""small: the whole of an experiment within an hour on two cores."""
+"""Budgets by name. With "small", an experiment takes less than an hour on two cores."""

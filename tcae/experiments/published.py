@@ -1,4 +1,4 @@
-"""What the paper reports: F1 x 100 of its Tables 1 and 2; a cell that its text lacks is None."""
+"""The figures of the paper: F1 x 100 of its Tables 1 and 2. Cells missing in its text are None."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Row(NamedTuple):
     Attributes:
         title: Name of the method.
         family: "descriptor", "supervised" or "self-supervised".
-        method: Name of the method here that it is the row of, if there is one.
+        method: Name of the same method here. None if there is none.
         values: F1 x 100 of the action units, in the order of the table.
-        mean: Their mean, as the paper has it.
+        mean: Their mean, as printed.
     """
 
     title: str
@@ -75,5 +75,5 @@ _DISFA = (
 # fmt: on
 
 PUBLISHED: dict[str, tuple[Row, ...]] = {"bp4d": _BP4D, "disfa": _DISFA}
-"""Tables 1 and 2 of the paper. The means are the printed ones; in rows that it copied from others
-(DRML and EAC-Net) they are not the means of the printed cells."""
+"""Tables 1 and 2 of the paper, with the means as printed. In rows that it copied from other papers
+(DRML and EAC-Net), they are not the means of the printed cells."""

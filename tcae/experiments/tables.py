@@ -1,4 +1,4 @@
-"""Tables as CSV to compute with, Markdown to read and LaTeX to print."""
+"""Tables as CSV for computing, Markdown for reading and LaTeX for printing."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tcae.files.durable import write_durably
 
 
 @dataclass(frozen=True)
-class Line:
+class TableRow:
     """One row of a table.
 
     Attributes:
-        title: What the row is.
-        group: Rows of one group stand together.
-        values: One for each column; NaN where there is none.
+        title: The name of the row.
+        group: The name of its group. Rows of one group stand together.
+        values: A value for each column, NaN if there is none.
         source: "ours" or "paper".
-        low: Lower end of the interval of the last value; NaN where there is none.
-        high: Upper end.
+        low: Lower end of the interval of the last value, NaN if there is none.
+        high: Upper end of that interval.
     """
 
     title: str
@@ -40,19 +40,19 @@ class Table:
     Attributes:
         caption: What it shows.
         columns: Names of the columns of numbers.
-        lines: Its rows, in order.
-        percent: Whether values are shares, to be shown times 100 as in the paper.
+        rows: Its rows, in order.
+        percent: Whether values are shares, which are shown times 100 as in the paper.
     """
 
     caption: str
     columns: tuple[str, ...]
-    lines: tuple[Line, ...]
+    rows: tuple[TableRow, ...]
     percent: bool = True
 
     @property
     def bounded(self) -> bool:
-        """Whether any line has an interval."""
-        return any(not math.isnan(line.low) for line in self.lines)
+        """Return whether any row has an interval."""
+        return any(not math.isnan(row.low) for row in self.rows)
 
 
 def write_table(folder: Path, stem: str, table: Table) -> None:
@@ -63,39 +63,39 @@ def write_table(folder: Path, stem: str, table: Table) -> None:
 
 
 def as_csv(table: Table) -> str:
-    """Plain numbers with 6 significant digits; a missing one is empty."""
+    """Write a table as CSV: numbers with 6 significant digits, missing ones empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["group", "row", "source", *table.columns, "low", "high"])
-    for line in table.lines:
-        numbers = (*line.values, line.low, line.high)
+    for row in table.rows:
+        numbers = (*row.values, row.low, row.high)
         cells = ["" if math.isnan(value) else f"{value:.6g}" for value in numbers]
-        writer.writerow([line.group, line.title, line.source, *cells])
+        writer.writerow([row.group, row.title, row.source, *cells])
     return text.getvalue()
 
 
 def markdown(table: Table) -> str:
-    """A table of GitHub's Markdown; rows of the paper are in italics."""
+    """Write a table in GitHub's Markdown, with the paper's rows in italics."""
     head = ["", "", *table.columns, *(["95 %"] if table.bounded else [])]
-    rows = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
-    for group, line in _grouped(table.lines):
-        title = f"*{line.title} (paper)*" if line.source == "paper" else line.title
-        rows.append("| " + " | ".join([group, title, *_cells(table, line)]) + " |")
-    return "\n".join([table.caption, "", *rows, ""])
+    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
+    for group, row in _with_group_names(table.rows):
+        title = f"*{row.title} (paper)*" if row.source == "paper" else row.title
+        lines.append("| " + " | ".join([group, title, *_cells(table, row)]) + " |")
+    return "\n".join([table.caption, "", *lines, ""])
 
 
 def latex(table: Table) -> str:
-    """A table for the package booktabs."""
+    """Write a table in LaTeX for the package booktabs."""
     heads = [*map(_escaped, table.columns), *([r"95\,\%"] if table.bounded else [])]
     columns, head = "ll" + "r" * len(heads), " & ".join(["", "", *heads])
-    rows: list[str] = []
-    for group, line in _grouped(table.lines):
-        if group and rows:
-            rows.append(r"\midrule")
-        title = _escaped(line.title)
-        if line.source == "paper":
+    lines: list[str] = []
+    for group, row in _with_group_names(table.rows):
+        if group and lines:
+            lines.append(r"\midrule")
+        title = _escaped(row.title)
+        if row.source == "paper":
             title = rf"\textit{{{title} (paper)}}"
-        rows.append(" & ".join([group, title, *_cells(table, line)]) + r" \\")
+        lines.append(" & ".join([group, title, *_cells(table, row)]) + r" \\")
     return "\n".join(
         [
             r"\begin{table}\centering",
@@ -104,7 +104,7 @@ def latex(table: Table) -> str:
             r"\toprule",
             head + r" \\",
             r"\midrule",
-            *rows,
+            *lines,
             r"\bottomrule",
             r"\end{tabular}\end{table}",
             "",
@@ -112,23 +112,23 @@ def latex(table: Table) -> str:
     )
 
 
-def _grouped(lines: Sequence[Line]) -> list[tuple[str, Line]]:
-    """Each line, with its group's name if the line before is of another group."""
-    before = ["", *(line.group for line in lines)]
+def _with_group_names(rows: Sequence[TableRow]) -> list[tuple[str, TableRow]]:
+    """Pair each row with the name of its group, or with "" if the row before is of the same."""
+    before = ["", *(row.group for row in rows)]
     return [
-        ("" if b == line.group else line.group, line)
-        for b, line in zip(before, lines, strict=False)
+        ("" if group == row.group else row.group, row)
+        for group, row in zip(before, rows, strict=False)
     ]
 
 
-def _cells(table: Table, line: Line) -> list[str]:
+def _cells(table: Table, row: TableRow) -> list[str]:
     def number(value: float) -> str:
         if math.isnan(value):
             return "-"
         return f"{100 * value:.1f}" if table.percent else f"{value:.4g}"
 
-    interval = "" if math.isnan(line.low) else f"{number(line.low)}..{number(line.high)}"
-    return [*map(number, line.values), *([interval] if table.bounded else [])]
+    interval = "" if math.isnan(row.low) else f"{number(row.low)}..{number(row.high)}"
+    return [*map(number, row.values), *([interval] if table.bounded else [])]
 
 
 def _escaped(text: str) -> str:

@@ -1,1 +1,1 @@
-"""What a face can be embedded with: the twin cycle and all that it is compared with."""
+"""The methods of embedding a face: the twin cycle and everything that it is compared with."""

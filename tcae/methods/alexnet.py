@@ -13,12 +13,12 @@ from tcae.models.model_config import check_image_size
 class AlexNet(nn.Module):
     """AlexNet's convolutions, two fully connected layers, logits.
 
-    A last map of more than 6x6, its size for the original's images, is averaged down to that.
+    The last map is averaged down to 6x6, its size for the original's images, if it is larger.
 
     Args:
-        image_size: side of the images, a power of two from 32.
-        units: number of action units.
-        hidden: units of the fully connected layers.
+        image_size: Side of the images in pixels, a power of two from 32.
+        units: Number of action units.
+        hidden: Units of the fully connected layers.
     """
 
     def __init__(self, image_size: int, units: int, hidden: int = 4096) -> None:
@@ -39,12 +39,12 @@ class AlexNet(nn.Module):
         self.logits = nn.Linear(hidden, units)
 
     def embed(self, images: Tensor) -> Tensor:
-        """The last hidden layer (N, 4096) of images (N, 3, S, S), uint8 or in [0, 1]."""
+        """Compute the last hidden layer (N, 4096) of images (N, 3, S, S), uint8 or in [0, 1]."""
         features: Tensor = self.hidden(self.trunk(2 * unit_range(images) - 1))
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, A)."""
+        """Compute logits (N, A) of images (N, 3, S, S), uint8 or in [0, 1]."""
         logits: Tensor = self.logits(self.embed(images))
         return logits
 

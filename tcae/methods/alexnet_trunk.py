@@ -1,4 +1,4 @@
-"""The convolutions of AlexNet, of any width: what SplitBrain and the AlexNet baseline share."""
+"""The convolutions of AlexNet at any width, which SplitBrain and the AlexNet baseline share."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _WIDTHS = (96, 256, 384, 384, 256)
 class AlexNetTrunk(nn.Module):
     """Five convolutions of AlexNet (Krizhevsky et al. 2012), each with batch norm and ReLU.
 
-    Batch norm stands where the original normalises over neighbouring channels. The last pooling is
-    left out: what follows needs the map.
+    Batch norm takes the place of the original's normalisation over neighbouring channels. The last
+    pooling is left out, because what follows needs the map.
 
     Args:
-        channels: channels of the input.
-        width: factor on the channels 96, 256, 384, 384, 256 of the layers.
+        channels: Channels of the input.
+        width: Factor on the channels 96, 256, 384, 384, 256 of the layers.
 
     Attributes:
-        widths: channels of the five layers.
+        widths: Channels of the five layers.
     """
 
     def __init__(self, channels: int, width: float) -> None:
@@ -36,12 +36,12 @@ class AlexNetTrunk(nn.Module):
         self.to_conv5 = nn.Sequential(*_layer(three, four, 3), *_layer(four, five, 3))
 
     def conv3(self, images: Tensor) -> Tensor:
-        """The third layer's map, (N, 384 width, S/16, S/16), of images (N, channels, S, S)."""
+        """Compute the third map, (N, 384 width, S/16, S/16), of images (N, channels, S, S)."""
         features: Tensor = self.to_conv3(images)
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """The last layer's map, (N, 256 width, S/16, S/16)."""
+        """Compute the last map, (N, 256 width, S/16, S/16), of images (N, channels, S, S)."""
         features: Tensor = self.to_conv5(self.conv3(images))
         return features
 

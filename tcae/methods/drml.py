@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -12,30 +10,18 @@ from tcae.methods.training import supervised
 from tcae.models.encoder import unit_range
 from tcae.models.model_config import check_image_size
 
-_SIDE = 170  # of the images it was published for
-_REGIONS = 8
-
-
-@dataclass(frozen=True)
-class DrmlConfig:
-    """The published architecture."""
-
-    filters: int = 32
-    """Channels of the first convolution and of the region layer."""
-    later_filters: int = 16
-    """Channels of the convolutions behind it."""
-    hidden: tuple[int, int] = (4096, 2048)
-    """Units of the two fully connected layers."""
+_SIDE = 170  # of the original's images
+_REGIONS = 8  # along a side of the map
 
 
 class RegionLayer(nn.Module):
     """A grid of 8x8 regions of the face, each with a 3x3 convolution of its own.
 
-    Every region: batch norm, ReLU, convolution; its input is added, so that a region without
-    anything to say is passed on.
+    Every region passes batch norm, ReLU and convolution. Its input is added to the result, so a
+    region that has nothing to add is passed on.
 
     Args:
-        channels: channels of the map, before and after.
+        channels: Channels of the map, before and after.
     """
 
     def __init__(self, channels: int) -> None:
@@ -48,7 +34,7 @@ class RegionLayer(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (N, C, H, W) to one of the same shape; H and W are multiples of 8."""
+        """Map features (N, C, H, W) to the same shape. H and W are multiples of 8."""
         n, channels, height, width = features.shape
         tall, wide = height // _REGIONS, width // _REGIONS
         grid = features.view(n, channels, _REGIONS, tall, _REGIONS, wide)
@@ -61,22 +47,32 @@ class RegionLayer(nn.Module):
 class Drml(nn.Module):
     """Convolution, region layer, four convolutions, two fully connected layers, logits.
 
-    The original is for 170x170 images; larger ones are resized to that. Smaller ones keep their
-    size, which the first convolution then keeps too, so that regions divide the map evenly.
+    The original is for 170x170 images. Larger images are resized to that. Smaller ones keep their
+    size, and the first convolution then keeps it too, so that regions divide the map evenly. The
+    defaults are the published architecture.
 
     Args:
-        config: the architecture.
-        image_size: side of the images, a power of two from 64.
-        units: number of action units.
+        image_size: Side of the images in pixels, a power of two from 64.
+        units: Number of action units.
+        filters: Channels of the first convolution and of the region layer.
+        later_filters: Channels of the convolutions after them.
+        hidden: Units of the two fully connected layers.
     """
 
-    def __init__(self, config: DrmlConfig, image_size: int, units: int) -> None:
+    def __init__(
+        self,
+        image_size: int,
+        units: int,
+        filters: int = 32,
+        later_filters: int = 16,
+        hidden: tuple[int, int] = (4096, 2048),
+    ) -> None:
         super().__init__()
         check_image_size(image_size)
         if image_size < 64:
             raise ValueError(f"image_size is {image_size}, DRML needs 64 or more")
         self.side = min(image_size, _SIDE)
-        wide, narrow = config.filters, config.later_filters
+        wide, narrow = filters, later_filters
         self.convolutions = nn.Sequential(
             nn.Conv2d(3, wide, 11, padding=0 if self.side == _SIDE else 5),
             nn.ReLU(),
@@ -96,14 +92,14 @@ class Drml(nn.Module):
         )
         with torch.no_grad():
             inputs = self.convolutions(torch.zeros(1, 3, self.side, self.side)).shape[1]
-        first, second = config.hidden
+        first, second = hidden
         self.hidden = nn.Sequential(
             nn.Linear(inputs, first), nn.ReLU(), nn.Dropout(), nn.Linear(first, second), nn.ReLU()
         )
         self.logits = nn.Sequential(nn.Dropout(), nn.Linear(second, units))
 
     def embed(self, images: Tensor) -> Tensor:
-        """The last hidden layer (N, 2048) of images (N, 3, S, S), uint8 or in [0, 1]."""
+        """Compute the last hidden layer (N, 2048) of images (N, 3, S, S), uint8 or in [0, 1]."""
         images = unit_range(images) - 0.5
         if images.shape[-1] != self.side:
             images = interpolate(images, (self.side, self.side), mode="area")
@@ -111,9 +107,9 @@ class Drml(nn.Module):
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, A)."""
+        """Compute logits (N, A) of images (N, 3, S, S), uint8 or in [0, 1]."""
         logits: Tensor = self.logits(self.embed(images))
         return logits
 
 
-DRML = supervised("drml", "DRML", lambda image_size, units: Drml(DrmlConfig(), image_size, units))
+DRML = supervised("drml", "DRML", Drml)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -17,40 +16,32 @@ from tcae.training.simple_loop import Recipe
 from tcae_ops import warp_l1
 
 
-@dataclass(frozen=True)
-class FabNetConfig:
-    """The published architecture."""
-
-    base_filters: int = 32
-    """Channels of the first level, up to 8 times as many deeper down."""
-    embedding_size: int = 256
-    """Length of the embedding."""
-
-
 class FabNet(nn.Module):
-    """Encoder of stride-2 convolutions, and a decoder as the twin cycle's.
+    """An encoder of stride-2 convolutions, and a decoder like the twin cycle's.
 
-    With one source view the blending mask of the original is 1 everywhere, so it is left out.
+    With a single source, the blending mask of the original is 1 everywhere, so it is left out. The
+    defaults are the published architecture.
 
     Args:
-        config: the architecture.
-        image_size: side of the images, a power of two from 32.
+        image_size: Side of the images in pixels, a power of two from 32.
+        base_filters: Channels of the first level. Deeper levels have up to 8 times as many.
+        embedding_size: Length of the embedding.
     """
 
-    def __init__(self, config: FabNetConfig, image_size: int) -> None:
+    def __init__(self, image_size: int, base_filters: int = 32, embedding_size: int = 256) -> None:
         super().__init__()
         check_image_size(image_size)
         levels = image_size.bit_length() - 1
-        widths = [config.base_filters * min(2**level, 8) for level in range(levels - 1)]
+        widths = [base_filters * min(2**level, 8) for level in range(levels - 1)]
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1)]
         for inputs, outputs in pairwise(widths):
             layers += [*_down(inputs, outputs), nn.BatchNorm2d(outputs)]
-        layers += [*_down(widths[-1], config.embedding_size), nn.Flatten()]
+        layers += [*_down(widths[-1], embedding_size), nn.Flatten()]
         self.encoder = nn.Sequential(*layers)
         self.decoder = Decoder(
             image_size=image_size,
-            base_filters=config.base_filters,
-            embedding_size=config.embedding_size,
+            base_filters=base_filters,
+            embedding_size=embedding_size,
             conv_bias=True,
             start=1,
             leading_relu=True,
@@ -58,12 +49,12 @@ class FabNet(nn.Module):
         )
 
     def embed(self, images: Tensor) -> Tensor:
-        """Embeddings (N, 256) of images (N, 3, S, S), uint8 or in [0, 1]."""
+        """Embed images (N, 3, S, S), uint8 or in [0, 1], to (N, 256)."""
         embeddings: Tensor = self.encoder(unit_range(images))
         return embeddings
 
     def losses(self, source: Tensor, target: Tensor) -> Tensor:
-        """(N,) mean absolute difference of the warped source to the target."""
+        """Compute the mean absolute differences (N,) of warped sources to their targets."""
         motion = self.decoder(self.embed(source), self.embed(target))
         return warp_l1(unit_range(source), motion[:, :2], unit_range(target), units="normalized")
 
@@ -75,7 +66,7 @@ def _down(inputs: int, outputs: int) -> list[nn.Module]:
 FAB_NET = self_supervised(
     "fab_net",
     "Fab-Net",
-    lambda image_size: FabNet(FabNetConfig(), image_size),
+    FabNet,
     recipe=Recipe(
         steps=82_000,
         batch_size=64,

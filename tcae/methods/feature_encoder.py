@@ -1,4 +1,4 @@
-"""Any function from faces to vectors as a `FaceEncoder`."""
+"""A `FaceEncoder` from any function that turns faces into vectors."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from tcae.models.encoder import Embeddings
 
 
 class Extractor(Protocol):
-    """Turns faces into feature vectors."""
+    """Something that turns faces into feature vectors."""
 
     def embed(self, images: Tensor) -> Tensor:
         """Compute features (N, D), float32, of faces (N, 3, S, S), uint8 or float in [0, 1]."""
 
 
 class FeatureEncoder:
-    """An encoder whose AU embedding are the features of an extractor; it knows no pose.
+    """An encoder with the features of an extractor as AU embedding and no pose embedding.
 
     Args:
-        extractor: Computes the features. A network is put into evaluation mode.
-        fingerprint: Tells it apart from extractors that compute other features.
-        image_size: Side of the images that it is shown, in pixels.
-        crop: Side of the centred part of an aligned picture that it is shown, as a share.
+        extractor: The extractor. If it is a network, it is put into evaluation mode.
+        fingerprint: A text that differs between extractors with different features.
+        image_size: Side of its images in pixels.
+        crop: How much of an aligned picture to show it: side of the centred square over the side of
+            the picture.
         template: Alignment template of the faces.
     """
 

@@ -1,4 +1,4 @@
-"""Features that somebody else computed, from a table."""
+"""Features from a table that another program wrote."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from tcae.data.shards import PackedDataset
 def read_features(
     path: Path, dataset: PackedDataset, frames: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """The features of packed frames from a CSV table.
+    """Read the features of packed frames from a CSV table.
 
-    Its header is ``frame,<one column per feature>``; frames are named as `PackedDataset.name`
-    does. Other rows are passed over.
+    The header of the table is ``frame,<one column per feature>``. Frames have the names that
+    `PackedDataset.name` gives them. Rows of other frames are ignored.
 
     Args:
-        path: the table.
-        dataset: the packed frames.
-        frames: (n,) which of them.
+        path: The table.
+        dataset: The packed frames.
+        frames: (n,) indices of the frames whose features are wanted.
 
     Returns:
         (n, D) features.
 
     Raises:
-        ValueError: a frame is missing, or a cell is no finite number; it is named.
-        OSError: the file cannot be read.
+        ValueError: A frame is missing, or a cell is not a finite number. The error names it.
+        OSError: The file cannot be read.
     """
-    place = {dataset.name(int(frame)): row for row, frame in enumerate(frames)}
+    row_of = {dataset.name(int(frame)): row for row, frame in enumerate(frames)}
     with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -39,17 +39,17 @@ def read_features(
             raise ValueError(f"{path}: its header must be frame,<features>, not {header[:3]}")
         features = np.full((len(frames), len(header) - 1), np.nan, np.float32)
         for cells in reader:
-            row = place.get(cells[0]) if cells else None
+            row = row_of.get(cells[0]) if cells else None
             if row is None:
                 continue
             try:
                 features[row] = [float(cell) for cell in cells[1:]]
             except ValueError as error:
                 raise ValueError(f"{path}:{reader.line_num}: {error}") from None
-    lost = np.flatnonzero(~np.isfinite(features).all(1))
-    if len(lost):
+    missing = np.flatnonzero(~np.isfinite(features).all(1))
+    if len(missing):
         raise ValueError(
-            f"{path}: no finite features for {len(lost)} of {len(frames)} frames, "
-            f"as {dataset.name(int(frames[lost[0]]))}"
+            f"{path}: no finite features for {len(missing)} of {len(frames)} frames, "
+            f"as {dataset.name(int(frames[missing[0]]))}"
         )
     return features

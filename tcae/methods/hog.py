@@ -1,4 +1,4 @@
-"""HOG: histograms of oriented gradients (Dalal, Triggs, CVPR 2005), by scikit-image."""
+"""HOG: histograms of oriented gradients (Dalal, Triggs, CVPR 2005), computed by scikit-image."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tcae.methods.method import Method
 
 @dataclass(frozen=True)
 class Hog:
-    """Gradients of a grid of cells, normalised in blocks of 2x2 cells."""
+    """Histograms of gradients in a grid of cells, normalised in blocks of 2x2 cells."""
 
     cells: int = 8
-    """Cells along a side of the face."""
+    """Number of cells along a side of the face."""
     orientations: int = 8
-    """Directions without sign."""
+    """Number of directions in a histogram. Opposite directions count as one."""
 
     def embed(self, images: Tensor) -> Tensor:
-        """Features (N, 4 * 7 * 7 * 8) of images (N, 3, S, S), uint8 or in [0, 1]."""
+        """Compute features (N, 4 * 7 * 7 * 8) of images (N, 3, S, S), uint8 or in [0, 1]."""
         feature = skimage_feature()
         side = images.shape[-1] // self.cells
         rows = [

@@ -1,4 +1,4 @@
-"""Images as the descriptors of scikit-image want them."""
+"""Images for scikit-image, and its descriptors."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def each_grey(images: Tensor) -> Iterator[NDArray[np.float32]]:
-    """Luminance (S, S) in [0, 1] of each of the images (N, 3, S, S), uint8 or in [0, 1]."""
+    """Yield the luminance (S, S) in [0, 1] of each image of (N, 3, S, S), uint8 or in [0, 1]."""
     return (np.tensordot(_LUMINANCE, image, 1) for image in unit_range(images).cpu().numpy())
 
 
 def skimage_feature() -> Any:
-    """The module `skimage.feature`, which is an extra.
+    """Import the module `skimage.feature`, which is an optional dependency.
 
     Raises:
-        ValueError: it is not installed.
+        ValueError: It is not installed.
     """
     try:
         import skimage.feature

@@ -1,4 +1,4 @@
-"""LBP: histograms of local binary patterns (Ahonen et al., PAMI 2006), by scikit-image."""
+"""LBP: histograms of local binary patterns (Ahonen et al., PAMI 2006), from scikit-image."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _PATTERNS = _NEIGHBOURS * (_NEIGHBOURS - 1) + 3  # uniform ones, and one for all
 
 @dataclass(frozen=True)
 class Lbp:
-    """Shares of the 59 uniform patterns in each of a grid of cells."""
+    """Shares of the 59 uniform patterns in each cell of a grid."""
 
     cells: int = 7
-    """Cells along a side of the face."""
+    """Number of cells along a side of the face."""
     radius: int = 1
-    """Distance of the 8 neighbours in pixels."""
+    """Distance of a pixel's 8 neighbours in pixels."""
 
     def embed(self, images: Tensor) -> Tensor:
-        """Features (N, 7 * 7 * 59) of images (N, 3, S, S), uint8 or in [0, 1]."""
+        """Compute features (N, 7 * 7 * 59) of images (N, 3, S, S), uint8 or in [0, 1]."""
         feature = skimage_feature()
         size = images.shape[-1]
-        place = np.arange(size) * self.cells // size
-        cell = place[:, None] * self.cells + place
+        row = np.arange(size) * self.cells // size
+        cell = row[:, None] * self.cells + row
         length = self.cells**2 * _PATTERNS
         pixels = np.bincount(cell.ravel())[:, None]
-        rows = np.empty((len(images), length), np.float32)
-        for row, grey in zip(rows, each_grey(images), strict=True):
+        features = np.empty((len(images), length), np.float32)
+        for shares, grey in zip(features, each_grey(images), strict=True):
             levels = np.round(grey * 255).astype(np.uint8)
             pattern = feature.local_binary_pattern(
                 levels, _NEIGHBOURS, self.radius, method="nri_uniform"
             ).astype(np.int64)
             counts = np.bincount((cell * _PATTERNS + pattern).ravel(), minlength=length)
-            row[:] = (counts.reshape(-1, _PATTERNS) / pixels).ravel()
-        return torch.from_numpy(rows)
+            shares[:] = (counts.reshape(-1, _PATTERNS) / pixels).ravel()
+        return torch.from_numpy(features)
 
 
 LBP = Method("lbp", "LBP", "descriptor", lambda material: material.encoder(Lbp()))

@@ -1,4 +1,4 @@
-"""What a method is: a name in the tables, and how its encoder comes about."""
+"""The type of a method: its name in the tables, and how its encoder is made."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Cost = Literal["nothing", "baseline", "fold", "twin_cycle"]
 
 @dataclass(frozen=True)
 class Material:
-    """What the encoder of a method is made from.
+    """Everything that the encoder of a method may be made from.
 
     Attributes:
-        dataset: Packed frames to learn from; None if there are none.
-        config: How TCAE is trained; pairs, image size and seed hold for all methods.
-        folder: Directory where a training is kept, to go on from; it is the method's own.
-        minutes: How long to train at most; None: as its recipe says.
+        dataset: Packed frames to learn from. None if there are none.
+        config: How to train TCAE. Its pairs, image size and seed hold for all methods.
+        folder: Directory of this method's training, to resume it from. None if it needs none.
+        minutes: How long to train at most. None: as the method's recipe says.
         device: Where networks compute.
-        labels: Labels of those frames that a supervised method learns from.
+        labels: Labels of the frames that a supervised method learns from.
     """
 
     dataset: PackedDataset | None
@@ -44,23 +44,26 @@ class Material:
 
     @property
     def template(self) -> dict[str, Any]:
-        """Alignment template of the faces."""
+        """Return the alignment template of the faces."""
         return (DEFAULT_TEMPLATE if self.dataset is None else self.dataset.template).to_dict()
 
-    def frames(self, wanted_for: str) -> PackedDataset:
-        """Return the frames to learn from.
+    def frames(self, method: str) -> PackedDataset:
+        """Return the frames that a method learns from.
 
         Raises:
-            ValueError: There are none; it names what they are wanted for.
+            ValueError: There are none. The error names the method.
         """
         if self.dataset is None:
-            raise ValueError(f"{wanted_for}: needs packed frames to learn from")
+            raise ValueError(f"{method}: needs packed frames to learn from")
         return self.dataset
 
     def encoder(self, extractor: Extractor, **changes: Any) -> FeatureEncoder:
-        """Show faces to an extractor as TCAE sees them, but for `changes`.
+        """Make an encoder from an extractor that sees faces as TCAE does.
 
-        A network is told apart by its weights, anything else by its `repr`.
+        Args:
+            extractor: The extractor. Its fingerprint is that of its weights if it is a network,
+                otherwise its `repr`.
+            changes: Arguments of `FeatureEncoder` that differ from TCAE's: another image_size, say.
         """
         if isinstance(extractor, nn.Module):
             extractor = extractor.to(self.device)
@@ -77,15 +80,15 @@ class Material:
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the tables.
+    """A method of embedding faces, one row of the tables.
 
     Attributes:
-        name: How commands and files call it.
-        title: How tables call it.
-        family: Where it stands in the tables. The AU embedding of a "supervised" method are
-            probabilities of the action units of its labels; all others are probed.
-        make: Makes its encoder, trained as far as that is not done yet.
-        cost: Which share of an experiment's budget its training takes.
+        name: Its name in commands and files.
+        title: Its name in tables.
+        family: Its group in the tables. The AU embedding of a "supervised" method holds the
+            probabilities of the action units of its labels. All other embeddings are probed.
+        make: Makes its encoder. If the method has to learn, this trains it or resumes its training.
+        cost: The item of an experiment's budget that its training is charged to.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A network of somebody else's, from a file: a face or an emotion network, say."""
+"""A network from another project in a file, such as a face or an emotion network."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tcae.models.encoder import unit_range
 class NetworkFile:
     """An ONNX (``.onnx``, run by OpenCV) or TorchScript (``.pt``) network.
 
-    It is given RGB images (N, 3, side, side), float32 in [0, 1], and gives (N, D), or a map
-    (N, C, h, w), which is flattened. Any other normalisation belongs into the file. A TorchScript
-    file can run code: use files that you trust.
+    Its input is RGB images (N, 3, side, side), float32 in [0, 1]. Any other normalisation must be
+    part of the file. Its output is (N, D), or maps (N, C, h, w), which are flattened. A TorchScript
+    file can run code, so use only files that you trust.
 
     Args:
-        path: the file.
-        side: side of the images it wants; faces are resized to it.
+        path: The file.
+        side: Side of the images it needs. Faces are resized to it.
 
     Raises:
-        ValueError: another ending, or the file cannot be read as what its ending says.
-        FileNotFoundError: there is no such file.
+        ValueError: The file has another ending, or is not what its ending says.
+        FileNotFoundError: There is no such file.
     """
 
     def __init__(self, path: Path, side: int) -> None:
@@ -44,10 +44,10 @@ class NetworkFile:
         return f"{hashlib.sha256(self.path.read_bytes()).hexdigest()}@{self.side}"
 
     def embed(self, images: Tensor) -> Tensor:
-        """Features (N, D) of images (N, 3, S, S), uint8 or in [0, 1].
+        """Compute features (N, D) of images (N, 3, S, S), uint8 or in [0, 1].
 
         Raises:
-            ValueError: the network cannot take such images, or gives no row for each.
+            ValueError: The network cannot take such images, or does not return a row for each.
         """
         images = unit_range(images)
         if images.shape[-1] != self.side:

@@ -1,4 +1,4 @@
-"""Raw pixels: what any method has to beat."""
+"""Raw pixels, which every method should beat."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tcae.models.encoder import unit_range
 
 @dataclass(frozen=True)
 class Pixels:
-    """The face, made small."""
+    """The pixels of a small copy of the face."""
 
     side: int = 16
-    """Side of the small face in pixels."""
+    """Side of the copy in pixels."""
 
     def embed(self, images: Tensor) -> Tensor:
-        """Pixels (N, 3 * 16 * 16) of images (N, 3, S, S), uint8 or in [0, 1]."""
+        """Return the pixels (N, 3 * 16 * 16) of shrunk images (N, 3, S, S), uint8 or in [0, 1]."""
         return interpolate(unit_range(images), (self.side, self.side), mode="area").flatten(1)
 
 

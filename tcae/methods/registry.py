@@ -1,4 +1,4 @@
-"""Every method by name, in the order of the paper's tables; and encoders by whatever names them."""
+"""Methods by name, in the order of the paper's tables, and encoders by name or path."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ METHODS: dict[str, Method] = {
 
 
 def network_method(name: str, file_and_side: str) -> Method:
-    """Define a method from a network of somebody else's, written FILE@SIDE.
+    """Define a method from a network of another project, written FILE@SIDE.
 
     Raises:
-        ValueError: It is not written like this.
+        ValueError: It is not written like that.
     """
     file, _, side = file_and_side.rpartition("@")
     if not file or not side.isdecimal() or int(side) < 1:
@@ -44,16 +44,16 @@ def network_method(name: str, file_and_side: str) -> Method:
 
 
 def face_encoder(name_or_path: Path | str, material: Material) -> FaceEncoder:
-    """Load or make the encoder that `--encoder` names.
+    """Load or make the encoder that the option --encoder names.
 
     Args:
-        name_or_path: A run directory, an encoder file, weights that ship by their name, a method
-            that needs no training by its name, or a network of somebody else's as FILE@SIDE.
-        material: What it is made from, if it is not TCAE's.
+        name_or_path: A run directory, an encoder file, the name of weights that ship, the name of a
+            method that needs no training, or a network of another project as FILE@SIDE.
+        material: What to make the encoder from if it is not TCAE's.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It cannot be used; why is said.
+        ValueError: It cannot be used. The error says why.
     """
     name = str(name_or_path)
     method = METHODS.get(name)

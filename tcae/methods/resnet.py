@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
 from tcae.methods.training import supervised
@@ -11,47 +9,45 @@ from tcae.models.encoder import unit_range
 from tcae.models.model_config import check_image_size
 
 
-@dataclass(frozen=True)
-class ResNetConfig:
-    """The plan of ResNet-18 at half its width; the paper's GFT row is a ResNet-50."""
-
-    base_filters: int = 32
-    """Channels of the first stage; each further stage has twice as many."""
-    blocks: tuple[int, ...] = (2, 2, 2, 2)
-    """Blocks of each stage."""
-
-
 class ResNet(nn.Module):
     """Stem, stages of residual blocks, global mean, logits.
 
-    The stem halves the side once (the original: twice), as faces of 64 pixels are small.
+    The defaults are a ResNet-18 of half the width. (The paper's row for GFT is a ResNet-50.) The
+    stem halves the side once, not twice like the original's, because faces of 64 pixels are small.
 
     Args:
-        config: the architecture.
-        image_size: side of the images, a power of two from 32.
-        units: number of action units.
+        image_size: Side of the images in pixels, a power of two from 32.
+        units: Number of action units.
+        base_filters: Channels of the first stage. Each further stage has twice as many.
+        blocks: Number of blocks in each stage.
     """
 
-    def __init__(self, config: ResNetConfig, image_size: int, units: int) -> None:
+    def __init__(
+        self,
+        image_size: int,
+        units: int,
+        base_filters: int = 32,
+        blocks: tuple[int, ...] = (2, 2, 2, 2),
+    ) -> None:
         super().__init__()
         check_image_size(image_size)
-        width = config.base_filters
+        width = base_filters
         layers: list[nn.Module] = [*_normed(3, width, 7, stride=2), nn.ReLU(inplace=True)]
-        for stage, blocks in enumerate(config.blocks):
-            for block in range(blocks):
-                outputs = config.base_filters * 2**stage
+        for stage, count in enumerate(blocks):
+            for block in range(count):
+                outputs = base_filters * 2**stage
                 layers.append(_Block(width, outputs, 2 if stage and not block else 1))
                 width = outputs
         self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.logits = nn.Linear(width, units)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Global means (N, 256) of images (N, 3, S, S), uint8 or in [0, 1]."""
+        """Compute the global means (N, 256) of images (N, 3, S, S), uint8 or in [0, 1]."""
         features: Tensor = self.features(2 * unit_range(images) - 1)
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, A)."""
+        """Compute logits (N, A) of images (N, 3, S, S), uint8 or in [0, 1]."""
         logits: Tensor = self.logits(self.embed(images))
         return logits
 
@@ -68,7 +64,7 @@ class _Block(nn.Module):
         self.keep = nn.Sequential(*([] if same else _normed(inputs, outputs, 1, stride)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C', H / stride, W / stride)."""
+        """Map features (N, C, H, W) to (N, C', H / stride, W / stride)."""
         return (self.keep(features) + self.change(features)).relu()
 
 
@@ -79,6 +75,4 @@ def _normed(inputs: int, outputs: int, side: int, stride: int = 1) -> list[nn.Mo
     ]
 
 
-RESNET = supervised(
-    "resnet", "ResNet", lambda image_size, units: ResNet(ResNetConfig(), image_size, units)
-)
+RESNET = supervised("resnet", "ResNet", ResNet)

@@ -1,8 +1,6 @@
-"""SplitBrain: one half predicts colour, one lightness (Zhang, Isola, Efros, CVPR 2017)."""
+"""SplitBrain: one half predicts colour, the other lightness (Zhang, Isola, Efros, CVPR 2017)."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +13,11 @@ from tcae.models.model_config import check_image_size
 from tcae.training.optimizer import OptimizerConfig
 from tcae.training.simple_loop import Recipe
 
+_COLOURS, _GREYS = 313, 100  # classes of colour and of lightness, as published
+_POOLED = 2  # side that the third layer's map is averaged to for the embedding; ours
 _GRID = 10.0  # distance of neighbouring colours, in the units of a and b
 
-# Of sRGB (IEC 61966-2-1) to XYZ, relative to the white D65: each row sums to 1.
+# From sRGB (IEC 61966-2-1) to XYZ relative to the white D65. Each row sums to 1.
 _TO_XYZ = (
     (0.4124564 / 0.95047, 0.3575761 / 0.95047, 0.1804375 / 0.95047),
     (0.2126729, 0.7151522, 0.0721750),
@@ -25,47 +25,33 @@ _TO_XYZ = (
 )
 
 
-@dataclass(frozen=True)
-class SplitBrainConfig:
-    """The published architecture; the side of the pooled features is not known."""
-
-    colours: int = 313
-    """Classes of colour that are predicted from lightness."""
-    greys: int = 100
-    """Classes of lightness that are predicted from colour."""
-    hidden: int = 2048
-    """Channels of the two layers between AlexNet's convolutions and the classes."""
-    pooled: int = 2
-    """Side that the third layer's map is averaged down to for the embedding."""
-
-
 class SplitBrain(nn.Module):
-    """Two AlexNets of half width: lightness to colour, colour to lightness.
+    """Two AlexNets of half width: one predicts colour from lightness, the other the reverse.
 
     Args:
-        config: the architecture.
-        image_size: side of the images, a power of two from 32.
+        image_size: Side of the images in pixels, a power of two from 32.
+        hidden: Channels of the two layers between AlexNet's convolutions and the classes. The
+            default is the published one.
     """
 
     colours: Tensor
 
-    def __init__(self, config: SplitBrainConfig, image_size: int) -> None:
+    def __init__(self, image_size: int, hidden: int = 2048) -> None:
         super().__init__()
         check_image_size(image_size)
-        self.config = config
         self.lightness, self.colour = AlexNetTrunk(1, 0.5), AlexNetTrunk(2, 0.5)
-        self.to_colour = _head(self.lightness.widths[-1], config.hidden, config.colours)
-        self.to_lightness = _head(self.colour.widths[-1], config.hidden, config.greys)
-        self.register_buffer("colours", colour_classes(config.colours))
+        self.to_colour = _head(self.lightness.widths[-1], hidden, _COLOURS)
+        self.to_lightness = _head(self.colour.widths[-1], hidden, _GREYS)
+        self.register_buffer("colours", colour_classes(_COLOURS))
 
     def embed(self, images: Tensor) -> Tensor:
-        """Both nets' pooled third layers, (N, 384 * 4), of images (N, 3, S, S)."""
+        """Compute the pooled third layers of both nets, (N, 384 * 4), of images (N, 3, S, S)."""
         light, ab = _inputs(rgb_to_lab(unit_range(images)))
         maps = torch.cat([self.lightness.conv3(light), self.colour.conv3(ab)], 1)
-        return adaptive_avg_pool2d(maps, self.config.pooled).flatten(1)
+        return adaptive_avg_pool2d(maps, _POOLED).flatten(1)
 
     def losses(self, source: Tensor, target: Tensor) -> Tensor:
-        """(N,) cross entropies of the sources, mean over positions; targets are not needed."""
+        """Compute the cross entropies (N,) of the sources, as means over positions."""
         lab = rgb_to_lab(unit_range(source))
         light, ab = _inputs(lab)
         colour = self.to_colour(self.lightness(light))
@@ -77,17 +63,16 @@ class SplitBrain(nn.Module):
         )
 
     def _colour(self, lab: Tensor) -> Tensor:
-        """Nearest class of colour (N, h, w)."""
+        """Find the nearest classes of colour, (N, h, w)."""
         ab = lab[:, 1:].permute(0, 2, 3, 1)
         return torch.cdist(ab.flatten(0, 2), self.colours).argmin(1).view(ab.shape[:3])
 
     def _grey(self, lab: Tensor) -> Tensor:
-        count = self.config.greys
-        return (lab[:, 0] * (count / 100)).long().clamp(0, count - 1)
+        return (lab[:, 0] * (_GREYS / 100)).long().clamp(0, _GREYS - 1)
 
 
 def rgb_to_lab(images: Tensor) -> Tensor:
-    """CIE L*a*b* (white D65), L in [0, 100], of sRGB images (N, 3, H, W) in [0, 1]."""
+    """Convert sRGB images (N, 3, H, W) in [0, 1] to CIE L*a*b* (white D65), L in [0, 100]."""
     linear = torch.where(images > 0.04045, ((images + 0.055) / 1.055) ** 2.4, images / 12.92)
     matrix = torch.tensor(_TO_XYZ, dtype=images.dtype, device=images.device)
     xyz = torch.einsum("ij,njhw->nihw", matrix, linear)
@@ -98,21 +83,21 @@ def rgb_to_lab(images: Tensor) -> Tensor:
 
 
 def colour_classes(count: int) -> Tensor:
-    """The points (count, 2) of an ab grid of spacing 10 that are nearest to colours of sRGB.
+    """Return the points (count, 2) of an ab grid of spacing 10 that are nearest to sRGB colours.
 
-    261 of them have a colour in their cell; with more, the rim around those joins.
+    261 of them have a colour in their cell. More points come from the rim around these.
     """
     level = torch.linspace(0, 1, 33)
     cube = torch.stack(torch.meshgrid(level, level, level, indexing="ij")).view(1, 3, 33, -1)
-    shown = rgb_to_lab(cube)[0, 1:].flatten(1).T
+    colours = rgb_to_lab(cube)[0, 1:].flatten(1).T
     axis = torch.arange(-13, 14) * _GRID
     grid = torch.cartesian_prod(axis, axis)
-    distance = torch.cdist(grid, shown).amin(1)
+    distance = torch.cdist(grid, colours).amin(1)
     return grid[distance.argsort(stable=True)[:count]]
 
 
 def _inputs(lab: Tensor) -> tuple[Tensor, Tensor]:
-    """Lightness (N, 1, S, S) and colour (N, 2, S, S), about in [-1, 1]."""
+    """Split into lightness (N, 1, S, S) and colour (N, 2, S, S), both about in [-1, 1]."""
     return lab[:, :1] / 50 - 1, lab[:, 1:] / 110
 
 
@@ -132,7 +117,7 @@ def _head(inputs: int, hidden: int, classes: int) -> nn.Sequential:
 SPLIT_BRAIN = self_supervised(
     "split_brain",
     "SplitBrain",
-    lambda image_size: SplitBrain(SplitBrainConfig(), image_size),
-    # Its authors' schedule is for ImageNet; this one is ours.
+    SplitBrain,
+    # Ours, because its authors' schedule is for ImageNet.
     recipe=Recipe(steps=82_000, batch_size=64, optimizer=OptimizerConfig(learning_rate=1e-3)),
 )

@@ -1,4 +1,4 @@
-"""Methods that have to learn, trained as far as that is not done yet."""
+"""Training of the methods that have to learn. What is trained already is not trained again."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ _VALIDATION_BATCHES = 4
 _WEIGHTS = "network.pt"
 
 SHORT_OPTIMIZER = OptimizerConfig(learning_rate=1e-3)
-"""Of all networks where minutes are short: the published schedules need days to begin to learn."""
+"""The optimiser if minutes are limited. With the published ones, learning takes days to begin."""
 
 SUPERVISED_RECIPE = Recipe(
     steps=20_000, batch_size=64, optimizer=OptimizerConfig(learning_rate=3e-4)
 )
-"""About nine passes over BP4D's frames; ours, as the published ones differ from each other."""
+"""About nine passes over BP4D's frames. Ours, because the published recipes differ."""
 
 
 def self_supervised(name: str, title: str, build: Callable[[int], Any], recipe: Recipe) -> Method:
     """Define a method that learns from pairs of frames of one person.
 
     Args:
-        name: How commands and files call it.
-        title: How tables call it.
-        build: Builds the network for images of some side. It has `losses(source, target)`, one
-            value per pair of images, and `embed(images)`.
+        name: Its name in commands and files.
+        title: Its name in tables.
+        build: Builds the network for images of a given side. The network has the methods
+            `losses(source, target)`, with one value per pair of images, and `embed(images)`.
         recipe: How its authors train it.
     """
 
@@ -60,10 +60,10 @@ def supervised(name: str, title: str, build: Callable[[int, int], nn.Module]) ->
     """Define a method that learns from labels.
 
     Args:
-        name: How commands and files call it.
-        title: How tables call it.
-        build: Builds the network for images of some side and a number of action units A. It gives
-            logits (N, A) when it is called.
+        name: Its name in commands and files.
+        title: Its name in tables.
+        build: Builds the network for images of a given side and a number of action units A. Calling
+            the network with images returns logits (N, A).
     """
 
     def make(material: Material) -> FeatureEncoder:
@@ -74,7 +74,7 @@ def supervised(name: str, title: str, build: Callable[[int, int], nn.Module]) ->
 
 
 class _Probabilities(nn.Module):
-    """The probabilities of a network that gives logits, in place of an embedding."""
+    """A network of logits, with probabilities as its embedding."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -91,15 +91,15 @@ def train_twin_cycle(
     dataset: PackedDataset,
     change: Callable[[nn.Module], object] = lambda model: None,
 ) -> Trainer:
-    """Train a twin cycle in the run directory `config.out`, or go on with it.
+    """Train a twin cycle in the run directory `config.out`, or resume that run.
 
     Args:
-        config: How.
+        config: How to train.
         dataset: Packed frames.
-        change: What is done to the model when it has been made.
+        change: Called with the new model, to change it.
 
     Returns:
-        The trainer of the finished run, whose encoder is exported.
+        The trainer of the finished run. The encoder is exported.
 
     Raises:
         Interrupted: A signal came, and a checkpoint was written.
@@ -121,21 +121,21 @@ def pretrain(name: str, build: Callable[[int], Any], recipe: Recipe, material: M
     """Train a self-supervised network on the pairs that the twin cycle is trained on.
 
     Args:
-        name: What the lines about progress call it.
+        name: The name in lines about progress.
         build: Builds the network; see `self_supervised`.
-        recipe: How it is trained where time is not short.
-        material: What it learns from; it has a folder.
+        recipe: How to train if minutes are not limited.
+        material: What to learn from. It has a folder.
 
     Returns:
         The network, in evaluation mode.
     """
     config, dataset = material.config, material.frames(name)
     torch.manual_seed(config.seed)
-    network = _placed(build(config.image_size), material)
+    network = _to_device(build(config.image_size), material)
     recipe = _recipe(recipe, material.minutes)
 
-    validating = pair_batches(config, dataset, "val", recipe.batch_size)
-    validation = [validating(step) for step in range(_VALIDATION_BATCHES)]
+    validation_batch = pair_batches(config, dataset, "val", recipe.batch_size)
+    validation = [validation_batch(step) for step in range(_VALIDATION_BATCHES)]
     train = pair_batches(config, dataset, "train", recipe.batch_size)
     path = _folder(material) / _WEIGHTS
     fit(network, network.losses, train, recipe, path, name=name, validation=validation)
@@ -145,7 +145,7 @@ def pretrain(name: str, build: Callable[[int], Any], recipe: Recipe, material: M
 def pair_batches(
     config: TrainConfig, dataset: PackedDataset, split: Split, batch_size: int
 ) -> Callable[[int], tuple[Tensor, Tensor]]:
-    """Give the sources and targets (B, 3, S, S) of a step, drawn as the twin cycle's are."""
+    """Return a function from a step to its sources and targets (B, 3, S, S), as TCAE gets them."""
     pairs = PairBatches(
         dataset, split, batch_size, config.seed, image_size=config.image_size, config=config.pairs
     )
@@ -160,13 +160,13 @@ def pair_batches(
 def supervise(build: Callable[[int, int], Any], recipe: Recipe, material: Material) -> Any:
     """Train a network on labelled frames.
 
-    The loss is the probe's: binary cross entropy, classes balanced, unknown labels masked. Half of
-    the images are mirrored.
+    The loss is that of the probe: binary cross entropy with balanced classes, without unknown
+    labels. Half of the images are mirrored.
 
     Args:
         build: Builds the network; see `supervised`.
-        recipe: How it is trained where time is not short.
-        material: What it learns from; it has labels and a folder, and all the frames can be read.
+        recipe: How to train if minutes are not limited.
+        material: What to learn from. It has labels and a folder, and all its frames can be read.
 
     Returns:
         The network, in evaluation mode.
@@ -176,12 +176,13 @@ def supervise(build: Callable[[int, int], Any], recipe: Recipe, material: Materi
         raise ValueError(f"{folder.name}: needs labels to learn from")
     dataset = material.frames(folder.name)
     torch.manual_seed(config.seed)
-    network = _placed(build(config.image_size, len(labels.names)), material)
+    network = _to_device(build(config.image_size, len(labels.names)), material)
     recipe = _recipe(recipe, material.minutes)
     negative, positive = class_weights(labels.values)
     weights = np.where(labels.values == 1, positive, negative) * ~np.isnan(labels.values)
     draw = partial(_labelled_batch, dataset, config, recipe.batch_size, labels, weights)
-    fit(network, partial(_balanced, network), draw, recipe, folder / _WEIGHTS, name=folder.name)
+    losses = partial(_balanced_losses, network)
+    fit(network, losses, draw, recipe, folder / _WEIGHTS, name=folder.name)
     return network
 
 
@@ -193,32 +194,32 @@ def _labelled_batch(
     weights: Any,
     step: int,
 ) -> tuple[Tensor, ...]:
-    """Images of a step, half of them mirrored, labels (B, A), and what each label weighs."""
+    """Return images of a step, half of them mirrored, their labels (B, A), and weights (B, A)."""
     random = np.random.default_rng([config.seed, step])
     chosen = random.integers(len(labels.values), size=batch_size)
     frames = labels.frame_index[chosen]
     mirrored = random.random(len(frames)) < 0.5
     crop, size = config.pairs.centre_crop, config.image_size
     pictures = [centre(dataset.read(int(i)), crop, size) for i in frames]
-    shown = [p[:, ::-1] if m else p for p, m in zip(pictures, mirrored, strict=True)]
-    images = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2)
-    wanted = np.nan_to_num(labels.values[chosen]).astype(np.float32)
-    return images, torch.from_numpy(wanted), torch.from_numpy(np.float32(weights[chosen]))
+    pictures = [p[:, ::-1] if m else p for p, m in zip(pictures, mirrored, strict=True)]
+    images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    truth = np.nan_to_num(labels.values[chosen]).astype(np.float32)
+    return images, torch.from_numpy(truth), torch.from_numpy(np.float32(weights[chosen]))
 
 
-def _balanced(network: nn.Module, images: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
-    """Losses (B,) of logits, classes balanced."""
+def _balanced_losses(network: nn.Module, images: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Compute the losses (B,) of a network's logits, with a weight (B, A) for each label."""
     logits = network(images)
-    return binary_cross_entropy_with_logits(logits, wanted, weight, reduction="none").mean(1)
+    return binary_cross_entropy_with_logits(logits, truth, weight, reduction="none").mean(1)
 
 
-def _placed(network: Any, material: Material) -> Any:
-    # In this layout convolutions take half the time on a CPU.
+def _to_device(network: Any, material: Material) -> Any:
+    # Convolutions take half the time in this layout on a CPU.
     return network.to(material.device, memory_format=torch.channels_last)
 
 
 def _folder(material: Material) -> Path:
-    assert material.folder is not None  # who trains names one
+    assert material.folder is not None  # every training has one
     return material.folder
 
 

@@ -30,8 +30,8 @@ def tiny(monkeypatch):
     budget = Budget(64, None, 0.001, 0.001, None, ablation_size=32, pairs=70)
     monkeypatch.setitem(command.BUDGETS, "small", budget)
     monkeypatch.setitem(command.PRESETS, "default", replace(command.PRESETS["default"], steps=3))
-    quick = partial(experiment.Prober, config=ProbeConfig(steps=30, learning_rate=0.05))
-    monkeypatch.setattr(experiment, "Prober", quick)
+    quick = partial(experiment.ProbeTrainer, config=ProbeConfig(steps=30, learning_rate=0.05))
+    monkeypatch.setattr(experiment, "ProbeTrainer", quick)
 
 
 @pytest.fixture

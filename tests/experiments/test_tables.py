@@ -6,15 +6,15 @@ import math
 
 import pytest
 
-from tcae.experiments.tables import Line, Table, as_csv, latex, markdown, write_table
+from tcae.experiments.tables import Table, TableRow, as_csv, latex, markdown, write_table
 
 TABLE = Table(
     "F1 of 5 % & more",
     ("1", "ave"),
     (
-        Line("raw pixels", "descriptor", (0.25, 0.5), "ours", 0.4, 0.6),
-        Line("SIFT", "descriptor", (math.nan, 0.123456789), "paper"),
-        Line("no_cycles", "ours alone", (1.0, 0.0)),
+        TableRow("raw pixels", "descriptor", (0.25, 0.5), "ours", 0.4, 0.6),
+        TableRow("SIFT", "descriptor", (math.nan, 0.123456789), "paper"),
+        TableRow("no_cycles", "ours alone", (1.0, 0.0)),
     ),
 )
 
@@ -56,7 +56,7 @@ def test_latex_escapes_and_separates_groups():
 
 
 def test_other_numbers_are_as_they_are(tmp_path):
-    table = Table("a", ("steps", "ratio"), (Line("x", "", (1500.0, 0.0123456)),), percent=False)
+    table = Table("a", ("steps", "ratio"), (TableRow("x", "", (1500.0, 0.0123456)),), percent=False)
     # No line has an interval, so there is no column for it.
     assert markdown(table).splitlines()[2:] == [
         "|  |  | steps | ratio |",

@@ -10,17 +10,17 @@ from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.embedding import read_faces
 from tcae.methods.alexnet import AlexNet
-from tcae.methods.deforming_ae import DeformingAutoencoder, DeformingConfig
-from tcae.methods.drml import Drml, DrmlConfig
-from tcae.methods.fab_net import FabNet, FabNetConfig
+from tcae.methods.deforming_ae import DeformingAutoencoder
+from tcae.methods.drml import Drml
+from tcae.methods.fab_net import FabNet
 from tcae.methods.feature_table import read_features
 from tcae.methods.method import Material
 from tcae.methods.pixels import Pixels
 from tcae.methods.random_weights import untrained
 from tcae.methods.registry import METHODS, face_encoder
-from tcae.methods.resnet import ResNet, ResNetConfig
-from tcae.methods.split_brain import SplitBrain, SplitBrainConfig
-from tcae.methods.twin_cycle import trained_elsewhere
+from tcae.methods.resnet import ResNet
+from tcae.methods.split_brain import SplitBrain
+from tcae.methods.twin_cycle import twin_cycle_from
 from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import load_encoder, save_encoder
 from tcae.models.face_encoder import FaceEncoder
@@ -35,11 +35,11 @@ def images(count: int = 3, size: int = 64) -> torch.Tensor:
 
 NETWORKS = {
     "alexnet": lambda: AlexNet(64, 2),
-    "drml": lambda: Drml(DrmlConfig(), 64, 2),
-    "resnet": lambda: ResNet(ResNetConfig(), 64, 2),
-    "split_brain": lambda: SplitBrain(SplitBrainConfig(), 64),
-    "deforming_ae": lambda: DeformingAutoencoder(DeformingConfig(), 64),
-    "fab_net": lambda: FabNet(FabNetConfig(), 64),
+    "drml": lambda: Drml(64, 2),
+    "resnet": lambda: ResNet(64, 2),
+    "split_brain": lambda: SplitBrain(64),
+    "deforming_ae": lambda: DeformingAutoencoder(64),
+    "fab_net": lambda: FabNet(64),
 }
 
 
@@ -128,7 +128,7 @@ def test_tcae_comes_from_a_run_or_an_encoder_file(tmp_path):
     save_encoder(path, Encoder(config, 64), DEFAULT_TEMPLATE.to_dict())
     expected = load_encoder(path).embed(images()).au
     for source in (path, tmp_path):
-        encoder = trained_elsewhere(source).make(Material(None))
+        encoder = twin_cycle_from(source).make(Material(None))
         torch.testing.assert_close(encoder.embed(images()).au, expected)
         encoder = face_encoder(source, Material(None))
         torch.testing.assert_close(encoder.embed(images()).au, expected)

@@ -7,20 +7,20 @@ import torch
 from torch import nn
 from torch.nn.functional import grid_sample
 
-from tcae.methods.deforming_ae import DeformingAutoencoder, DeformingConfig
-from tcae.methods.fab_net import FabNet, FabNetConfig
-from tcae.methods.split_brain import SplitBrain, SplitBrainConfig, colour_classes, rgb_to_lab
+from tcae.methods.deforming_ae import DeformingAutoencoder
+from tcae.methods.fab_net import FabNet
+from tcae.methods.split_brain import SplitBrain, colour_classes, rgb_to_lab
 from tcae.training.optimizer import OptimizerConfig
 from tcae.training.simple_loop import Recipe, fit
 
 SMALL = {
-    "fab_net": (lambda: FabNet(FabNetConfig(base_filters=8, embedding_size=32), 32), 100, 0.9),
+    "fab_net": (lambda: FabNet(32, base_filters=8, embedding_size=32), 100, 0.9),
     "deforming_ae": (
-        lambda: DeformingAutoencoder(DeformingConfig(base_filters=8, latent_size=64), 32),
+        lambda: DeformingAutoencoder(32, base_filters=8, latent_size=64),
         60,
         0.5,
     ),
-    "split_brain": (lambda: SplitBrain(SplitBrainConfig(hidden=64), 32), 25, 0.8),
+    "split_brain": (lambda: SplitBrain(32, hidden=64), 25, 0.8),
 }
 
 
@@ -51,7 +51,7 @@ def parameters(module: nn.Module) -> int:
 
 
 def test_fab_net_has_the_published_shape():
-    network = FabNet(FabNetConfig(), 256)
+    network = FabNet(256)
     convolutions = [m for m in network.encoder if isinstance(m, nn.Conv2d)]
     assert [c.out_channels for c in convolutions] == [32, 64, 128, *[256] * 5]
     assert {(c.kernel_size, c.stride, c.padding) for c in convolutions} == {
@@ -64,7 +64,7 @@ def test_fab_net_has_the_published_shape():
 
 
 def test_fab_net_loss_is_the_difference_of_the_warped_source(cartoons):
-    network = FabNet(FabNetConfig(base_filters=4, embedding_size=8), 32).eval()
+    network = FabNet(32, base_filters=4, embedding_size=8).eval()
     source, target = (images.double() / 255 for images in cartoons.pairs(3, 0))
     network.double()
     flow = network.decoder(network.embed(source), network.embed(target))[:, :2]
@@ -76,21 +76,20 @@ def test_fab_net_loss_is_the_difference_of_the_warped_source(cartoons):
 
 
 def test_deforming_ae_has_the_published_shape():
-    network = DeformingAutoencoder(DeformingConfig(), 64)
+    network = DeformingAutoencoder(64)
     convolutions = [m for m in network.encoder if isinstance(m, nn.Conv2d)]
     assert [c.out_channels for c in convolutions] == [32, 64, 128, 256, 512]
     assert [type(m).__name__ for m in network.encoder].count("BatchNorm2d") == 3
     codes = [code[0].out_features for code in (network.texture_code, network.warp_code)]
     assert codes == [16, 128]
-    large = DeformingAutoencoder(DeformingConfig(), 256)
+    large = DeformingAutoencoder(256)
     assert large.embed(torch.zeros(1, 3, 256, 256)).shape == (1, 512)
 
 
 def test_deforming_ae_loss_by_the_formula(cartoons):
     """A grid from cumulative sums, sampled by torch; the three terms one after the other."""
     torch.manual_seed(1)
-    config = DeformingConfig(base_filters=4, latent_size=16, smoothness=1e-3, bias=0.5)
-    network = DeformingAutoencoder(config, 32).double().eval()
+    network = DeformingAutoencoder(32, 4, 16, smoothness=1e-3, bias=0.5).double().eval()
     image = cartoons.pairs(3, 0)[0].double() / 255
     latent = network.embed(image)
     steps = network.warp_decoder(network.warp_code(latent)) * 5 / 32
@@ -111,7 +110,7 @@ def test_deforming_ae_loss_by_the_formula(cartoons):
 
 
 def test_split_brain_has_the_published_shape():
-    network = SplitBrain(SplitBrainConfig(), 64)
+    network = SplitBrain(64)
     assert network.lightness.widths == network.colour.widths == (48, 128, 192, 192, 128)
     assert network.to_colour[-1].out_channels == 313
     assert network.to_lightness[-1].out_channels == 100
@@ -122,7 +121,7 @@ def test_split_brain_has_the_published_shape():
 
 
 def test_split_brain_halves_see_and_predict_the_other_half():
-    network = SplitBrain(SplitBrainConfig(hidden=16), 32).eval()
+    network = SplitBrain(32, hidden=16).eval()
     seen = {}
     for half in ("lightness", "colour"):
         module = getattr(network, half)
@@ -163,9 +162,9 @@ def test_colour_classes_cover_the_colours_of_screens():
 @pytest.mark.parametrize(
     "network",
     [
-        lambda size: FabNet(FabNetConfig(4, 8), size),
-        lambda size: DeformingAutoencoder(DeformingConfig(4, 8), size),
-        lambda size: SplitBrain(SplitBrainConfig(hidden=4), size),
+        lambda size: FabNet(size, 4, 8),
+        lambda size: DeformingAutoencoder(size, 4, 8),
+        lambda size: SplitBrain(size, hidden=4),
     ],
 )
 def test_works_at_other_sizes_and_learns_in_all_its_parts(network, size):

@@ -9,15 +9,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits, conv2d
 
 from tcae.evaluation.metrics import score
 from tcae.methods.alexnet import AlexNet
-from tcae.methods.drml import Drml, DrmlConfig, RegionLayer
-from tcae.methods.resnet import ResNet, ResNetConfig
+from tcae.methods.drml import Drml, RegionLayer
+from tcae.methods.resnet import ResNet
 from tcae.training.optimizer import OptimizerConfig
 from tcae.training.simple_loop import Recipe, fit
 
 SMALL = {
     "alexnet": (lambda: AlexNet(64, 2, hidden=32), 40),
-    "drml": (lambda: Drml(DrmlConfig(8, 8, (64, 32)), 64, 2), 60),
-    "resnet": (lambda: ResNet(ResNetConfig(4, (1, 1, 1)), 64, 2), 40),
+    "drml": (lambda: Drml(64, 2, 8, 8, (64, 32)), 60),
+    "resnet": (lambda: ResNet(64, 2, 4, (1, 1, 1)), 40),
 }
 
 
@@ -63,7 +63,7 @@ def test_region_layer_is_one_convolution_per_region():
 
 
 def test_drml_has_the_published_maps():
-    network, sides = Drml(DrmlConfig(), 256, 12), []
+    network, sides = Drml(256, 12), []
     for module in network.convolutions:
         module.register_forward_hook(lambda m, i, out: sides.append(tuple(out.shape[1:])))
     network(torch.zeros(1, 3, 256, 256))
@@ -83,7 +83,7 @@ def test_drml_has_the_published_maps():
 
 def test_drml_refuses_what_its_convolutions_do_not_fit():
     with pytest.raises(ValueError, match="image_size is 32, DRML needs 64 or more"):
-        Drml(DrmlConfig(), 32, 2)
+        Drml(32, 2)
 
 
 def test_alexnet_has_the_published_layers():
@@ -101,7 +101,7 @@ def test_alexnet_has_the_published_layers():
 
 
 def test_resnet_is_half_of_resnet_18():
-    network = ResNet(ResNetConfig(), 64, 12)
+    network = ResNet(64, 12)
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     assert sum(c.kernel_size == (3, 3) for c in convolutions) == 16  # and 7x7, and the logits: 18
     assert sum(p.numel() for p in network.parameters()) == 2_801_964

@@ -1,4 +1,4 @@
-"""Tables and curves of a finished experiment, from what its stages have kept."""
+"""The tables and curves of a finished experiment, from the files that its stages wrote."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from tcae.data.labels import with_units
 from tcae.evaluation.labelled_frames import LabelledFrames
 from tcae.experiments.figures import few_label_chart, length_table
-from tcae.experiments.judging import scores_of
-from tcae.experiments.plan import Plan, load
-from tcae.experiments.rows import score_tables
-from tcae.experiments.tables import Line, Table, write_table
+from tcae.experiments.plan import Plan, load_json
+from tcae.experiments.score_tables import score_tables
+from tcae.experiments.scores import scores_of
+from tcae.experiments.tables import Table, TableRow, write_table
 
 SHARES = (0.01, 0.05, 0.2, 1.0)
-"""Shares of the training subjects of the curves of few labels."""
+"""Shares of the training subjects in the curves of few labels."""
 
 
-def write_findings(plan: Plan) -> None:
-    """Write all tables, and the curves of few labels."""
+def write_outputs(plan: Plan) -> None:
+    """Write all tables of an experiment, and its curves of few labels."""
     for stem, table in _tables(plan).items():
         write_table(plan.tables, stem, table)
     curves = {
-        title: [(100 * s, v) for s, v in zip(SHARES, load(plan.few_labels(name)), strict=True)]
+        title: [(100 * s, v) for s, v in zip(SHARES, load_json(plan.few_labels(name)), strict=True)]
         for name, (title, family) in plan.probed.items()
         if family == "self-supervised"
     }
@@ -41,21 +41,21 @@ def _tables(plan: Plan) -> dict[str, Table]:
     if plan.transfer is not None and plan.probed:
         tables |= _transfer(plan, plan.transfer)
     if plan.cycle_run is not None:
-        found = load(plan.figure("figure5.json"))
-        tables["figure5"] = length_table({name: np.array(v) for name, v in found.items()})
+        lengths = load_json(plan.figure("figure5.json"))
+        tables["figure5"] = length_table({name: np.array(v) for name, v in lengths.items()})
     if plan.variants:
         tables["ablation"] = _ablation(plan)
     return tables
 
 
 def _few_labels(plan: Plan) -> Table:
-    lines = [
-        Line(title, family, tuple(load(plan.few_labels(name))))
+    rows = [
+        TableRow(title, family, tuple(load_json(plan.few_labels(name))))
         for name, (title, family) in plan.probed.items()
     ]
     columns = tuple(f"{100 * share:g} %" for share in SHARES)
     caption = "Mean ROC AUC x 100 of probes that learn from a share of the subjects"
-    return Table(caption, columns, tuple(lines))
+    return Table(caption, columns, tuple(rows))
 
 
 def _transfer(plan: Plan, other: LabelledFrames) -> dict[str, Table]:
@@ -69,16 +69,17 @@ def _transfer(plan: Plan, other: LabelledFrames) -> dict[str, Table]:
 
 
 def _ablation(plan: Plan) -> Table:
-    lines = []
+    rows = []
     for name, variant in plan.variants.items():
-        found = load(plan.ablated(name))
+        measures = load_json(plan.ablated(name))
         keys = ("f1", "recon_ratio", "au_flow", "pose_flow", "steps", "auc")
-        values = tuple(float(found[key]) for key in keys)
-        lines.append(Line(variant.title, "", values, "ours", found["low"], found["high"]))
+        values = tuple(float(measures[key]) for key in keys)
+        ends = measures["low"], measures["high"]
+        rows.append(TableRow(variant.title, "", values, "ours", *ends))
     columns = ("F1", "L1 ratio", "AU flow", "pose flow", "steps", "AUC")
     side = plan.ablation_size
     caption = f"TCAE at {side}x{side} without each of its parts; the interval is that of the AUC"
-    return Table(caption, columns, tuple(lines), percent=False)
+    return Table(caption, columns, tuple(rows), percent=False)
 
 
 def _size(labelled: LabelledFrames) -> str:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tcae.evaluation.metrics import Interval, Scores
-from tcae.experiments.judging import Result
 from tcae.experiments.plan import Entry
 from tcae.experiments.published import UNITS
-from tcae.experiments.rows import score_tables
+from tcae.experiments.score_tables import score_tables
+from tcae.experiments.scores import Result
 
 NAN = np.full(8, np.nan)
 
@@ -33,7 +33,7 @@ def tables(name: str = "disfa"):
 
 
 def test_ours_stand_beside_the_papers_in_its_order():
-    found = [(line.title, line.source) for line in tables()["f1"].lines]
+    found = [(line.title, line.source) for line in tables()["f1"].rows]
     assert found == [
         ("always present", "ours"),
         ("mine", "ours"),
@@ -54,7 +54,7 @@ def test_ours_stand_beside_the_papers_in_its_order():
 
 
 def test_values_are_shares_and_end_with_the_mean():
-    by_row = {(line.title, line.source): line for line in tables()["f1"].lines}
+    by_row = {(line.title, line.source): line for line in tables()["f1"].rows}
     ours, paper = by_row["TCAE", "ours"], by_row["TCAE", "paper"]
     assert ours.values[:7] == pytest.approx([0.3] * 7) and ours.values[8] == pytest.approx(0.3)
     assert (ours.low, ours.high) == pytest.approx((0.2, 0.4))
@@ -65,13 +65,13 @@ def test_values_are_shares_and_end_with_the_mean():
 
 
 def test_the_baseline_calls_every_frame_positive():
-    always = tables()["f1"].lines[0]
+    always = tables()["f1"].rows[0]
     assert always.values[:3] == pytest.approx([2 / 3, 1 / 3, 0.2 / 1.1])
     assert np.isnan(always.values[7])  # a unit without negatives has no score
     assert always.values[8] == pytest.approx(np.mean(always.values[:7]))
 
 
 def test_auc_has_our_rows_only_and_other_sets_have_no_paper():
-    assert {line.source for line in tables()["auc"].lines} == {"ours"}
-    assert len(tables()["auc"].lines) == 4
-    assert {line.source for line in tables("synthetic")["f1"].lines} == {"ours"}
+    assert {line.source for line in tables()["auc"].rows} == {"ours"}
+    assert len(tables()["auc"].rows) == 4
+    assert {line.source for line in tables("synthetic")["f1"].rows} == {"ours"}
