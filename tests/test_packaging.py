@@ -39,7 +39,7 @@ def test_what_ships_is_built(built: Path) -> None:
         wanted = {
             path.relative_to(ROOT)
             for path in (ROOT / folder).rglob("*")
-            if path.is_file() and path.suffix != ".pyc"
+            if path.is_file() and "__pycache__" not in path.parts
         }
         assert wanted
         assert not {str(path) for path in wanted if not (built / path).is_file()}

@@ -3,9 +3,9 @@
     python tools/front_picture              # writes docs/front.jpg
     python tools/front_picture --person 7   # another person
 
-The weights were not trained on this person. Person and units were picked by eye, and so was the
-rule for the two frames: the calmest face that looks at the camera, and a later one with other brows
-and mouth corners. Rules that allowed an open mouth showed a bulge there, which no flow can open.
+The weights were not trained on this person. Person, units and the rule for the two frames were
+picked by eye: the calmest face that looks at the camera, and a later one with other brows and
+mouth corners. Rules that allowed an open mouth showed a bulge there, which no flow can open.
 """
 
 from __future__ import annotations
