@@ -154,8 +154,8 @@ def explain_lost_process() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        lost = isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)
-        if ranks.world_size() == 1 or not lost:
+        is_lost = isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)
+        if ranks.world_size() == 1 or not is_lost:
             raise
         raise ConnectionError(
             f"another process of the run died or cannot be reached ({first_line(error)}); "

@@ -72,9 +72,9 @@ class Experiment:
         for number, stage in enumerate(stages, 1):
             if stage.file.exists():
                 continue
-            rest = [later.minutes for later in stages[number - 1 :] if not later.file.exists()]
-            known = [minutes for minutes in rest if minutes is not None]
-            more = "" if len(known) == len(rest) else ", and the trainings"
+            estimates = [later.minutes for later in stages[number - 1 :] if not later.file.exists()]
+            known = [minutes for minutes in estimates if minutes is not None]
+            more = "" if len(known) == len(estimates) else ", and the trainings"
             say(f"[{number}/{len(stages)}] {stage.title}; about {sum(known):.0f} min left{more}")
             stage.work()
         write_outputs(self.plan)

@@ -81,11 +81,11 @@ def _measure_validation(trainer: Trainer) -> Measurement:
         parts.append(pair_values(_unit(source), _unit(target), pictures, None))
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     measures = pair_measures(values, [str(i) for i in range(len(values["recon"]))])
-    shown = trainer.validation.example(SHOWN)
+    images = trainer.validation.example(SHOWN)
     return Measurement(
         # No intervals: pairs share people here, so intervals over pairs would be too narrow.
         {name: Estimate(measure.value) for name, measure in measures.items()},
-        pairs=pair_pictures(*shown, objective.pictures(*shown), None),
+        pairs=pair_pictures(*images, objective.pictures(*images), None),
         lengths=lengths(values),
     )
 

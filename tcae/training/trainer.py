@@ -240,13 +240,13 @@ class Trainer:
         with autocast(self.device, self.config.optimizer.precision):
             weights = self.objective.weights()
             full = time_full_step(self._forward, weights, self.curriculum, *pair)
-        fitting = self.step + steps_that_fit(
+        steps = self.step + steps_that_fit(
             self._time.seconds_left(),
             self.progress.seconds_per_step + validation,
             full + validation,
             first_full_step(self.objective) - self.step,
         )
-        self.total_steps = int(team.broadcast(str(min(fitting, self.config.steps or _ENDLESS))))
+        self.total_steps = int(team.broadcast(str(min(steps, self.config.steps or _ENDLESS))))
         say(f"{self.total_steps} steps fit into {self.config.minutes:g} minutes")
 
     def _is_last(self) -> bool:

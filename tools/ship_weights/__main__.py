@@ -1,9 +1,9 @@
-"""Makes the files in `tcae/weights` from a finished training run, and the card that tells of them.
+"""Write the files in `tcae/weights` from a finished training run, and the card that describes them.
 
     python tools/ship_weights RUN --name synthetic-64 --seed 7 --clips CLIPS
 
-What the card says is measured from the files as they ship, rounded to half precision, on people
-that neither training nor the choice of the recipe has seen (--seed).
+The card's figures are measured from the files as they ship, rounded to half precision, on people
+who were used neither in training nor in the choice of the recipe (--seed).
 """
 
 from __future__ import annotations
@@ -31,40 +31,40 @@ from tcae.training.run_directory import SUMMARY_FILE
 from tcae.weights import FOLDER
 
 LIMIT = 5_000_000
-"""Bytes that all files of one name may have together."""
+"""Maximum size in bytes of all files of one name together."""
 
 
 def ship(options: argparse.Namespace) -> Path:
-    """Writes the files and the card; returns the card."""
+    """Write the files and the card, and return the path of the card."""
     trained = load_trained(options.run)
     probe = load_probe(options.probe or options.run)
     folder = options.out / options.name
     with tempfile.TemporaryDirectory(dir=options.out) as temporary:
-        made = Path(temporary) / options.name
-        save_trained(made, trained, probe)
-        size = sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
+        draft = Path(temporary) / options.name
+        save_trained(draft, trained, probe)
+        size = sum(file.stat().st_size for file in _files(draft))
         if size > LIMIT:
             parameters = sum(p.numel() for p in trained.objective.model.parameters())
             raise ValueError(
                 f"{options.run}: {parameters:,} parameters come to {size:,} bytes, "
                 f"at most {LIMIT:,} may ship"
             )
-        card = card_text(_measured(made, options))
+        card = card_text(_measure(draft, options))
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.move(made, folder)
+        shutil.move(draft, folder)
     path = options.out / f"{options.name}.md"
     path.write_text(card, encoding="utf-8")
     return path
 
 
-def _measured(made: Path, options: argparse.Namespace) -> Card:
-    """What the card tells, from the files that ship."""
-    trained = load_trained(made)
+def _measure(draft: Path, options: argparse.Namespace) -> Card:
+    """Measure from the files that ship what the card says."""
+    trained = load_trained(draft)
     if options.probe is None and options.seed == trained.config.unseen.seed:
         raise ValueError(f"--seed {options.seed}: the run's probe knows these people, need others")
     unseen = UnseenConfig(options.people, options.pairs, options.seed)
     trained = replace(trained, config=replace(trained.config, unseen=unseen))
-    probe = load_probe(made)
+    probe = load_probe(draft)
     clips = []
     if options.clips is not None:
         clips = agreement_on_clips(options.clips, Extractor(trained.encoder, probe, ()))
@@ -72,12 +72,12 @@ def _measured(made: Path, options: argparse.Namespace) -> Card:
     summary = json.loads((options.run / SUMMARY_FILE).read_text())
     probed = options.probe and json.loads((options.probe / SUMMARY_FILE).read_text())
     aucs = _probe_aucs(trained, probe, options.cache)
-    files = {path.relative_to(made).as_posix(): path.stat().st_size for path in _files(made)}
+    files = {path.relative_to(draft).as_posix(): path.stat().st_size for path in _files(draft)}
     return Card(options.name, trained, aucs, summary, probed, measurement, clips, files)
 
 
 def _probe_aucs(trained: Trained, probe: LinearProbe, cache: Path) -> dict[str, float]:
-    """The AUC of each unit, and their mean, that the probe itself has on people not trained on."""
+    """Measure the probe's AUC for each unit, and their mean, on people not trained on."""
     assert trained.world is not None  # only such models are saved
     people = rendered_people(trained, trained.world, cache)
     dataset, labels = people.dataset, people.labels
@@ -92,18 +92,19 @@ def _files(folder: Path) -> list[Path]:
 
 
 def main() -> None:
-    """Reads the command line, writes the files."""
+    """Read the command line and write the files."""
     unseen = UnseenConfig()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="a finished run of tcae.train on rendered people")
-    parser.add_argument("--name", default="synthetic-64")
-    parser.add_argument("--probe", type=Path, help="of the run's encoder; default: the run's own")
-    parser.add_argument("--clips", type=Path, help="videos of real faces, one person each")
-    parser.add_argument("--seed", type=int, default=unseen.seed, help="people to be measured on")
-    parser.add_argument("--people", type=int, default=unseen.people)
-    parser.add_argument("--pairs", type=int, default=unseen.pairs)
-    parser.add_argument("--cache", type=Path, default=Path("runs/data"), help="rendered people")
-    parser.add_argument("--out", type=Path, default=FOLDER)
+    add = parser.add_argument
+    add("run", type=Path, help="a finished run of tcae.train on rendered people")
+    add("--name", default="synthetic-64", help="name of the weights")
+    add("--probe", type=Path, help="a run of tcae.probe on the run's encoder; default: RUN's probe")
+    add("--clips", type=Path, help="directory of videos of real faces, one person each")
+    add("--seed", type=int, default=unseen.seed, help="which rendered people to measure on")
+    add("--people", type=int, default=unseen.people, help="number of people to measure on")
+    add("--pairs", type=int, default=unseen.pairs, help="number of pairs of frames to measure on")
+    add("--cache", type=Path, default=Path("runs/data"), help="directory of rendered people")
+    add("--out", type=Path, default=FOLDER, help="directory to write to")
     torch.manual_seed(0)
     try:
         card = ship(parser.parse_args())

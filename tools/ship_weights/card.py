@@ -1,4 +1,4 @@
-"""The card of shipped weights: data, recipe, measures, licence."""
+"""The card of shipped weights: data, recipe, measures and licence."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from tcae.measuring.trained import Trained
 from tcae.report.goals import goals_markdown
 from tcae.training.config import PRESETS, TrainConfig, plain_config, versions
 
-# Of an invocation, not of the recipe.
+# Options of one invocation, which are not part of the recipe.
 _NOT_THE_RECIPE = ("steps", "data", "out", "init_from", "device", "workers", "preset", "minutes")
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a card tells of.
+    """What a card says.
 
     Attributes:
-        name: Of the weights.
-        trained: The model as it ships; its configuration's `unseen` says whom it was measured on.
-        aucs: What the probe has on people not trained on, by unit, and their mean.
+        name: Name of the weights.
+        trained: The model as it ships. Its configuration's `unseen` says whom it was measured on.
+        aucs: The probe's AUC on people not trained on, by unit, and their mean.
         summary: The training run in numbers.
-        probed: The run of `tcae.probe` that the probe is of, in numbers; None: the training run's.
-        measurement: What was measured.
-        clips: How far it agrees with the landmarker on real clips, empty if not asked.
-        files: Their sizes in bytes.
+        probed: The run of `tcae.probe` that trained the probe, in numbers. None: the training run
+            did.
+        measurement: The measures of the model.
+        clips: Its agreement with the landmarker on real clips. Empty if not measured.
+        files: Sizes of the files in bytes, by name.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Card:
 
 
 def card_text(card: Card) -> str:
-    """The card in Markdown."""
+    """Write the card in Markdown."""
     trained, summary = card.trained, card.summary
     encoder, config, world = trained.encoder, trained.config, trained.world
     assert world is not None  # only such models are saved
@@ -84,7 +85,7 @@ def card_text(card: Card) -> str:
 
 
 def _changed_options(world: World) -> str:
-    """In what the world is not the default one."""
+    """Name the options of the world that are not the default."""
     usual = settings_of(replace(World(), image_size=world.image_size))
     changed = [f"`{k} {v}`" for k, v in settings_of(world).items() if usual[k] != v]
     return (
@@ -93,7 +94,7 @@ def _changed_options(world: World) -> str:
 
 
 def _recipe(config: TrainConfig) -> str:
-    """In what the recipe is not the preset."""
+    """List the options of the recipe that are not the preset's."""
     changed = differences(plain_config(PRESETS[config.preset]), plain_config(config))
     rows = [
         f"| `--{name.replace('_', '-')}` | {after} | {before} |"
@@ -106,7 +107,7 @@ def _recipe(config: TrainConfig) -> str:
 
 
 def _probe(probed: Mapping[str, float] | None) -> str:
-    """Whose labels the probe knows."""
+    """Say whose labels the probe learned from."""
     if probed is None:
         return "The probe was fitted to people not trained on."
     frames, people = f"{probed['frames_tested']:,.0f}", f"{probed['subjects']:.0f}"
