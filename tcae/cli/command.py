@@ -8,9 +8,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from unittest import mock
 
+import docstring_parser
 import tyro
 from tqdm import tqdm
 
@@ -205,12 +208,25 @@ def _parse(
     typed = typed if " " in typed else f"python -m {typed}"
     messages = io.StringIO()
     try:
-        with contextlib.redirect_stderr(messages):
+        with contextlib.redirect_stderr(messages), _whole_sentences():
             return tyro.cli(options, prog=typed, args=words, default=chosen)
     except SystemExit as stop:
         if not stop.code:
             raise
         raise ValueError(_first_message(messages.getvalue(), typed)) from None
+
+
+def _whole_sentences() -> AbstractContextManager[Any]:
+    """Let help texts flow: tyro breaks their lines where the docstring of a field has a break."""
+    parse = docstring_parser.parse_from_object
+
+    def parse_joined(options: Any) -> docstring_parser.Docstring:
+        docstring = parse(options)
+        for field in docstring.params:
+            field.description = " ".join((field.description or "").split())
+        return docstring
+
+    return mock.patch.object(docstring_parser, "parse_from_object", parse_joined)
 
 
 def _first_message(boxed: str, typed: str) -> str:

@@ -11,7 +11,7 @@ from tcae.files.options import Before, retired
 @retired(mask_tanh=True)
 @dataclass(frozen=True)
 class ModelConfig:
-    """Encoder and decoders. Field defaults are the preset `default`; see `MODEL_PRESETS`."""
+    """Encoder and decoders."""
 
     encoder: Annotated[Literal["plain", "residual"], Before("plain")] = "plain"
     """Network of the encoder. plain: strided convolutions (paper, released code); residual: with

@@ -20,7 +20,7 @@ from tcae.files.options import Formerly
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """When which part of a batch learns. Field defaults are the preset `default`."""
+    """When which part of a batch learns."""
 
     windows: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
     """Parts of the sorted batch that learn, one after the other: low and high as shares of it

@@ -28,7 +28,7 @@ class LossWeight:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """Weights and switches of the losses. Field defaults are the preset `default`."""
+    """Weights and switches of the losses."""
 
     reconstruction: Annotated[float, LossWeight(("rec",))] = 1.0
     """Weight of the L1 between reconstruction and target, Eq. (2) (paper: 1, released code: 10)."""

@@ -23,6 +23,15 @@ class Options:
     overwrite: command.OverwriteOption = False
 
 
+@dataclass(frozen=True)
+class Described:
+    """Options that describe themselves."""
+
+    size: int = 1
+    """A text of two lines that were broken where the editor
+    broke them, and not where a sentence ends."""
+
+
 def run(work: object, *argv: str) -> int:
     return command.run(work, Options, prog="tcae.thing", argv=argv)  # type: ignore[arg-type]
 
@@ -43,6 +52,11 @@ def test_options_arrive_and_the_status_is_passed_on() -> None:
 
     assert run(work, "--data", "d", "--overwrite") == 1
     assert seen == [Options(Path("d"), 0, True)]
+
+
+def test_help_texts_flow(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(lambda options: 0, Described, prog="tcae.thing", argv=["--help"]) == 0
+    assert any("the editor broke them" in line for line in capsys.readouterr().out.splitlines())
 
 
 @pytest.mark.parametrize(
