@@ -21,17 +21,17 @@ TORCH_REQUIREMENT = "torch==2.13.0"
 
 
 def get_requires_for_build_wheel(config_settings=None):
-    """What a wheel needs to be built: a torch only if there is none to compile against."""
+    """Return what a wheel needs to be built: a torch only if there is none to compile against."""
     return build_meta.get_requires_for_build_wheel(config_settings) + torch_requirement()
 
 
 def get_requires_for_build_editable(config_settings=None):
-    """What an editable install needs to be built."""
+    """Return what an editable install needs to be built."""
     return build_meta.get_requires_for_build_editable(config_settings) + torch_requirement()
 
 
 def torch_requirement() -> list[str]:
-    """The requirement that provides torch's headers, if the target has none that fit."""
+    """Return the requirement that provides torch's headers, if the target has none that fit."""
     torch = find_torch(target_directories())
     if torch is not None:
         print(
@@ -46,7 +46,7 @@ def torch_requirement() -> list[str]:
 
 
 def torch_to_compile_against() -> Path:
-    """The torch package: the target's, else the one that was put into the build environment."""
+    """Find the torch package: the target's, else the one in the build environment."""
     spec = importlib.util.find_spec("torch")
     here = [Path(p).parent for p in (spec.submodule_search_locations or [])] if spec else []
     torch = find_torch(target_directories() + here)
@@ -58,7 +58,7 @@ def torch_to_compile_against() -> Path:
 
 
 def target_directories() -> list[Path]:
-    """Where the interpreter that is installed to keeps its packages.
+    """Find where the interpreter that is installed to keeps its packages.
 
     Build isolation hides these from ``sys.path``, but not from sysconfig.
     """
@@ -73,7 +73,7 @@ def target_directories() -> list[Path]:
 
 
 def find_torch(directories: list[Path]) -> Path | None:
-    """The first torch in these directories that is new enough and has its headers."""
+    """Find the first torch in these directories that is new enough and has its headers."""
     for torch in (directory / "torch" for directory in directories):
         numbers = torch_version(torch).split(".")[:2]
         has_headers = (torch / "include/torch/csrc/stable/library.h").is_file()
@@ -83,7 +83,7 @@ def find_torch(directories: list[Path]) -> Path | None:
 
 
 def torch_version(torch: Path) -> str:
-    """The version of a torch package, read without importing it; "" if it cannot be told."""
+    """Read the version of a torch package without importing it; "" if it is not known."""
     try:
         text = (torch / "version.py").read_text()
     except OSError:

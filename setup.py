@@ -1,4 +1,4 @@
-"""Compiles the operator libraries with CMake and puts them beside the package's modules.
+"""Compile the operator libraries with CMake and put them beside the package's modules.
 
 Environment:
     TCAE_OPS_CUDA: AUTO (default) builds the CUDA library if nvcc is found and goes on without it if
@@ -28,10 +28,10 @@ ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120]
 
 
 class build_libraries(build_ext):
-    """Runs CMake for each library and writes down what was built."""
+    """Run CMake for each library and write down what was built."""
 
     def run(self) -> None:
-        """Builds the libraries into the package: in the source tree if it is installed editable."""
+        """Build the libraries into the package: into the source tree if it is installed editable."""
         inplace = self.inplace or self.editable_mode
         package = (ROOT if inplace else Path(self.build_lib).resolve()) / "tcae_ops"
         package.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ class build_libraries(build_ext):
         print(f"tcae_ops: {json.dumps(report)}", file=sys.stderr)
 
     def build_cuda(self, package: Path) -> dict[str, str]:
-        """Builds the CUDA library or says why not."""
+        """Build the CUDA library or say why not."""
         choice = os.environ.get("TCAE_OPS_CUDA", "AUTO").upper()
         if choice not in ("AUTO", "ON", "OFF"):
             raise SystemExit(f"TCAE_OPS_CUDA is {choice!r}, but must be AUTO, ON or OFF")
@@ -71,7 +71,7 @@ class build_libraries(build_ext):
         return {"architectures": architectures}
 
     def cmake(self, device: str, package: Path, **options: str) -> None:
-        """Configures, builds and installs one library."""
+        """Configure, build and install one library."""
         build = Path(self.build_temp).resolve() / device
         build.mkdir(parents=True, exist_ok=True)
         ninja = shutil.which("ninja")
@@ -89,10 +89,10 @@ class build_libraries(build_ext):
 
 
 class any_python_wheel(bdist_wheel):
-    """The libraries know nothing of Python: one wheel serves every version."""
+    """A wheel for every Python: the libraries know nothing of its version."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        """Python and ABI tags that promise nothing, and the platform."""
+        """Return Python and ABI tags that promise nothing, and the platform."""
         return "py3", "none", super().get_tag()[2]
 
 
