@@ -31,7 +31,7 @@ class build_libraries(build_ext):
     """Run CMake for each library and write down what was built."""
 
     def run(self) -> None:
-        """Build the libraries into the package: into the source tree if it is installed editable."""
+        """Build the libraries into the package, or into the source tree of an editable install."""
         inplace = self.inplace or self.editable_mode
         package = (ROOT if inplace else Path(self.build_lib).resolve()) / "tcae_ops"
         package.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ class ExtractOptions:
         tyro.conf.Positional[tuple[Path, ...]],
         tyro.conf.arg(help="Videos, or folders of videos or pictures.", metavar="VIDEO..."),
     ]
-    encoder: command.EncoderOption
+    encoder: command.FaceEncoderOption
     out: Annotated[
         Path, tyro.conf.arg(help="File for the table: .csv, or .parquet (needs 'tcae[parquet]').")
     ]

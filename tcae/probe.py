@@ -36,7 +36,7 @@ class ProbeOptions:
     """
 
     data: command.DataOption
-    encoder: command.EncoderOption
+    encoder: command.FaceEncoderOption
     out: command.OutOption
     labels: Annotated[
         Path | None,

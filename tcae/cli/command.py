@@ -42,6 +42,15 @@ EncoderOption = Annotated[
         "that ship with the package, such as synthetic-64."
     ),
 ]
+FaceEncoderOption = Annotated[
+    Path,
+    tyro.conf.arg(
+        help="A run directory of tcae.train, an encoder.safetensors file, or the name of weights "
+        "that ship with the package, such as synthetic-64. To compare: a method without training "
+        "(pixels, random_weights, hog, lbp), or a network of somebody else's and the side of its "
+        "images, as vgg.onnx@224."
+    ),
+]
 ProbeOption = Annotated[
     Path | None,
     tyro.conf.arg(

@@ -6,6 +6,7 @@ trained with class-balanced binary cross entropy. Labels may be partly unknown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,9 +78,10 @@ class LinearProbe(nn.Module):
             ValueError: The fingerprint is another one.
         """
         if self.encoder != fingerprint:
+            own, other = (_short(name) for name in (self.encoder, fingerprint))
             raise ValueError(
-                f"--probe: it was trained on the encoder {self.encoder[:12]}, "
-                f"not on this one, {fingerprint[:12]}; train one with tcae.probe"
+                f"--probe: it was trained on the encoder {own}, not on this one, {other}; "
+                "train one with tcae.probe"
             )
 
     @torch.inference_mode()
@@ -240,3 +242,8 @@ def load_probe(path: Path | str, device: str | torch.device = "cpu") -> LinearPr
     probe = LinearProbe(tensors["linear.weight"].shape[1], names, embedding, encoder)
     probe.load_state_dict(tensors)
     return probe.to(device).eval()
+
+
+def _short(fingerprint: str) -> str:
+    """The beginning of a hash; other fingerprints are short enough."""
+    return fingerprint[:12] if re.fullmatch("[0-9a-f]{64}", fingerprint) else fingerprint

@@ -44,7 +44,7 @@ class UnseenConfig:
     seed: int = 11
     """Which people. Published figures are for those of seed 11, so choose recipes on others."""
     fabnet: bool = True
-    """Without --data: also train FAb-Net's objective, for as long, as a comparison."""
+    """Of tcae.train without --data: train FAb-Net's objective too, for as long, as a comparison."""
 
     def __post_init__(self) -> None:
         for name, least in (("people", 3), ("pairs", 1), ("seed", 0)):

@@ -1,4 +1,8 @@
-"""FAb-Net's objective with the network, data and time of a twin-cycle run, to compare with."""
+"""FAb-Net's objective with the network, data and time of a twin-cycle run, to compare with.
+
+It is a control: all but the objective is as in the run. (`tcae.methods.fab_net` is the published
+network, as its authors train it.)
+"""
 
 from __future__ import annotations
 

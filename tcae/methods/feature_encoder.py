@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tcae.models.encoder import Embeddings
 
 
-class Extractor(Protocol):
+class FeatureExtractor(Protocol):
     """Something that turns faces into feature vectors."""
 
     def embed(self, images: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class FeatureEncoder:
 
     def __init__(
         self,
-        extractor: Extractor,
+        extractor: FeatureExtractor,
         *,
         fingerprint: str,
         image_size: int,

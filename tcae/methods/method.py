@@ -14,7 +14,7 @@ from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.labels import LabelTable
 from tcae.data.shards import PackedDataset
 from tcae.files.weight_file import digest
-from tcae.methods.feature_encoder import Extractor, FeatureEncoder
+from tcae.methods.feature_encoder import FeatureEncoder, FeatureExtractor
 from tcae.models.face_encoder import FaceEncoder
 from tcae.training.config import PRESETS, TrainConfig
 
@@ -54,10 +54,10 @@ class Material:
             ValueError: There are none. The error names the method.
         """
         if self.dataset is None:
-            raise ValueError(f"{method}: needs packed frames to learn from")
+            raise ValueError(f"{method}: it needs packed frames to learn from")
         return self.dataset
 
-    def encoder(self, extractor: Extractor, **changes: Any) -> FeatureEncoder:
+    def encoder(self, extractor: FeatureExtractor, **changes: Any) -> FeatureEncoder:
         """Make an encoder from an extractor that sees faces as TCAE does.
 
         Args:

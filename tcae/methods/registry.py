@@ -20,6 +20,7 @@ from tcae.methods.split_brain import SPLIT_BRAIN
 from tcae.methods.twin_cycle import TWIN_CYCLE
 from tcae.models.encoder_file import load_encoder
 from tcae.models.face_encoder import FaceEncoder
+from tcae.weights import find_weights
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -59,11 +60,17 @@ def face_encoder(name_or_path: Path | str, material: Material) -> FaceEncoder:
     method = METHODS.get(name)
     if method is None and "@" in name and not Path(name).exists():
         method = network_method(name, name)
-    if method is None or Path(name).exists():
+    if method is not None and not Path(name).exists():
+        if method.cost != "nothing":
+            raise ValueError(f"--encoder {name}: it is trained by tcae.experiment, and only there")
+        return method.make(material)
+    try:
         return load_encoder(name_or_path, material.device)
-    if method.cost != "nothing":
-        raise ValueError(f"--encoder {name}: has to be trained first, by tcae.experiment")
-    return method.make(material)
+    except FileNotFoundError as error:
+        if find_weights(name).exists():
+            raise  # a run that has not finished, say
+        ready = ", ".join(n for n, method in METHODS.items() if method.cost == "nothing")
+        raise FileNotFoundError(f"{error}, nor a method without training ({ready})") from None
 
 
 def _network(file: Path, side: int, material: Material) -> FaceEncoder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -72,15 +72,7 @@ _SGD = OptimizerConfig(
 OPTIMIZER_PRESETS: dict[str, OptimizerConfig] = {
     "default": OptimizerConfig(),
     "paper": _SGD,
-    "official": OptimizerConfig(
-        algorithm="sgd",
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        warmup_steps=0,
-        schedule="plateau",
-        clip_norm=0.0,
-        precision="fp32",
-    ),
+    "official": replace(_SGD, schedule="plateau"),
 }
 """The paper's SGD (with the released code's momentum), the released code's SGD, and ours."""
 

@@ -117,7 +117,7 @@ def test_random_weights_know_the_statistics_of_faces(faces):
     parts = seen.split(64)
     means = torch.stack([convolution(part.float() / 255).mean((0, 2, 3)) for part in parts])
     torch.testing.assert_close(norm.running_mean, means.mean(0), atol=1e-5, rtol=1e-4)
-    with pytest.raises(ValueError, match="random_weights: needs packed frames"):
+    with pytest.raises(ValueError, match="random_weights: it needs packed frames"):
         untrained(Material(None))
 
 
@@ -137,11 +137,12 @@ def test_tcae_comes_from_a_run_or_an_encoder_file(tmp_path):
 def test_encoders_by_whatever_names_them(tmp_path):
     assert face_encoder("pixels", Material(None)).fingerprint == "Pixels(side=16)"
     assert face_encoder("synthetic-64", Material(None)).embedding_size == 128
-    with pytest.raises(ValueError, match="--encoder fab_net: has to be trained first"):
+    with pytest.raises(ValueError, match="--encoder fab_net: it is trained by"):
         face_encoder("fab_net", Material(None))
     with pytest.raises(FileNotFoundError, match=r"x\.onnx: no such network file"):
         face_encoder("x.onnx@32", Material(None))
-    with pytest.raises(FileNotFoundError, match="none: no such encoder file"):
+    message = r"none: no such encoder file.* nor a method without training \(pixels, random"
+    with pytest.raises(FileNotFoundError, match=message):
         face_encoder(tmp_path / "none", Material(None))
 
 

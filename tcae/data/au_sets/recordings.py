@@ -207,7 +207,7 @@ def _numbers(place: Place) -> NDArray[np.int64] | None:
     if numbers is None:
         raise ValueError(
             f"{place.path}: the last numbers in its pictures' names are not all different, so "
-            "labels cannot be told to pictures"
+            "labels cannot be matched with pictures"
         )
     return np.array(numbers, np.int64)
 

@@ -61,7 +61,8 @@ class ExpressionConfig:
     """How often, how strongly and how fast faces move.
 
     Attributes:
-        rates: Share of the time in which an action unit is active. AU45, the blink, has --blinks.
+        rates: Share of the time in which an action unit is active. AU45, the blink, has an option
+            of its own: blinks.
         mean_intensity: Mean intensity of an active action unit, from 0 to 1.
         pace: Seconds that an expression takes to build up.
         talking: Share of the time in which the person speaks.
