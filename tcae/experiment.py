@@ -185,7 +185,7 @@ def _plan(options: ExperimentOptions) -> Plan:
 def _data(
     options: ExperimentOptions, out: Path, image_size: int
 ) -> tuple[PackedDataset, LabelledFrames, LabelledFrames | None]:
-    """Frames to pretrain on, labelled frames, and those of another data set."""
+    """Return frames to pretrain on, labelled frames, and those of another data set."""
     if options.name != "synthetic":
         if options.data is None:
             raise ValueError(f"--data: {options.name} needs its packed frames")
@@ -220,7 +220,7 @@ def _data(
 def _with_folds(
     options: ExperimentOptions, dataset: PackedDataset, labels: LabelTable
 ) -> LabelledFrames:
-    """The frames of subjects who have a fold."""
+    """Return the frames of subjects who have a fold."""
     dealt = chosen_folds(options.folds, dataset.path / FOLDS, labels.subjects, options.seed)
     labels = select(labels, np.array([subject in dealt for subject in labels.subjects], bool))
     return LabelledFrames(dataset, labels, np.array([dealt[s] for s in labels.subjects], np.int64))

@@ -104,7 +104,7 @@ def _check(options: ExtractOptions) -> None:
 
 
 def _sources(paths: Sequence[Path]) -> tuple[list[Source], int]:
-    """The videos at the given paths, and the number of paths without any."""
+    """Return the videos at the given paths, and the number of paths without any."""
     sources, failed = [], 0
     for path in paths:
         try:

@@ -148,7 +148,7 @@ def verify_set(options: VerifyOptions) -> int:
 
 
 def _crop_config(options: PackOptions) -> CropConfig:
-    """How to find and cut out faces. Wrong options are refused, before anything is written."""
+    """Return how to find and cut out faces. Refuse wrong options before anything is written."""
     if options.aligned and options.landmarks:
         raise ValueError("--aligned and --landmarks exclude each other")
     if not 16 <= options.image_size <= 2048:
@@ -169,7 +169,7 @@ def _crop_config(options: PackOptions) -> CropConfig:
 
 
 def _read_labelled(options: PackOptions, landmarks: Mapping[str, Landmarks]) -> LabelledSet | None:
-    """The labelled videos at SOURCE if --dataset is given, checked before anything is written."""
+    """Return the labelled videos at SOURCE, checked before any writing. None without --dataset."""
     if options.dataset is None:
         if options.label_options != LabelOptions():
             raise ValueError("options of labels need --dataset")

@@ -104,7 +104,7 @@ def probe(options: ProbeOptions) -> int:
 
 
 def _folds(options: ProbeOptions, subjects: Sequence[str]) -> dict[str, int]:
-    """The fold of each subject. Wrong folds are refused here, before anything is embedded."""
+    """Return the fold of each subject. Refuse wrong folds here, before anything is embedded."""
     shipped = options.data / FOLDS
     if options.folds is None and shipped.exists():
         say(f"folds are those of {shipped}")
@@ -112,7 +112,7 @@ def _folds(options: ProbeOptions, subjects: Sequence[str]) -> dict[str, int]:
 
 
 def _of_those(folds: Mapping[str, int], labels: LabelTable) -> LabelTable:
-    """The labels of subjects that have a fold. The others are named in one warning."""
+    """Return the labels of subjects that have a fold. Name the others in one warning."""
     out = sorted(set(labels.subjects) - folds.keys())
     if out:
         log.warning("%d subjects are in no fold and take no part, as %s", len(out), out[0])

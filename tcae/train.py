@@ -91,7 +91,7 @@ def _fit(trainer: Trainer) -> int:
 
 
 def _finish(trainer: Trainer) -> int:
-    """What one process does after the last step."""
+    """Do in one process what comes after the last step. Return the exit status."""
     trainer.go_on_alone()
     say(f"encoder: {trainer.export_encoder()}")
     _write_summary(trainer.run, trainer.summary())
@@ -105,7 +105,7 @@ def _finish(trainer: Trainer) -> int:
 
 
 def _measured(trainer: Trainer) -> bool:
-    """Measure and report; False, after a line each, if some labels cannot be used."""
+    """Measure and report. Return False, after a line each, if some labels cannot be used."""
     try:
         found = measure_run(trainer)
     except ValueError as error:  # the encoder is trained and written whatever the labels are
@@ -128,7 +128,7 @@ def _write_summary(run: Path, summary: Mapping[str, float]) -> None:
 
 
 def _status(trainer: Trainer) -> int:
-    """The exit status: whether all of the data could be used."""
+    """Return the exit status: whether all of the data could be used."""
     count = trainer.unreadable_frames
     if count:
         log.warning("%d times a frame could not be read and another pair was drawn", count)

@@ -148,7 +148,7 @@ def _blurred(rgb: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
 def _cut(
     rgb: NDArray[np.uint8], matrix: NDArray[np.float64], size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Part of the picture that the crop shows, with some margin, and the matrix from there."""
+    """Return what the crop shows of the picture, with some margin, and the matrix from there."""
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]]) @ inverse.T
     margin = 2 + 2 / max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6)

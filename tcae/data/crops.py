@@ -149,7 +149,7 @@ class Cropper:
     def _finder(
         self, source: Source, landmarks: Landmarks
     ) -> Callable[[VideoFrame], list[tuple[str, Face]]]:
-        """Function that gives the named tracks and faces of a frame of this source."""
+        """Return the function that gives the named tracks and faces of a frame of this source."""
         if self._config.faces == "landmarks":
             return lambda frame: [(source.track(t), f) for t, f in landmarks.get(frame.index, [])]
         if self._config.faces == "aligned":

@@ -84,7 +84,7 @@ class Tracker:
 
 
 def _matches(faces: list[Face], tracks: list[_Track]) -> list[tuple[int, _Track]]:
-    """Pairs of face number and track, the likeliest first. Each face and track is in one pair."""
+    """Return pairs of face number and track, likeliest first. Each of both is in one pair."""
     scored = [(_likeness(f.box, t.box), i, t) for i, f in enumerate(faces) for t in tracks]
     scored.sort(key=lambda entry: -entry[0])
     matches: list[tuple[int, _Track]] = []
@@ -98,7 +98,7 @@ def _matches(faces: list[Face], tracks: list[_Track]) -> list[tuple[int, _Track]
 
 
 def _likeness(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """How likely two boxes in neighbouring pictures are one face; 0 if they cannot be.
+    """Return how likely two boxes in neighbouring pictures are one face; 0 if they cannot be.
 
     Boxes that overlap score 1 + their intersection over union. Others of like size score less, the
     less the farther apart: a head moves by at most its own size between two pictures.

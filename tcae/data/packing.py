@@ -160,7 +160,7 @@ def _remove_leftovers(out: Path) -> None:
 
 
 def _known(source: Source, done: dict[str, VideoRow]) -> VideoRow | None:
-    """The outcome of a video in an earlier run; None if it is still to do."""
+    """Return the outcome of a video in an earlier run; None if it is still to do."""
     row = done.get(source.name)
     if row is None:
         return None
@@ -187,7 +187,7 @@ def _write_manifest(out: Path, rows: Iterable[VideoRow]) -> None:
 
 
 def _read_manifest(path: Path) -> list[dict[str, Any]]:
-    """Lines of an earlier manifest about videos that are in no shard."""
+    """Return the lines of an earlier manifest about videos that are in no shard."""
     if not path.exists():
         return []
     columns = {column.name for column in fields(VideoRow)}

@@ -177,7 +177,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         return {**batch, "tracks": torch.from_numpy(tracks), "failures": failures}
 
     def _pair(self, place: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Frame numbers (2,) and pictures (2, S, S, 3) of the pair at a place in the sequence."""
+        """Return frame numbers (2,) and pictures (2, S, S, 3) of the pair at a place."""
         row, turn = divmod(place, self._together)
         epoch, who = divmod(row, len(self._persons))
         error: ShardError | None = None
@@ -197,7 +197,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         raise ShardError(f"no readable pair in {_ATTEMPTS} draws; the last: {error}")
 
     def _two_frames(self, person: int, turn: int, random: np.random.Generator) -> NDArray[np.int64]:
-        """The frames of pair `turn` of a row: the frames of a track, shuffled, two by two."""
+        """Return the frames of pair `turn` of a row: those of a track, shuffled, two by two."""
         start, end = self._bounds(self._persons, person)
         one = int(random.integers(start, end))  # long tracks come more often
         group = int(np.searchsorted(self._groups, one, side="right")) - 1
@@ -214,7 +214,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         turn: int,
         epoch: int,
     ) -> NDArray[np.uint8]:
-        """Both pictures (2, S, S, 3), cropped, resized and perhaps mirrored."""
+        """Return both pictures (2, S, S, 3), cropped, resized and perhaps mirrored."""
         config, full = self.config, self.dataset.image_size
         train = self.split == "train"
         jitter = train or config.jitter_validation
@@ -236,7 +236,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         return result
 
     def _eligible(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Frames of this split that have a partner, and where each group and person starts."""
+        """Return this split's frames with a partner, and where each group and person starts."""
         clip = self.dataset.frames["clip"].astype(np.int64)
         clips = self.dataset.clips
         person_of = _numbered([c.identity for c in clips])
@@ -254,7 +254,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         return frames, _starts(group_of[clip]), _starts(person_of[clip])
 
     def _inside_in_time(self, clip: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each frame lies in this split's part of its track."""
+        """Return whether each frame lies in this split's part of its track."""
         length = np.bincount(clip)[clip]
         place = np.arange(len(clip)) - np.searchsorted(clip, clip)
         low = {"train": 0.0, "val": TRAIN_SHARE, "test": TRAIN_SHARE + VAL_SHARE}[self.split]
@@ -292,13 +292,13 @@ class PairBatches(Dataset[dict[str, Tensor]]):
 
 
 def _numbered(keys: Sequence[object]) -> NDArray[np.int64]:
-    """For each item of a sorted list the number of its run of equal items."""
+    """Return for each item of a sorted list the number of its run of equal items."""
     change = [i > 0 and key != keys[i - 1] for i, key in enumerate(keys)]
     return np.cumsum(np.array(change, dtype=np.int64))
 
 
 def _starts(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places at which a run of equal labels begins."""
+    """Return the places at which a run of equal labels begins."""
     if not len(labels):
         return np.empty(0, np.int64)
     return np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))

@@ -99,7 +99,7 @@ class PackedDataset:
         return rgb
 
     def _open_shard(self, index_path: Path) -> Iterator[tuple[list[Clip], NDArray[np.void]]]:
-        """Clips and entries of a shard, if it is usable."""
+        """Return the clips and entries of a shard, if it is usable."""
         path = index_path.with_suffix(".bin")
         try:
             clips, _, records = read_index(index_path)
@@ -154,7 +154,7 @@ class PackedDataset:
 def _merge(
     tables: list[tuple[list[Clip], NDArray[np.void]]], clips: list[Clip]
 ) -> NDArray[np.void]:
-    """Entries of all shards with clip numbers of the whole set, sorted by clip and frame."""
+    """Return all shards' entries with clip numbers of the whole set, sorted by clip and frame."""
     number = {clip: i for i, clip in enumerate(clips)}
     for local, entries in tables:
         if len(local):

@@ -84,7 +84,7 @@ def _check_shard(index: Path, found: Verification, progress: Callable[[int], obj
 
 
 def _pictures(blobs: Blobs, records: list[tuple]) -> Iterator[tuple[tuple, bytes]]:
-    """Each record (offset, length, checksum, clip, frame, ...) with the bytes at its place."""
+    """Yield each record (offset, length, checksum, clip, frame, ...) and the bytes there."""
     start, held = 0, b""
     for record in records:
         offset, length = record[:2]
@@ -96,7 +96,7 @@ def _pictures(blobs: Blobs, records: list[tuple]) -> Iterator[tuple[tuple, bytes
 
 
 def _lost_videos(path: Path) -> Iterator[str]:
-    """Videos of the manifest whose whole shard is missing."""
+    """Return the videos of the manifest whose whole shard is missing."""
     if not (path / MANIFEST).exists():
         return
     there = packed_videos(path)

@@ -30,7 +30,7 @@ def rank() -> int:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Inside, act as if this process were the only one."""
+    """Act as if this process were the only one inside the ``with`` block."""
     global _alone
     before, _alone = _alone, True
     try:

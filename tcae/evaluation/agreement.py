@@ -115,7 +115,7 @@ def agreement_table(rows: Sequence[Agreement]) -> str:
 
 
 def _common_times(outputs: Series, scores: Series) -> list[tuple[float, float]]:
-    """Times of the frames that both series have, in both clocks."""
+    """Return the times of the frames that both series have, in both clocks."""
     if not scores:
         return []
     theirs = np.sort([*scores])

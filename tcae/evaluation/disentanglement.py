@@ -172,7 +172,7 @@ class Goal:
     percent: bool = False
 
     def reached(self, measures: Measures) -> bool | None:
-        """Whether a run's measures reach the goal; None if one is missing, or without goal."""
+        """Return whether a run reaches the goal; None if a measure is missing, or without goal."""
         try:
             return self.met(measures) if self.wanted else None
         except KeyError:

@@ -34,8 +34,8 @@ class EmbeddedFrames:
     Attributes:
         au: (n, embedding_size) float32.
         pose: (n, pose_size) float32.
-        encoder: fingerprint of the encoder they come from.
-        failures: one line for each unreadable frame.
+        encoder: Fingerprint of the encoder they come from.
+        failures: One line for each unreadable frame.
     """
 
     au: NDArray[np.float32]
@@ -109,14 +109,14 @@ def embed_frames(
     Within `embedding_by` somebody else does the work.
 
     Args:
-        encoder: the frozen encoder.
-        dataset: aligned to the encoder's template.
+        encoder: The frozen encoder.
+        dataset: Aligned to the encoder's template.
         frames: (n,) indices into ``dataset.frames``.
-        batch_size: frames at once.
-        workers: processes that read frames; 0 = this one.
+        batch_size: Frames at once.
+        workers: Processes that read frames; 0 = this one.
 
     Raises:
-        ValueError: the data set is aligned to another template.
+        ValueError: The data set is aligned to another template.
     """
     return _embed.get()(encoder, dataset, frames, batch_size=batch_size, workers=workers)
 
@@ -166,10 +166,10 @@ def read_faces(dataset: PackedDataset, frames: NDArray[np.int64], crop: float, s
     """Read packed faces as an encoder gets them. Frames that cannot be read are left out.
 
     Args:
-        dataset: the packed frames.
+        dataset: The packed frames.
         frames: (n,) indices into ``dataset.frames``.
-        crop: side of the centred part, as a share of the frame.
-        size: side of the result in pixels.
+        crop: Side of the centred part, as a share of the frame.
+        size: Side of the result in pixels.
 
     Returns:
         (n, 3, size, size) uint8.
@@ -198,11 +198,11 @@ class PictureBatches(Dataset[_Batch]):
     Item k: readable pictures (m, 3, S, S) uint8, which of the frames they are, failures.
 
     Args:
-        dataset: the packed frames.
+        dataset: The packed frames.
         frames: (n,) which of them.
-        batch_size: frames in a batch.
-        crop: side of the part, as a share.
-        size: side of the pictures that come out.
+        batch_size: Frames in a batch.
+        crop: Side of the part, as a share.
+        size: Side of the pictures that come out.
     """
 
     def __init__(

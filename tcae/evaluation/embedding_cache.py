@@ -64,7 +64,7 @@ def cached_embeddings(
 
 
 def _key(encoder: FaceEncoder, dataset: PackedDataset, frames: NDArray[np.int64]) -> dict[str, Any]:
-    """What embeddings are of: the encoder, and the pictures' checksums and lengths, in order."""
+    """Return what was embedded: the encoder, and the pictures' checksums and lengths, in order."""
     chosen = dataset.frames[frames]
     digest = hashlib.sha256(np.ascontiguousarray(chosen["crc32"]).tobytes())
     digest.update(np.ascontiguousarray(chosen["length"]).tobytes())
@@ -72,7 +72,7 @@ def _key(encoder: FaceEncoder, dataset: PackedDataset, frames: NDArray[np.int64]
 
 
 def _stored(folder: Path, key: dict[str, Any]) -> EmbeddedFrames | None:
-    """The embeddings in a folder, if they are of that."""
+    """Return the embeddings in a folder, None unless they have that key."""
     try:
         content = json.loads((folder / _KEY).read_bytes())
     except (FileNotFoundError, ValueError):

@@ -103,7 +103,7 @@ def _rows(name: str, values: ArrayLike, subjects: ArrayLike) -> Array:
 
 
 def _sums(rows: Array, subjects: ArrayLike) -> Array:
-    """Sums of (N, K) rows: over everybody first, then over each resample; (1 + R, K)."""
+    """Return the sums of (N, K) rows: over everybody first, then over each resample; (1 + R, K)."""
     subject, draws = draw_people(subjects)
     by_person = np.zeros((draws.shape[1], rows.shape[1]))
     np.add.at(by_person, subject, rows)
@@ -111,6 +111,6 @@ def _sums(rows: Array, subjects: ArrayLike) -> Array:
 
 
 def _estimate(values: Array) -> Estimate:
-    """From the value over everybody and those of the resamples."""
+    """Make an estimate from the value over everybody and those of the resamples."""
     low, high = percentiles(values[1:], _TAILS)
     return Estimate(float(values[0]), float(low), float(high))

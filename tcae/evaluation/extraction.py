@@ -42,13 +42,13 @@ class Extractor:
     0 and no other values.
 
     Attributes:
-        encoder: embeds the faces.
-        probe: adds the columns of its action units, if given.
-        embeddings: which of ``au`` and ``pose`` become columns (``au_000`` ...).
-        batch_size: rows that are held at once.
+        encoder: Embeds the faces.
+        probe: Adds the columns of its action units, if given.
+        embeddings: Which of ``au`` and ``pose`` become columns (``au_000`` ...).
+        batch_size: Rows that are held at once.
 
     Raises:
-        ValueError: the probe belongs to another encoder.
+        ValueError: The probe belongs to another encoder.
     """
 
     encoder: FaceEncoder
@@ -69,8 +69,8 @@ class Extractor:
         """Return how to cut out faces for the encoder.
 
         Args:
-            fps: frames per second to take from video files; None takes all.
-            faces: name of a detector, or "aligned" for pictures that are faces already.
+            fps: Frames per second to take from video files; None takes all.
+            faces: Name of a detector, or "aligned" for pictures that are faces already.
         """
         template = AlignmentTemplate.from_dict(self.encoder.template)
         return CropConfig(self.picture_size, template, fps, faces)
@@ -99,12 +99,12 @@ class Extractor:
         """Yield the rows of one video in the order of its frames, a batch at a time.
 
         Args:
-            video: what the column ``video`` says.
-            frames: its frames; no more than a batch of them is held.
-            advance: called with the number of frames just taken, for a progress bar.
+            video: What the column ``video`` says.
+            frames: Its frames; no more than a batch of them is held.
+            advance: Called with the number of frames just taken, for a progress bar.
 
         Raises:
-            VideoError: the video is damaged. It comes after the rows of all frames before.
+            VideoError: The video is damaged. It comes after the rows of all frames before.
         """
         numbers: dict[str, int] = {}
         pending: list[_Pending] = []
@@ -128,14 +128,14 @@ class Extractor:
             raise failure
 
     def _complete(self, pending: list[_Pending]) -> list[Row]:
-        """The rows with what the encoder and the probe say of their faces."""
+        """Return the rows with what the encoder and the probe say of their faces."""
         faces = [row.rgb for row in pending if row.rgb is not None]
         values = iter(self._values(np.stack(faces)) if faces else [])
         nothing = [None] * (len(self.columns) - len(_FIXED))
         return [[*row.fixed, *(nothing if row.rgb is None else next(values))] for row in pending]
 
     def _values(self, faces: NDArray[np.uint8]) -> list[list[Any]]:
-        """Embeddings, presences and probabilities of (N, S, S, 3) faces."""
+        """Return the embeddings, presences and probabilities of (N, S, S, 3) faces."""
         embedded = self.encoder.embed(torch.from_numpy(faces).permute(0, 3, 1, 2))
         arrays = {name: value.float().cpu().numpy() for name, value in embedded._asdict().items()}
         parts: list[list[Any]] = [[()] * len(faces)]
@@ -157,7 +157,7 @@ class _Pending:
 def _rows_of(
     video: str, frame: CroppedFrame, numbers: dict[str, int], encoder: FaceEncoder
 ) -> list[_Pending]:
-    """Rows of a frame; ``numbers`` holds the face_id of each track so far."""
+    """Return the rows of a frame; ``numbers`` holds the face_id of each track so far."""
     time = _known(frame.timestamp)
     if not frame.crops:
         return [_Pending([video, frame.number, time, None, 0.0, 0], None)]

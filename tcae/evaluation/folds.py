@@ -23,15 +23,15 @@ def subject_folds(subjects: Sequence[str], folds: int = 3, seed: int = 0) -> dic
     subject, and by no more frames than the largest subject has.
 
     Args:
-        subjects: the subject of every frame, in any order.
-        folds: number of folds, 2 or more.
-        seed: another seed deals another hand.
+        subjects: The subject of every frame, in any order.
+        folds: Number of folds, 2 or more.
+        seed: Another seed deals another hand.
 
     Returns:
         The fold, 0 to ``folds - 1``, of each subject.
 
     Raises:
-        ValueError: fewer than two folds, or fewer subjects than folds.
+        ValueError: Fewer than two folds, or fewer subjects than folds.
     """
     frames = Counter(subjects)
     if folds < 2:
@@ -54,14 +54,14 @@ def chosen_folds(
     """Return the folds that an option names.
 
     Args:
-        option: their number, or a CSV file for `read_folds`; None: the file `beside`, or three if
+        option: Their number, or a CSV file for `read_folds`; None: the file `beside`, or three if
             there is none.
-        beside: the file that may come with the data set.
-        subjects: the subject of every labelled frame, in any order.
-        seed: of folds that are dealt.
+        beside: The file that may come with the data set.
+        subjects: The subject of every labelled frame, in any order.
+        seed: Of folds that are dealt.
 
     Raises:
-        ValueError: as `subject_folds` and `read_folds`.
+        ValueError: As `subject_folds` and `read_folds`.
     """
     if option is None and beside.exists():
         return read_folds(beside, subjects)
@@ -79,16 +79,16 @@ def read_folds(path: Path, subjects: Sequence[str]) -> dict[str, int]:
     ignored.
 
     Args:
-        path: the file.
-        subjects: the subject of every labelled frame, in any order.
+        path: The file.
+        subjects: The subject of every labelled frame, in any order.
 
     Returns:
         The fold of each labelled subject who takes part.
 
     Raises:
-        ValueError: a column or a subject is missing, a subject has two folds, or the labelled
+        ValueError: A column or a subject is missing, a subject has two folds, or the labelled
             subjects who take part are all in one fold.
-        OSError: the file cannot be read.
+        OSError: The file cannot be read.
     """
     with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)

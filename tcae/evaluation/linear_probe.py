@@ -50,9 +50,9 @@ class LinearProbe(nn.Module):
     """Maps (N, D) embeddings to (N, A) logits: BatchNorm1d(D), then Linear(D, A, bias=False).
 
     Attributes:
-        names: the A action units.
-        embedding: which embedding it reads, ``"au"`` or ``"pose"``.
-        encoder: fingerprint of the encoder it was trained on, see `tcae.evaluation.embedding`.
+        names: The A action units.
+        embedding: Which embedding it reads, ``"au"`` or ``"pose"``.
+        encoder: Fingerprint of the encoder it was trained on, see `tcae.evaluation.embedding`.
     """
 
     def __init__(
@@ -132,15 +132,15 @@ def fit_probe(
     Args:
         features: (N, D) embeddings, all finite.
         labels: (N, A) 0, 1 or NaN = unknown; unknown labels add nothing to the loss.
-        names: the A action units.
-        config: how to train.
-        seed: of the initial weights and of the order of the frames. On a CPU the same seed gives
+        names: The A action units.
+        config: How to train.
+        seed: Of the initial weights and of the order of the frames. On a CPU the same seed gives
             the same bits, whatever the number of threads.
-        device: where to train.
-        advance: called with the number of steps just done, for a progress bar.
+        device: Where to train.
+        advance: Called with the number of steps just done, for a progress bar.
 
     Raises:
-        ValueError: fewer than two frames, or no unit that has both classes.
+        ValueError: Fewer than two frames, or no unit that has both classes.
     """
     config = config or ProbeConfig()
     negative, positive = class_weights(labels)
@@ -225,12 +225,12 @@ def load_probe(path: Path | str, device: str | torch.device = "cpu") -> LinearPr
     """Read a probe.
 
     Args:
-        path: its file, the directory of a probe run or of a training run, or the name of weights
+        path: Its file, the directory of a probe run or of a training run, or the name of weights
             that ship with the package (`tcae.weights`).
-        device: where it computes.
+        device: Where it computes.
 
     Raises:
-        ValueError: there is no such file, or it is not a probe.
+        ValueError: There is no such file, or it is not a probe.
     """
     path = find_weights(path)
     within = (path / PROBE_FILE, path / PROBE / PROBE_FILE) if path.is_dir() else (path,)

@@ -33,10 +33,10 @@ class Scores:
     """Scores of A action units; NaN where a unit has only one class (or no known label).
 
     Attributes:
-        frames: weight of the known labels, (A,): their number if no weights were given.
-        prevalence: share of positive labels, (A,).
+        frames: Weight of the known labels, (A,): their number if no weights were given.
+        prevalence: Share of positive labels, (A,).
         f1: F1 at the threshold, (A,).
-        auc: area under the ROC curve, ties count one half, (A,).
+        auc: Area under the ROC curve, ties count one half, (A,).
     """
 
     frames: Array
@@ -72,10 +72,10 @@ def score(
         truth: (N, A) labels: 0, 1 or NaN = unknown.
         probability: (N, A) predictions on any scale that suits the threshold; NaN = none.
         weight: (N,) non-negative sample weights; one each by default.
-        threshold: predictions at or above it are positive.
+        threshold: Predictions at or above it are positive.
 
     Raises:
-        ValueError: shapes differ, a label is neither 0, 1 nor NaN, or a weight is negative.
+        ValueError: Shapes differ, a label is neither 0, 1 nor NaN, or a weight is negative.
 
     Example:
         >>> score([[0.0], [1.0], [1.0]], [[0.2], [0.9], [0.4]]).f1.round(3)
@@ -104,16 +104,16 @@ def bootstrap(
         truth: (N, A) as for `score`.
         probability: (N, A) as for `score`.
         subjects: (N,) names or numbers of the people.
-        resamples: number of bootstrap samples.
-        level: coverage of the interval, between 0 and 1.
-        seed: the same seed and data give the same interval, in whatever order the frames come.
-        threshold: as for `score`.
+        resamples: Number of bootstrap samples.
+        level: Coverage of the interval, between 0 and 1.
+        seed: The same seed and data give the same interval, in whatever order the frames come.
+        threshold: As for `score`.
 
     Returns:
         The interval of F1 and the interval of AUC.
 
     Raises:
-        ValueError: as for `score`; or subjects of another length, no resample, a level outside
+        ValueError: As for `score`; or subjects of another length, no resample, a level outside
             (0, 1).
     """
     if resamples < 1:
@@ -133,8 +133,8 @@ def draw_people(
 
     Args:
         subjects: (N,) the person of each row, by name or number.
-        resamples: number of samples R.
-        seed: the same seed and the same people give the same samples.
+        resamples: Number of samples R.
+        seed: The same seed and the same people give the same samples.
 
     Returns:
         (N,) the number of each row's person among the S people, and (R, S) how often each person
@@ -238,7 +238,7 @@ def _unit(
 
 
 def _interval(values: Array, level: float) -> Interval:
-    """Percentile interval of (A, R) resampled scores, ignoring NaN."""
+    """Return the percentile interval of (A, R) resampled scores, ignoring NaN."""
     tails = [50 * (1 - level), 50 * (1 + level)]
     low, high = np.array([percentiles(row, tails) for row in values]).reshape(-1, 2).T
     mean_low, mean_high = percentiles(_mean(values), tails)
@@ -252,7 +252,7 @@ def percentiles(values: Array, tails: list[float]) -> Array:
 
 
 def _mean(values: Array) -> Array:
-    """Mean over axis 0 of what is not NaN; NaN (and no warning) where nothing is left."""
+    """Average over axis 0 what is not NaN; NaN (and no warning) where nothing is left."""
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.where(known, values, 0).sum(0) / known.sum(0)

@@ -25,15 +25,15 @@ class ProbeResults:
     """The result of a probe evaluation, of n frames and A action units.
 
     Attributes:
-        labels: the labelled frames that could be read.
+        labels: The labelled frames that could be read.
         fold: (n,) the fold that tests each frame; `TRAIN_ONLY` if none does.
         probability: (n, A) out-of-fold probabilities; NaN where no probe could be trained, and for
             frames that no fold tests.
         scores: F1, AUC and prevalence over all tested frames, each tested once.
         f1_interval: 95 % bootstrap over subjects.
         auc_interval: 95 % bootstrap over subjects.
-        probe: a probe trained on all frames, for use on new ones.
-        failures: one line for each frame that could not be read.
+        probe: A probe trained on all frames, for use on new ones.
+        failures: One line for each frame that could not be read.
     """
 
     labels: LabelTable
@@ -63,16 +63,16 @@ def cross_validate(
     that fold, and one warning line says so. A last probe is trained on all frames.
 
     Args:
-        embedded: embeddings of ``labels.frame_index``; unreadable frames are left out.
-        labels: the n labelled frames.
-        folds: their number, or the fold of each subject (`TRAIN_ONLY`: never tested).
+        embedded: Embeddings of ``labels.frame_index``; unreadable frames are left out.
+        labels: The n labelled frames.
+        folds: Their number, or the fold of each subject (`TRAIN_ONLY`: never tested).
         embedding: ``"au"`` or ``"pose"``.
-        seed: of the folds, the probes and the bootstrap.
-        device: where to train the probes.
-        config: how to train them.
+        seed: Of the folds, the probes and the bootstrap.
+        device: Where to train the probes.
+        config: How to train them.
 
     Raises:
-        ValueError: fewer subjects than folds, a subject without a fold, or nothing to learn.
+        ValueError: Fewer subjects than folds, a subject without a fold, or nothing to learn.
     """
     config = config or ProbeConfig()
     features = embedded.of(embedding)
@@ -111,7 +111,7 @@ def cross_validate(
 def _fold_of_each(
     labels: LabelTable, folds: int | Mapping[str, int], seed: int
 ) -> NDArray[np.int64]:
-    """Fold of each frame, 0 to K - 1 without a gap, or `TRAIN_ONLY`."""
+    """Return the fold of each frame, 0 to K - 1 without a gap, or `TRAIN_ONLY`."""
     fold_of = subject_folds(labels.subjects, folds, seed) if isinstance(folds, int) else folds
     for subject in labels.subjects:
         if subject not in fold_of:
@@ -133,11 +133,11 @@ def out_of_fold(
     """Predict each frame by the probe that was trained without its fold.
 
     Args:
-        fit: trains a probe on the rows of a mask (n,).
+        fit: Trains a probe on the rows of a mask (n,).
         features: (n, D).
-        labels: the n labelled frames.
+        labels: The n labelled frames.
         fold: (n,) from 0; frames of a negative fold train every probe and are never tested.
-        learners: gives the frames (n,) that train the probe for a fold; by default all frames of
+        learners: Gives the frames (n,) that train the probe for a fold; by default all frames of
             other folds.
 
     Returns:

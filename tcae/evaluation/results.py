@@ -123,7 +123,7 @@ def _text_row(row: dict[str, float | str]) -> list[str]:
 
 
 def _key(column: str, unit: str) -> str:
-    """``f1_low`` of AU12 as ``f1_AU12_low``, so that all numbers of a score sort together."""
+    """Name ``f1_low`` of AU12 ``f1_AU12_low``, so that all numbers of a score sort together."""
     score, _, bound = column.partition("_")
     return f"{score}_{unit}_{bound}" if bound else f"{score}_{unit}"
 

@@ -171,7 +171,7 @@ def images_of(pairs: list[TruthPair], name: str, crop: float, size: int) -> NDAr
 
 
 def _at_size(flow: Flow, crop: float, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The flow (2, S, S) in a picture of another size, in normalised units, and where it counts."""
+    """Return the flow (2, S, S) for another size, in normalised units, and where it counts."""
     counts = flow.face & flow.visible
     # Pixels where the source does not show the point would spoil the mean over a larger pixel.
     known = flow.visible.astype(np.float32)

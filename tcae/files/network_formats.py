@@ -124,7 +124,7 @@ def _run_pt2(content: bytes) -> Run:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporters warn of what torch does itself, and of packages that are not needed."""
+    """Silence the exporters' warnings of what torch does itself and of packages not needed."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -119,7 +119,7 @@ def is_free_on_resume(options: type, name: str) -> bool:
 
 
 def _annotations(options: type) -> dict[str, tuple[Any, ...]]:
-    """The type of each field, followed by its marks."""
+    """Return the type of each field, followed by its marks."""
     hints = typing.get_type_hints(options, include_extras=True)
     return {
         field.name: typing.get_args(hints[field.name])

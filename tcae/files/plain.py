@@ -96,7 +96,7 @@ def differences(a: Any, b: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
 
 
 def _build(cls: type[T], plain: Any, source: str, prefix: str) -> T:
-    """The dataclass of plain values that are up to date."""
+    """Return the dataclass of plain values that are up to date."""
     if not isinstance(plain, Mapping):
         raise ValueError(f"{source}: {prefix.rstrip('.') or 'content'}: need named fields")
     hints = typing.get_type_hints(cls)
@@ -117,7 +117,7 @@ def _build(cls: type[T], plain: Any, source: str, prefix: str) -> T:
 
 
 def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
-    """The value as the type that the field declares."""
+    """Return the value as the type that the field declares."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return _convert(args[0], value, source, name)

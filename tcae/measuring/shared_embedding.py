@@ -40,7 +40,7 @@ class _Task(NamedTuple):
 
 @contextlib.contextmanager
 def shared_embedding(helped: bool = True) -> Iterator[None]:
-    """In rank 0, go on alone, but let `embed_frames` share its frames with all other ranks.
+    """Go on alone in rank 0, but let `embed_frames` share its frames with all other ranks.
 
     Args:
         helped: Whether the other ranks are in `embed_for_rank_zero`. They must see the same files.
@@ -63,7 +63,7 @@ def shared_embedding(helped: bool = True) -> Iterator[None]:
 
 
 def embed_for_rank_zero(device: torch.device) -> None:
-    """In all other ranks, embed the frames that rank 0 sends, until it has no more.
+    """Embed the frames that rank 0 sends, in all other ranks, until it has no more.
 
     Args:
         device: Where to compute.

@@ -42,7 +42,7 @@ def upsampled_conv(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _of_points(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """One value becomes 2x2 equal ones, so the taps that fall on them are added up."""
+    """Add up the taps that fall on equal values: one value becomes 2x2 equal ones."""
     sums = F.avg_pool2d(weight, 2, stride=1, divisor_override=1)
     return F.conv2d(maps, sums, bias, padding=1)
 

@@ -84,8 +84,8 @@ class Curriculum:
         together, and the loss is the mean over the processes.
 
         Args:
-            terms: per-sample losses (N,) by name.
-            weights: the weight of each term. Terms of weight 0 are left out.
+            terms: Per-sample losses (N,) by name.
+            weights: The weight of each term. Terms of weight 0 are left out.
         """
         weighted = [weights[name] * term for name, term in terms.items() if weights[name]]
         if self.config.order == "sample":

@@ -38,7 +38,7 @@ def embedding_distance(
 
 
 def _variance(embeddings: Tensor) -> Tensor:
-    """Variance over the batch, averaged over channels; a constant to the gradient."""
+    """Return the variance over the batch, averaged over channels; a constant to the gradient."""
     embeddings = ranks.gather(embeddings.detach())
     if len(embeddings) < 2:
         raise ValueError("scale_embeddings divides by a variance over the batch, which has 1 pair")

@@ -41,6 +41,6 @@ def info_nce(queries: Tensor, keys: Tensor, tracks: Tensor) -> Tensor:
 
 
 def _direction(embeddings: Tensor, same: Tensor) -> Tensor:
-    """Unit vectors (M, D) from the means of tracks; `same` (M, M): which rows share a track."""
+    """Return unit vectors (M, D) from tracks' means; `same` (M, M): which rows share a track."""
     share = same.to(embeddings) / same.sum(1, keepdim=True)
     return F.normalize(embeddings - share @ embeddings, dim=1, eps=_SMALLEST)

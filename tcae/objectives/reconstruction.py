@@ -53,5 +53,5 @@ def reconstruction(
 
 
 def _both(au: Motion, pose: Motion) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Both flows, and the logits of both masks."""
+    """Return both flows, and the logits of both masks."""
     return (au.flow, pose.flow), (au.logit, pose.logit)

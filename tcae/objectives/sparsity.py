@@ -25,7 +25,7 @@ def sparsity(flow: Tensor, clamp: bool) -> Tensor:
 
 
 def _within_image(flow: Tensor) -> Tensor:
-    """A flow in normalised units, cut where it would leave [-1, 1]."""
+    """Return a flow in normalised units, cut where it would leave [-1, 1]."""
     height, width = flow.shape[-2:]
     y = torch.linspace(-1, 1, height, dtype=flow.dtype, device=flow.device)
     x = torch.linspace(-1, 1, width, dtype=flow.dtype, device=flow.device)

@@ -134,7 +134,7 @@ class TwinCycleObjective(nn.Module):
         of_target: Embeddings,
         changed: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """Cycles and embedding distances of the changed faces (N, 3, S, S).
+        """Return the cycles and embedding distances of the changed faces (N, 3, S, S).
 
         Pairs that are left out have 0. The others count as many times, so that means are the same.
         """
@@ -198,14 +198,14 @@ class TwinCycleObjective(nn.Module):
         return _parts(for_contrast, len(images)), _parts(for_decoders, len(images))
 
     def _embed(self, *images: Tensor) -> Embeddings:
-        """Embeddings for contrast and transfer, of all batches in one."""
+        """Return the embeddings for contrast and transfer, of all batches in one."""
         encoder = self.model.encoder
         embed = encoder if self.config.contrast_decorrelated else encoder.correlated
         embeddings: Embeddings = embed(*images)
         return embeddings
 
     def _spread(self, term: Tensor, count: int) -> Tensor:
-        """A term of some of `count` pairs as one of all: 0 for the others, and the same mean."""
+        """Make a term of some of `count` pairs one of all: 0 for the others, and the same mean."""
         if len(term) == count:
             return term
         whole = term.new_zeros(count)
@@ -214,19 +214,19 @@ class TwinCycleObjective(nn.Module):
 
 
 def _parts(whole: Embeddings, count: int) -> list[Embeddings]:
-    """The embeddings of `count` batches of one size."""
+    """Return the embeddings of `count` batches of one size."""
     return [
         Embeddings(*part) for part in zip(*(values.chunk(count) for values in whole), strict=True)
     ]
 
 
 def _own_tracks(source: Tensor) -> Tensor:
-    """Numbers of tracks (N,), another one for each pair of all processes."""
+    """Return numbers of tracks (N,), another one for each pair of all processes."""
     return torch.arange(len(source), device=source.device) + ranks.rank() * len(source)
 
 
 def _ramp(step: int | None, start: int, steps: int) -> float:
-    """Height at a step of a ramp from 0 to 1; None: after it."""
+    """Return the height at a step of a ramp from 0 to 1; None: after it."""
     if step is None or step - start >= steps:
         return 1.0
     return max(step - start, 0) / max(steps, 1)

@@ -49,13 +49,13 @@ def goal_rows(measures: Mapping[str, Estimate]) -> list[GoalRow]:
 
 
 def _rounded(value: float, percent: bool) -> str:
-    """A rounded number, without a sign if it rounds to zero."""
+    """Return a rounded number, without a sign if it rounds to zero."""
     rounded = round(value, 2 if percent else 3) + 0.0
     return f"{rounded:.0%}" if percent else f"{rounded:.3f}"
 
 
 def goals_text(measures: Mapping[str, Estimate]) -> str:
-    """The rows as aligned text."""
+    """Return the rows as aligned text."""
     cells = [("measure", "measured", "95 %", "goal", "")]
     cells += [(*row[:4], row.verdict) for row in goal_rows(measures)]
     wide = [max(len(row[i]) for row in cells) for i in range(5)]
@@ -67,7 +67,7 @@ def goals_text(measures: Mapping[str, Estimate]) -> str:
 
 
 def goals_markdown(measures: Mapping[str, Estimate]) -> str:
-    """The rows as a table in Markdown."""
+    """Return the rows as a table in Markdown."""
     lines = ["| measure | measured | 95 % | goal | |", "| --- | ---: | ---: | --- | --- |"]
     lines += [
         f"| {row.title} | {row.measured} | {row.interval} | {row.wanted} | {row.verdict} |"

@@ -183,7 +183,7 @@ def _vectors(flow: Tensor) -> NDArray[np.float32]:
 
 
 def _longest(vectors: NDArray[Any]) -> float:
-    """The length that gets full colour: 99 % are below."""
+    """Return the length that gets full colour: 99 % are below."""
     return max(float(np.quantile(np.hypot(vectors[:, 0], vectors[:, 1]), 0.99)), 1e-6)
 
 
@@ -195,7 +195,7 @@ def _images(images: Tensor) -> Picture:
 
 
 def _masks(pictures: Pictures) -> dict[str, Picture]:
-    """The blending masks by their titles; empty where the flows are not blended."""
+    """Return the blending masks by their titles; empty where the flows are not blended."""
     masks = {"AU mask": pictures.au_mask, "pose mask": pictures.pose_mask}
     return {
         title: _images(mask.detach().float().expand(-1, 3, -1, -1))

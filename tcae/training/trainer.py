@@ -360,7 +360,7 @@ class Trainer:
                 raise ValueError(f"{source}: field {field} does not fit: {error}") from None
 
     def go_on_alone(self) -> None:
-        """After the last step, inside `ranks.alone`, take the validation pairs of all processes."""
+        """Take all processes' validation pairs, after the last step and inside `ranks.alone`."""
         if self.pairs.batch_size < self.config.batch_size:
             self.pairs = self._pairs("train")
             self.validation = Validation(

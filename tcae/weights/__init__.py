@@ -8,12 +8,12 @@ FOLDER = Path(__file__).parent
 
 
 def shipped() -> list[str]:
-    """Names of the weights that ship."""
+    """Return the names of the weights that ship."""
     return sorted(card.stem for card in FOLDER.glob("*.md") if (FOLDER / card.stem).is_dir())
 
 
 def find_weights(path: Path | str) -> Path:
-    """The directory of shipped weights if `path` is their name, else the path itself.
+    """Return the directory of shipped weights if `path` is their name, else the path itself.
 
     What lies under that name in the working directory comes first. Nothing is ever downloaded.
 

@@ -109,7 +109,7 @@ def _draw_tiles(canvas: Picture, frames: Frames, clip: Clip) -> None:
 
 
 def _flow_tile(flow: Numbers) -> Picture:
-    """A flow in colours, with the key to them."""
+    """Return a flow in colours, with the key to them."""
     longest = float(np.quantile(np.hypot(*flow), 0.99))
     tile = _resized(flow_colours(flow, longest), _TILE)
     cv2.circle(tile, (_TILE - 32, _TILE - 32), 25, (255, 255, 255), -1, cv2.LINE_AA)
@@ -119,7 +119,7 @@ def _flow_tile(flow: Numbers) -> Picture:
 
 
 def _draw_key(canvas: Picture, y: int) -> None:
-    """What is drawn how."""
+    """Draw the key: what is drawn how."""
     right = _write(canvas, "Action units over time", (_MARGIN, y), _INK, 26, _BOLD)
     left = right + 60
     cv2.rectangle(canvas, (left, y - 19), (left + 36, y + 1), _TRUTH, -1)
@@ -129,7 +129,7 @@ def _draw_key(canvas: Picture, y: int) -> None:
 
 
 def _draw_strip(canvas: Picture, clip: Clip, top: int, side: int) -> None:
-    """Pictures over the curves, each the one of its middle's time."""
+    """Draw pictures over the curves, each the one of its middle's time."""
     for i in range(_STRIP):
         left = _LEFT + round(i * (WIDTH - _MARGIN - _LEFT - side) / (_STRIP - 1))
         share = (left + side / 2 - _LEFT) / (WIDTH - _MARGIN - _LEFT)
@@ -162,7 +162,7 @@ def _draw_seconds(canvas: Picture, times: Numbers, y: int) -> None:
 def _points(
     times: Numbers, values: Numbers, bottom: int, span: Numbers | None = None
 ) -> NDArray[np.int32]:
-    """Where values in [0, 1] lie, as OpenCV wants them: (T, 2)."""
+    """Return where values in [0, 1] lie, as OpenCV wants them: (T, 2)."""
     x = _x(times, times if span is None else span)
     at = np.stack([x, bottom - _CURVE * values], 1)
     return np.round(at * 2**_SHIFT).astype(np.int32)
@@ -181,6 +181,6 @@ def _resized(picture: Picture, side: int) -> Picture:
 def _write(
     canvas: Picture, text: str, at: tuple[int, int], colour: Colour, size: int, weight: int
 ) -> int:
-    """Write a line whose baseline begins at `at`; returns where it ends."""
+    """Write a line whose baseline begins at `at`. Return where it ends."""
     end, _ = cv2.putText(canvas, text, at, colour, _FONT, size, weight)
     return int(end[0])

@@ -76,5 +76,5 @@ def _video(match: re.Match[str]) -> str:
 
 
 def _of_intensities(path: Path) -> bool:
-    """Whether a file lies in a folder such as AU_INT: the same names, but other codes."""
+    """Return whether a file lies in a folder such as AU_INT: the same names, but other codes."""
     return any(_INTENSITY.fullmatch(part) for part in path.parts[:-1])

@@ -93,7 +93,7 @@ class Gft:
         return usable_folds(listed, subjects, self.title)
 
     def _list(self, fold: str, trees: Sequence[Tree]) -> Path | None:
-        """The only text file that is named after the fold, if there is one."""
+        """Return the only text file that is named after the fold, if there is one."""
         tables = sorted({path for tree in trees for path in tree.tables})
         named = [path for path in tables if fold in path.stem.lower()]
         found = [path for path in named if path.stat().st_size < _LIST_BYTES]

@@ -180,7 +180,7 @@ def join_units(files: Mapping[Path, Mapping[int, float]]) -> FrameLabels:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and stripped cells of all lines that are not empty."""
+    """Yield line numbers and stripped cells of all lines that are not empty."""
     with open(path, encoding="utf-8-sig") as file:
         try:
             blank, first = 0, next(file, "")

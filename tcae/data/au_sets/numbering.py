@@ -53,7 +53,7 @@ def frame_offsets(videos: Mapping[str, Numbers], given: int | None) -> dict[str,
 def _base_of_the_others(
     videos: Mapping[str, Numbers], found: Mapping[str, int | None], silent: Sequence[str]
 ) -> int:
-    """The number of the first picture, 0 or 1, for videos that do not show it: as in the others."""
+    """Return the number of the first picture, 0 or 1, that the other videos show."""
     bases = {
         offset + int(videos[name].labels[0])
         for name, offset in found.items()
@@ -75,7 +75,7 @@ def _base_of_the_others(
 
 
 def _evident(name: str, numbers: Numbers, given: int | None) -> int | None:
-    """The offset that a video's own numbers show, None if they show none."""
+    """Return the offset that a video's own numbers show, None if they show none."""
     first = int(numbers.labels[0])
     if given not in (None, -first, 1 - first):
         return None  # the labels begin elsewhere in the video, as the user says
@@ -97,7 +97,7 @@ def _evident(name: str, numbers: Numbers, given: int | None) -> int | None:
 
 
 def _signs(numbers: Numbers) -> set[int]:
-    """Offsets for which there is a sign, if the first label belongs to the first frame."""
+    """Return the offsets that have a sign, if the first label belongs to the first frame."""
     first, last = int(numbers.labels[0]), int(numbers.labels[-1])
     if numbers.pictures is None:
         return {-first}
@@ -106,7 +106,7 @@ def _signs(numbers: Numbers) -> set[int]:
 
 
 def _of_equal_numbers(name: str, numbers: Numbers) -> int:
-    """0 if labels that begin later in a video begin with the same number as its pictures."""
+    """Return 0 if labels that begin later in a video begin with the same number as its pictures."""
     if numbers.pictures is None or numbers.pictures.min() != numbers.labels[0]:
         raise ValueError(
             f"{_found(name, numbers)}: the labels begin neither with 0 nor with 1, so it is not "

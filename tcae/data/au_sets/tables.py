@@ -108,7 +108,7 @@ def _tell_lengths(recordings: Sequence[Recording], rows: Sequence[VideoRow]) -> 
 
 
 def _packed_frames(dataset: PackedDataset) -> dict[str, dict[int, int]]:
-    """The packed frames of each video: index in the data set by number in the video."""
+    """Return the packed frames of each video: index in the data set by number in the video."""
     videos: dict[str, dict[int, int]] = {}
     for index, (clip, number) in enumerate(dataset.frames[["clip", "frame"]].tolist()):
         videos.setdefault(dataset.clips[clip].video, {})[number] = index
@@ -123,7 +123,7 @@ def _label_lines(
     units: Sequence[str],
     counts: LabelCounts,
 ) -> Iterator[list[str]]:
-    """Lines of one video in the label table. Adds to the counts."""
+    """Return the lines of one video in the label table. Add to the counts."""
     source, faces = recording.source, packed.get(recording.source.video, {})
     pictures = range(row.frames) if recording.pictures is None else recording.pictures
     labels, labelled = recording.labels, 0

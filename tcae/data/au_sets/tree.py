@@ -46,7 +46,7 @@ class Tree:
                 self.places.append(Place(folder, False))
 
     def name(self, path: Path) -> str:
-        """Path from the root's own name on, such as "BP4D/F001/T1", without a file's ending."""
+        """Return a path from the root's own name on, such as "BP4D/F001/T1", without an ending."""
         below = path.relative_to(self.root)
         parts = (self.root.resolve().name, *below.parent.parts, below.name and self._stem(path))
         return "/".join(part for part in parts if part)

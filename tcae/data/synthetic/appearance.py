@@ -145,7 +145,7 @@ class Look:
         self.man = man
 
     def _skin(self, random: np.random.Generator) -> Field:
-        """Skin of face, neck and mouth as (h, size, 3) float32."""
+        """Return the skin of face, neck and mouth as (h, size, 3) float32."""
         fields, level = self._fields, self._config.blemishes
         shape = fields["lips"].shape
         shade = np.zeros(shape, np.float32)
@@ -170,7 +170,7 @@ class Look:
         return flesh
 
     def _spots(self, flesh: Field, random: np.random.Generator) -> None:
-        """Freckles, moles and pimples."""
+        """Add freckles, moles and pimples."""
         level = self._config.blemishes
         spots = np.zeros(flesh.shape[:2], np.uint8)
         freckled = random.random() < 0.25 and self.tone < 0.4
@@ -238,7 +238,7 @@ class Look:
         return cut.grow(Head.load(), self._identity.vertices)
 
     def _gloss(self, random: np.random.Generator) -> Picture:
-        """How much the surface shines: (size, size)."""
+        """Return how much the surface shines: (size, size)."""
         levels = {"skin": 22, "neck": 16, "mouth": 60, "socket": 40, "tongue": 90, "teeth": 150,
                   "lashes": 0, "eye": 235, "hair": 45}  # fmt: skip
         table = np.array([levels[name] for name in PARTS], np.float32)
@@ -250,7 +250,7 @@ class Look:
         return np.asarray(gloss).astype(np.uint8)
 
     def _rest(self, random: np.random.Generator) -> None:
-        """Teeth, tongue, lashes and eyes."""
+        """Add teeth, tongue, lashes and eyes."""
         part, texture = self._atlas.part, self.texture[..., :3]
         white = np.clip(np.array([236, 228, 208]) * random.uniform(0.85, 1.05), 0, 255)
         below = np.s_[round(0.5 * len(texture)) :]
@@ -283,6 +283,6 @@ def _mix(picture: Field, share: ArrayLike, colour: ArrayLike) -> None:
 
 
 def _along(colours: NDArray[np.int_], place: float) -> NDArray[np.float64]:
-    """Colour at a place in [0, 1] of a list of colours."""
+    """Return the colour at a place in [0, 1] of a list of colours."""
     at = np.linspace(0, 1, len(colours))
     return np.array([np.interp(place, at, channel) for channel in colours.T])

@@ -49,7 +49,7 @@ class Atlas:
 
 
 def _rasterised(head: Head, size: int) -> tuple[NDArray[np.int32], Field, NDArray[np.uint8]]:
-    """Triangle at every texel, the weights of its corners, and its part."""
+    """Return the triangle at every texel, the weights of its corners, and its part."""
     points = head.uv[head.uv_triangles] * size - 0.5
     which = np.full((size, size), -1, np.int32)
     for number, corners in enumerate(points):

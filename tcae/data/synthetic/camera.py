@@ -156,7 +156,7 @@ _NOISE_LEVELS = 32.0
 
 @cache
 def _noise(size: int) -> Picture:
-    """(_NOISE_PICTURES, size, size, 3) Gaussian noise around 128."""
+    """Return Gaussian noise around 128, (_NOISE_PICTURES, size, size, 3)."""
     random = np.random.default_rng(0)
     values = 128 + _NOISE_LEVELS * random.standard_normal((_NOISE_PICTURES, size, size, 3))
     return np.clip(values.round(), 0, 255).astype(np.uint8)

@@ -149,7 +149,7 @@ def perform(
 
 
 def _speech_shares(random: np.random.Generator, times: Array, talking: float) -> Array:
-    """(T, 17) share of each process's variance that is speech, rising and falling smoothly."""
+    """Return the share (T, 17) of each process's variance that is speech. It changes smoothly."""
     state = _normal(smooth_noise(random, times, _SPEAKING_SECONDS, 1))
     speaking = np.clip((state - (1 - talking)) / 0.1 + 0.5, 0, 1) if 0 < talking < 1 else talking
     shares = np.array([_SPEECH_SHARE.get(name, 0.0) for name in ACTION_UNITS[:BLINK]])
@@ -157,7 +157,7 @@ def _speech_shares(random: np.random.Generator, times: Array, talking: float) ->
 
 
 def _excess(process: Array, config: ExpressionConfig) -> Array:
-    """Intensities (T, 17, 2): where among its active times a standard normal process is."""
+    """Return intensities (T, 17, 2): where among its active times a standard normal process is."""
     rates = np.array([config.rates[name] for name in ACTION_UNITS[:BLINK]])[:, None]
     active = np.clip((_normal(process) - (1 - rates)) / np.maximum(rates, 1e-12), 0, 1)
     # A uniform number to this power has the mean that was asked for.
@@ -165,7 +165,7 @@ def _excess(process: Array, config: ExpressionConfig) -> Array:
 
 
 def _blinks(random: np.random.Generator, times: Array, config: ExpressionConfig) -> Array:
-    """(T, 2) closure of the eyes."""
+    """Return the closure (T, 2) of the eyes."""
     closure = np.zeros((len(times), 2))
     if config.blinks == 0:
         return closure
@@ -183,13 +183,13 @@ def _blinks(random: np.random.Generator, times: Array, config: ExpressionConfig)
 
 
 def _blink(phase: Array) -> Array:
-    """Closure over a blink's duration: down in a third of it, a moment shut, up more slowly."""
+    """Return the closure over a blink: down in a third of it, a moment shut, up more slowly."""
     down, up = np.clip(phase / 0.33, 0, 1), np.clip((phase - 0.45) / 0.55, 0, 1)
     return np.asarray((down - up) ** 2 * (3 - 2 * (down - up)))
 
 
 def _normal(values: Array) -> Array:
-    """Distribution function of the standard normal."""
+    """Return the distribution function of the standard normal."""
     flat = [0.5 * math.erfc(-value / math.sqrt(2)) for value in values.ravel().tolist()]
     return np.array(flat).reshape(values.shape)
 

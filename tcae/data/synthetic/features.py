@@ -70,7 +70,7 @@ def features(size: int) -> dict[str, Field]:
 
 
 def _from_masks(size: int) -> dict[str, Field]:
-    """Features that the head's own masks mark."""
+    """Return the features that the head's own masks mark."""
     h = round(FLESH * size)
     atlas, masks = Atlas.of(size), Head.load().masks
     names = (("lips", "lips"), ("rims", "eyelids"), ("ears", "ears"), ("inside", "inside-mouth"))

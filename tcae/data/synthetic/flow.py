@@ -115,7 +115,7 @@ def _follow(
 
 @_compiled
 def _shows(there: Ids, inverse: Array, t: int, x: float, y: float, near: float) -> bool:
-    """Whether one of the four pixels around (x, y) shows triangle t, or nothing much nearer."""
+    """Return whether a pixel of the four around (x, y) shows triangle t, or nothing much nearer."""
     height, width = there.shape
     if not (x > -0.5 and y > -0.5 and x < width - 0.5 and y < height - 0.5):
         return False

@@ -124,7 +124,7 @@ class Scalp:
         return rows.reshape(-1, 3).astype(np.float32)
 
     def _hangs(self, style: HairStyle, around: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Length of the hanging hair at each column."""
+        """Return the length of the hanging hair at each column."""
         from_front = np.abs(around)
         sides = np.clip((from_front - style.opening) / 0.35 + 1, 0, 1)
         front = np.clip((0.95 - from_front) / 0.3, 0, 1)
@@ -144,7 +144,7 @@ def column_azimuths() -> NDArray[np.float64]:
 
 
 def _down_to(surface: NDArray[np.float64], line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points on the surface in equal steps from the crown down to the hairline."""
+    """Return points on the surface in equal steps from the crown down to the hairline."""
     places = np.arange(len(ELEVATIONS), dtype=np.float64)
     rows = np.empty((len(surface), GROWN, 3))
     for column, points in enumerate(surface):
@@ -162,7 +162,7 @@ def _fall(
     style: HairStyle,
     uneven: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Rows that hang from the rim, never nearer to the axis than the head's surface there."""
+    """Return rows that hang from the rim, never nearer to the axis than the head is there."""
     share = np.linspace(1 / HANGING, 1, HANGING)
     down = share * hangs[:, None]
     y = rim[:, None, 1] - down
@@ -181,7 +181,7 @@ def _fall(
 
 
 def _noise(random: np.random.Generator) -> NDArray[np.float64]:
-    """Smooth noise (COLUMNS + 1, ROWS) of unit variance, the same at both ends."""
+    """Return smooth noise (COLUMNS + 1, ROWS) of unit variance, the same at both ends."""
     noise = random.standard_normal((COLUMNS, ROWS))
     noise = (noise + np.roll(noise, 1, 0)) / np.sqrt(2)
     return np.concatenate([noise, noise[:1]])

@@ -84,12 +84,12 @@ class Haircut:
         return head.with_hair(shape, form, random)
 
     def _bottom(self, around: Field) -> Field:
-        """Height of the hairline at azimuths."""
+        """Return the height of the hairline at azimuths."""
         return np.interp(around, _TURNS, self._line).astype(np.float32)
 
 
 def _hairline(random: np.random.Generator) -> Array:
-    """Height above which hair grows, at `_TURNS`."""
+    """Return the height above which hair grows, at `_TURNS`."""
     forehead = 0.95 + random.uniform(-0.2, 0.2)
     bays = random.uniform(0.0, 0.25)
     temple = random.uniform(0.25, 0.6)

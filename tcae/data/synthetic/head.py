@@ -143,7 +143,7 @@ class Head:
         return _restored(self._arrays, name).reshape(count, -1, 3)
 
     def _mouth_shut(self, shape: Array) -> Array:
-        """Lips that touch, by as much (or little) of AU 25 as their gap asks for."""
+        """Return a face whose lips touch, by as much (or little) of AU 25 as their gap asks for."""
         part = self._units[2 * UNITS.index(25) :][:2].sum(0)
         upper, lower = self._lip_pairs.T
         gap = shape[upper, 1] - shape[lower, 1]
@@ -151,7 +151,7 @@ class Head:
         return shape - part * np.clip(gap / rate, -0.6, 0.6).max()
 
     def _local_shapes(self, random: np.random.Generator) -> Array:
-        """Sum of the local targets with random strengths, nearly the same on both sides, (V, 3)."""
+        """Add up the local targets with random strengths, nearly equal on both sides, (V, 3)."""
         sided = self._arrays["local_sided"].astype(bool)
         n = len(sided)
         common = random.normal(0, self._arrays["local_spread"].astype(np.float64))
@@ -228,7 +228,7 @@ class _Eye:
         face[self._lids] = centre + away * np.maximum(1, 1.04 * radius / distance)
 
     def _sphere(self, face: Array) -> tuple[Array, float]:
-        """Centre and radius of the ball, from its pupil and its last ring."""
+        """Return the centre and radius of the ball, from its pupil and its last ring."""
         pole, rim = face[self._ball[0]], face[self._ball[-20:]].mean(0)
         radius = float(np.linalg.norm(pole - rim)) / (1 - _RIM)
         return pole + (rim - pole) / (1 - _RIM), radius
@@ -254,7 +254,7 @@ def normalised(
 
 
 def _mixed(amounts: NDArray[np.floating], targets: Array) -> Array:
-    """Weighted sum of targets (n, V, 3), in an order of additions that no library chooses."""
+    """Return the weighted sum of targets (n, V, 3), added in an order that no library chooses."""
     total = np.zeros(targets.shape[1:], np.float32)
     for i in np.flatnonzero(amounts):
         total += np.float32(amounts[i]) * targets[i]

@@ -164,7 +164,7 @@ def settings_of(options: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _restored(like: Any, prefix: str, flat: Mapping[str, Any]) -> Any:
-    """The options that `settings_of` gave these names."""
+    """Return the options that `settings_of` gave these names."""
     if isinstance(like, Mapping):
         return {name: flat[prefix + name] for name in like}
     if not dataclasses.is_dataclass(like) or isinstance(like, type):
@@ -224,7 +224,7 @@ def _write_sheets(world: World, folder: Path) -> None:
 
 
 def _unit_row(video: Video) -> list[NDArray[np.uint8]]:
-    """The neutral face, then each action unit at full intensity."""
+    """Return the neutral face, then each action unit at full intensity."""
     neutral = video.neutral()
     row = [video.scene(neutral)]
     for number, unit in enumerate(ACTION_UNITS):

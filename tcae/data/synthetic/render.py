@@ -76,7 +76,7 @@ def render(
 def _lit(
     normals: Array, occlusion: Array, ambient: Array, directions: Array, colours: Array
 ) -> Array:
-    """Light that falls on each vertex, (V, 3) linear."""
+    """Return the light that falls on each vertex, (V, 3) linear."""
     lit = np.empty_like(normals)
     for v in range(len(normals)):
         x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
@@ -111,7 +111,7 @@ def _shade(
     colours: Array,
     background: NDArray[np.uint8],
 ) -> NDArray[np.uint8]:
-    """`values` (V, 7): normal, light, openness of the vertices."""
+    """Shade every pixel by `values` (V, 7): normal, light, openness of the vertices."""
     height, width = background.shape[:2]
     samples = nearest.shape[0] // height
     picture = np.empty((height, width, 3), np.uint8)
@@ -170,7 +170,7 @@ def _fetch(texture: NDArray[np.uint8], s: float, t: float, paint: Array) -> None
 def _folds(
     maps: NDArray[np.int8], active: NDArray[np.int64], strengths: Array, s: float, t: float
 ) -> float:
-    """The change of brightness by wrinkles at a texture point of the skin."""
+    """Return the change of brightness by wrinkles at a texture point of the skin."""
     size = maps.shape[0]
     x, y = min(int(s * size), size - 1), min(int(t * size), size - 1)
     left = min(max((s - 0.5) * 10 + 0.5, 0.0), 1.0)

@@ -117,7 +117,7 @@ class Background:
         )  # fmt: skip
 
     def _paint(self, random: np.random.Generator) -> Picture:
-        """Wall, things before it, depth of field."""
+        """Paint the wall, things before it, depth of field."""
         side = self._side
         base = random.uniform(25, 225) + random.normal(0, 10, 3)
         room = np.tile(base.astype(np.float32), (side, side, 1))
@@ -136,7 +136,7 @@ class Background:
         )
 
     def _thing(self, room: NDArray[np.float32], random: np.random.Generator, base: Array) -> None:
-        """A box, a disc or a bar of any colour."""
+        """Paint a box, a disc or a bar of any colour."""
         change = self._clutter * (random.normal(0, 55) + random.normal(0, 16, 3))
         colour = np.clip(base + change, 0, 255).tolist()
         place = random.uniform(0, self._side, 2)

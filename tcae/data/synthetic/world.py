@@ -210,7 +210,7 @@ class Video:
         return crop_matrix(points, jitter, DEFAULT_TEMPLATE, self.world.camera.upright)
 
     def _behind_head(self, state: State, view: View) -> Picture:
-        """The room as the crop shows it, and the part of the body that the mesh lacks."""
+        """Return the room as the crop shows it, and the part of the body that the mesh lacks."""
         still = np.vstack([self._still, [0, 0, 1]])
         moved = state.crop @ np.linalg.inv(still)
         moved[:, 2] -= moved[:, :2] @ state.place
@@ -251,7 +251,7 @@ _SHOULDERS = np.array(  # the outline of the mesh's lower end, in head units
 
 @cache
 def _shoulders() -> NDArray[np.intp]:
-    """The vertices nearest to `_SHOULDERS`."""
+    """Return the vertices nearest to `_SHOULDERS`."""
     away = np.linalg.norm(Head.load().vertices[:, None] - _SHOULDERS, axis=2)
     return np.asarray(away.argmin(0))
 
@@ -270,7 +270,7 @@ def _pose(attitude: Array) -> Pose:
 
 
 def _points(head: Head, pixels: NDArray[np.floating]) -> Array:
-    """The five points that face detectors give, from all vertices' places in a picture."""
+    """Return the five points that face detectors give, from all vertices' places in a picture."""
     at = {name: pixels[vertex].astype(np.float64) for name, vertex in head.landmarks.items()}
     eyes = [(at[f"{side}_outer_eye"] + at[f"{side}_inner_eye"]) / 2 for side in ("right", "left")]
     return np.array([*eyes, at["nose_tip"], at["right_mouth"], at["left_mouth"]])
@@ -282,5 +282,5 @@ def _person(seed: int, identity: int, image_size: int, config: AppearanceConfig)
 
 
 def _random(*stream: int) -> np.random.Generator:
-    """Random numbers for one thing in a world."""
+    """Return random numbers for one thing in a world."""
     return np.random.default_rng(stream)
