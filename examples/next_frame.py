@@ -25,7 +25,7 @@ def camera_motion(height: int, width: int) -> Tensor:
 
 
 def main() -> None:
-    """Renders two frames, warps the first, and says how much of the difference is explained."""
+    """Render two frames, warp the first, and say how much of the difference is explained."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("next_frame.png"), help="the picture")
     out = parser.parse_args().out

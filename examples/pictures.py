@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 def grid(height: int, width: int) -> Tensor:
-    """The position (x, y) of every pixel: (1, 2, H, W)."""
+    """Return the position (x, y) of every pixel: (1, 2, H, W)."""
     y, x = torch.meshgrid(torch.arange(float(height)), torch.arange(float(width)), indexing="ij")
     return torch.stack([x, y])[None]
 
 
 def scene(positions: Tensor, seed: int = 0) -> Tensor:
-    """What is to be seen at positions (N, 2, H, W), in pixels: coloured pebbles, (N, 3, H, W).
+    """Draw coloured pebbles (N, 3, H, W) as they look at positions (N, 2, H, W), in pixels.
 
     It is known between and beyond pixels as well, so a moved camera is rendered, not resampled.
     """
@@ -37,7 +37,7 @@ def scene(positions: Tensor, seed: int = 0) -> Tensor:
 
 
 def flow_colours(flow: Tensor, most: float) -> Tensor:
-    """A flow (1, 2, H, W) as colours (1, 3, H, W): direction is hue, `most` pixels are full."""
+    """Show a flow (1, 2, H, W) as colours (1, 3, H, W): direction is hue, `most` pixels are full."""
     dx, dy = flow[0].numpy()
     hue = np.degrees(np.arctan2(dy, dx)) % 360
     strength = np.clip(np.hypot(dx, dy) / most, 0, 1)
@@ -46,7 +46,7 @@ def flow_colours(flow: Tensor, most: float) -> Tensor:
 
 
 def save_sheet(path: Path, rows: list[list[tuple[str, Tensor]]], zoom: int = 1) -> None:
-    """Writes rows of captioned pictures (1, 3 or 1, H, W) in [0, 1] to an image file.
+    """Write rows of captioned pictures (1, 3 or 1, H, W) in [0, 1] to an image file.
 
     Raises:
         SystemExit: The file cannot be written; the message says so.

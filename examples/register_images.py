@@ -18,7 +18,7 @@ import tcae_ops
 
 
 def hidden_motion(height: int, width: int) -> Tensor:
-    """The displacement that is to be found again, a few pixels everywhere: (1, 2, H, W)."""
+    """Make the displacement that is to be found again, a few pixels everywhere: (1, 2, H, W)."""
     x, y = grid(height, width).unbind(1)
     dx = 5 * torch.sin(y / 30) + 2 * torch.cos(x / 40)
     dy = 5 * torch.cos(x / 35 + 0.5) - 2 * torch.sin(y / 25)
@@ -26,14 +26,14 @@ def hidden_motion(height: int, width: int) -> Tensor:
 
 
 def blur(image: Tensor, factor: int) -> Tensor:
-    """The image without what is finer than `factor` pixels."""
+    """Remove from the image what is finer than `factor` pixels."""
     height, width = image.shape[2:]
     small = F.interpolate(image, (height // factor, width // factor), mode="area")
     return F.interpolate(small, (height, width), mode="bicubic", align_corners=False)
 
 
 def register(moving: Tensor, fixed: Tensor, steps: int = 70) -> Tensor:
-    """The flow (1, 2, H, W) with which ``tcae_ops.warp(moving, flow)`` looks like `fixed`."""
+    """Find the flow (1, 2, H, W) with which ``tcae_ops.warp(moving, flow)`` looks like `fixed`."""
     size = fixed.shape[2:]
     points = torch.zeros(1, 2, 3, 4)
     for factor, spacing in ((8, 32), (4, 20), (1, 14)):
@@ -53,7 +53,7 @@ def register(moving: Tensor, fixed: Tensor, steps: int = 70) -> Tensor:
 
 
 def main() -> None:
-    """Registers two views of one scene and says how much of the difference is left."""
+    """Register two views of one scene and say how much of the difference is left."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("register_images.png"), help="the picture")
     out = parser.parse_args().out

@@ -20,7 +20,7 @@ HEIGHT, WIDTH, FRAMES = 96, 144, 16
 
 
 def rigid_flow(motion: Tensor) -> Tensor:
-    """The flow (N, 2, H, W) of motions (N, 3): pixels right and down, radians of a turn."""
+    """Return the flow (N, 2, H, W) of motions (N, 3): pixels right and down, radians of a turn."""
     shift, angle = motion[:, :2, None, None], motion[:, 2, None, None]
     centred = grid(HEIGHT, WIDTH) - torch.tensor([WIDTH / 2, HEIGHT / 2])[:, None, None]
     x, y = centred.unbind(1)
@@ -29,7 +29,7 @@ def rigid_flow(motion: Tensor) -> Tensor:
 
 
 def shaky_clip() -> Tensor:
-    """A clip of a still scene from a hand that trembles: (N, 3, H, W)."""
+    """Film a still scene with a hand that trembles: (N, 3, H, W)."""
     generator = torch.Generator().manual_seed(3)
     tremble = torch.randn(FRAMES, 3, generator=generator) * torch.tensor([3.0, 3.0, 0.02])
     drift = torch.linspace(0, 1, FRAMES)[:, None] * torch.tensor([6.0, -4.0, 0.04])
@@ -38,7 +38,7 @@ def shaky_clip() -> Tensor:
 
 
 def find_motion(clip: Tensor, steps: int = 70) -> Tensor:
-    """The motions (N, 3) that carry each frame onto the first."""
+    """Estimate the motions (N, 3) that carry each frame onto the first."""
     unit = torch.tensor([1.0, 1.0, 0.01])  # one step of each moves pixels about as far
     motion = torch.zeros(len(clip), 3, requires_grad=True)
     for kernel in (13, 5, 1):

@@ -239,7 +239,7 @@ def _whole_sentences() -> AbstractContextManager[Any]:
 
 
 def _first_message(boxed: str, typed: str) -> str:
-    """The first paragraph of a usage error, without the box that tyro draws around it."""
+    """Return the first paragraph of a usage error, without the box that tyro draws around it."""
     lines = [line.strip("│ ") for line in boxed.splitlines()]
     rules = [i for i, line in enumerate(lines) if line[:1] in "╭╰" or not line.strip("─-")]
     paragraph = " ".join(lines[rules[0] + 1 : rules[1]])

@@ -178,7 +178,7 @@ class _FrameFinder:
 
 
 def select(labels: LabelTable, rows: NDArray[np.bool_]) -> LabelTable:
-    """The rows of a label table for which ``rows`` (n,) is true."""
+    """Return the rows of a label table for which ``rows`` (n,) is true."""
     kept = np.flatnonzero(rows)
     return replace(
         labels,
@@ -189,7 +189,7 @@ def select(labels: LabelTable, rows: NDArray[np.bool_]) -> LabelTable:
 
 
 def unit_number(name: str) -> int:
-    """The number in a column's name: 4 of "AU04", "au4" or "4".
+    """Return the number in a column's name: 4 of "AU04", "au4" or "4".
 
     Raises:
         ValueError: It has none.
@@ -201,7 +201,7 @@ def unit_number(name: str) -> int:
 
 
 def with_units(labels: LabelTable, wanted: Sequence[int]) -> LabelTable:
-    """The columns of these action units, in this order.
+    """Return the columns of these action units, in this order.
 
     Raises:
         ValueError: One is not there.

@@ -245,5 +245,5 @@ def load_probe(path: Path | str, device: str | torch.device = "cpu") -> LinearPr
 
 
 def _short(fingerprint: str) -> str:
-    """The beginning of a hash; other fingerprints are short enough."""
+    """Shorten a hash; other fingerprints are short enough."""
     return fingerprint[:12] if re.fullmatch("[0-9a-f]{64}", fingerprint) else fingerprint
