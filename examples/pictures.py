@@ -37,7 +37,7 @@ def scene(positions: Tensor, seed: int = 0) -> Tensor:
 
 
 def flow_colours(flow: Tensor, most: float) -> Tensor:
-    """Show a flow (1, 2, H, W) as colours (1, 3, H, W): direction is hue, `most` pixels are full."""
+    """Show a flow (1, 2, H, W) in colours (1, 3, H, W): direction is hue, `most` pixels full."""
     dx, dy = flow[0].numpy()
     hue = np.degrees(np.arctan2(dy, dx)) % 360
     strength = np.clip(np.hypot(dx, dy) / most, 0, 1)
