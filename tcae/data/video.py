@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,13 @@ _OPTIONS = {
     "format_whitelist": "mov,matroska,avi,flv,mpegts,mpeg,mpegvideo,m4v,ogg,asf",
     "protocol_whitelist": "file",
 }
+_IRREGULAR = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 _ENOUGH = 0.9  # share of the frames that the container announces, below which a file is truncated
 
 
@@ -91,7 +99,20 @@ def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> 
     return (count if fps is None else min(count, int(count / rate * fps) + 1)) or None
 
 
+def irregular(path: str | os.PathLike[str]) -> str | None:
+    """Return what a path names, such as "a FIFO", or None for a regular file or a link to one.
+
+    Raises:
+        OSError: There is nothing.
+    """
+    mode = os.stat(path).st_mode
+    return next((kind for is_kind, kind in _IRREGULAR if is_kind(mode)), None)
+
+
 def _open(path: str) -> av.container.InputContainer:
+    # FFmpeg would wait for whoever writes to a FIFO, or read a device without end.
+    if kind := irregular(path):
+        raise OSError(f"{kind}, not a regular file")
     # An absolute path: "concat:a.mp4" would be an order, not a name.
     return av.open(os.path.abspath(path), options=_OPTIONS)
 

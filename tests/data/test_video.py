@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+import socket
 import struct
+import threading
 
 import av
 import numpy as np
 import pytest
 
-from tcae.data.video import VideoError, read_frames
+from tcae.data.video import VideoError, estimated_frames, read_frames
 
 
 def test_all_frames_in_order(write_video, tmp_path):
@@ -89,6 +92,26 @@ def test_sound_only(tmp_path):
         container.mux(stream.encode())
     with pytest.raises(VideoError, match="has no video stream"):
         list(read_frames(path))
+
+
+def test_what_is_no_regular_file_is_refused_at_once(write_video, tmp_path):
+    fifo, wire, device = (tmp_path / f"{name}.mp4" for name in ("fifo", "socket", "device"))
+    os.mkfifo(fifo)
+    # Whoever opens it sees its end, so that a reader which does fails instead of waiting.
+    writer = threading.Thread(target=lambda: fifo.write_bytes(b""), daemon=True)
+    writer.start()
+    socket.socket(socket.AF_UNIX).bind(str(wire))
+    device.symlink_to("/dev/zero")
+    for path, kind in [(fifo, "a FIFO"), (wire, "a socket"), (device, "a device")]:
+        with pytest.raises(VideoError, match=rf"{path}: .*\({kind}, not a regular file\)"):
+            next(read_frames(path))
+        assert estimated_frames(path) is None
+    assert writer.is_alive()  # nobody opened it
+    os.close(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
+    writer.join()
+    link = tmp_path / "link.mp4"
+    link.symlink_to(write_video(tmp_path / "a.mp4", frames=3))
+    assert len(list(read_frames(link))) == estimated_frames(link) == 3
 
 
 @pytest.mark.parametrize("ending", ["avi", "mkv"])
