@@ -178,9 +178,15 @@ def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoF
 
 def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
     rgb: NDArray[Any] = frame.to_ndarray(format="rgb24")
-    # Phones store the picture as the sensor saw it, with a rotation to apply.
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+    # Phones store the picture as the sensor saw it, with a matrix that says how to show it: what is
+    # stored at (x, y) belongs at (a x + c y, b x + d y). Only its signs and larger half count.
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return rgb
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        rgb, a, d = rgb.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 def _reason(error: Exception) -> str:

@@ -70,6 +70,25 @@ def test_pictures_are_turned_upright(write_video, tmp_path):
     assert np.array_equal(shown[:, -1], stored[0])  # the top row has become the right column
 
 
+@pytest.mark.parametrize("one", [-1, 1])
+@pytest.mark.parametrize("other", [-1, 1])
+@pytest.mark.parametrize("turned", [False, True])
+def test_all_eight_orientations(write_video, tmp_path, one, other, turned):
+    path = write_video(tmp_path / "a.mp4", frames=2, fps=1, size=(64, 48))
+    stored = next(read_frames(path)).rgb
+    content = bytearray(path.read_bytes())
+    a, b, c, d = (0, one, other, 0) if turned else (one, 0, 0, other)
+    matrix = content.index(b"tkhd") + 4 + 40
+    fixed = [a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30]
+    content[matrix : matrix + 36] = struct.pack(">9i", *fixed)
+    path.write_bytes(content)
+    shown = next(read_frames(path)).rgb
+    assert shown.shape == ((64, 48, 3) if turned else (48, 64, 3))
+    y, x = np.mgrid[:48, :64]
+    to_x, to_y = a * x + c * y, b * x + d * y  # ISO 14496-12, 8.3.2
+    assert np.array_equal(shown[to_y - to_y.min(), to_x - to_x.min()], stored)
+
+
 def test_no_video(tmp_path):
     junk = tmp_path / "junk.mp4"
     junk.write_bytes(bytes(range(256)) * 20)
