@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -10,7 +11,10 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES: tuple[str, ...] = (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4")
 VIDEO_SUFFIXES += (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv")
@@ -27,6 +31,7 @@ _IRREGULAR = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; standards have up to 32/11
 _ENOUGH = 0.9  # share of the frames that the container announces, below which a file is truncated
 
 
@@ -41,7 +46,7 @@ class VideoFrame:
     Attributes:
         index: Its number in the video, from 0, counting every frame.
         timestamp: Seconds since the first frame.
-        rgb: (H, W, 3) uint8, turned upright.
+        rgb: (H, W, 3) uint8, as a player shows it: upright, and pixels are square.
     """
 
     index: int
@@ -81,7 +86,7 @@ def read_frames(
         stream = container.streams.video[0]
         stream.codec_context.thread_count = threads
         stream.thread_type = "AUTO"
-        yield from _sampled(path, _Decoder(container, stream), fps)
+        yield from _sampled(path, _Decoder(path, container, stream), fps)
 
 
 def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> int | None:
@@ -121,11 +126,12 @@ class _Decoder:
     """Frames of a stream, and the errors on the way."""
 
     def __init__(
-        self, container: av.container.InputContainer, stream: av.video.stream.VideoStream
+        self, path: str, container: av.container.InputContainer, stream: VideoStream
     ) -> None:
         self._container, self._stream = container, stream
         self.announced = stream.frames
         self.rate = float(stream.average_rate or 25)
+        self.pixel = _pixel(path, stream)
         self.error: Exception | None = None
         self.failed_packets = 0
 
@@ -159,7 +165,7 @@ def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoF
         if frame.is_corrupt:
             corrupt += 1
         elif fps is None or time - start >= taken / fps - 5e-4:
-            yield VideoFrame(count, time - start, _upright(frame))
+            yield VideoFrame(count, time - start, _as_shown(frame, decoder.pixel))
             taken = taken + 1 if fps is None else int((time - start + 5e-4) * fps) + 1
         count += 1
     if count == corrupt:
@@ -176,17 +182,37 @@ def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoF
         raise VideoError(f"{path}: truncated, has {count} of {decoder.announced} frames")
 
 
-def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    rgb: NDArray[Any] = frame.to_ndarray(format="rgb24")
+def _pixel(path: str, stream: VideoStream) -> float:
+    """Width of a pixel by its height."""
+    ratio = float(stream.sample_aspect_ratio or 1)
+    if 1 / _WIDEST_PIXEL <= ratio <= _WIDEST_PIXEL:
+        return ratio
+    log.warning("%s: pixels %.4g times as wide as high; they are read as square", path, ratio)
+    return 1.0
+
+
+def _as_shown(frame: av.VideoFrame, pixel: float) -> NDArray[np.uint8]:
     # Phones store the picture as the sensor saw it, with a matrix that says how to show it: what is
     # stored at (x, y) belongs at (a x + c y, b x + d y). Only its signs and larger half count.
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return rgb
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
-    if abs(b) + abs(c) > abs(a) + abs(d):
+    a, b, _, c, d = (1, 0, 0, 0, 1) if matrix is None else np.frombuffer(matrix, np.int32)[:5]
+    turned = abs(b) + abs(c) > abs(a) + abs(d)
+    rgb = _with_square_pixels(frame, pixel, turned)
+    if turned:
         rgb, a, d = rgb.swapaxes(0, 1), c, b
     return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _with_square_pixels(frame: av.VideoFrame, pixel: float, turned: bool) -> NDArray[Any]:
+    """A picture as stored, resized along what is its width when it is shown, as FFmpeg does."""
+    if pixel == 1:
+        return frame.to_ndarray(format="rgb24")
+    width, height = frame.width, frame.height
+    if turned:
+        height = max(int(height / pixel), 1)
+    else:
+        width = max(int(width * pixel), 1)
+    return frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC")
 
 
 def _reason(error: Exception) -> str:

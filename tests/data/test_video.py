@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 import threading
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -59,15 +60,19 @@ def test_pictures_are_turned_upright(write_video, tmp_path):
     """A phone's portrait video: stored on its side, with a matrix that says how to show it."""
     path = write_video(tmp_path / "a.mp4", frames=2, fps=1, size=(64, 48))
     stored = next(read_frames(path)).rgb
-    content = bytearray(path.read_bytes())
-    # ISO 14496-12, 8.3.2: (x, y) is shown at (a x + c y, b x + d y), here a quarter clockwise.
-    matrix = content.index(b"tkhd") + 4 + 40
-    fixed = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30]
-    content[matrix : matrix + 36] = struct.pack(">9i", *fixed)
-    path.write_bytes(content)
+    show_as(path, 0, 1, -1, 0)  # a quarter clockwise
     shown = next(read_frames(path)).rgb
     assert shown.shape == (64, 48, 3)
     assert np.array_equal(shown[:, -1], stored[0])  # the top row has become the right column
+
+
+def show_as(path, a, b, c, d):
+    """Write into an MP4 file that its (x, y) is shown at (a x + c y, b x + d y)."""
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 4 + 40
+    fixed = [a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30]
+    content[matrix : matrix + 36] = struct.pack(">9i", *fixed)
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("one", [-1, 1])
@@ -76,17 +81,61 @@ def test_pictures_are_turned_upright(write_video, tmp_path):
 def test_all_eight_orientations(write_video, tmp_path, one, other, turned):
     path = write_video(tmp_path / "a.mp4", frames=2, fps=1, size=(64, 48))
     stored = next(read_frames(path)).rgb
-    content = bytearray(path.read_bytes())
     a, b, c, d = (0, one, other, 0) if turned else (one, 0, 0, other)
-    matrix = content.index(b"tkhd") + 4 + 40
-    fixed = [a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30]
-    content[matrix : matrix + 36] = struct.pack(">9i", *fixed)
-    path.write_bytes(content)
+    show_as(path, a, b, c, d)
     shown = next(read_frames(path)).rgb
     assert shown.shape == ((64, 48, 3) if turned else (48, 64, 3))
     y, x = np.mgrid[:48, :64]
     to_x, to_y = a * x + c * y, b * x + d * y  # ISO 14496-12, 8.3.2
     assert np.array_equal(shown[to_y - to_y.min(), to_x - to_x.min()], stored)
+
+
+def wide_pixels(path, ratio, size=(72, 58), codec="mpeg4"):
+    """A video that says how wide its pixels are: black, with a white disc where it is square."""
+    width, height = size
+    y, x = np.mgrid[:height, :width] + 0.5
+    inside = np.hypot((x - width / 2) * float(ratio), y - height / 2) < 16
+    picture = av.VideoFrame.from_ndarray(
+        np.repeat(inside[..., None], 3, 2) * np.uint8(255), "rgb24"
+    )
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=5)
+        stream.width, stream.height = size
+        stream.sample_aspect_ratio = ratio
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts", "avi"])
+@pytest.mark.parametrize(
+    ("ratio", "width"),  # the width is FFmpeg's of scale=iw*sar:ih
+    [(Fraction(64, 45), 102), (Fraction(8, 9), 64), (Fraction(12, 11), 78), (Fraction(1), 72)],
+)
+def test_pixels_that_are_not_square(tmp_path, ending, ratio, width):
+    frame = next(read_frames(wide_pixels(tmp_path / f"a.{ending}", ratio)))
+    assert frame.rgb.shape == (58, width, 3)  # the height stays
+    y, x = np.nonzero(frame.rgb[..., 0] > 127)
+    assert np.ptp(x) + 1 == pytest.approx(32, abs=2)  # a disc is as wide as high
+    assert np.ptp(y) + 1 == pytest.approx(32, abs=2)
+
+
+def test_pixels_that_are_not_square_in_a_turned_picture(tmp_path):
+    """FFmpeg turns first: what is the height then stays, and the disc is one."""
+    path = wide_pixels(tmp_path / "a.mp4", Fraction(64, 45))
+    show_as(path, 0, 1, -1, 0)
+    rgb = next(read_frames(path)).rgb
+    assert rgb.shape == (72, 40, 3)  # 58 * 45 / 64 = 40.8
+    y, x = np.nonzero(rgb[..., 0] > 127)
+    assert np.ptp(x) == pytest.approx(np.ptp(y), abs=2)
+
+
+def test_a_pixel_that_cannot_be_is_read_as_square(tmp_path, caplog):
+    path = wide_pixels(tmp_path / "a.mkv", Fraction(1, 40))
+    assert next(read_frames(path)).rgb.shape == (58, 72, 3)
+    assert caplog.messages == [
+        f"{path}: pixels 0.025 times as wide as high; they are read as square"
+    ]
 
 
 def test_no_video(tmp_path):
@@ -126,8 +175,9 @@ def test_what_is_no_regular_file_is_refused_at_once(write_video, tmp_path):
             next(read_frames(path))
         assert estimated_frames(path) is None
     assert writer.is_alive()  # nobody opened it
-    os.close(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     writer.join()
+    os.close(reader)
     link = tmp_path / "link.mp4"
     link.symlink_to(write_video(tmp_path / "a.mp4", frames=3))
     assert len(list(read_frames(link))) == estimated_frames(link) == 3
