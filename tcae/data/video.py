@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -32,6 +33,8 @@ _IRREGULAR = (
     (stat.S_ISBLK, "a device"),
 )
 _WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; standards have up to 32/11
+_STILLS = ("bmp", "gif", "mjpeg", "png", "tiff", "webp")  # codecs of covers
+_DEFAULT_BONUS = 5_000_000  # pixels; FFmpeg's weight of the mark "default"
 _ENOUGH = 0.9  # share of the frames that the container announces, below which a file is truncated
 
 
@@ -81,9 +84,9 @@ def read_frames(
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)})") from error
     with container:
-        if not container.streams.video:
-            raise VideoError(f"{path}: has no video stream")
-        stream = container.streams.video[0]
+        stream = _main_stream(container)
+        if stream is None:
+            raise VideoError(f"{path}: has no video stream{_others(container)}")
         stream.codec_context.thread_count = threads
         stream.thread_type = "AUTO"
         yield from _sampled(path, _Decoder(path, container, stream), fps)
@@ -96,10 +99,12 @@ def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> 
     """
     try:
         with _open(os.fspath(path)) as container:
-            stream = container.streams.video[0]
+            stream = _main_stream(container)
+            if stream is None:
+                return None
             rate = float(stream.average_rate or 25)
             count = stream.frames or int((container.duration or 0) / av.time_base * rate)
-    except (av.FFmpegError, OSError, IndexError):
+    except (av.FFmpegError, OSError):
         return None
     return (count if fps is None else min(count, int(count / rate * fps) + 1)) or None
 
@@ -120,6 +125,35 @@ def _open(path: str) -> av.container.InputContainer:
         raise OSError(f"{kind}, not a regular file")
     # An absolute path: "concat:a.mp4" would be an order, not a name.
     return av.open(os.path.abspath(path), options=_OPTIONS)
+
+
+def _main_stream(container: av.container.InputContainer) -> VideoStream | None:
+    """The video stream that FFmpeg takes, but never a cover picture."""
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not _is_cover(stream) and stream.codec_context is not None  # no decoder
+    ]
+
+    def rank(stream: VideoStream) -> tuple[bool, int]:
+        # Matroska does not tell a cover from a video if it is a stream and no attachment.
+        video = stream.codec_context.name not in _STILLS
+        bonus = _DEFAULT_BONUS if stream.disposition & Disposition.default else 0
+        return video, stream.width * stream.height + bonus
+
+    return max(streams, key=rank, default=None)
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _others(container: av.container.InputContainer) -> str:
+    """What there is in a file without a video."""
+    if not container.streams.video:
+        return ""
+    covers = all(map(_is_cover, container.streams.video))
+    return ", only a cover picture" if covers else " that can be decoded"
 
 
 class _Decoder:

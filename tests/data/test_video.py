@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from tcae.data.video import VideoError, estimated_frames, read_frames
 
@@ -181,6 +182,74 @@ def test_what_is_no_regular_file_is_refused_at_once(write_video, tmp_path):
     link = tmp_path / "link.mp4"
     link.symlink_to(write_video(tmp_path / "a.mp4", frames=3))
     assert len(list(read_frames(link))) == estimated_frames(link) == 3
+
+
+def with_streams(path, *streams):
+    """A file with these streams in this order: "sound", "cover", or (frames, (width, height))."""
+    with av.open(str(path), "w") as container:
+        frames = []
+        for kind in streams:
+            if kind == "sound":
+                stream = container.add_stream("aac", rate=8000, layout="mono")
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+                frame.sample_rate = 8000
+                frames.append((stream, [frame]))
+                continue
+            count, size = (1, (96, 96)) if kind == "cover" else kind
+            stream = container.add_stream("mjpeg" if kind == "cover" else "mpeg4", rate=5)
+            stream.width, stream.height = size
+            if kind == "cover":
+                stream.pix_fmt = "yuvj420p"
+            stream.disposition = (
+                Disposition.attached_pic if kind == "cover" else Disposition.default
+            )
+            black = np.zeros((size[1], size[0], 3), np.uint8)
+            frames.append((stream, [av.VideoFrame.from_ndarray(black, "rgb24")] * count))
+        for stream, pictures in frames:
+            for i, picture in enumerate(pictures):
+                picture.pts = i if stream.type == "video" else 0
+                picture.time_base = Fraction(1, 5)
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+@pytest.mark.parametrize(
+    "streams",
+    [
+        ("cover", (7, (64, 48))),
+        ((7, (64, 48)), "cover"),
+        ("sound", "cover", (7, (64, 48))),
+        ((3, (32, 32)), (7, (64, 48))),
+        ((7, (64, 48)), (3, (32, 32)), "cover"),
+    ],
+)
+def test_the_best_video_stream_is_read(tmp_path, ending, streams):
+    path = with_streams(tmp_path / f"a.{ending}", *streams)
+    assert [frame.rgb.shape for frame in read_frames(path)] == [(48, 64, 3)] * 7
+
+
+def test_a_stream_marked_as_default_goes_before_a_larger_one(tmp_path):
+    path = with_streams(tmp_path / "a.mp4", (3, (64, 48)), (7, (32, 32)))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"tkhd") + 7] &= ~1  # ISO 14496-12, 8.3.3: the track is not enabled
+    path.write_bytes(content)
+    assert [frame.rgb.shape for frame in read_frames(path)] == [(32, 32, 3)] * 7
+
+
+def test_a_stream_of_an_unknown_codec_is_none(write_video, tmp_path):
+    path = write_video(tmp_path / "a.avi")
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"ZZZZ"))
+    with pytest.raises(VideoError, match=r"a\.avi: has no video stream that can be decoded"):
+        next(read_frames(path))
+
+
+def test_sound_with_a_cover_is_no_video(tmp_path):
+    path = with_streams(tmp_path / "a.mp4", "sound", "cover")
+    with pytest.raises(VideoError, match=r"a\.mp4: has no video stream, only a cover picture"):
+        next(read_frames(path))
+    assert estimated_frames(path) is None
 
 
 @pytest.mark.parametrize("ending", ["avi", "mkv"])
