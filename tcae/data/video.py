@@ -35,6 +35,7 @@ _IRREGULAR = (
 _WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; standards have up to 32/11
 _STILLS = ("bmp", "gif", "mjpeg", "png", "tiff", "webp")  # codecs of covers
 _DEFAULT_BONUS = 5_000_000  # pixels; FFmpeg's weight of the mark "default"
+_HDR = {16: "PQ, SMPTE ST 2084", 18: "HLG, ARIB STD-B67"}  # by transfer characteristics
 _ENOUGH = 0.9  # share of the frames that the container announces, below which a file is truncated
 
 
@@ -74,7 +75,8 @@ def read_frames(
         The frames in order of time.
 
     Raises:
-        VideoError: The file is no video. After the last good frame: it is damaged or truncated.
+        VideoError: The file is no video, or in HDR. After the last good frame: it is damaged or
+            truncated.
     """
     if fps is not None and not fps > 0:
         raise ValueError(f"fps must be positive, not {fps}")
@@ -195,6 +197,7 @@ def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoF
         time = frame.time if frame.time is not None else count / decoder.rate
         if not count:
             start = time
+            _check_range(path, frame)
         # Half a millisecond of slack: time bases such as 1/90000 cannot name 1/fps exactly.
         if frame.is_corrupt:
             corrupt += 1
@@ -214,6 +217,14 @@ def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoF
         raise VideoError(f"{path}: damaged, {corrupt} of {count} frames could not be decoded")
     if count < _ENOUGH * decoder.announced:
         raise VideoError(f"{path}: truncated, has {count} of {decoder.announced} frames")
+
+
+def _check_range(path: str, frame: av.VideoFrame) -> None:
+    if transfer := _HDR.get(frame.color_trc):
+        raise VideoError(
+            f"{path}: is HDR ({transfer}), whose colours would be read washed out; convert it to "
+            "SDR (BT.709) first"
+        )
 
 
 def _pixel(path: str, stream: VideoStream) -> float:

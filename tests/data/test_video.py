@@ -151,6 +151,27 @@ def test_no_video(tmp_path):
         assert str(error.value).startswith(str(path))
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (1, None), (14, None)])
+def test_hdr_is_refused(tmp_path, ending, transfer, name):
+    path = tmp_path / f"a.{ending}"
+    grey = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 99, np.uint8), "rgb24")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p10le"
+        stream.codec_context.color_trc = transfer  # 1: BT.709, 14: BT.2020 of 10 bits
+        stream.codec_context.color_primaries = stream.codec_context.colorspace = 9
+        frame = grey.reformat(format="yuv420p10le")
+        frame.color_trc = transfer
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    if name:
+        with pytest.raises(VideoError, match=rf"a\.{ending}: is HDR \({name}, .*convert it"):
+            next(read_frames(path))
+    else:
+        assert next(read_frames(path)).rgb.mean() == pytest.approx(99, abs=3)
+
+
 def test_sound_only(tmp_path):
     path = tmp_path / "sound.mkv"
     with av.open(str(path), "w") as container:
