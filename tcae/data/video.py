@@ -36,6 +36,7 @@ _WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; standards have
 _STILLS = ("bmp", "gif", "mjpeg", "png", "tiff", "webp")  # codecs of covers
 _DEFAULT_BONUS = 5_000_000  # pixels; FFmpeg's weight of the mark "default"
 _HDR = {16: "PQ, SMPTE ST 2084", 18: "HLG, ARIB STD-B67"}  # by transfer characteristics
+_JUMP = 0.1  # seconds back from which on time begins anew, as for FFmpeg
 _ENOUGH = 0.9  # share of the frames that the container announces, below which a file is truncated
 
 
@@ -49,7 +50,7 @@ class VideoFrame:
 
     Attributes:
         index: Its number in the video, from 0, counting every frame.
-        timestamp: Seconds since the first frame.
+        timestamp: Seconds since the first frame, larger than that of the frame before.
         rgb: (H, W, 3) uint8, as a player shows it: upright, and pixels are square.
     """
 
@@ -166,7 +167,7 @@ class _Decoder:
     ) -> None:
         self._container, self._stream = container, stream
         self.announced = stream.frames
-        self.rate = float(stream.average_rate or 25)
+        self.clock = _Clock(path, container, float(stream.average_rate or 25))
         self.pixel = _pixel(path, stream)
         self.error: Exception | None = None
         self.failed_packets = 0
@@ -191,19 +192,68 @@ class _Decoder:
         self.failed_packets += 1
 
 
+class _Clock:
+    """Seconds since the first frame, strictly rising whatever the container tells."""
+
+    def __init__(self, path: str, container: av.container.InputContainer, rate: float) -> None:
+        self._path, self._period = path, 1 / rate
+        # AVI numbers pictures in the order in which they are stored, not shown; FFmpeg's times of
+        # presentation are guesses there. It has no number for the last ones: that is no fault.
+        self._in_stored_order = container.format.name == "avi"
+        self._last: float | None = None
+        self._shift: float | None = None  # from the container's time to ours
+        self._told = False
+
+    def time(self, frame: av.VideoFrame) -> float:
+        """Return the time of the next frame."""
+        own = self._own_time(frame)
+        time = self._next() if own is None or self._shift is None else own + self._shift
+        if self._last is not None and time <= self._last:
+            self._tell()
+            # As where files were joined. A little may be a rounded time: the next ones are right.
+            far = self._last - time > _JUMP
+            time = self._next() if far else self._last + self._period / 2
+            self._shift = None if far else self._shift
+        elif own is None and not self._in_stored_order:
+            self._tell()
+        if own is not None and self._shift is None:
+            self._shift = time - own
+        self._last = time
+        return time
+
+    def _own_time(self, frame: av.VideoFrame) -> float | None:
+        if not self._in_stored_order:
+            return frame.time
+        if frame.dts is None or frame.time_base is None:
+            return None
+        return float(frame.dts * frame.time_base)
+
+    def _next(self) -> float:
+        return 0.0 if self._last is None else self._last + self._period
+
+    def _tell(self) -> None:
+        if not self._told:
+            log.warning(
+                "%s: some frames have no time or an earlier one than the frame before; these "
+                "follow it at %.4g frames a second",
+                self._path,
+                1 / self._period,
+            )
+        self._told = True
+
+
 def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoFrame]:
-    start, count, taken, corrupt = 0.0, 0, 0, 0
+    count, taken, corrupt = 0, 0, 0
     for frame in decoder:
-        time = frame.time if frame.time is not None else count / decoder.rate
+        time = decoder.clock.time(frame)
         if not count:
-            start = time
             _check_range(path, frame)
         # Half a millisecond of slack: time bases such as 1/90000 cannot name 1/fps exactly.
         if frame.is_corrupt:
             corrupt += 1
-        elif fps is None or time - start >= taken / fps - 5e-4:
-            yield VideoFrame(count, time - start, _as_shown(frame, decoder.pixel))
-            taken = taken + 1 if fps is None else int((time - start + 5e-4) * fps) + 1
+        elif fps is None or time >= taken / fps - 5e-4:
+            yield VideoFrame(count, time, _as_shown(frame, decoder.pixel))
+            taken = taken + 1 if fps is None else int((time + 5e-4) * fps) + 1
         count += 1
     if count == corrupt:
         reason = f" ({_reason(decoder.error)})" if decoder.error else ""

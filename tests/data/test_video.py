@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 import threading
@@ -55,6 +56,67 @@ def test_time_starts_at_the_first_frame(tmp_path):
         container.mux(stream.encode())
     times = [f.timestamp for f in read_frames(tmp_path / "late.mkv")]
     assert np.allclose(times, [0, 0.1, 0.2, 0.3], atol=2e-3)
+
+
+def ramp(path, codec="mpeg4", frames=10, pts=lambda i: i, **options):
+    """A video of 10 frames a second that grow brighter."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10, options=options)
+        stream.width, stream.height = 64, 48
+        for i in range(frames):
+            grey = np.full((48, 64, 3), 20 + 20 * i, np.uint8)
+            frame = av.VideoFrame.from_ndarray(grey, "rgb24")
+            frame.pts, frame.time_base = pts(i), Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def test_time_goes_on_where_files_were_joined(tmp_path, caplog):
+    path = ramp(tmp_path / "a.ts", "mpeg2video")
+    path.write_bytes(path.read_bytes() * 2)
+    frames = list(read_frames(path))
+    assert np.allclose([frame.timestamp for frame in frames], np.arange(20) / 10)
+    assert len(caplog.messages) == 1
+    assert "some frames have no time or an earlier one" in caplog.text
+    assert [frame.index for frame in read_frames(path, 5)] == list(range(0, 20, 2))
+
+
+@pytest.mark.parametrize("threads", [0, 1, 4])
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_frames_that_avi_stores_in_another_order(tmp_path, caplog, codec, threads):
+    path = ramp(tmp_path / "a.avi", codec, bf="2")
+    frames = list(read_frames(path, threads=threads))
+    levels = [frame.rgb.mean() for frame in frames]
+    assert np.allclose(levels, 20 + 20 * np.arange(10), atol=8)
+    assert np.allclose([frame.timestamp for frame in frames], np.arange(10) / 10)
+    assert [frame.index for frame in read_frames(path, 5)] == [0, 2, 4, 6, 8]
+    assert not caplog.messages
+
+
+def test_frames_without_a_time_follow_at_the_frame_rate(tmp_path, caplog):
+    path = ramp(tmp_path / "a.ts", "libx264", bf="2")
+    content = bytearray(path.read_bytes())
+    starts = [match.start() for match in re.finditer(rb"\x00\x00\x01[\xe0-\xef]", content)]
+    for start in starts[1:]:
+        content[start + 7] &= 0x3F  # ISO 13818-1, 2.4.3.7: this packet tells no time
+    path.write_bytes(content)
+    assert np.allclose([frame.timestamp for frame in read_frames(path)], np.arange(10) / 10)
+    assert len(caplog.messages) == 1
+
+
+def test_two_frames_of_one_time(tmp_path, caplog):
+    path = ramp(tmp_path / "a.mp4", pts=lambda i: i + (i > 2))  # the third lasts twice as long
+    content = bytearray(path.read_bytes())
+    table = content.index(b"stts") + 12  # ISO 14496-12, 8.6.1.2: pairs of count and duration
+    pairs = struct.unpack_from(">4I", content, table)
+    assert (pairs[0], pairs[2], pairs[3]) == (2, 1, 2 * pairs[1])
+    struct.pack_into(">I", content, table + 12, 0)
+    path.write_bytes(content)
+    times = [frame.timestamp for frame in read_frames(path)]
+    # Between its neighbours; the later ones are where the container has them.
+    assert np.allclose(times, [0, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], atol=0.01)
+    assert len(caplog.messages) == 1
 
 
 def test_pictures_are_turned_upright(write_video, tmp_path):
