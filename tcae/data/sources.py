@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.pictures import decode_image
-from tcae.data.video import VIDEO_SUFFIXES, VideoError, VideoFrame, read_frames
+from tcae.data.video import VIDEO_SUFFIXES, VideoError, VideoFrame, irregular, read_frames
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 # Folders of the distributed archives that are not named after a person.
@@ -77,12 +77,14 @@ def find_sources(root: Path) -> list[Source]:
         root: A video file or a folder.
 
     Raises:
-        ValueError: There is nothing at `root`, or no video.
+        ValueError: There is nothing at `root`, or no video, or it is a FIFO, socket or device.
     """
     if root.is_file():
         return [Source(root, root.name, root.stem, root.stem, "", True)]
-    if not root.is_dir():
+    if not root.exists():
         raise ValueError(f"{root}: no such file or folder")
+    if not root.is_dir():
+        raise ValueError(f"{root}: {irregular(root)}, not a regular file or a folder")
     found = sorted(_walk(root), key=lambda source: source.key)
     if not found:
         raise ValueError(f"{root}: no video and no folder of pictures in it")
@@ -217,6 +219,6 @@ def _numbers_in(names: list[str]) -> list[int] | None:
 
 def _read_picture(path: Path) -> NDArray[np.uint8] | None:
     try:
-        return decode_image(path.read_bytes())
+        return decode_image(path.read_bytes()) if irregular(path) is None else None
     except OSError:
         return None

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES: tuple[str, ...] = (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4")
 VIDEO_SUFFIXES += (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv")
@@ -19,6 +25,18 @@ _OPTIONS = {
     "format_whitelist": "mov,matroska,avi,flv,mpegts,mpeg,mpegvideo,m4v,ogg,asf",
     "protocol_whitelist": "file",
 }
+_IRREGULAR = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; standards have up to 32/11
+_STILLS = ("bmp", "gif", "mjpeg", "png", "tiff", "webp")  # codecs of covers
+_DEFAULT_BONUS = 5_000_000  # pixels; FFmpeg's weight of the mark "default"
+_HDR = {16: "PQ, SMPTE ST 2084", 18: "HLG, ARIB STD-B67"}  # by transfer characteristics
+_JUMP = 0.1  # seconds back from which on time begins anew, as for FFmpeg
 _ENOUGH = 0.9  # share of the frames that the container announces, below which a file is truncated
 
 
@@ -32,8 +50,8 @@ class VideoFrame:
 
     Attributes:
         index: Its number in the video, from 0, counting every frame.
-        timestamp: Seconds since the first frame.
-        rgb: (H, W, 3) uint8, turned upright.
+        timestamp: Seconds since the first frame, larger than that of the frame before.
+        rgb: (H, W, 3) uint8, as a player shows it: upright, and pixels are square.
     """
 
     index: int
@@ -58,7 +76,8 @@ def read_frames(
         The frames in order of time.
 
     Raises:
-        VideoError: The file is no video. After the last good frame: it is damaged or truncated.
+        VideoError: The file is no video, or in HDR. After the last good frame: it is damaged or
+            truncated.
     """
     if fps is not None and not fps > 0:
         raise ValueError(f"fps must be positive, not {fps}")
@@ -68,12 +87,12 @@ def read_frames(
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)})") from error
     with container:
-        if not container.streams.video:
-            raise VideoError(f"{path}: has no video stream")
-        stream = container.streams.video[0]
+        stream = _main_stream(container)
+        if stream is None:
+            raise VideoError(f"{path}: has no video stream{_others(container)}")
         stream.codec_context.thread_count = threads
         stream.thread_type = "AUTO"
-        yield from _sampled(path, _Decoder(container, stream), fps)
+        yield from _sampled(path, _Decoder(path, container, stream), fps)
 
 
 def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> int | None:
@@ -83,28 +102,73 @@ def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> 
     """
     try:
         with _open(os.fspath(path)) as container:
-            stream = container.streams.video[0]
+            stream = _main_stream(container)
+            if stream is None:
+                return None
             rate = float(stream.average_rate or 25)
             count = stream.frames or int((container.duration or 0) / av.time_base * rate)
-    except (av.FFmpegError, OSError, IndexError):
+    except (av.FFmpegError, OSError):
         return None
     return (count if fps is None else min(count, int(count / rate * fps) + 1)) or None
 
 
+def irregular(path: str | os.PathLike[str]) -> str | None:
+    """Return what a path names, such as "a FIFO", or None for a regular file or a link to one.
+
+    Raises:
+        OSError: There is nothing.
+    """
+    mode = os.stat(path).st_mode
+    return next((kind for is_kind, kind in _IRREGULAR if is_kind(mode)), None)
+
+
 def _open(path: str) -> av.container.InputContainer:
+    # FFmpeg would wait for whoever writes to a FIFO, or read a device without end.
+    if kind := irregular(path):
+        raise OSError(f"{kind}, not a regular file")
     # An absolute path: "concat:a.mp4" would be an order, not a name.
     return av.open(os.path.abspath(path), options=_OPTIONS)
+
+
+def _main_stream(container: av.container.InputContainer) -> VideoStream | None:
+    """The video stream that FFmpeg takes, but never a cover picture."""
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not _is_cover(stream) and stream.codec_context is not None  # no decoder
+    ]
+
+    def rank(stream: VideoStream) -> tuple[bool, int]:
+        # Matroska does not tell a cover from a video if it is a stream and no attachment.
+        video = stream.codec_context.name not in _STILLS
+        bonus = _DEFAULT_BONUS if stream.disposition & Disposition.default else 0
+        return video, stream.width * stream.height + bonus
+
+    return max(streams, key=rank, default=None)
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _others(container: av.container.InputContainer) -> str:
+    """What there is in a file without a video."""
+    if not container.streams.video:
+        return ""
+    covers = all(map(_is_cover, container.streams.video))
+    return ", only a cover picture" if covers else " that can be decoded"
 
 
 class _Decoder:
     """Frames of a stream, and the errors on the way."""
 
     def __init__(
-        self, container: av.container.InputContainer, stream: av.video.stream.VideoStream
+        self, path: str, container: av.container.InputContainer, stream: VideoStream
     ) -> None:
         self._container, self._stream = container, stream
         self.announced = stream.frames
-        self.rate = float(stream.average_rate or 25)
+        self.clock = _Clock(path, container, float(stream.average_rate or 25))
+        self.pixel = _pixel(path, stream)
         self.error: Exception | None = None
         self.failed_packets = 0
 
@@ -128,18 +192,68 @@ class _Decoder:
         self.failed_packets += 1
 
 
+class _Clock:
+    """Seconds since the first frame, strictly rising whatever the container tells."""
+
+    def __init__(self, path: str, container: av.container.InputContainer, rate: float) -> None:
+        self._path, self._period = path, 1 / rate
+        # AVI numbers pictures in the order in which they are stored, not shown; FFmpeg's times of
+        # presentation are guesses there. It has no number for the last ones: that is no fault.
+        self._in_stored_order = container.format.name == "avi"
+        self._last: float | None = None
+        self._shift: float | None = None  # from the container's time to ours
+        self._told = False
+
+    def time(self, frame: av.VideoFrame) -> float:
+        """Return the time of the next frame."""
+        own = self._own_time(frame)
+        time = self._next() if own is None or self._shift is None else own + self._shift
+        if self._last is not None and time <= self._last:
+            self._tell()
+            # As where files were joined. A little may be a rounded time: the next ones are right.
+            far = self._last - time > _JUMP
+            time = self._next() if far else self._last + self._period / 2
+            self._shift = None if far else self._shift
+        elif own is None and not self._in_stored_order:
+            self._tell()
+        if own is not None and self._shift is None:
+            self._shift = time - own
+        self._last = time
+        return time
+
+    def _own_time(self, frame: av.VideoFrame) -> float | None:
+        if not self._in_stored_order:
+            return frame.time
+        if frame.dts is None or frame.time_base is None:
+            return None
+        return float(frame.dts * frame.time_base)
+
+    def _next(self) -> float:
+        return 0.0 if self._last is None else self._last + self._period
+
+    def _tell(self) -> None:
+        if not self._told:
+            log.warning(
+                "%s: some frames have no time or an earlier one than the frame before; these "
+                "follow it at %.4g frames a second",
+                self._path,
+                1 / self._period,
+            )
+        self._told = True
+
+
 def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoFrame]:
-    start, count, taken, corrupt = 0.0, 0, 0, 0
+    count, taken, corrupt = 0, 0, 0
     for frame in decoder:
-        time = frame.time if frame.time is not None else count / decoder.rate
+        time = decoder.clock.time(frame)
         if not count:
-            start = time
+            _check_range(path, frame)
         # Half a millisecond of slack: time bases such as 1/90000 cannot name 1/fps exactly.
         if frame.is_corrupt:
             corrupt += 1
-        elif fps is None or time - start >= taken / fps - 5e-4:
-            yield VideoFrame(count, time - start, _upright(frame))
-            taken = taken + 1 if fps is None else int((time - start + 5e-4) * fps) + 1
+        elif fps is None or time >= taken / fps - 5e-4:
+            yield VideoFrame(count, time, _as_shown(frame, decoder.pixel))
+            taken = taken + 1 if fps is None else int((time + 5e-4) * fps) + 1
         count += 1
     if count == corrupt:
         reason = f" ({_reason(decoder.error)})" if decoder.error else ""
@@ -155,11 +269,45 @@ def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoF
         raise VideoError(f"{path}: truncated, has {count} of {decoder.announced} frames")
 
 
-def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    rgb: NDArray[Any] = frame.to_ndarray(format="rgb24")
-    # Phones store the picture as the sensor saw it, with a rotation to apply.
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+def _check_range(path: str, frame: av.VideoFrame) -> None:
+    if transfer := _HDR.get(frame.color_trc):
+        raise VideoError(
+            f"{path}: is HDR ({transfer}), whose colours would be read washed out; convert it to "
+            "SDR (BT.709) first"
+        )
+
+
+def _pixel(path: str, stream: VideoStream) -> float:
+    """Width of a pixel by its height."""
+    ratio = float(stream.sample_aspect_ratio or 1)
+    if 1 / _WIDEST_PIXEL <= ratio <= _WIDEST_PIXEL:
+        return ratio
+    log.warning("%s: pixels %.4g times as wide as high; they are read as square", path, ratio)
+    return 1.0
+
+
+def _as_shown(frame: av.VideoFrame, pixel: float) -> NDArray[np.uint8]:
+    # Phones store the picture as the sensor saw it, with a matrix that says how to show it: what is
+    # stored at (x, y) belongs at (a x + c y, b x + d y). Only its signs and larger half count.
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    a, b, _, c, d = (1, 0, 0, 0, 1) if matrix is None else np.frombuffer(matrix, np.int32)[:5]
+    turned = abs(b) + abs(c) > abs(a) + abs(d)
+    rgb = _with_square_pixels(frame, pixel, turned)
+    if turned:
+        rgb, a, d = rgb.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _with_square_pixels(frame: av.VideoFrame, pixel: float, turned: bool) -> NDArray[Any]:
+    """A picture as stored, resized along what is its width when it is shown, as FFmpeg does."""
+    if pixel == 1:
+        return frame.to_ndarray(format="rgb24")
+    width, height = frame.width, frame.height
+    if turned:
+        height = max(int(height / pixel), 1)
+    else:
+        width = max(int(width * pixel), 1)
+    return frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC")
 
 
 def _reason(error: Exception) -> str:

@@ -158,3 +158,18 @@ def test_pictures_that_cannot_be_read_are_told_after_the_rest(tmp_path):
         for frame in read_source(source, fps=None):
             frames.append((frame.index, int(frame.rgb[0, 0, 0])))
     assert frames == [(1, 10), (3, 30)]
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "talk.mp4")
+    with pytest.raises(ValueError, match=r"talk\.mp4: a FIFO, not a regular file or a folder"):
+        find_sources(tmp_path / "talk.mp4")
+    picture(tmp_path / "v" / "1.png", 10)
+    os.mkfifo(tmp_path / "v" / "2.png")
+    video, pictures = find_sources(tmp_path)
+    with pytest.raises(VideoError, match="a FIFO, not a regular file"):
+        next(read_source(video, fps=None))
+    frames = read_source(pictures, fps=None)
+    assert next(frames).index == 1
+    with pytest.raises(VideoError, match=r"1 of 2 pictures cannot be read, as 2\.png"):
+        next(frames)

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import os
+import re
+import socket
 import struct
+import threading
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
-from tcae.data.video import VideoError, read_frames
+from tcae.data.video import VideoError, estimated_frames, read_frames
 
 
 def test_all_frames_in_order(write_video, tmp_path):
@@ -52,19 +58,147 @@ def test_time_starts_at_the_first_frame(tmp_path):
     assert np.allclose(times, [0, 0.1, 0.2, 0.3], atol=2e-3)
 
 
+def ramp(path, codec="mpeg4", frames=10, pts=lambda i: i, **options):
+    """A video of 10 frames a second that grow brighter."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10, options=options)
+        stream.width, stream.height = 64, 48
+        for i in range(frames):
+            grey = np.full((48, 64, 3), 20 + 20 * i, np.uint8)
+            frame = av.VideoFrame.from_ndarray(grey, "rgb24")
+            frame.pts, frame.time_base = pts(i), Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def test_time_goes_on_where_files_were_joined(tmp_path, caplog):
+    path = ramp(tmp_path / "a.ts", "mpeg2video")
+    path.write_bytes(path.read_bytes() * 2)
+    frames = list(read_frames(path))
+    assert np.allclose([frame.timestamp for frame in frames], np.arange(20) / 10)
+    assert len(caplog.messages) == 1
+    assert "some frames have no time or an earlier one" in caplog.text
+    assert [frame.index for frame in read_frames(path, 5)] == list(range(0, 20, 2))
+
+
+@pytest.mark.parametrize("threads", [0, 1, 4])
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_frames_that_avi_stores_in_another_order(tmp_path, caplog, codec, threads):
+    path = ramp(tmp_path / "a.avi", codec, bf="2")
+    frames = list(read_frames(path, threads=threads))
+    levels = [frame.rgb.mean() for frame in frames]
+    assert np.allclose(levels, 20 + 20 * np.arange(10), atol=8)
+    assert np.allclose([frame.timestamp for frame in frames], np.arange(10) / 10)
+    assert [frame.index for frame in read_frames(path, 5)] == [0, 2, 4, 6, 8]
+    assert not caplog.messages
+
+
+def test_frames_without_a_time_follow_at_the_frame_rate(tmp_path, caplog):
+    path = ramp(tmp_path / "a.ts", "libx264", bf="2")
+    content = bytearray(path.read_bytes())
+    starts = [match.start() for match in re.finditer(rb"\x00\x00\x01[\xe0-\xef]", content)]
+    for start in starts[1:]:
+        content[start + 7] &= 0x3F  # ISO 13818-1, 2.4.3.7: this packet tells no time
+    path.write_bytes(content)
+    assert np.allclose([frame.timestamp for frame in read_frames(path)], np.arange(10) / 10)
+    assert len(caplog.messages) == 1
+
+
+def test_two_frames_of_one_time(tmp_path, caplog):
+    path = ramp(tmp_path / "a.mp4", pts=lambda i: i + (i > 2))  # the third lasts twice as long
+    content = bytearray(path.read_bytes())
+    table = content.index(b"stts") + 12  # ISO 14496-12, 8.6.1.2: pairs of count and duration
+    pairs = struct.unpack_from(">4I", content, table)
+    assert (pairs[0], pairs[2], pairs[3]) == (2, 1, 2 * pairs[1])
+    struct.pack_into(">I", content, table + 12, 0)
+    path.write_bytes(content)
+    times = [frame.timestamp for frame in read_frames(path)]
+    # Between its neighbours; the later ones are where the container has them.
+    assert np.allclose(times, [0, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], atol=0.01)
+    assert len(caplog.messages) == 1
+
+
 def test_pictures_are_turned_upright(write_video, tmp_path):
     """A phone's portrait video: stored on its side, with a matrix that says how to show it."""
     path = write_video(tmp_path / "a.mp4", frames=2, fps=1, size=(64, 48))
     stored = next(read_frames(path)).rgb
-    content = bytearray(path.read_bytes())
-    # ISO 14496-12, 8.3.2: (x, y) is shown at (a x + c y, b x + d y), here a quarter clockwise.
-    matrix = content.index(b"tkhd") + 4 + 40
-    fixed = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30]
-    content[matrix : matrix + 36] = struct.pack(">9i", *fixed)
-    path.write_bytes(content)
+    show_as(path, 0, 1, -1, 0)  # a quarter clockwise
     shown = next(read_frames(path)).rgb
     assert shown.shape == (64, 48, 3)
     assert np.array_equal(shown[:, -1], stored[0])  # the top row has become the right column
+
+
+def show_as(path, a, b, c, d):
+    """Write into an MP4 file that its (x, y) is shown at (a x + c y, b x + d y)."""
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 4 + 40
+    fixed = [a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30]
+    content[matrix : matrix + 36] = struct.pack(">9i", *fixed)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("one", [-1, 1])
+@pytest.mark.parametrize("other", [-1, 1])
+@pytest.mark.parametrize("turned", [False, True])
+def test_all_eight_orientations(write_video, tmp_path, one, other, turned):
+    path = write_video(tmp_path / "a.mp4", frames=2, fps=1, size=(64, 48))
+    stored = next(read_frames(path)).rgb
+    a, b, c, d = (0, one, other, 0) if turned else (one, 0, 0, other)
+    show_as(path, a, b, c, d)
+    shown = next(read_frames(path)).rgb
+    assert shown.shape == ((64, 48, 3) if turned else (48, 64, 3))
+    y, x = np.mgrid[:48, :64]
+    to_x, to_y = a * x + c * y, b * x + d * y  # ISO 14496-12, 8.3.2
+    assert np.array_equal(shown[to_y - to_y.min(), to_x - to_x.min()], stored)
+
+
+def wide_pixels(path, ratio, size=(72, 58), codec="mpeg4"):
+    """A video that says how wide its pixels are: black, with a white disc where it is square."""
+    width, height = size
+    y, x = np.mgrid[:height, :width] + 0.5
+    inside = np.hypot((x - width / 2) * float(ratio), y - height / 2) < 16
+    picture = av.VideoFrame.from_ndarray(
+        np.repeat(inside[..., None], 3, 2) * np.uint8(255), "rgb24"
+    )
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=5)
+        stream.width, stream.height = size
+        stream.sample_aspect_ratio = ratio
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts", "avi"])
+@pytest.mark.parametrize(
+    ("ratio", "width"),  # the width is FFmpeg's of scale=iw*sar:ih
+    [(Fraction(64, 45), 102), (Fraction(8, 9), 64), (Fraction(12, 11), 78), (Fraction(1), 72)],
+)
+def test_pixels_that_are_not_square(tmp_path, ending, ratio, width):
+    frame = next(read_frames(wide_pixels(tmp_path / f"a.{ending}", ratio)))
+    assert frame.rgb.shape == (58, width, 3)  # the height stays
+    y, x = np.nonzero(frame.rgb[..., 0] > 127)
+    assert np.ptp(x) + 1 == pytest.approx(32, abs=2)  # a disc is as wide as high
+    assert np.ptp(y) + 1 == pytest.approx(32, abs=2)
+
+
+def test_pixels_that_are_not_square_in_a_turned_picture(tmp_path):
+    """FFmpeg turns first: what is the height then stays, and the disc is one."""
+    path = wide_pixels(tmp_path / "a.mp4", Fraction(64, 45))
+    show_as(path, 0, 1, -1, 0)
+    rgb = next(read_frames(path)).rgb
+    assert rgb.shape == (72, 40, 3)  # 58 * 45 / 64 = 40.8
+    y, x = np.nonzero(rgb[..., 0] > 127)
+    assert np.ptp(x) == pytest.approx(np.ptp(y), abs=2)
+
+
+def test_a_pixel_that_cannot_be_is_read_as_square(tmp_path, caplog):
+    path = wide_pixels(tmp_path / "a.mkv", Fraction(1, 40))
+    assert next(read_frames(path)).rgb.shape == (58, 72, 3)
+    assert caplog.messages == [
+        f"{path}: pixels 0.025 times as wide as high; they are read as square"
+    ]
 
 
 def test_no_video(tmp_path):
@@ -79,6 +213,27 @@ def test_no_video(tmp_path):
         assert str(error.value).startswith(str(path))
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (1, None), (14, None)])
+def test_hdr_is_refused(tmp_path, ending, transfer, name):
+    path = tmp_path / f"a.{ending}"
+    grey = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 99, np.uint8), "rgb24")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p10le"
+        stream.codec_context.color_trc = transfer  # 1: BT.709, 14: BT.2020 of 10 bits
+        stream.codec_context.color_primaries = stream.codec_context.colorspace = 9
+        frame = grey.reformat(format="yuv420p10le")
+        frame.color_trc = transfer
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    if name:
+        with pytest.raises(VideoError, match=rf"a\.{ending}: is HDR \({name}, .*convert it"):
+            next(read_frames(path))
+    else:
+        assert next(read_frames(path)).rgb.mean() == pytest.approx(99, abs=3)
+
+
 def test_sound_only(tmp_path):
     path = tmp_path / "sound.mkv"
     with av.open(str(path), "w") as container:
@@ -89,6 +244,95 @@ def test_sound_only(tmp_path):
         container.mux(stream.encode())
     with pytest.raises(VideoError, match="has no video stream"):
         list(read_frames(path))
+
+
+def test_what_is_no_regular_file_is_refused_at_once(write_video, tmp_path):
+    fifo, wire, device = (tmp_path / f"{name}.mp4" for name in ("fifo", "socket", "device"))
+    os.mkfifo(fifo)
+    # Whoever opens it sees its end, so that a reader which does fails instead of waiting.
+    writer = threading.Thread(target=lambda: fifo.write_bytes(b""), daemon=True)
+    writer.start()
+    socket.socket(socket.AF_UNIX).bind(str(wire))
+    device.symlink_to("/dev/zero")
+    for path, kind in [(fifo, "a FIFO"), (wire, "a socket"), (device, "a device")]:
+        with pytest.raises(VideoError, match=rf"{path}: .*\({kind}, not a regular file\)"):
+            next(read_frames(path))
+        assert estimated_frames(path) is None
+    assert writer.is_alive()  # nobody opened it
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    writer.join()
+    os.close(reader)
+    link = tmp_path / "link.mp4"
+    link.symlink_to(write_video(tmp_path / "a.mp4", frames=3))
+    assert len(list(read_frames(link))) == estimated_frames(link) == 3
+
+
+def with_streams(path, *streams):
+    """A file with these streams in this order: "sound", "cover", or (frames, (width, height))."""
+    with av.open(str(path), "w") as container:
+        frames = []
+        for kind in streams:
+            if kind == "sound":
+                stream = container.add_stream("aac", rate=8000, layout="mono")
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+                frame.sample_rate = 8000
+                frames.append((stream, [frame]))
+                continue
+            count, size = (1, (96, 96)) if kind == "cover" else kind
+            stream = container.add_stream("mjpeg" if kind == "cover" else "mpeg4", rate=5)
+            stream.width, stream.height = size
+            if kind == "cover":
+                stream.pix_fmt = "yuvj420p"
+            stream.disposition = (
+                Disposition.attached_pic if kind == "cover" else Disposition.default
+            )
+            black = np.zeros((size[1], size[0], 3), np.uint8)
+            frames.append((stream, [av.VideoFrame.from_ndarray(black, "rgb24")] * count))
+        for stream, pictures in frames:
+            for i, picture in enumerate(pictures):
+                picture.pts = i if stream.type == "video" else 0
+                picture.time_base = Fraction(1, 5)
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+@pytest.mark.parametrize(
+    "streams",
+    [
+        ("cover", (7, (64, 48))),
+        ((7, (64, 48)), "cover"),
+        ("sound", "cover", (7, (64, 48))),
+        ((3, (32, 32)), (7, (64, 48))),
+        ((7, (64, 48)), (3, (32, 32)), "cover"),
+    ],
+)
+def test_the_best_video_stream_is_read(tmp_path, ending, streams):
+    path = with_streams(tmp_path / f"a.{ending}", *streams)
+    assert [frame.rgb.shape for frame in read_frames(path)] == [(48, 64, 3)] * 7
+
+
+def test_a_stream_marked_as_default_goes_before_a_larger_one(tmp_path):
+    path = with_streams(tmp_path / "a.mp4", (3, (64, 48)), (7, (32, 32)))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"tkhd") + 7] &= ~1  # ISO 14496-12, 8.3.3: the track is not enabled
+    path.write_bytes(content)
+    assert [frame.rgb.shape for frame in read_frames(path)] == [(32, 32, 3)] * 7
+
+
+def test_a_stream_of_an_unknown_codec_is_none(write_video, tmp_path):
+    path = write_video(tmp_path / "a.avi")
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"ZZZZ"))
+    with pytest.raises(VideoError, match=r"a\.avi: has no video stream that can be decoded"):
+        next(read_frames(path))
+
+
+def test_sound_with_a_cover_is_no_video(tmp_path):
+    path = with_streams(tmp_path / "a.mp4", "sound", "cover")
+    with pytest.raises(VideoError, match=r"a\.mp4: has no video stream, only a cover picture"):
+        next(read_frames(path))
+    assert estimated_frames(path) is None
 
 
 @pytest.mark.parametrize("ending", ["avi", "mkv"])
