@@ -91,8 +91,8 @@ def read_labels(path: str | os.PathLike[str], dataset: PackedDataset) -> LabelTa
                     repeated.append(name)
                 else:
                     rows[frame] = row
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"{path}: not a CSV text file: {error}; save it as UTF-8") from error
+        except csv.Error as error:
+            raise ValueError(f"{path}: not a CSV text file: {error}") from error
     if not rows:
         raise ValueError(
             f"{path}: none of its {len(missing)} frames is packed in {dataset.path}, "
@@ -115,7 +115,7 @@ def read_labels(path: str | os.PathLike[str], dataset: PackedDataset) -> LabelTa
 
 def _opened(path: Path, dataset: PackedDataset) -> TextIO:
     try:
-        return open(path, newline="", encoding="utf-8-sig")
+        return open(path, newline="", encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError as error:
         raise FileNotFoundError(
             error.errno,
@@ -137,6 +137,7 @@ def _separator(header: str) -> str:
 
 def _header(path: Path, cells: list[str]) -> tuple[int, tuple[str, ...]]:
     """Number of columns without a name in front (0 or 1), and the names of the labels."""
+    _check_text(path, 1, cells)
     cells = [cell.strip() for cell in cells]
     unnamed = int(cells[:2] == ["", "frame"])
     if cells[unnamed:][:2] != ["frame", "subject"] or len(cells) < unnamed + 3:
@@ -149,11 +150,22 @@ def _header(path: Path, cells: list[str]) -> tuple[int, tuple[str, ...]]:
     return unnamed, names
 
 
+def _check_text(path: Path, line: int, cells: list[str]) -> None:
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{path}: not a CSV text file: line {line} is not UTF-8; save it as such"
+        ) from None
+
+
 def _row(
     path: Path, line: int, names: tuple[str, ...], cells: list[str], unnamed: int
 ) -> tuple[str, _Row]:
     """Frame name and contents of one line."""
     width = unnamed + 2 + len(names)
+    # The packer writes names of files byte for byte, whatever their encoding.
+    _check_text(path, line, cells[unnamed + 2 :] if len(cells) == width else cells)
     if len(cells) != width:
         raise ValueError(f"{path}:{line}: {len(cells)} cells, the header has {width}")
     cells = [cell.strip() for cell in cells[unnamed:]]

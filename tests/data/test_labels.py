@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tcae.cli.command import one_line
 from tcae.data.labels import read_labels
 from tcae.data.shards import PackedDataset
+from tcae.files.durable import write_csv
 
 CLIPS = {
     ("ann", "ann/T1", "0"): 4,
@@ -171,6 +173,30 @@ def test_repeated_and_missing_rows_are_counted(read, caplog):
     assert len(lines) == 2
     assert "2 rows name frames that are not packed, as ann/T1/0/9" in lines[0]
     assert "1 rows repeat another row, as ann/T1/0/0" in lines[1]
+
+
+def test_names_of_videos_in_another_encoding(tmp_path, pack_frames):
+    """The packer names frames after files, whose names are bytes, and writes these."""
+    name = os.fsdecode(b"jos\xe9")
+    dataset = PackedDataset(pack_frames({(name, name, "0"): 2}))
+    write_csv(tmp_path / "labels.csv", [["frame", "subject", "AU01"], [f"{name}/0/1", name, 1]])
+    assert b"jos\xe9/0/1,jos\xe9,1" in (tmp_path / "labels.csv").read_bytes()
+    table = read_labels(tmp_path / "labels.csv", dataset)
+    assert table.frame_index.tolist() == [1] and table.subjects == (name,)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("frame,subject,AU01\n".encode("utf-16"), 1),
+        (b"frame,subject,AU\xb9\n", 1),
+        (b"frame,subject,AU01\nann/T1/0/0,ann,1\nann/T1/0/1,ann,\xb9\n", 3),
+    ],
+)
+def test_other_text_is_named_by_its_line(tmp_path, dataset, content, line):
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=f"not a CSV text file: line {line} is not UTF-8"):
+        read_labels(tmp_path / "labels.csv", dataset)
 
 
 def test_no_text_file(tmp_path, dataset):
