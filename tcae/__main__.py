@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tcae import __version__
+from tcae.cli.streams import unfailing_streams
 
 _USAGE = """\
 usage: tcae COMMAND [OPTIONS]
@@ -35,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    name, *options = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    with unfailing_streams():
+        return _run(*((sys.argv[1:] if argv is None else argv) or ["--help"]))
+
+
+def _run(name: str, *options: str) -> int:
     if name in ("-h", "--help"):
         lines = [f"  {command:<12}{line}" for command, line in commands().items()]
         print("\n".join([_USAGE, *lines]))

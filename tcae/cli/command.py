@@ -18,6 +18,7 @@ import tyro
 from tqdm import tqdm
 
 from tcae import __version__
+from tcae.cli.streams import unfailing_streams
 
 if TYPE_CHECKING:
     import torch
@@ -105,6 +106,7 @@ def run(
     A ``ValueError``, ``TypeError``, ``OSError`` or ``FloatingPointError`` becomes one line on
     stderr and status 2; with ``TCAE_TRACEBACK=1`` in the environment it keeps its traceback.
     What the package says with ``logging.getLogger(__name__).warning`` is one line on stderr too.
+    A line that cannot be printed undoes no work: see `unfailing_streams`.
 
     Args:
         main: Does the work and returns the exit status (``DONE``, ``SOME_FAILED`` ...).
@@ -122,11 +124,17 @@ def run(
     words = list(sys.argv[1:] if argv is None else argv)
     name = prog.replace(".", " ", 1) if _started_by_name() else prog
     logging.getLogger("tcae").handlers = [_LineHandler(name)]
-    if "--version" in words:
-        print(f"{name} {__version__}")
-        return DONE
+    with unfailing_streams():
+        if "--version" in words:
+            print(f"{name} {__version__}")
+            return DONE
+        return _status(lambda: main(_parse(options, words, name, default)), name)
+
+
+def _status(work: Callable[[], int], name: str) -> int:
+    """Do the work and return its exit status; what stops it is said on a line."""
     try:
-        return main(_parse(options, words, name, default))
+        return work()
     except KeyboardInterrupt:
         _say(name, "interrupted")
         return INTERRUPTED

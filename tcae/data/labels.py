@@ -8,9 +8,9 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,10 @@ log = logging.getLogger(__name__)
 LABELS, FOLDS = "labels.csv", "folds.csv"
 """Files in a packed set: its label table, and the folds of its subjects."""
 
-_CELLS = {"0": 0.0, "1": 1.0, "9": np.nan, "": np.nan}
+# Programs write whole numbers as 1.0 where another cell of the column is empty.
+_CELLS = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "9": np.nan, "9.0": np.nan, "": np.nan}
+_ALLOWED = "0, 1, or empty or 9 for unknown"
+_DIGITS = 18  # of a frame's number at most, which fit into int64
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,10 @@ def read_labels(path: str | os.PathLike[str], dataset: PackedDataset) -> LabelTa
 
     The CSV file has the header `frame,subject,<one column per AU>`. The name of a frame is
     "video/track/number", as in `PackedDataset.name`, or "video/number" where only one of the
-    video's tracks has that frame. A cell is 0, 1, or unknown (empty or 9). Rows of frames that are
-    not packed, and repeated equal rows, are counted in one warning each.
+    video's tracks has that frame. A cell is 0, 1, or unknown (empty or 9), also as 0.0, 1.0 or
+    9.0. Commas, semicolons or tabs separate the cells. A first column without a name, as pandas
+    writes it, is left out. Rows of frames that are not packed, and repeated equal rows, are
+    counted in one warning each.
 
     Args:
         path: The CSV file.
@@ -69,14 +74,15 @@ def read_labels(path: str | os.PathLike[str], dataset: PackedDataset) -> LabelTa
     rows: dict[int, _Row] = {}
     missing: list[str] = []
     repeated: list[str] = []
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with _opened(path, dataset) as file:
         try:
-            reader = csv.reader(file)
-            names = _header(path, next(reader, []))
+            first = file.readline()
+            reader = csv.reader(chain([first], file), delimiter=_separator(first))
+            unnamed, names = _header(path, next(reader, []))
             for cells in reader:
                 if not any(cell.strip() for cell in cells):
                     continue
-                name, row = _row(path, reader.line_num, names, cells)
+                name, row = _row(path, reader.line_num, names, cells, unnamed)
                 frame = finder.find(f"{path}:{row.line}", name)
                 if frame is None:
                     missing.append(name)
@@ -85,7 +91,7 @@ def read_labels(path: str | os.PathLike[str], dataset: PackedDataset) -> LabelTa
                     repeated.append(name)
                 else:
                     rows[frame] = row
-        except (UnicodeDecodeError, csv.Error) as error:
+        except csv.Error as error:
             raise ValueError(f"{path}: not a CSV text file: {error}") from error
     if not rows:
         raise ValueError(
@@ -107,31 +113,67 @@ def read_labels(path: str | os.PathLike[str], dataset: PackedDataset) -> LabelTa
     )
 
 
-def _header(path: Path, cells: list[str]) -> tuple[str, ...]:
+def _opened(path: Path, dataset: PackedDataset) -> TextIO:
+    try:
+        return open(path, newline="", encoding="utf-8-sig", errors="surrogateescape")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            error.errno,
+            "No such file; a label table is a CSV file with the header frame,subject,AU01,AU02,... "
+            f"and a row for each labelled frame: its name, such as {dataset.name(0)}, the person's "
+            f"name, and {_ALLOWED} for each action unit",
+            str(path),
+        ) from None
+
+
+def _separator(header: str) -> str:
+    """Find the separator by which the header is one, a comma if there is none."""
+    for separator in ",;\t":
+        cells = next(csv.reader([header], delimiter=separator), [])
+        if "frame" in (cell.strip() for cell in cells):
+            return separator
+    return ","
+
+
+def _header(path: Path, cells: list[str]) -> tuple[int, tuple[str, ...]]:
+    """Return how many columns without a name come first (0 or 1), and the names of the labels."""
+    _check_text(path, 1, cells)
     cells = [cell.strip() for cell in cells]
-    if cells[:2] != ["frame", "subject"] or len(cells) < 3:
+    unnamed = int(cells[:2] == ["", "frame"])
+    if cells[unnamed:][:2] != ["frame", "subject"] or len(cells) < unnamed + 3:
         raise ValueError(
             f"{path}: its header must be frame,subject,<AU columns>, not {','.join(cells)!r}"
         )
-    names = tuple(cells[2:])
+    names = tuple(cells[unnamed + 2 :])
     if len(set(names)) < len(names) or not all(names):
         raise ValueError(f"{path}: empty or repeated column name in its header")
-    return names
+    return unnamed, names
 
 
-def _row(path: Path, line: int, names: tuple[str, ...], cells: list[str]) -> tuple[str, _Row]:
+def _check_text(path: Path, line: int, cells: list[str]) -> None:
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{path}: not a CSV text file: line {line} is not UTF-8; save it as such"
+        ) from None
+
+
+def _row(
+    path: Path, line: int, names: tuple[str, ...], cells: list[str], unnamed: int
+) -> tuple[str, _Row]:
     """Frame name and contents of one line."""
-    cells = [cell.strip() for cell in cells]
-    if len(cells) != len(names) + 2:
-        raise ValueError(f"{path}:{line}: {len(cells)} cells, the header has {len(names) + 2}")
+    width = unnamed + 2 + len(names)
+    # The packer writes names of files byte for byte, whatever their encoding.
+    _check_text(path, line, cells[unnamed + 2 :] if len(cells) == width else cells)
+    if len(cells) != width:
+        raise ValueError(f"{path}:{line}: {len(cells)} cells, the header has {width}")
+    cells = [cell.strip() for cell in cells[unnamed:]]
     if not cells[0] or not cells[1]:
         raise ValueError(f"{path}:{line}: empty frame or subject")
     for name, cell in zip(names, cells[2:], strict=True):
         if cell not in _CELLS:
-            raise ValueError(
-                f"{path}:{line}: column {name} holds {cell!r}; it must be 0, 1, or empty or 9 "
-                "for unknown"
-            )
+            raise ValueError(f"{path}:{line}: column {name} holds {cell!r}; it must be {_ALLOWED}")
     return cells[0], _Row(cells[1], tuple(_CELLS[cell] for cell in cells[2:]), line)
 
 
@@ -163,9 +205,10 @@ class _FrameFinder:
             ValueError: Several frames have that name.
         """
         prefix, _, number = name.rpartition("/")
-        if not prefix or not number.isdecimal():
+        if not prefix or not number.isdecimal() or len(number) > _DIGITS:
             raise ValueError(
-                f"{where}: frame must be video/track/number or video/number, not {name!r}"
+                f"{where}: frame must be video/track/number or video/number, not {name!r}; a time "
+                "cannot stand for the frame's number"
             )
         found = []
         for start, end in self._spans.get(prefix, []):

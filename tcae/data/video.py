@@ -131,7 +131,7 @@ def _open(path: str) -> av.container.InputContainer:
 
 
 def _main_stream(container: av.container.InputContainer) -> VideoStream | None:
-    """The video stream that FFmpeg takes, but never a cover picture."""
+    """Choose the video stream that FFmpeg takes, but never a cover picture."""
     streams = [
         stream
         for stream in container.streams.video
@@ -152,7 +152,7 @@ def _is_cover(stream: VideoStream) -> bool:
 
 
 def _others(container: av.container.InputContainer) -> str:
-    """What there is in a file without a video."""
+    """Say what a file without a video has instead."""
     if not container.streams.video:
         return ""
     covers = all(map(_is_cover, container.streams.video))
@@ -299,7 +299,7 @@ def _as_shown(frame: av.VideoFrame, pixel: float) -> NDArray[np.uint8]:
 
 
 def _with_square_pixels(frame: av.VideoFrame, pixel: float, turned: bool) -> NDArray[Any]:
-    """A picture as stored, resized along what is its width when it is shown, as FFmpeg does."""
+    """Decode a picture, resized along what is its width when it is shown, as FFmpeg does."""
     if pixel == 1:
         return frame.to_ndarray(format="rgb24")
     width, height = frame.width, frame.height

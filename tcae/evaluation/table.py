@@ -110,12 +110,17 @@ def check_table_path(path: Path) -> None:
 
 
 class _Csv:
-    """Missing cells are empty; reals have 7 significant digits, times 4 decimals."""
+    """Missing cells are empty; reals have 7 significant digits, times 4 decimals.
+
+    Names of files are written byte for byte.
+    """
 
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         formats = {"text": "{}", "int": "{}", "time": "{:.4f}", "real": "{:.7g}"}
         self._formats = [formats[column.kind].format for column in columns]
-        self._file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115
+        self._file = open(  # noqa: SIM115
+            path, "w", newline="", encoding="utf-8", errors="surrogateescape"
+        )
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow([column.name for column in columns])
 
@@ -142,8 +147,17 @@ def _pandas_types(columns: Sequence[Column]) -> dict[str, Any]:
     return {"index_columns": [], "column_indexes": [], "columns": types}
 
 
+def _escaped(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 class _Parquet:
-    """Missing cells are null; rows are written in groups of some thousand."""
+    r"""Missing cells are null; rows are written in groups of some thousand.
+
+    Its text is UTF-8. Other bytes in the names of files are escaped, such as \xe9.
+    """
 
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         import pyarrow
@@ -154,14 +168,17 @@ class _Parquet:
             [(column.name, getattr(pyarrow, _PARQUET_TYPES[column.kind])()) for column in columns],
             {"pandas": json.dumps(_pandas_types(columns))},
         )
+        self._texts = [column.kind == "text" for column in columns]
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)
         self._batches: list[Any] = []
 
     def write(self, rows: Sequence[Row]) -> None:
         if rows:
             arrays = [
-                self._arrow.array(values, field.type)
-                for values, field in zip(zip(*rows, strict=True), self._schema, strict=True)
+                self._arrow.array(map(_escaped, values) if text else values, field.type)
+                for values, field, text in zip(
+                    zip(*rows, strict=True), self._schema, self._texts, strict=True
+                )
             ]
             batch = self._arrow.RecordBatch.from_arrays(arrays, schema=self._schema)
             self._batches.append(batch)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +175,33 @@ def test_bad_options_are_one_line_and_status_2(run, tmp_path, write_video, capsy
     assert main(run, tmp_path / "t.csv", video, *words) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("streams", "ending"),
+    [("", "csv"), ("", "parquet"), ("| head -1", "csv"), (">&-", "csv"), ("2>&-", "csv")],
+)
+def test_neither_names_nor_messages_lose_the_table(run, tmp_path, write_video, streams, ending):
+    """As a user starts it, with a name in Latin-1 and messages that nobody can print or read."""
+    names = [b"a.mp4", b"caf\xe9.mp4", "zo\u00e9.mp4".encode()]
+    (tmp_path / "in").mkdir()
+    for name in names:
+        os.replace(write_video(tmp_path / "v.mp4", 2), os.fsencode(tmp_path / "in") + b"/" + name)
+    out = tmp_path / f"t.{ending}"
+    words = ["in", "--encoder", run, "--out", out, "--device", "cpu", "--aligned"]
+    command = [sys.executable, "-m", "tcae", "extract", *map(str, words)]
+    shell = ["bash", "-c", f'"$@" {streams}; exit ${{PIPESTATUS[0]}}', "bash"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*shell, *command], cwd=tmp_path, env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    if ending == "csv":
+        rows = [line.partition(b",")[0] for line in out.read_bytes().splitlines()[1:]]
+        assert rows == [b"in/" + name for name in names for _ in range(2)]
+    else:
+        column = pytest.importorskip("pyarrow.parquet").read_table(out)["video"].to_pylist()
+        assert column[::2] == ["in/a.mp4", r"in/caf\xe9.mp4", "in/zo\u00e9.mp4"]
+    if not streams:
+        assert rb"zo\xe9.mp4: 2 rows" in done.stdout
 
 
 def test_no_video_at_all(run, tmp_path, capsys):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import os
 import sys
 from pathlib import Path
 
@@ -48,6 +49,23 @@ def test_parquet(tmp_path):
     rows = [list(row.values()) for row in table.to_pylist()]
     assert rows[:2] == ROWS[:2] and rows[2][:3] == ROWS[2][:3]
     assert rows[2][3] == pytest.approx(1 / 3, rel=1e-7)
+
+
+NAMES = [b"caf\xe9.mp4", "zo\u00e9.mp4".encode(), b"\xff\xfe\x80", None]
+"""Names of files as the file system has them, and a missing one."""
+
+
+def test_csv_keeps_the_bytes_of_names(tmp_path):
+    write(tmp_path / "t.csv", [[name and os.fsdecode(name), 0, 0.0, 1.0] for name in NAMES])
+    lines = (tmp_path / "t.csv").read_bytes().splitlines()[1:]
+    assert [line.partition(b",")[0] for line in lines] == [*NAMES[:3], b""]
+
+
+def test_parquet_escapes_what_is_no_text(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write(tmp_path / "t.parquet", [[name and os.fsdecode(name), 0, 0.0, 1.0] for name in NAMES])
+    names = parquet.read_table(tmp_path / "t.parquet")["video"].to_pylist()
+    assert names == [r"caf\xe9.mp4", "zo\u00e9.mp4", r"\xff\xfe\x80", None]
 
 
 def test_parquet_gathers_rows_into_large_groups(tmp_path):
