@@ -258,10 +258,13 @@ def test_no_second_packer_beside_one(videos, tmp_path, capfd, monkeypatch):
 # Kills -------------------------------------------------------------------------------------------
 
 # Runs the command with every video durable at once, in the workers too, as they import this file.
+# A pipe is no video, but here it holds a worker while it opens one.
 SCRIPT = """
     import sys
     import tcae.data.pack_worker
+    import tcae.data.video
     tcae.data.pack_worker.FLUSH_SECONDS = 0.0
+    tcae.data.video.irregular = lambda path: None
     if __name__ == "__main__":
         from tcae.pack import main
         sys.exit(main())
