@@ -25,7 +25,7 @@ class PackDisplay:
     def __init__(self, videos: int, prog: str) -> None:
         self._prog, self._log = prog, logging.getLogger(prog)
         self._videos, self._done, self._frames = videos, 0, 0
-        self._started = self._told = time.monotonic()
+        self._started = self._last_line = time.monotonic()
         self._bar = tqdm(total=videos, unit="video", disable=not sys.stderr.isatty())
 
     def report(self, row: VideoRow | None, frames: int) -> None:
@@ -40,8 +40,8 @@ class PackDisplay:
                 self._log.warning("%s: no track of two frames, so it gives no pairs", row.path)
         speed = self._frames / max(time.monotonic() - self._started, 1e-9)
         self._bar.set_postfix_str(f"{speed:.0f} frames/s")
-        if self._bar.disable and time.monotonic() - self._told > _LINE_SECONDS:
-            self._told = time.monotonic()
+        if self._bar.disable and time.monotonic() - self._last_line > _LINE_SECONDS:
+            self._last_line = time.monotonic()
             print(
                 f"{self._prog}: {self._done} of {self._videos} videos, {speed:.0f} frames/s",
                 file=sys.stderr,

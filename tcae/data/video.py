@@ -202,20 +202,20 @@ class _Clock:
         self._in_stored_order = container.format.name == "avi"
         self._last: float | None = None
         self._shift: float | None = None  # from the container's time to ours
-        self._told = False
+        self._warned = False
 
     def time(self, frame: av.VideoFrame) -> float:
         """Return the time of the next frame."""
         own = self._own_time(frame)
         time = self._next() if own is None or self._shift is None else own + self._shift
         if self._last is not None and time <= self._last:
-            self._tell()
+            self._warn()
             # As where files were joined. A little may be a rounded time: the next ones are right.
             far = self._last - time > _JUMP
             time = self._next() if far else self._last + self._period / 2
             self._shift = None if far else self._shift
         elif own is None and not self._in_stored_order:
-            self._tell()
+            self._warn()
         if own is not None and self._shift is None:
             self._shift = time - own
         self._last = time
@@ -231,15 +231,15 @@ class _Clock:
     def _next(self) -> float:
         return 0.0 if self._last is None else self._last + self._period
 
-    def _tell(self) -> None:
-        if not self._told:
+    def _warn(self) -> None:
+        if not self._warned:
             log.warning(
                 "%s: some frames have no time or an earlier one than the frame before; these "
                 "follow it at %.4g frames a second",
                 self._path,
                 1 / self._period,
             )
-        self._told = True
+        self._warned = True
 
 
 def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoFrame]:
