@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
@@ -14,6 +15,9 @@ import numpy as np
 from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
+
+from tcae.data.video_clock import Clock
+from tcae.data.video_survey import STILLS, Survey, frame_rate, in_stored_order, survey
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +37,8 @@ _IRREGULAR = (
     (stat.S_ISBLK, "a device"),
 )
 _WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; standards have up to 32/11
-_STILLS = ("bmp", "gif", "mjpeg", "png", "tiff", "webp")  # codecs of covers
 _DEFAULT_BONUS = 5_000_000  # pixels; FFmpeg's weight of the mark "default"
 _HDR = {16: "PQ, SMPTE ST 2084", 18: "HLG, ARIB STD-B67"}  # by transfer characteristics
-_JUMP = 0.1  # seconds back from which on time begins anew, as for FFmpeg
-_ENOUGH = 0.9  # share of the frames that the container announces, below which a file is truncated
 
 
 class VideoError(ValueError):
@@ -49,7 +50,7 @@ class VideoFrame:
     """One decoded picture.
 
     Attributes:
-        index: Its number in the video, from 0, counting every frame.
+        index: Its number in the video, from 0. Gaps of a constant frame rate count.
         timestamp: Seconds since the first frame, larger than that of the frame before.
         rgb: (H, W, 3) uint8, as a player shows it: upright, and pixels are square.
     """
@@ -82,17 +83,14 @@ def read_frames(
     if fps is not None and not fps > 0:
         raise ValueError(f"fps must be positive, not {fps}")
     path = os.fspath(path)
-    try:
-        container = _open(path)
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)})") from error
-    with container:
-        stream = _main_stream(container)
-        if stream is None:
-            raise VideoError(f"{path}: has no video stream{_others(container)}")
+    with _opened(path) as (container, stream):
+        found = survey(container, stream)
+    if found.is_cover:
+        raise VideoError(f"{path}: has no video stream, only a cover picture")
+    with _opened(path) as (container, stream):
         stream.codec_context.thread_count = threads
         stream.thread_type = "AUTO"
-        yield from _sampled(path, _Decoder(path, container, stream), fps)
+        yield from _sampled(path, container, stream, found, fps)
 
 
 def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> int | None:
@@ -105,7 +103,7 @@ def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> 
             stream = _main_stream(container)
             if stream is None:
                 return None
-            rate = float(stream.average_rate or 25)
+            rate = frame_rate(stream)
             count = stream.frames or int((container.duration or 0) / av.time_base * rate)
     except (av.FFmpegError, OSError):
         return None
@@ -130,6 +128,20 @@ def _open(path: str) -> av.container.InputContainer:
     return av.open(os.path.abspath(path), options=_OPTIONS)
 
 
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[tuple[av.container.InputContainer, VideoStream]]:
+    """Open a file and choose its video stream."""
+    try:
+        container = _open(path)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)})") from error
+    with container:
+        stream = _main_stream(container)
+        if stream is None:
+            raise VideoError(f"{path}: has no video stream{_others(container)}")
+        yield container, stream
+
+
 def _main_stream(container: av.container.InputContainer) -> VideoStream | None:
     """Choose the video stream that FFmpeg takes, but never a cover picture."""
     streams = [
@@ -140,7 +152,7 @@ def _main_stream(container: av.container.InputContainer) -> VideoStream | None:
 
     def rank(stream: VideoStream) -> tuple[bool, int]:
         # Matroska does not tell a cover from a video if it is a stream and no attachment.
-        video = stream.codec_context.name not in _STILLS
+        video = stream.codec_context.name not in STILLS
         bonus = _DEFAULT_BONUS if stream.disposition & Disposition.default else 0
         return video, stream.width * stream.height + bonus
 
@@ -162,13 +174,8 @@ def _others(container: av.container.InputContainer) -> str:
 class _Decoder:
     """Frames of a stream, and the errors on the way."""
 
-    def __init__(
-        self, path: str, container: av.container.InputContainer, stream: VideoStream
-    ) -> None:
+    def __init__(self, container: av.container.InputContainer, stream: VideoStream) -> None:
         self._container, self._stream = container, stream
-        self.announced = stream.frames
-        self.clock = _Clock(path, container, float(stream.average_rate or 25))
-        self.pixel = _pixel(path, stream)
         self.error: Exception | None = None
         self.failed_packets = 0
 
@@ -192,68 +199,27 @@ class _Decoder:
         self.failed_packets += 1
 
 
-class _Clock:
-    """Seconds since the first frame, strictly rising whatever the container tells."""
-
-    def __init__(self, path: str, container: av.container.InputContainer, rate: float) -> None:
-        self._path, self._period = path, 1 / rate
-        # AVI numbers pictures in the order in which they are stored, not shown; FFmpeg's times of
-        # presentation are guesses there. It has no number for the last ones: that is no fault.
-        self._in_stored_order = container.format.name == "avi"
-        self._last: float | None = None
-        self._shift: float | None = None  # from the container's time to ours
-        self._warned = False
-
-    def time(self, frame: av.VideoFrame) -> float:
-        """Return the time of the next frame."""
-        own = self._own_time(frame)
-        time = self._next() if own is None or self._shift is None else own + self._shift
-        if self._last is not None and time <= self._last:
-            self._warn()
-            # As where files were joined. A little may be a rounded time: the next ones are right.
-            far = self._last - time > _JUMP
-            time = self._next() if far else self._last + self._period / 2
-            self._shift = None if far else self._shift
-        elif own is None and not self._in_stored_order:
-            self._warn()
-        if own is not None and self._shift is None:
-            self._shift = time - own
-        self._last = time
-        return time
-
-    def _own_time(self, frame: av.VideoFrame) -> float | None:
-        if not self._in_stored_order:
-            return frame.time
-        if frame.dts is None or frame.time_base is None:
-            return None
-        return float(frame.dts * frame.time_base)
-
-    def _next(self) -> float:
-        return 0.0 if self._last is None else self._last + self._period
-
-    def _warn(self) -> None:
-        if not self._warned:
-            log.warning(
-                "%s: some frames have no time or an earlier one than the frame before; these "
-                "follow it at %.4g frames a second",
-                self._path,
-                1 / self._period,
-            )
-        self._warned = True
-
-
-def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoFrame]:
-    count, taken, corrupt = 0, 0, 0
+def _sampled(
+    path: str,
+    container: av.container.InputContainer,
+    stream: VideoStream,
+    found: Survey,
+    fps: float | None,
+) -> Iterator[VideoFrame]:
+    decoder, pixel = _Decoder(container, stream), _pixel(path, stream)
+    clock = Clock(path, found, frame_rate(stream), in_stored_order(container))
+    count = taken = corrupt = failed = 0
     for frame in decoder:
-        time = decoder.clock.time(frame)
+        clock.advance(frame, decoder.failed_packets - failed)
+        failed = decoder.failed_packets
         if not count:
             _check_range(path, frame)
         # Half a millisecond of slack: time bases such as 1/90000 cannot name 1/fps exactly.
         if frame.is_corrupt:
             corrupt += 1
-        elif fps is None or time >= taken / fps - 5e-4:
-            yield VideoFrame(count, time, _as_shown(frame, decoder.pixel))
-            taken = taken + 1 if fps is None else int((time + 5e-4) * fps) + 1
+        elif fps is None or clock.time >= taken / fps - 5e-4:
+            yield VideoFrame(clock.number, clock.time, _as_shown(frame, pixel))
+            taken = taken + 1 if fps is None else int((clock.time + 5e-4) * fps) + 1
         count += 1
     if count == corrupt:
         reason = f" ({_reason(decoder.error)})" if decoder.error else ""
@@ -265,8 +231,10 @@ def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoF
         )
     if corrupt:
         raise VideoError(f"{path}: damaged, {corrupt} of {count} frames could not be decoded")
-    if count < _ENOUGH * decoder.announced:
-        raise VideoError(f"{path}: truncated, has {count} of {decoder.announced} frames")
+    if found.truncated:
+        raise VideoError(
+            f"{path}: truncated, has {found.reached:.4g} of {found.announced:.4g} seconds"
+        )
 
 
 def _check_range(path: str, frame: av.VideoFrame) -> None:
