@@ -406,6 +406,8 @@ def test_ctrl_c_keeps_what_is_finished(videos, tmp_path, start):
     pipe = wait()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     time.sleep(0.3)
+    held.unlink()
+    held.write_bytes(content)  # it is opened a second time, to decode what the first time showed
     os.write(pipe, content)
     os.close(pipe)
     _, err = process.communicate(timeout=600)
