@@ -65,6 +65,7 @@ class CropConfig:
         fps: Frames to take from each second of a video file; None takes all.
         faces: Name of a detector, "aligned" (pictures are faces already) or "landmarks".
         dataset: Labelled data set that the videos belong to, if any: each shows one person.
+        tone_mapped: Whether HDR is read, in the colours of ordinary video.
     """
 
     image_size: int
@@ -72,11 +73,16 @@ class CropConfig:
     fps: float | None
     faces: str
     dataset: str | None = None
+    tone_mapped: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
         """Further settings that must be equal for packing to continue."""
-        return {"dataset": self.dataset, "fps": self.fps, "faces": self.faces}
+        tone_mapped = self.tone_mapped or None  # older sets do not say it
+        return {
+            "dataset": self.dataset, "fps": self.fps, "faces": self.faces,
+            "tone_mapped": tone_mapped,
+        }  # fmt: skip
 
     def open(self) -> Cropper:
         """Return the function that cuts out faces.
@@ -138,7 +144,7 @@ class Cropper:
             VideoError: See `tcae.data.sources.read_source`.
         """
         find = self._finder(source, landmarks or {})
-        for frame in read_source(source, self._config.fps):
+        for frame in read_source(source, self._config.fps, self._config.tone_mapped):
             crops = []
             for track, face in find(frame):
                 rgb = self._cut(frame.rgb, face)

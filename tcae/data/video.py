@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import av
@@ -16,19 +17,23 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from tcae.data.pictures import decode_image
+from tcae.data.tone_mapping import TRANSFERS, tone_map
 from tcae.data.video_clock import Clock
 from tcae.data.video_survey import STILLS, Survey, frame_rate, in_stored_order, survey
 
 log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES: tuple[str, ...] = (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4")
-VIDEO_SUFFIXES += (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv")
+VIDEO_SUFFIXES: tuple[str, ...] = (
+    *(".3g2", ".3gp", ".apng", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".hevc"),
+    *(".ivf", ".m1v", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg"),
+    *(".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+)
 # Containers that hold their own data. A list of other files, addresses among them, is a video to
 # FFmpeg too, whatever its name ends with: it would read what it was not given.
-_OPTIONS = {
-    "format_whitelist": "mov,matroska,avi,flv,mpegts,mpeg,mpegvideo,m4v,ogg,asf",
-    "protocol_whitelist": "file",
-}
+_FORMATS = "mov,matroska,avi,flv,mpegts,mpeg,mpegvideo,m4v,ogg,asf,dv,mxf,yuv4mpegpipe,gif,apng,ivf"
+_FORMATS += ",h264,hevc,mjpeg,jpeg_pipe,png_pipe,bmp_pipe,tiff_pipe,j2k_pipe,webp_pipe"
+_OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 _IRREGULAR = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a FIFO"),
@@ -38,7 +43,6 @@ _IRREGULAR = (
 )
 _WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; standards have up to 32/11
 _DEFAULT_BONUS = 5_000_000  # pixels; FFmpeg's weight of the mark "default"
-_HDR = {16: "PQ, SMPTE ST 2084", 18: "HLG, ARIB STD-B67"}  # by transfer characteristics
 
 
 class VideoError(ValueError):
@@ -61,7 +65,10 @@ class VideoFrame:
 
 
 def read_frames(
-    path: str | os.PathLike[str], fps: float | None = None, threads: int = 0
+    path: str | os.PathLike[str],
+    fps: float | None = None,
+    threads: int = 0,
+    tone_mapped: bool = False,
 ) -> Iterator[VideoFrame]:
     """Decode a video.
 
@@ -72,25 +79,31 @@ def read_frames(
         path: The video file.
         fps: Take the first frame at or after each multiple of 1/fps seconds; None takes all.
         threads: Decoder threads; 0: one for each core.
+        tone_mapped: Read HDR in the colours of ordinary video. See `tcae.data.tone_mapping`.
 
     Yields:
         The frames in order of time.
 
     Raises:
-        VideoError: The file is no video, or in HDR. After the last good frame: it is damaged or
-            truncated.
+        VideoError: The file is no video, or in HDR and not to be tone-mapped. After the last good
+            frame: it is damaged or truncated.
     """
     if fps is not None and not fps > 0:
         raise ValueError(f"fps must be positive, not {fps}")
     path = os.fspath(path)
     with _opened(path) as (container, stream):
         found = survey(container, stream)
+        is_still = found.pictures == 1 and container.format.name.endswith("_pipe")
     if found.is_cover:
         raise VideoError(f"{path}: has no video stream, only a cover picture")
+    picture = decode_image(Path(path).read_bytes()) if is_still else None
+    if picture is not None:
+        yield VideoFrame(0, 0.0, picture)
+        return
     with _opened(path) as (container, stream):
         stream.codec_context.thread_count = threads
         stream.thread_type = "AUTO"
-        yield from _sampled(path, container, stream, found, fps)
+        yield from _sampled(path, container, stream, found, fps, tone_mapped)
 
 
 def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> int | None:
@@ -151,8 +164,9 @@ def _main_stream(container: av.container.InputContainer) -> VideoStream | None:
     ]
 
     def rank(stream: VideoStream) -> tuple[bool, int]:
-        # Matroska does not tell a cover from a video if it is a stream and no attachment.
-        video = stream.codec_context.name not in STILLS
+        # Matroska does not tell a cover from a video if it is a stream and no attachment. AVIF has
+        # a single picture beside a sequence.
+        video = stream.codec_context.name not in STILLS and stream.frames != 1
         bonus = _DEFAULT_BONUS if stream.disposition & Disposition.default else 0
         return video, stream.width * stream.height + bonus
 
@@ -205,6 +219,7 @@ def _sampled(
     stream: VideoStream,
     found: Survey,
     fps: float | None,
+    tone_mapped: bool,
 ) -> Iterator[VideoFrame]:
     decoder, pixel = _Decoder(container, stream), _pixel(path, stream)
     clock = Clock(path, found, frame_rate(stream), in_stored_order(container))
@@ -212,7 +227,7 @@ def _sampled(
     for frame in decoder:
         clock.advance(frame, decoder.failed_packets - failed)
         failed = decoder.failed_packets
-        if not count:
+        if not tone_mapped:
             _check_range(path, frame)
         # Half a millisecond of slack: time bases such as 1/90000 cannot name 1/fps exactly.
         if frame.is_corrupt:
@@ -238,10 +253,10 @@ def _sampled(
 
 
 def _check_range(path: str, frame: av.VideoFrame) -> None:
-    if transfer := _HDR.get(frame.color_trc):
+    if transfer := TRANSFERS.get(frame.color_trc):
         raise VideoError(
-            f"{path}: is HDR ({transfer}), whose colours would be read washed out; convert it to "
-            "SDR (BT.709) first"
+            f"{path}: is HDR ({transfer}), whose colours would be read washed out; --tone-map "
+            "reads it, or convert it to SDR (BT.709) first"
         )
 
 
@@ -257,8 +272,7 @@ def _pixel(path: str, stream: VideoStream) -> float:
 def _as_shown(frame: av.VideoFrame, pixel: float) -> NDArray[np.uint8]:
     # Phones store the picture as the sensor saw it, with a matrix that says how to show it: what is
     # stored at (x, y) belongs at (a x + c y, b x + d y). Only its signs and larger half count.
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    a, b, _, c, d = (1, 0, 0, 0, 1) if matrix is None else np.frombuffer(matrix, np.int32)[:5]
+    a, b, c, d = _matrix(frame)
     turned = abs(b) + abs(c) > abs(a) + abs(d)
     rgb = _with_square_pixels(frame, pixel, turned)
     if turned:
@@ -266,17 +280,33 @@ def _as_shown(frame: av.VideoFrame, pixel: float) -> NDArray[np.uint8]:
     return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
+def _matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:
+    try:
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV 18 knows no EXIF data, and then gives no other either but the turn
+        turn = np.deg2rad(-frame.rotation)
+        return np.cos(turn), np.sin(turn), -np.sin(turn), np.cos(turn)
+    if matrix is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    return a, b, c, d
+
+
 def _with_square_pixels(frame: av.VideoFrame, pixel: float, turned: bool) -> NDArray[Any]:
     """Decode a picture, resized along what is its width when it is shown, as FFmpeg does."""
-    if pixel == 1:
-        return frame.to_ndarray(format="rgb24")
     width, height = frame.width, frame.height
-    if turned:
+    if pixel != 1 and turned:
         height = max(int(height / pixel), 1)
-    else:
+    elif pixel != 1:
         width = max(int(width * pixel), 1)
-    return frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC")
+    hdr = frame.color_trc in TRANSFERS
+    shown: Any = frame.to_ndarray(
+        format="rgb48le" if hdr else "rgb24", width=width, height=height, interpolation="BICUBIC"
+    )
+    return tone_map(shown, frame.color_trc) if hdr else shown
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, av.ArgumentError):  # FFmpeg knows the format and may not read it
+        return "of no format that is read"
     return str(getattr(error, "strerror", None) or error)
