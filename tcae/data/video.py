@@ -32,7 +32,8 @@ VIDEO_SUFFIXES: tuple[str, ...] = (
 # Containers that hold their own data. A list of other files, addresses among them, is a video to
 # FFmpeg too, whatever its name ends with: it would read what it was not given.
 _FORMATS = "mov,matroska,avi,flv,mpegts,mpeg,mpegvideo,m4v,ogg,asf,dv,mxf,yuv4mpegpipe,gif,apng,ivf"
-_FORMATS += ",h264,hevc,mjpeg,jpeg_pipe,png_pipe,bmp_pipe,tiff_pipe,j2k_pipe,webp_pipe"
+_FORMATS += ",h264,hevc,mjpeg"
+_FORMATS += ",bmp_pipe,j2k_pipe,jpeg_pipe,pgm_pipe,png_pipe,ppm_pipe,tiff_pipe,webp_pipe"
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 _IRREGULAR = (
     (stat.S_ISDIR, "a folder"),
