@@ -18,6 +18,7 @@ from tcae.data.faces import Detector, Face
 from tcae.data.pictures import resize
 from tcae.data.sources import Source, read_source
 from tcae.data.video import VideoFrame
+from tcae.files.csv_text import dict_reader, open_table
 
 LANDMARK_COLUMNS = ("video", "frame", *(f"{name}_{axis}" for name in POINT_NAMES for axis in "xy"))
 _NO_POINTS = np.full((5, 2), np.nan)
@@ -203,8 +204,8 @@ def read_landmarks(path: Path) -> dict[str, Landmarks]:
         OSError: It cannot be read.
     """
     videos: dict[str, Landmarks] = {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
+    with open_table(path) as file:
+        reader = dict_reader(file, "video")
         missing = [name for name in LANDMARK_COLUMNS if name not in (reader.fieldnames or [])]
         if missing:
             raise ValueError(f"{path}: column {missing[0]} is missing")
