@@ -138,8 +138,8 @@ def _open(path: str) -> av.container.InputContainer:
     # FFmpeg would wait for whoever writes to a FIFO, or read a device without end.
     if kind := irregular(path):
         raise OSError(f"{kind}, not a regular file")
-    # An absolute path: "concat:a.mp4" would be an order, not a name.
-    return av.open(os.path.abspath(path), options=_OPTIONS)
+    # An absolute path: "concat:a.mp4" would be an order, not a name. Titles may be in any encoding.
+    return av.open(os.path.abspath(path), options=_OPTIONS, metadata_errors="replace")
 
 
 @contextlib.contextmanager
