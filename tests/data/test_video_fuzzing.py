@@ -36,7 +36,7 @@ READER = """
     resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
 
     def shown(path):
-        with av.open(path) as container:
+        with av.open(path, metadata_errors="replace") as container:
             count, packets = 0, container.demux(video=0)
             while True:
                 try:
