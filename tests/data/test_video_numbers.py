@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tcae.data.video import VideoError, read_frames
+from tcae.data.video_survey import survey
 
 KEPT = [*range(10), *range(16, 30)]  # as `select='not(between(n,10,15))'` of FFmpeg keeps them
 
@@ -114,6 +115,31 @@ def test_pictures_that_come_at_any_time_are_counted(
     assert not caplog.messages
 
 
+def test_steps_that_are_mostly_two_slots_are_none(tmp_path: Path) -> None:
+    """As in a video of 30 frames a second with two that came early: FFmpeg takes it for one of 60."""
+    places = np.cumsum([0, *[2] * 9, 1, *[2] * 9, 1, *[2] * 9])
+    path = write(tmp_path / "a.mp4", "mpeg4", places.tolist(), Fraction(1, 60))
+    frames = list(read_frames(path))
+    assert [frame.index for frame in frames] == list(range(30))
+    assert np.allclose([frame.timestamp for frame in frames], places / 60, atol=1e-3)
+
+
+@pytest.mark.parametrize("lost", [1, 10])
+def test_lost_pictures_count_too(tmp_path: Path, lost: int) -> None:
+    ticks = [40 * i + 3 * (i % 4) for i in range(30)]
+    path = write(tmp_path / "a.mov", "mjpeg", ticks, JITTER)
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    content[places[lost] : places[lost] + 700] = bytes(700)
+    path.write_bytes(content)
+    frames = []
+    with pytest.raises(VideoError, match="damaged, 1 packets could not be decoded"):
+        for frame in read_frames(path, threads=1):
+            frames.append(frame)
+    assert [f.index for f in frames] == [i for i in range(30) if i != lost] == told(frames)
+
+
 def test_milliseconds_are_slots_too(tmp_path: Path) -> None:
     """29.97 frames a second, rounded as Matroska does."""
     ticks = [round(slot * 1001 / 30) for slot in KEPT]
@@ -155,6 +181,8 @@ def test_pictures_that_an_edit_list_hides_are_not_missed(tmp_path: Path) -> None
     path = copied_from(whole, 0.8, tmp_path / "a.mp4")
     with av.open(str(path)) as container:
         assert container.streams.video[0].frames == 18  # what its table has
+        found = survey(container, container.streams.video[0])
+        assert (found.pictures, found.slots) == (10, 10)
     frames = list(read_frames(path))
     assert told(frames) == list(range(20, 30))
     assert [frame.index for frame in frames] == list(range(10))
