@@ -116,7 +116,7 @@ def test_pictures_that_come_at_any_time_are_counted(
 
 
 def test_steps_that_are_mostly_two_slots_are_none(tmp_path: Path) -> None:
-    """As in a video of 30 frames a second with two that came early: FFmpeg takes it for one of 60."""
+    """As of 30 frames a second of which two came early: FFmpeg takes it for one of 60."""
     places = np.cumsum([0, *[2] * 9, 1, *[2] * 9, 1, *[2] * 9])
     path = write(tmp_path / "a.mp4", "mpeg4", places.tolist(), Fraction(1, 60))
     frames = list(read_frames(path))
