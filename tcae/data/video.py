@@ -17,7 +17,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tcae.data.pictures import decode_image
+from tcae.data.pictures import decode_image, is_animated
 from tcae.data.tone_mapping import TRANSFERS, tone_map
 from tcae.data.video_clock import Clock
 from tcae.data.video_survey import STILLS, Survey, frame_rate, in_stored_order, survey
@@ -97,10 +97,14 @@ def read_frames(
         is_still = found.pictures == 1 and container.format.name.endswith("_pipe")
     if found.is_cover:
         raise VideoError(f"{path}: has no video stream, only a cover picture")
-    picture = decode_image(Path(path).read_bytes()) if is_still else None
-    if picture is not None:
-        yield VideoFrame(0, 0.0, picture)
-        return
+    if is_still:
+        content = Path(path).read_bytes()
+        if is_animated(content):
+            raise VideoError(f"{path}: is an animated WebP, which is not read; convert it to GIF")
+        picture = decode_image(content)
+        if picture is not None:
+            yield VideoFrame(0, 0.0, picture)
+            return
     with _opened(path) as (container, stream):
         stream.codec_context.thread_count = threads
         stream.thread_type = "AUTO"

@@ -39,6 +39,8 @@ def test_an_animation_is_no_picture(tmp_path: Path, ending: str) -> None:
     except cv2.error:
         pytest.skip(f"this OpenCV cannot write {ending}")
     assert cv2.imdecode(np.fromfile(moving, np.uint8), cv2.IMREAD_COLOR) is not None
-    assert decode_image(moving.read_bytes()) is None
+    content = moving.read_bytes()
+    assert decode_image(content) is None
+    assert all(decode_image(content[:length]) is None for length in range(60))
     decoded = decode_image(still)
     assert decoded is not None and decoded.shape == (16, 24, 3)
