@@ -251,6 +251,10 @@ def _sampled(
         )
     if corrupt:
         raise VideoError(f"{path}: damaged, {corrupt} of {count} frames could not be decoded")
+    if found.skips:
+        raise VideoError(
+            f"{path}: damaged, {found.skips[-1][1]} pictures that its index has cannot be found"
+        )
     if found.truncated:
         raise VideoError(
             f"{path}: truncated, has {found.reached:.4g} of {found.announced:.4g} seconds"

@@ -51,6 +51,8 @@ class Clock:
         """
         before = self.time
         own = own_time(frame, self._stored_order)
+        if own is not None and frame.dts is not None:
+            own += self._survey.skipped(frame.dts) / self._rate
         if self._started:
             self._go_on(own)
         else:

@@ -18,6 +18,7 @@ _MOST_SLACK = 0.4
 _USUAL = 0.5  # share of the pictures that follow the one before by one slot, at least
 _LATE = 2.0  # slots by which a file may end early, and this share of its length
 _LATE_SHARE = 0.02
+_CHUNK_HEADER = 8  # bytes before a picture in AVI
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Survey:
         announced: Seconds that its header tells, 0 if it does not.
         truncated: Whether it ends much earlier than announced.
         is_cover: Whether this is the picture of a sound file.
+        skips: Where pictures are gone from an AVI file that its index has: the container's number
+            of the next one, and by how much the numbers are too small from there on.
     """
 
     pictures: int
@@ -42,6 +45,11 @@ class Survey:
     announced: float
     truncated: bool
     is_cover: bool
+    skips: tuple[tuple[int, int], ...]
+
+    def skipped(self, number: int) -> int:
+        """Return by how much the container's number of a picture is too small."""
+        return max((gone for start, gone in self.skips if start <= number), default=0)
 
 
 def in_stored_order(container: av.container.Container) -> bool:
@@ -72,6 +80,7 @@ def survey(container: av.container.InputContainer, stream: VideoStream) -> Surve
     """
     stored_order = in_stored_order(container)
     times, ends, pictures, first = array("d"), {}, 0, None  # type: ignore[var-annotated]
+    rate, index = frame_rate(stream), _Index(stream, stored_order)
     try:
         for packet in container.demux():
             time = own_time(packet, stored_order)
@@ -79,12 +88,12 @@ def survey(container: av.container.InputContainer, stream: VideoStream) -> Surve
             if packet.stream_index != stream.index or not packet.size or packet.is_discard:
                 continue
             pictures += 1
+            gone = index.gone(packet)
             if time is not None:
-                times.append(time)
-                first = time if first is None and packet.is_keyframe else first
+                times.append(time + gone / rate)
+                first = times[-1] if first is None and packet.is_keyframe else first
     except av.FFmpegError:
         pass
-    rate = frame_rate(stream)
     slots = None
     if len(times) == pictures and pictures:
         slack = 2 * float(stream.time_base or 0) * rate + _SLACK
@@ -99,7 +108,30 @@ def survey(container: av.container.InputContainer, stream: VideoStream) -> Surve
         announced,
         reached < announced - allowed,
         stream.codec_context.name in STILLS and pictures == 1 and bool(container.streams.audio),
+        tuple(index.skips),
     )
+
+
+class _Index:
+    """The index of an AVI file, which still has the pictures that were overwritten in it.
+
+    FFmpeg numbers what it finds. Only the index knows that something is gone before a picture.
+    """
+
+    def __init__(self, stream: VideoStream, stored_order: bool) -> None:
+        entries = stream.index_entries if stored_order else ()
+        self._numbers = {entry.pos: entry.timestamp for entry in entries}
+        self.skips: list[tuple[int, int]] = []
+
+    def gone(self, packet: av.Packet) -> int:
+        """Return how many pictures are gone before a packet."""
+        before = self.skips[-1][1] if self.skips else 0
+        if packet.pos is None or packet.dts is None:
+            return before
+        gone = self._numbers.get(packet.pos - _CHUNK_HEADER, packet.dts) - packet.dts
+        if gone > before:
+            self.skips.append((packet.dts, gone))
+        return max(gone, before)
 
 
 def _extend(ends: dict[int, float], packet: av.Packet) -> None:

@@ -99,6 +99,26 @@ def test_a_picture_that_is_lost_leaves_a_gap(tmp_path: Path, lost: int, threads:
     assert [f.index for f in frames] == told(frames) == [i for i in range(30) if i != lost]
 
 
+def test_pictures_that_are_not_even_found_leave_a_gap(tmp_path: Path) -> None:
+    """The end of one is overwritten, and the head of the next: only the index has that one."""
+    path = write(tmp_path / "a.avi", "mjpeg", range(30))
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for lost in (11, 20):
+        content[places[lost] - 58 : places[lost] + 642] = bytes(700)
+    path.write_bytes(content)
+    frames = []
+    with pytest.raises(VideoError, match=r"damaged, 2 pictures that its index has cannot be found"):
+        for frame in read_frames(path):
+            frames.append(frame)
+    # What the ends look like that were overwritten does not matter.
+    assert [f.index for f in frames] == [i for i in range(30) if i not in (11, 20)]
+    sound = [frame for frame in frames if frame.index not in (10, 19)]
+    assert told(sound) == [frame.index for frame in sound]
+    assert np.allclose([f.timestamp for f in frames], [f.index / 25 for f in frames])
+
+
 JITTER = Fraction(1, 1000)
 
 
