@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import av
@@ -49,7 +51,8 @@ class Survey:
 
     def skipped(self, number: int) -> int:
         """Return by how much the container's number of a picture is too small."""
-        return max((gone for start, gone in self.skips if start <= number), default=0)
+        place = bisect_right(self.skips, (number, sys.maxsize))
+        return self.skips[place - 1][1] if place else 0
 
 
 def in_stored_order(container: av.container.Container) -> bool:
@@ -79,8 +82,9 @@ def survey(container: av.container.InputContainer, stream: VideoStream) -> Surve
     Errors of the container are no errors here: the packets before them count.
     """
     stored_order = in_stored_order(container)
-    times, ends, pictures, first = array("d"), {}, 0, None  # type: ignore[var-annotated]
     rate, index = frame_rate(stream), _Index(stream, stored_order)
+    times, ends, pictures = array("d"), dict[int, float](), 0
+    first: float | None = None
     try:
         for packet in container.demux():
             time = own_time(packet, stored_order)
