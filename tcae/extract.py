@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,6 +56,7 @@ class ExtractOptions:
         float | None,
         tyro.conf.arg(help="Frames to take from each second of a video file. Default: all."),
     ] = None
+    tone_map: command.ToneMapOption = False
     aligned: Annotated[
         bool,
         tyro.conf.arg(help="The pictures are aligned faces already. Only resize them."),
@@ -80,7 +81,8 @@ def extract(options: ExtractOptions) -> int:
     probe = load_probe(options.probe, device) if options.probe else None
     extractor = Extractor(encoder, probe, _EMBEDDINGS[options.embeddings], options.batch_size)
     faces = "aligned" if options.aligned else options.detector
-    cropper = Cropper(extractor.crop_config(options.fps, faces))
+    config = extractor.crop_config(options.fps, faces)
+    cropper = Cropper(replace(config, tone_mapped=options.tone_map))
     with TableWriter(options.out, extractor.columns) as table:
         sources, failed = _sources(options.videos)
         for source in sources:

@@ -69,6 +69,7 @@ class PackOptions:
     ] = None
     image_size: Annotated[int, tyro.conf.arg(help="Side of the packed faces in pixels.")] = 256
     workers: Annotated[int, tyro.conf.arg(help="Number of worker processes.")] = os.cpu_count() or 1
+    tone_map: command.ToneMapOption = False
     aligned: Annotated[
         bool,
         tyro.conf.arg(help="The pictures are aligned faces already. Only resize them."),
@@ -165,7 +166,9 @@ def _crop_config(options: PackOptions) -> CropConfig:
     else:
         make_detector(faces)
     fps = options.fps or (1.0 if options.dataset is None else None)
-    return CropConfig(options.image_size, DEFAULT_TEMPLATE, fps, faces, options.dataset)
+    return CropConfig(
+        options.image_size, DEFAULT_TEMPLATE, fps, faces, options.dataset, options.tone_map
+    )
 
 
 def _read_labelled(options: PackOptions, landmarks: Mapping[str, Landmarks]) -> LabelledSet | None:

@@ -40,6 +40,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Slowness says something of the machine, not of the code.
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("long", settings.get_profile("any speed"), max_examples=100_000)
 settings.load_profile("any speed")
 
 

@@ -60,6 +60,24 @@ def test_files_that_are_named_exist(page: Path) -> None:
     assert missing(page.read_text()) == []
 
 
+def named_tests(text: str) -> set[str]:
+    """The tests that a page names."""
+    return set(re.findall(r"`(test_\w+)`", prose(text)))
+
+
+@each_page
+def test_tests_that_are_named_exist(page: Path) -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named_tests(page.read_text()) <= set(re.findall(r"def (test_\w+)\(", sources))
+
+
+def test_every_kind_of_file_names_its_test() -> None:
+    text = (ROOT / "docs/data.md").read_text().partition("## What is read")[2].partition("\n## ")[0]
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    assert len(rows) >= 20
+    assert [row for row in rows if not named_tests(row)] == []
+
+
 def test_every_page_can_be_reached_from_the_readme() -> None:
     reached = {target.partition("#")[0] for target in links((ROOT / "README.md").read_text())}
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= reached

@@ -81,6 +81,13 @@ DeviceOption = Annotated[
 WorkersOption = Annotated[
     int, tyro.conf.arg(help="Processes that load data. 0: the main process loads it.")
 ]
+ToneMapOption = Annotated[
+    bool,
+    tyro.conf.arg(
+        help="Read HDR videos (PQ, HLG) in the colours of ordinary ones, instead of refusing them."
+    ),
+    tyro.conf.FlagCreatePairsOff,
+]
 OverwriteOption = Annotated[
     bool,
     tyro.conf.arg(help="Replace an earlier result at --out."),

@@ -18,6 +18,7 @@ from tcae.data.faces import Detector, Face
 from tcae.data.pictures import resize
 from tcae.data.sources import Source, read_source
 from tcae.data.video import VideoFrame
+from tcae.files.csv_text import dict_reader, open_table
 
 LANDMARK_COLUMNS = ("video", "frame", *(f"{name}_{axis}" for name in POINT_NAMES for axis in "xy"))
 _NO_POINTS = np.full((5, 2), np.nan)
@@ -65,6 +66,7 @@ class CropConfig:
         fps: Frames to take from each second of a video file; None takes all.
         faces: Name of a detector, "aligned" (pictures are faces already) or "landmarks".
         dataset: Labelled data set that the videos belong to, if any: each shows one person.
+        tone_mapped: Whether HDR is read, in the colours of ordinary video.
     """
 
     image_size: int
@@ -72,11 +74,16 @@ class CropConfig:
     fps: float | None
     faces: str
     dataset: str | None = None
+    tone_mapped: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
         """Further settings that must be equal for packing to continue."""
-        return {"dataset": self.dataset, "fps": self.fps, "faces": self.faces}
+        tone_mapped = self.tone_mapped or None  # older sets do not say it
+        return {
+            "dataset": self.dataset, "fps": self.fps, "faces": self.faces,
+            "tone_mapped": tone_mapped,
+        }  # fmt: skip
 
     def open(self) -> Cropper:
         """Return the function that cuts out faces.
@@ -138,7 +145,7 @@ class Cropper:
             VideoError: See `tcae.data.sources.read_source`.
         """
         find = self._finder(source, landmarks or {})
-        for frame in read_source(source, self._config.fps):
+        for frame in read_source(source, self._config.fps, self._config.tone_mapped):
             crops = []
             for track, face in find(frame):
                 rgb = self._cut(frame.rgb, face)
@@ -197,8 +204,8 @@ def read_landmarks(path: Path) -> dict[str, Landmarks]:
         OSError: It cannot be read.
     """
     videos: dict[str, Landmarks] = {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
+    with open_table(path) as file:
+        reader = dict_reader(file, "video")
         missing = [name for name in LANDMARK_COLUMNS if name not in (reader.fieldnames or [])]
         if missing:
             raise ValueError(f"{path}: column {missing[0]} is missing")

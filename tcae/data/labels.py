@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.shards import PackedDataset
+from tcae.files.csv_text import open_table, separated
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,8 @@ def read_labels(path: str | os.PathLike[str], dataset: PackedDataset) -> LabelTa
     repeated: list[str] = []
     with _opened(path, dataset) as file:
         try:
-            first = file.readline()
-            reader = csv.reader(chain([first], file), delimiter=_separator(first))
+            lines, separator = separated(file, "frame")
+            reader = csv.reader(lines, delimiter=separator)
             unnamed, names = _header(path, next(reader, []))
             for cells in reader:
                 if not any(cell.strip() for cell in cells):
@@ -115,7 +116,7 @@ def read_labels(path: str | os.PathLike[str], dataset: PackedDataset) -> LabelTa
 
 def _opened(path: Path, dataset: PackedDataset) -> TextIO:
     try:
-        return open(path, newline="", encoding="utf-8-sig", errors="surrogateescape")
+        return open_table(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             error.errno,
@@ -124,15 +125,6 @@ def _opened(path: Path, dataset: PackedDataset) -> TextIO:
             f"name, and {_ALLOWED} for each action unit",
             str(path),
         ) from None
-
-
-def _separator(header: str) -> str:
-    """Find the separator by which the header is one, a comma if there is none."""
-    for separator in ",;\t":
-        cells = next(csv.reader([header], delimiter=separator), [])
-        if "frame" in (cell.strip() for cell in cells):
-            return separator
-    return ","
 
 
 def _header(path: Path, cells: list[str]) -> tuple[int, tuple[str, ...]]:

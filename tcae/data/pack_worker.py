@@ -38,6 +38,7 @@ class VideoRow:
         tracks: Tracks of these faces.
         size: Bytes of the file, or number of pictures.
         reason: What went wrong, if anything.
+        length: Frames up to the last one sampled, with gaps; 0 in what older versions packed.
     """
 
     video: str
@@ -49,6 +50,7 @@ class VideoRow:
     tracks: int = 0
     size: int = 0
     reason: str = ""
+    length: int = 0
 
 
 # Messages to the parent: the first item says what the second one is.
@@ -125,11 +127,12 @@ class _Worker:
             _guarded(writer.close)
 
     def _pack(self, source: Source, landmarks: Landmarks | None) -> None:
-        frames = faces = 0
+        frames = faces = length = 0
         tracks, reason = set(), ""
         try:
-            for _, _, crops in self._cropper(source, landmarks):
+            for number, _, crops in self._cropper(source, landmarks):
                 self._breathe()
+                length = number + 1
                 for crop in crops:
                     self._write(source, crop)
                     tracks.add(crop.track)
@@ -144,7 +147,7 @@ class _Worker:
         status = ("damaged" if faces else "failed") if reason else "packed" if faces else "no face"
         row = VideoRow(
             source.name, source.key, status, source.identity, frames, faces, len(tracks),
-            _size(source), reason or ("" if faces else "no face in it"),
+            _size(source), reason or ("" if faces else "no face in it"), length,
         )  # fmt: skip
         if status != "failed":  # those are tried again in the next run
             self._shard().finish_video(asdict(row))

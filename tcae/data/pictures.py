@@ -22,13 +22,22 @@ def encode_jpeg(rgb: NDArray[np.uint8]) -> bytes:
 
 
 def decode_image(blob: bytes) -> NDArray[np.uint8] | None:
-    """Return an encoded picture as RGB (H, W, 3), or None if it cannot be decoded."""
-    if not blob:
+    """Return an encoded picture as RGB (H, W, 3), None if it cannot be decoded or is animated."""
+    if not blob or is_animated(blob):
         return None
     try:
         return cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_COLOR_RGB)  # type: ignore[return-value]
     except cv2.error:  # as for a header that claims more pixels than OpenCV allows
         return None
+
+
+def is_animated(blob: bytes) -> bool:
+    """Return whether this is a WebP, PNG or AVIF of many pictures: OpenCV would read the first."""
+    if blob[:4] == b"RIFF" and blob[12:16] == b"VP8X":
+        return len(blob) > 20 and bool(blob[20] & 2)
+    if blob[:4] == b"\x89PNG":
+        return b"acTL" in blob[: max(blob.find(b"IDAT"), 0)]
+    return blob[4:12] == b"ftypavis"
 
 
 def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

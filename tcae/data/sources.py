@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import Counter
@@ -15,7 +16,17 @@ from numpy.typing import NDArray
 from tcae.data.pictures import decode_image
 from tcae.data.video import VIDEO_SUFFIXES, VideoError, VideoFrame, irregular, read_frames
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+log = logging.getLogger(__name__)
+
+PICTURE_SUFFIXES: tuple[str, ...] = (
+    *(".avif", ".bmp", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
+)
+# Somebody may wonder where these are.
+_UNREAD_SUFFIXES = (
+    *(".arw", ".cr2", ".cr3", ".dng", ".exr", ".hdr", ".heic", ".heif", ".jxl", ".nef", ".psd"),
+    *(".rm", ".rmvb", ".svg", ".swf", ".wtv"),
+)
 # Folders of the distributed archives that are not named after a person.
 _CONTAINERS = {"dev", "test", "mp4", "data", "unzippedFaces", "unzippedIntervalFaces"}
 _MEANINGLESS = {"1.6"}  # VoxCeleb1's crop size, a level of its own
@@ -85,7 +96,13 @@ def find_sources(root: Path) -> list[Source]:
         raise ValueError(f"{root}: no such file or folder")
     if not root.is_dir():
         raise ValueError(f"{root}: {irregular(root)}, not a regular file or a folder")
-    found = sorted(_walk(root), key=lambda source: source.key)
+    skipped: list[Path] = []
+    found = sorted(_walk(root, skipped), key=lambda source: source.key)
+    if skipped:
+        log.warning(
+            "%s: %d pictures or videos of kinds that are not read, as %s, are skipped",
+            *(root, len(skipped), skipped[0]),
+        )
     if not found:
         raise ValueError(f"{root}: no video and no folder of pictures in it")
     # Files that differ only in their ending, or have a folder's name, keep the ending.
@@ -95,17 +112,19 @@ def find_sources(root: Path) -> list[Source]:
     return found
 
 
-def read_source(source: Source, fps: float | None) -> Iterator[VideoFrame]:
+def read_source(
+    source: Source, fps: float | None, tone_mapped: bool = False
+) -> Iterator[VideoFrame]:
     """Yield the frames of a source: those sampled at `fps` of a file, all pictures of a folder.
 
     The number of a picture is the last number in its name, or its place in the folder if the names
-    do not number the pictures. Its time is unknown (NaN).
+    do not number the pictures. Its time is unknown (NaN). HDR is read only if `tone_mapped`.
 
     Raises:
         VideoError: Nothing can be read. After the last good frame: something could not be read.
     """
     if source.is_file:
-        yield from read_frames(source.path, fps, threads=1)
+        yield from read_frames(source.path, fps, threads=1, tone_mapped=tone_mapped)
         return
     failures = []
     try:
@@ -156,9 +175,10 @@ def picture_numbers(folder: Path) -> list[int] | None:
     return _numbers_in(_pictures(folder))
 
 
-def _walk(root: Path) -> Iterator[Source]:
+def _walk(root: Path, skipped: list[Path]) -> Iterator[Source]:
     for path, files in walk(root):
         parts = _meaningful(path.relative_to(root).parts)
+        skipped += [path / n for n in files if n.lower().endswith(_UNREAD_SUFFIXES)]
         for name in filter(is_video, files):
             yield _video_file(root, path / name, parts)
         if any(map(is_picture, files)):

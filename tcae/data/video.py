@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import av
@@ -15,16 +17,24 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from tcae.data.pictures import decode_image, is_animated
+from tcae.data.tone_mapping import TRANSFERS, tone_map
+from tcae.data.video_clock import Clock
+from tcae.data.video_survey import STILLS, Survey, frame_rate, in_stored_order, survey
+
 log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES: tuple[str, ...] = (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4")
-VIDEO_SUFFIXES += (".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv")
+VIDEO_SUFFIXES: tuple[str, ...] = (
+    *(".3g2", ".3gp", ".apng", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".hevc"),
+    *(".ivf", ".m1v", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg"),
+    *(".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+)
 # Containers that hold their own data. A list of other files, addresses among them, is a video to
 # FFmpeg too, whatever its name ends with: it would read what it was not given.
-_OPTIONS = {
-    "format_whitelist": "mov,matroska,avi,flv,mpegts,mpeg,mpegvideo,m4v,ogg,asf",
-    "protocol_whitelist": "file",
-}
+_FORMATS = "mov,matroska,avi,flv,mpegts,mpeg,mpegvideo,m4v,ogg,asf,dv,mxf,yuv4mpegpipe,gif,apng,ivf"
+_FORMATS += ",h264,hevc,mjpeg"
+_FORMATS += ",bmp_pipe,j2k_pipe,jpeg_pipe,pgm_pipe,png_pipe,ppm_pipe,tiff_pipe,webp_pipe"
+_OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 _IRREGULAR = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a FIFO"),
@@ -33,11 +43,7 @@ _IRREGULAR = (
     (stat.S_ISBLK, "a device"),
 )
 _WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; standards have up to 32/11
-_STILLS = ("bmp", "gif", "mjpeg", "png", "tiff", "webp")  # codecs of covers
 _DEFAULT_BONUS = 5_000_000  # pixels; FFmpeg's weight of the mark "default"
-_HDR = {16: "PQ, SMPTE ST 2084", 18: "HLG, ARIB STD-B67"}  # by transfer characteristics
-_JUMP = 0.1  # seconds back from which on time begins anew, as for FFmpeg
-_ENOUGH = 0.9  # share of the frames that the container announces, below which a file is truncated
 
 
 class VideoError(ValueError):
@@ -49,7 +55,7 @@ class VideoFrame:
     """One decoded picture.
 
     Attributes:
-        index: Its number in the video, from 0, counting every frame.
+        index: Its number in the video, from 0. Gaps of a constant frame rate count.
         timestamp: Seconds since the first frame, larger than that of the frame before.
         rgb: (H, W, 3) uint8, as a player shows it: upright, and pixels are square.
     """
@@ -60,7 +66,10 @@ class VideoFrame:
 
 
 def read_frames(
-    path: str | os.PathLike[str], fps: float | None = None, threads: int = 0
+    path: str | os.PathLike[str],
+    fps: float | None = None,
+    threads: int = 0,
+    tone_mapped: bool = False,
 ) -> Iterator[VideoFrame]:
     """Decode a video.
 
@@ -71,28 +80,35 @@ def read_frames(
         path: The video file.
         fps: Take the first frame at or after each multiple of 1/fps seconds; None takes all.
         threads: Decoder threads; 0: one for each core.
+        tone_mapped: Read HDR in the colours of ordinary video. See `tcae.data.tone_mapping`.
 
     Yields:
         The frames in order of time.
 
     Raises:
-        VideoError: The file is no video, or in HDR. After the last good frame: it is damaged or
-            truncated.
+        VideoError: The file is no video, or in HDR and not to be tone-mapped. After the last good
+            frame: it is damaged or truncated.
     """
     if fps is not None and not fps > 0:
         raise ValueError(f"fps must be positive, not {fps}")
     path = os.fspath(path)
-    try:
-        container = _open(path)
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)})") from error
-    with container:
-        stream = _main_stream(container)
-        if stream is None:
-            raise VideoError(f"{path}: has no video stream{_others(container)}")
+    with _opened(path) as (container, stream):
+        found = survey(container, stream)
+        is_still = found.pictures == 1 and container.format.name.endswith("_pipe")
+    if found.is_cover:
+        raise VideoError(f"{path}: has no video stream, only a cover picture")
+    if is_still:
+        content = Path(path).read_bytes()
+        if is_animated(content):
+            raise VideoError(f"{path}: is an animated WebP, which is not read; convert it to GIF")
+        picture = decode_image(content)
+        if picture is not None:
+            yield VideoFrame(0, 0.0, picture)
+            return
+    with _opened(path) as (container, stream):
         stream.codec_context.thread_count = threads
         stream.thread_type = "AUTO"
-        yield from _sampled(path, _Decoder(path, container, stream), fps)
+        yield from _sampled(path, container, stream, found, fps, tone_mapped)
 
 
 def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> int | None:
@@ -105,7 +121,7 @@ def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> 
             stream = _main_stream(container)
             if stream is None:
                 return None
-            rate = float(stream.average_rate or 25)
+            rate = frame_rate(stream)
             count = stream.frames or int((container.duration or 0) / av.time_base * rate)
     except (av.FFmpegError, OSError):
         return None
@@ -126,8 +142,22 @@ def _open(path: str) -> av.container.InputContainer:
     # FFmpeg would wait for whoever writes to a FIFO, or read a device without end.
     if kind := irregular(path):
         raise OSError(f"{kind}, not a regular file")
-    # An absolute path: "concat:a.mp4" would be an order, not a name.
-    return av.open(os.path.abspath(path), options=_OPTIONS)
+    # An absolute path: "concat:a.mp4" would be an order, not a name. Titles may be in any encoding.
+    return av.open(os.path.abspath(path), options=_OPTIONS, metadata_errors="replace")
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[tuple[av.container.InputContainer, VideoStream]]:
+    """Open a file and choose its video stream."""
+    try:
+        container = _open(path)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)})") from error
+    with container:
+        stream = _main_stream(container)
+        if stream is None:
+            raise VideoError(f"{path}: has no video stream{_others(container)}")
+        yield container, stream
 
 
 def _main_stream(container: av.container.InputContainer) -> VideoStream | None:
@@ -139,8 +169,9 @@ def _main_stream(container: av.container.InputContainer) -> VideoStream | None:
     ]
 
     def rank(stream: VideoStream) -> tuple[bool, int]:
-        # Matroska does not tell a cover from a video if it is a stream and no attachment.
-        video = stream.codec_context.name not in _STILLS
+        # Matroska does not tell a cover from a video if it is a stream and no attachment. AVIF has
+        # a single picture beside a sequence.
+        video = stream.codec_context.name not in STILLS and stream.frames != 1
         bonus = _DEFAULT_BONUS if stream.disposition & Disposition.default else 0
         return video, stream.width * stream.height + bonus
 
@@ -162,13 +193,8 @@ def _others(container: av.container.InputContainer) -> str:
 class _Decoder:
     """Frames of a stream, and the errors on the way."""
 
-    def __init__(
-        self, path: str, container: av.container.InputContainer, stream: VideoStream
-    ) -> None:
+    def __init__(self, container: av.container.InputContainer, stream: VideoStream) -> None:
         self._container, self._stream = container, stream
-        self.announced = stream.frames
-        self.clock = _Clock(path, container, float(stream.average_rate or 25))
-        self.pixel = _pixel(path, stream)
         self.error: Exception | None = None
         self.failed_packets = 0
 
@@ -192,68 +218,28 @@ class _Decoder:
         self.failed_packets += 1
 
 
-class _Clock:
-    """Seconds since the first frame, strictly rising whatever the container tells."""
-
-    def __init__(self, path: str, container: av.container.InputContainer, rate: float) -> None:
-        self._path, self._period = path, 1 / rate
-        # AVI numbers pictures in the order in which they are stored, not shown; FFmpeg's times of
-        # presentation are guesses there. It has no number for the last ones: that is no fault.
-        self._in_stored_order = container.format.name == "avi"
-        self._last: float | None = None
-        self._shift: float | None = None  # from the container's time to ours
-        self._warned = False
-
-    def time(self, frame: av.VideoFrame) -> float:
-        """Return the time of the next frame."""
-        own = self._own_time(frame)
-        time = self._next() if own is None or self._shift is None else own + self._shift
-        if self._last is not None and time <= self._last:
-            self._warn()
-            # As where files were joined. A little may be a rounded time: the next ones are right.
-            far = self._last - time > _JUMP
-            time = self._next() if far else self._last + self._period / 2
-            self._shift = None if far else self._shift
-        elif own is None and not self._in_stored_order:
-            self._warn()
-        if own is not None and self._shift is None:
-            self._shift = time - own
-        self._last = time
-        return time
-
-    def _own_time(self, frame: av.VideoFrame) -> float | None:
-        if not self._in_stored_order:
-            return frame.time
-        if frame.dts is None or frame.time_base is None:
-            return None
-        return float(frame.dts * frame.time_base)
-
-    def _next(self) -> float:
-        return 0.0 if self._last is None else self._last + self._period
-
-    def _warn(self) -> None:
-        if not self._warned:
-            log.warning(
-                "%s: some frames have no time or an earlier one than the frame before; these "
-                "follow it at %.4g frames a second",
-                self._path,
-                1 / self._period,
-            )
-        self._warned = True
-
-
-def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoFrame]:
-    count, taken, corrupt = 0, 0, 0
+def _sampled(
+    path: str,
+    container: av.container.InputContainer,
+    stream: VideoStream,
+    found: Survey,
+    fps: float | None,
+    tone_mapped: bool,
+) -> Iterator[VideoFrame]:
+    decoder, pixel = _Decoder(container, stream), _pixel(path, stream)
+    clock = Clock(path, found, frame_rate(stream), in_stored_order(container))
+    count = taken = corrupt = failed = 0
     for frame in decoder:
-        time = decoder.clock.time(frame)
-        if not count:
+        clock.advance(frame, decoder.failed_packets - failed)
+        failed = decoder.failed_packets
+        if not tone_mapped:
             _check_range(path, frame)
         # Half a millisecond of slack: time bases such as 1/90000 cannot name 1/fps exactly.
         if frame.is_corrupt:
             corrupt += 1
-        elif fps is None or time >= taken / fps - 5e-4:
-            yield VideoFrame(count, time, _as_shown(frame, decoder.pixel))
-            taken = taken + 1 if fps is None else int((time + 5e-4) * fps) + 1
+        elif fps is None or clock.time >= taken / fps - 5e-4:
+            yield VideoFrame(clock.number, clock.time, _as_shown(frame, pixel))
+            taken = taken + 1 if fps is None else int((clock.time + 5e-4) * fps) + 1
         count += 1
     if count == corrupt:
         reason = f" ({_reason(decoder.error)})" if decoder.error else ""
@@ -265,15 +251,21 @@ def _sampled(path: str, decoder: _Decoder, fps: float | None) -> Iterator[VideoF
         )
     if corrupt:
         raise VideoError(f"{path}: damaged, {corrupt} of {count} frames could not be decoded")
-    if count < _ENOUGH * decoder.announced:
-        raise VideoError(f"{path}: truncated, has {count} of {decoder.announced} frames")
+    if found.skips:
+        raise VideoError(
+            f"{path}: damaged, {found.skips[-1][1]} pictures that its index has cannot be found"
+        )
+    if found.truncated:
+        raise VideoError(
+            f"{path}: truncated, has {found.reached:.4g} of {found.announced:.4g} seconds"
+        )
 
 
 def _check_range(path: str, frame: av.VideoFrame) -> None:
-    if transfer := _HDR.get(frame.color_trc):
+    if transfer := TRANSFERS.get(frame.color_trc):
         raise VideoError(
-            f"{path}: is HDR ({transfer}), whose colours would be read washed out; convert it to "
-            "SDR (BT.709) first"
+            f"{path}: is HDR ({transfer}), whose colours would be read washed out; --tone-map "
+            "reads it, or convert it to SDR (BT.709) first"
         )
 
 
@@ -289,8 +281,7 @@ def _pixel(path: str, stream: VideoStream) -> float:
 def _as_shown(frame: av.VideoFrame, pixel: float) -> NDArray[np.uint8]:
     # Phones store the picture as the sensor saw it, with a matrix that says how to show it: what is
     # stored at (x, y) belongs at (a x + c y, b x + d y). Only its signs and larger half count.
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    a, b, _, c, d = (1, 0, 0, 0, 1) if matrix is None else np.frombuffer(matrix, np.int32)[:5]
+    a, b, c, d = _matrix(frame)
     turned = abs(b) + abs(c) > abs(a) + abs(d)
     rgb = _with_square_pixels(frame, pixel, turned)
     if turned:
@@ -298,17 +289,33 @@ def _as_shown(frame: av.VideoFrame, pixel: float) -> NDArray[np.uint8]:
     return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
+def _matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:
+    try:
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV 18 knows no EXIF data, and then gives no other either but the turn
+        turn = np.deg2rad(-frame.rotation)
+        return np.cos(turn), np.sin(turn), -np.sin(turn), np.cos(turn)
+    if matrix is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    return a, b, c, d
+
+
 def _with_square_pixels(frame: av.VideoFrame, pixel: float, turned: bool) -> NDArray[Any]:
     """Decode a picture, resized along what is its width when it is shown, as FFmpeg does."""
-    if pixel == 1:
-        return frame.to_ndarray(format="rgb24")
     width, height = frame.width, frame.height
-    if turned:
+    if pixel != 1 and turned:
         height = max(int(height / pixel), 1)
-    else:
+    elif pixel != 1:
         width = max(int(width * pixel), 1)
-    return frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC")
+    hdr = frame.color_trc in TRANSFERS
+    shown: Any = frame.to_ndarray(
+        format="rgb48le" if hdr else "rgb24", width=width, height=height, interpolation="BICUBIC"
+    )
+    return tone_map(shown, frame.color_trc) if hdr else shown
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, av.ArgumentError):  # FFmpeg knows the format and may not read it
+        return "of no format that is read"
     return str(getattr(error, "strerror", None) or error)

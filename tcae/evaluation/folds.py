@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from tcae.data.splits import TRAIN_FOLD, UNUSED_FOLD
+from tcae.files.csv_text import dict_reader, open_table
 
 TRAIN_ONLY = -1
 """Fold of people who train every probe and are never tested."""
@@ -90,8 +90,8 @@ def read_folds(path: Path, subjects: Sequence[str]) -> dict[str, int]:
             subjects who take part are all in one fold.
         OSError: The file cannot be read.
     """
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    with open_table(path) as file:
+        reader = dict_reader(file, "subject")
         if not {"subject", "fold"} <= set(reader.fieldnames or ()):
             raise ValueError(
                 f"{path}: columns {', '.join(reader.fieldnames or ('none',))} came, "

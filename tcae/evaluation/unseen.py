@@ -64,7 +64,7 @@ def read_pose(path: Path, dataset: PackedDataset, frames: NDArray[np.int64]) -> 
     Raises:
         ValueError: It lacks a frame.
     """
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         found = {
             row["frame"]: [float(row[name]) for name in ("yaw", "pitch", "roll")]
             for row in csv.DictReader(file)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.shards import PackedDataset
+from tcae.files.csv_text import open_table, separated
 
 
 def read_features(
@@ -17,7 +18,8 @@ def read_features(
     """Read the features of packed frames from a CSV table.
 
     The header of the table is ``frame,<one column per feature>``. Frames have the names that
-    `PackedDataset.name` gives them. Rows of other frames are ignored.
+    `PackedDataset.name` gives them. Rows of other frames are ignored. Semicolons or tabs may stand
+    for the commas.
 
     Args:
         path: The table.
@@ -32,18 +34,20 @@ def read_features(
         OSError: The file cannot be read.
     """
     row_of = {dataset.name(int(frame)): row for row, frame in enumerate(frames)}
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        if header[:1] != ["frame"] or len(header) < 2:
+    with open_table(path) as file:
+        lines, separator = separated(file, "frame")
+        reader = csv.reader(lines, delimiter=separator)
+        header = [cell.strip() for cell in next(reader, [])]
+        unnamed = int(header[:2] == ["", "frame"])  # as pandas writes its index
+        if header[unnamed : unnamed + 1] != ["frame"] or len(header) < unnamed + 2:
             raise ValueError(f"{path}: its header must be frame,<features>, not {header[:3]}")
-        features = np.full((len(frames), len(header) - 1), np.nan, np.float32)
+        features = np.full((len(frames), len(header) - unnamed - 1), np.nan, np.float32)
         for cells in reader:
-            row = row_of.get(cells[0]) if cells else None
+            row = row_of.get(cells[unnamed].strip()) if len(cells) > unnamed else None
             if row is None:
                 continue
             try:
-                features[row] = [float(cell) for cell in cells[1:]]
+                features[row] = [float(cell) for cell in cells[unnamed + 1 :]]
             except ValueError as error:
                 raise ValueError(f"{path}:{reader.line_num}: {error}") from None
     missing = np.flatnonzero(~np.isfinite(features).all(1))

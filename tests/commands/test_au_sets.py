@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -236,6 +238,32 @@ def test_a_video_that_is_not_as_long_as_its_labels(write_video, tmp_path, capfd)
     assert "1 videos are not as long as their labels, as SN010 with 5" in capfd.readouterr().err
     counts = summary_of(out)
     assert (counts["labelled_faces"], counts["labels_without_frame"]) == (11, 1)
+
+
+def test_labels_behind_a_gap_stay_on_their_frames(tmp_path, capfd):
+    """The second frame was dropped: AVI numbers the others as if it were there."""
+    root, out = tmp_path / "DISFA", tmp_path / "out"
+    write_disfa_labels(root, "SN001")
+    with av.open(str(root / "LeftVideoSN001_comp.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for number in (0, 2, 3, 4, 5):
+            grey = np.full((48, 64, 3), 40 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(grey, "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 20)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert pack(root, out, "--dataset", "disfa", "--aligned") == 0
+    assert active(out, "AU26") == ["SN001/0/2"]
+    dataset = PackedDataset(out)
+    table = read_labels(out / "labels.csv", dataset)
+    (third,) = [i for i, row in zip(table.frame_index, table.values, strict=True) if row[-1] == 1]
+    assert dataset.read(int(third)).mean() == pytest.approx(80, abs=3)
+    errors = capfd.readouterr().err
+    assert "5 pictures in 6 frames of 20 a second" in errors
+    assert "not as long as their labels" not in errors
+    counts = summary_of(out)
+    assert (counts["labels_without_face"], counts["labels_without_frame"]) == (1, 0)
 
 
 # GFT ---------------------------------------------------------------------------------------------

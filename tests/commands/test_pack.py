@@ -69,7 +69,7 @@ def test_a_folder_of_videos(videos, tmp_path, capfd):
     assert len(rows) == 10
     assert rows["id0/v2/4"] == {
         "video": "id0/v2/4", "path": "id0/v2/4.mp4", "status": "packed", "identity": "id0",
-        "frames": "3", "faces": "3", "tracks": "1", "reason": "",
+        "frames": "3", "faces": "3", "tracks": "1", "reason": "", "length": "5",
         "size": str((videos / "id0/v2/4.mp4").stat().st_size),
     }  # fmt: skip
     summary = json.loads((out / "summary.json").read_text())
@@ -406,6 +406,8 @@ def test_ctrl_c_keeps_what_is_finished(videos, tmp_path, start):
     pipe = wait()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     time.sleep(0.3)
+    held.unlink()
+    held.write_bytes(content)  # it is opened a second time, to decode what the first time showed
     os.write(pipe, content)
     os.close(pipe)
     _, err = process.communicate(timeout=600)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -114,3 +116,15 @@ def test_points_on_one_spot_are_no_face(write_video, tmp_path):
     (source,) = find_sources(tmp_path)
     landmarks = read_landmarks(table(tmp_path / "l.csv", [["v.mp4", 0, *[7.0] * 10]]))
     assert [frame.crops for frame in Cropper(LANDMARKS)(source, landmarks["v.mp4"])] == [[]]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_landmarks_as_programs_write_them(tmp_path, separator):
+    header = separator.join(["", *LANDMARK_COLUMNS])
+    row = separator.join(map(str, [0, "caf\udce9.mp4", 3, *[7.5] * 10]))
+    text = f"\ufeff{header}\r\n{row}\r\n"
+    (tmp_path / "l.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
+    landmarks = read_landmarks(tmp_path / "l.csv")
+    assert landmarks.keys() == {os.fsdecode(b"caf\xe9.mp4")}
+    ((_, face),) = landmarks[os.fsdecode(b"caf\xe9.mp4")][3]
+    assert np.array_equal(face.points, np.full((5, 2), 7.5))

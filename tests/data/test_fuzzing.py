@@ -16,9 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tcae.data.au_sets.label_files import Codes, read_table, read_unit
+from tcae.data.crops import LANDMARK_COLUMNS, read_landmarks
 from tcae.data.labels import read_labels
 from tcae.data.shard_files import PackInfo, ShardError, read_index
 from tcae.data.shards import PackedDataset
+from tcae.evaluation.folds import read_folds
+from tcae.methods.feature_table import read_features
 
 # Drawing one input costs hypothesis more than reading it: it draws seeds of this many.
 PER_EXAMPLE = 250
@@ -213,3 +217,45 @@ def test_label_tables(packed: Path) -> None:
 
     fuzz(25_000, attempt)
     assert accepted > 1000
+
+
+OTHER_TABLES: dict[str, tuple[bytes, Callable[[Path, PackedDataset], object]]] = {
+    "folds": (
+        b"subject,fold\nann,1\nbob,2\ncarl,train\n",
+        lambda path, _: read_folds(path, ["ann", "bob"]),
+    ),
+    "features": (
+        b"frame,a,b\nann/T1/0/2,1.5,-2\nann/T1/0/0,0,1e-3\nbob/T1/1/2,7,8\n",
+        lambda path, dataset: read_features(path, dataset, np.array([0])),
+    ),
+    "landmarks": (
+        ",".join([*LANDMARK_COLUMNS, "track", "confidence"]).encode()
+        + b"\na.mp4,0,1,2,3,4,5,6,7,8,9,10,left,.5\nb.mp4,7,1,2,3,4,5,6,7,8,9,10,,\n",
+        lambda path, _: read_landmarks(path),
+    ),
+    "a data set's table": (
+        b"frame,AU1,AU04\n1,0,1\n2,9,1\n3,,0\n",
+        lambda path, _: read_table(path, (1, 4), CODES),
+    ),
+    "a unit's file": (b"1,0\r\n2,5\r\n3,9\r\n", lambda path, _: read_unit(path, CODES)),
+}
+CODES = Codes(frozenset({9}), highest=5, positive=2)
+
+
+@pytest.mark.parametrize("kind", OTHER_TABLES)
+def test_other_tables(packed: Path, kind: str) -> None:
+    dataset = PackedDataset(packed)
+    whole, read = OTHER_TABLES[kind]
+    path, accepted = packed / "table.csv", 0
+    path.write_bytes(whole)
+    assert expect(path, lambda p: read(p, dataset), ValueError)
+
+    def attempt(chance: random.Random) -> bytes:
+        nonlocal accepted
+        damaged = mutated(chance, whole)
+        path.write_bytes(damaged)
+        accepted += expect(path, lambda p: read(p, dataset), ValueError)
+        return damaged
+
+    fuzz(2_000, attempt)
+    assert accepted > 20

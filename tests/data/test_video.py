@@ -234,6 +234,14 @@ def test_hdr_is_refused(tmp_path, ending, transfer, name):
         assert next(read_frames(path)).rgb.mean() == pytest.approx(99, abs=3)
 
 
+def test_a_title_that_is_not_utf_8(tmp_path):
+    path = ramp(tmp_path / "a.avi", frames=3)
+    content = path.read_bytes()
+    assert content.count(b"Lavf") == 1  # the name of the program that wrote it
+    path.write_bytes(content.replace(b"Lavf", b"caf\xe9"))
+    assert len(list(read_frames(path))) == estimated_frames(path) == 3
+
+
 def test_sound_only(tmp_path):
     path = tmp_path / "sound.mkv"
     with av.open(str(path), "w") as container:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import pytest
@@ -81,3 +82,23 @@ def test_bad_fold_files_are_named(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_folds(write(tmp_path, text), ["a", "b"])
     assert "folds.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "subject;fold\na;1\nb;2\n",
+        "\ufeffsubject\tfold\r\na\t1\r\n\r\nb\t2\r\n",
+        ",subject,fold\n0,a,1\n1,b,2\n",
+        '"subject", "fold"\n"a", 1\n b ,"2"\n',
+    ],
+)
+def test_folds_as_programs_write_them(tmp_path, text):
+    assert read_folds(write(tmp_path, text), ["a", "b"]) == {"a": 0, "b": 1}
+
+
+def test_names_of_people_that_are_not_utf_8(tmp_path):
+    """The packer names people after folders, byte for byte."""
+    (tmp_path / "folds.csv").write_bytes(b"subject,fold\nJos\xe9,1\nann,2\n")
+    jose = os.fsdecode(b"Jos\xe9")
+    assert read_folds(tmp_path / "folds.csv", [jose, "ann"]) == {jose: 0, "ann": 1}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -171,3 +172,16 @@ def test_what_is_wrong_with_a_table_is_said(pack_frames, tmp_path, lines, messag
     (tmp_path / "mine.csv").write_text("\n".join(lines))
     with pytest.raises(ValueError, match=message):
         read_features(tmp_path / "mine.csv", dataset, np.arange(2))
+
+
+def test_a_table_of_features_as_programs_write_it(pack_frames, tmp_path):
+    video = os.fsdecode(b"p/caf\xe9")
+    dataset = PackedDataset(pack_frames({("p", video, "0"): 2}))
+    table = tmp_path / "mine.csv"
+    for text in (
+        b"\xef\xbb\xbfframe;a\r\np/caf\xe9/0/0;1.5\r\np/caf\xe9/0/1;2\r\n",
+        b",frame,a\n0,p/caf\xe9/0/0,1.5\n1, p/caf\xe9/0/1 ,2\n",
+        b"frame\ta\np/caf\xe9/0/0\t1.5\np/caf\xe9/0/1\t2\n",
+    ):
+        table.write_bytes(text)
+        assert read_features(table, dataset, np.arange(2)).tolist() == [[1.5], [2]]

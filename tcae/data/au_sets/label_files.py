@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 _UNIT = re.compile(r"(?:AU)?[ _-]*0*(\d+)(?:[ _-]*(?:c|occ\w*))?", re.IGNORECASE)
 
+_MOST_FRAMES = 10**18  # which fit into int64
+
 
 class FrameLabels(NamedTuple):
     """Labels of one video.
@@ -197,7 +199,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _add(rows: dict[int, tuple[float, ...]], cell: str, row: tuple[float, ...]) -> None:
     frame = integer(cell)
-    if frame is None or frame < 0:
+    if frame is None or not 0 <= frame < _MOST_FRAMES:
         raise ValueError(f"{cell!r} is no frame number")
     if frame in rows and not np.array_equal(rows[frame], row, equal_nan=True):
         raise ValueError(f"frame {frame} is labelled otherwise on an earlier line")

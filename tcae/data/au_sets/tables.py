@@ -94,10 +94,10 @@ def write_tables(out: Path, labelled: LabelledSet, rows: Sequence[VideoRow]) -> 
 def _tell_lengths(recordings: Sequence[Recording], rows: Sequence[VideoRow]) -> None:
     """Warn of videos that are not as long as their labels; frames may be missing at the start."""
     odd = [
-        (row.video, row.frames, len(recording.labels.frames))
+        (row.video, _length(row), len(recording.labels.frames))
         for recording, row in zip(recordings, rows, strict=True)
         if recording.pictures is None and row.status in ("packed", "no face")
-        if row.frames != len(recording.labels.frames)
+        if _length(row) != len(recording.labels.frames)
     ]
     if odd:
         log.warning(
@@ -105,6 +105,11 @@ def _tell_lengths(recordings: Sequence[Recording], rows: Sequence[VideoRow]) -> 
             "do both begin with the same frame?",
             *(len(odd), *odd[0]),
         )
+
+
+def _length(row: VideoRow) -> int:
+    """Return the frames of a video, with those that hold no picture."""
+    return row.length or row.frames
 
 
 def _packed_frames(dataset: PackedDataset) -> dict[str, dict[int, int]]:
@@ -125,7 +130,7 @@ def _label_lines(
 ) -> Iterator[list[str]]:
     """Return the lines of one video in the label table. Add to the counts."""
     source, faces = recording.source, packed.get(recording.source.video, {})
-    pictures = range(row.frames) if recording.pictures is None else recording.pictures
+    pictures = range(_length(row)) if recording.pictures is None else recording.pictures
     labels, labelled = recording.labels, 0
     for number, values in zip(labels.frames.tolist(), labels.values.tolist(), strict=True):
         known = {unit: value for unit, value in zip(units, values, strict=True) if value == value}
