@@ -189,7 +189,7 @@ class Look:
         place = self._atlas.place[: len(flesh)]
         part, _ = box(len(self._atlas.part), "brows")
         x, y = np.abs(place[part][..., 0]), place[part][..., 1]
-        rise, arch = random.uniform(-0.03, 0.05), random.uniform(-0.02, 0.05)
+        rise, arch = random.normal(-0.07, 0.05), random.uniform(-0.02, 0.05)
         along = x - 0.56
         bend = np.where(along < 0, 0.7, 1.4 + 8 * arch) * along**2
         middle = 0.34 + arch + rise - bend
