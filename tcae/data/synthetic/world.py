@@ -16,9 +16,11 @@ from tcae.data.synthetic.expression import ExpressionConfig, habits, perform
 from tcae.data.synthetic.flow import Flow, exact_flow
 from tcae.data.synthetic.head import Head
 from tcae.data.synthetic.motion import MotionConfig, check_range, gaze, head_motion, room_motion
+from tcae.data.synthetic.occluders import OccluderConfig, Occluders, hand_motion
 from tcae.data.synthetic.render import render
 from tcae.data.synthetic.scene import Camera, Light, Pose, Surface, View, look
 from tcae.data.synthetic.setting import Background, SettingConfig, draw_body, light
+from tcae.data.synthetic.solids import SolidView
 from tcae.data.synthetic.wrinkles import strengths, wrinkle_maps
 
 Array = NDArray[np.float64]
@@ -42,6 +44,7 @@ class World:
         expression: What faces do.
         motion: How heads move.
         appearance: How people look.
+        occluders: What hides parts of faces.
         setting: Where videos are taken.
         camera: How faces are cut out and how good the pictures are.
     """
@@ -55,6 +58,7 @@ class World:
     expression: ExpressionConfig = field(default_factory=ExpressionConfig)
     motion: MotionConfig = field(default_factory=MotionConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+    occluders: OccluderConfig = field(default_factory=OccluderConfig)
     setting: SettingConfig = field(default_factory=SettingConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
 
@@ -102,6 +106,7 @@ class State(NamedTuple):
         attitude: (3,) yaw, pitch and roll of the head in degrees, before the crop turns it.
         crop: (2, 3) matrix from the plane of the camera to shares of the crop's side.
         place: (2,) place of the head in the room, as shares of the crop's side.
+        hand: How far a hand is raised, from 0 (out of the picture) to 1 (at the face).
     """
 
     intensities: Array
@@ -109,6 +114,7 @@ class State(NamedTuple):
     attitude: Array
     crop: Array
     place: Array
+    hand: float = 0.0
 
     def acting_as(self, other: State) -> State:
         """Return this pose with the facial action of `other`."""
@@ -135,8 +141,20 @@ class Video:
         self.person = world.person(identity)
         self._random = dict(
             zip(
-                ("act", "turn", "look", "sway", "jitter", "light", "room", "sensor", "clothes"),
-                _random(world.seed, _VIDEO, identity, video).spawn(9),
+                (
+                    "act",
+                    "turn",
+                    "look",
+                    "sway",
+                    "jitter",
+                    "light",
+                    "room",
+                    "sensor",
+                    "clothes",
+                    "occluders",
+                    "hand",
+                ),
+                _random(world.seed, _VIDEO, identity, video).spawn(11),
                 strict=True,
             )
         )
@@ -147,6 +165,7 @@ class Video:
         self._gaze = gaze(random["look"], self.times, self._attitude, config.motion)
         self._place = room_motion(random["sway"], self.times, config.motion)
         self._jitter = crop_jitter(random["jitter"], self.times, config.camera)
+        self._raised = hand_motion(random["hand"], self.times)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -157,7 +176,8 @@ class Video:
             self._intensities[frame], self._gaze[frame], self._attitude[frame]
         )  # fmt: skip
         crop = self._crop(act, look_at, attitude, self._jitter[frame])
-        return State(act, look_at, attitude, crop, self._place[frame])
+        raised = float(self._raised[frame])
+        return State(act, look_at, attitude, crop, self._place[frame], raised)
 
     def neutral(self) -> State:
         """Return the state of the face at rest, from the front."""
@@ -175,6 +195,7 @@ class Video:
             self._light,
             self._behind_head(state, view),
             strengths(state.intensities, depth),
+            self._before_head(state),
         )
 
     def picture(self, state: State, frame: int) -> Picture:
@@ -185,18 +206,16 @@ class Video:
 
     def view(self, state: State) -> View:
         """Return the view of the mesh in the crop."""
-        size = self.world.image_size
-        crop = state.crop * size
-        crop[:, 2] -= 0.5
         person = self.person
         shape = person.head.expression(person.look.vertices, state.intensities, state.gaze)
-        return look(person.head, shape, _pose(state.attitude), Camera(crop=crop.astype(np.float32)))
+        return look(person.head, shape, _pose(state.attitude), self._camera(state))
 
     def flow(self, source: State, target: State) -> Flow:
         """Return the exact backward flow from one state to another, in pixels."""
         size = self.world.image_size
         views = self.view(source), self.view(target)
-        return exact_flow(self.person.head, *views, size, size)
+        before = self._before_head(source), self._before_head(target)
+        return exact_flow(self.person.head, *views, size, size, *before)
 
     def points(self, state: State) -> Array:
         """Return the points (5, 2) of `tcae.data.align.POINT_NAMES` in pixels of the crop."""
@@ -209,6 +228,16 @@ class Video:
         points = _points(person.head, view.pixels)
         return crop_matrix(points, jitter, DEFAULT_TEMPLATE, self.world.camera.upright)
 
+    def _camera(self, state: State) -> Camera:
+        size = self.world.image_size
+        crop = state.crop * size
+        crop[:, 2] -= 0.5
+        return Camera(crop=crop.astype(np.float32))
+
+    def _before_head(self, state: State) -> SolidView | None:
+        """Return the view of what hides parts of the head."""
+        return self._occluders.view(state.hand, _pose(state.attitude), self._camera(state))
+
     def _behind_head(self, state: State, view: View) -> Picture:
         """Return the room as the crop shows it, and the part of the body that the mesh lacks."""
         still = np.vstack([self._still, [0, 0, 1]])
@@ -216,7 +245,7 @@ class Video:
         moved[:, 2] -= moved[:, :2] @ state.place
         picture = self._background.cut(moved)
         brightness = self._light.ambient[0] + 0.5 * self._light.colours.sum(0)
-        draw_body(picture, view.pixels[_shoulders()], self._cloth * np.sqrt(brightness))
+        draw_body(picture, view.pixels[_shoulders()], self._dressed[1] * np.sqrt(brightness))
         return picture
 
     @cached_property
@@ -226,9 +255,19 @@ class Video:
         return self._crop(nothing, np.zeros(2), np.zeros(3), np.zeros(4))
 
     @cached_property
+    def _dressed(self) -> tuple[Picture, Array]:
+        return self.person.look.dressed(self._random["clothes"])
+
+    @cached_property
     def _surface(self) -> Surface:
-        texture, self._cloth = self.person.look.dressed(self._random["clothes"])
+        texture = self._dressed[0]
         return Surface(texture, wrinkle_maps(len(texture)))
+
+    @cached_property
+    def _occluders(self) -> Occluders:
+        person, cloth = self.person, self._dressed[1]
+        random = self._random["occluders"]
+        return Occluders(random, person.head, person.look, cloth, self.world.occluders)
 
     @cached_property
     def _light(self) -> Light:
