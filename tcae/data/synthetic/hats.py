@@ -46,12 +46,19 @@ def hat(random: np.random.Generator, head: Head, face: NDArray[np.float32]) -> S
 
 def _hull(head: Head, face: NDArray[np.float32]) -> Array:
     """Return how far head and hair reach from `CENTRE`: (len(_RISES), _COLUMNS)."""
-    upper = face[(face[:, 1] > -0.9) & (head.masks["ears"] < 0.1)] - CENTRE
-    around, up = np.meshgrid(_TURNS, _RISES)
-    rays = np.stack([np.sin(around) * np.cos(up), np.sin(up), np.cos(around) * np.cos(up)], -1)
-    along = np.einsum("ruk,vk->ruv", rays, upper)
-    near = along > 0.96 * np.linalg.norm(upper, axis=1)
-    return np.where(near, along, 0.6).max(2)
+    away = face[(face[:, 1] > -0.9) & (head.masks["ears"] < 0.1)] - CENTRE
+    radius = np.linalg.norm(away, axis=1)
+    turn, rise = np.arctan2(away[:, 0], away[:, 2]), np.arcsin(away[:, 1] / (radius + 1e-6))
+    column = np.round(turn / _TURNS[1]).astype(int) % _COLUMNS
+    row = np.round((_RISES[0] - rise) / (_RISES[0] - _RISES[1])).astype(int)
+    seen = row < len(_RISES)
+    far = np.full((len(_RISES), _COLUMNS), 0.6)
+    np.maximum.at(far, (row[seen], column[seen]), radius[seen])
+    # What lies beside counts too: a hat has no dents.
+    far = np.max([np.roll(far, k, 1) for k in (-1, 0, 1)], 0)
+    edged = np.pad(far, ((3, 3), (0, 0)), "edge")
+    far = np.max([edged[k : k + len(far)] for k in range(7)], 0)
+    return np.mean([np.roll(far, k, 1) for k in (-1, 0, 1)], 0)
 
 
 def _down_to(radii: Array, line: Array) -> Array:

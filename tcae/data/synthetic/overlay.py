@@ -14,7 +14,7 @@ from tcae.data.synthetic.solids import SolidView
 Array = NDArray[np.float32]
 Ids = NDArray[np.int32]
 
-_SAMPLES = 4  # in a row of a pixel: rims are thinner than pixels
+_SAMPLES = 3  # in a row of a pixel: rims are thinner than pixels
 _compiled = njit(cache=True, nogil=True)
 
 

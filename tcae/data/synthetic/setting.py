@@ -82,7 +82,8 @@ def _hard(soft: Light, random: np.random.Generator) -> Light:
     share = random.uniform(0.45, 0.85)  # of all light
     fill = (1 - share) / (soft.ambient[0].mean() + np.delete(colours, key, 0).sum() / 3 + 0.05)
     colours *= min(fill, 1.0)
-    colours[key] = 1.3 * share * soft.colours[key] / soft.colours[key].mean()
+    hue = soft.colours[key] + np.float32(1e-6)
+    colours[key] = 1.3 * share * hue / hue.mean()
     return Light(
         soft.ambient * np.float32(min(fill, 1.0)),
         directions,

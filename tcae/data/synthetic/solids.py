@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,7 +41,7 @@ class Solid:
     stays: Array
     near: Array
 
-    @property
+    @cached_property
     def casting(self) -> Ids:
         """The triangles that hide what is behind them and cast shadows."""
         return self.triangles[self.clear[self.triangles].mean((1, 2)) < _HIDES]
