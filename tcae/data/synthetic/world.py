@@ -28,6 +28,11 @@ Picture = NDArray[np.uint8]
 
 # The purpose of a stream of random numbers, part of its seed.
 _PERSON, _VIDEO, _FRAME = range(3)
+# What has random numbers of its own in a video. New things are added at the end.
+_STREAMS = ("act", "turn", "look", "sway", "jitter", "light", "room", "sensor", "clothes",
+            "occluders", "hand")  # fmt: skip
+_MOMENT = 0.01  # seconds
+_LEVER = 1.6  # head units from the neck's top to the front of the face
 
 
 @dataclass(frozen=True)
@@ -139,25 +144,7 @@ class Video:
     def __init__(self, world: World, identity: int, video: int) -> None:
         self.world, self._key = world, (identity, video)
         self.person = world.person(identity)
-        self._random = dict(
-            zip(
-                (
-                    "act",
-                    "turn",
-                    "look",
-                    "sway",
-                    "jitter",
-                    "light",
-                    "room",
-                    "sensor",
-                    "clothes",
-                    "occluders",
-                    "hand",
-                ),
-                _random(world.seed, _VIDEO, identity, video).spawn(11),
-                strict=True,
-            )
-        )
+        self._random = self._streams()
         random, config = self._random, world
         self.times = np.arange(world.frames) / world.fps
         self._intensities = perform(random["act"], self.times, self.person.habit, config.expression)
@@ -200,9 +187,8 @@ class Video:
 
     def picture(self, state: State, frame: int) -> Picture:
         """Return the picture (S, S, 3) uint8 of a state with the camera's faults in a frame."""
-        return self._sensor.take(
-            self.scene(state), _random(self.world.seed, _FRAME, *self._key, frame)
-        )
+        random = _random(self.world.seed, _FRAME, *self._key, frame)
+        return self._sensor.take(self.scene(state), random, self._motion[frame])
 
     def view(self, state: State) -> View:
         """Return the view of the mesh in the crop."""
@@ -247,6 +233,26 @@ class Video:
         brightness = self._light.ambient[0] + 0.5 * self._light.colours.sum(0)
         draw_body(picture, view.pixels[_shoulders()], self._dressed[1] * np.sqrt(brightness))
         return picture
+
+    def _streams(self) -> dict[str, np.random.Generator]:
+        """Return the random numbers of each thing in the video, from their start."""
+        streams = _random(self.world.seed, _VIDEO, *self._key).spawn(len(_STREAMS))
+        return dict(zip(_STREAMS, streams, strict=True))
+
+    @cached_property
+    def _motion(self) -> Array:
+        """(T, 2) motion of the face to the right and down, in sides of the crop a second."""
+        config = self.world
+        if config.camera.shutter == 0:
+            return np.zeros((len(self.times), 2))
+        before, after = (
+            (head_motion(random["turn"], times, config.motion)[:, :2],
+             room_motion(random["sway"], times, config.motion))
+            for random, times in ((self._streams(), t) for t in (self.times, self.times + _MOMENT))
+        )  # fmt: skip
+        side = np.hypot(*self._still[0, :2])  # sides of the crop in a head unit
+        turned, moved = ((b - a) / _MOMENT for a, b in zip(before, after, strict=True))
+        return np.asarray(np.radians(turned) * _LEVER * side + moved)
 
     @cached_property
     def _still(self) -> Array:
