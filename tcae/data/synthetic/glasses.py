@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,12 +78,19 @@ def _outline(width: float, height: float, power: float, slope: float, narrow: fl
 
 def _front(head: Head, face: NDArray[np.float32], middle: Array, half: float, high: float) -> float:
     """Return z of the front's middle: before lids, brows and cheeks, above the nose."""
-    bare = face[: len(face)][np.unique(head.triangles[head.parts != PARTS.index("hair")])]
+    bare = face[_vertices(head, *(name for name in PARTS if name != "hair"))]
     x, y, z = np.abs(bare[:, 0]), bare[:, 1], bare[:, 2]
     behind = (np.abs(x - middle[0]) < half) & (np.abs(y - middle[1]) < 0.8 * high) & (z > -0.6)
     nose = (x < 0.1) & (np.abs(y - middle[1] - 0.1) < 0.12)
     lenses = np.quantile((z + _BEND * x * x)[behind & (x > 0.25)], 0.97)
     return float(max(lenses + 0.03, z[nose].max() + 0.02))
+
+
+@cache
+def _vertices(head: Head, *parts: str) -> NDArray[np.int32]:
+    """Return the vertices of some parts of the head."""
+    chosen = np.isin(head.parts, [PARTS.index(name) for name in parts])
+    return np.unique(head.triangles[chosen])
 
 
 def _placed(points: Array, front: float, lift: float = 0.0) -> Array:
@@ -133,7 +142,7 @@ def _temple(
     head: Head, face: NDArray[np.float32], hinge: Array, front: float, thick: float, colour: Array
 ) -> Solid:
     """Return the left arm, from the front over the ear."""
-    skin = face[np.unique(head.triangles[head.parts == PARTS.index("skin")])]
+    skin = face[_vertices(head, "skin")]
     ears = face[head.masks["ears"] > 0.7]
     ears = ears[ears[:, 0] > 0]
     top = ears[ears[:, 1].argmax()]

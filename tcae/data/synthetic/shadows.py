@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -38,31 +40,42 @@ def reach(space: Array, triangles: Ids, two_sided: NDArray[np.bool_], light: Lig
     if light.shadow == 0 or not len(light.directions):
         return shares
     lamp = int(light.colours.sum(1).argmax())
-    across, up = _axes(light.directions[lamp])
-    place = space - _MIDDLE
-    axes = np.stack([across, -up, light.directions[lamp]]).astype(np.float32)
-    seen = np.einsum("vj,ij->vi", place, axes)
-    pixels = seen[:, :2] * _ZOOM + np.float32(0.5 * (_SIDE - 1))
-    depth = _FAR - seen[:, 2]
+    axes = _axes(light.directions[lamp])
+    pixels, depth = _from_lamp(space, axes)
     _, near = trace(pixels, depth, triangles, two_sided, _SIDE, _SIDE, 1)
     free = _free(pixels, depth, near)
     if len(light.window):
-        free *= _through_window(seen[:, :2], light.window)
+        free *= _through_window(pixels, light.window)
     shares[:, lamp] = 1 - np.float32(light.shadow) * (1 - free)
     return shares
 
 
-def _axes(direction: Array) -> tuple[Array, Array]:
-    """Return two unit vectors at right angles to a lamp's direction: across and up."""
-    guide = np.array([0, 0, 1] if abs(direction[1]) > 0.9 else [0, 1, 0], np.float32)
-    across = np.cross(guide, direction)
-    across /= np.linalg.norm(across)
-    return across, np.cross(direction, across)
+def _axes(direction: Array) -> Array:
+    """Return the axes (3, 3) of the picture that a lamp takes: across, down, towards the lamp."""
+    x, y, z = direction.tolist()
+    across = (z, 0.0, -x) if abs(y) < 0.9 else (-y, x, 0.0)  # at right angles to the upright
+    length = math.hypot(*across)
+    a, b, c = (value / length for value in across)
+    down = (z * b - y * c, x * c - z * a, y * a - x * b)
+    return np.array([[a, b, c], down, [x, y, z]], np.float32)
 
 
-def _through_window(place: Array, waves: Array) -> Array:
+@_compiled
+def _from_lamp(space: Array, axes: Array) -> tuple[Array, Array]:
+    """Return the pixels (V, 2) of vertices in the picture that a lamp takes, and their depth."""
+    pixels, depth = np.empty((len(space), 2), np.float32), np.empty(len(space), np.float32)
+    half = np.float32(0.5 * (_SIDE - 1))
+    for v in range(len(space)):
+        x, y, z = space[v, 0], space[v, 1] - _MIDDLE[1], space[v, 2] - _MIDDLE[2]
+        for k in range(2):
+            pixels[v, k] = (x * axes[k, 0] + y * axes[k, 1] + z * axes[k, 2]) * _ZOOM + half
+        depth[v] = _FAR - (x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2])
+    return pixels, depth
+
+
+def _through_window(pixels: Array, waves: Array) -> Array:
     """Return the light (V,) that bars or leaves before a window let through."""
-    total = np.zeros(len(place), np.float32)
+    place, total = pixels / _ZOOM, np.zeros(len(pixels), np.float32)
     for x, y, phase in waves:
         total += np.sin(place[:, 0] * x + place[:, 1] * y + phase)
     t = np.clip(total / np.sqrt(np.float32(len(waves))) * np.float32(1.5) + np.float32(0.5), 0, 1)
