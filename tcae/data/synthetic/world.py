@@ -16,9 +16,11 @@ from tcae.data.synthetic.expression import ExpressionConfig, habits, perform
 from tcae.data.synthetic.flow import Flow, exact_flow
 from tcae.data.synthetic.head import Head
 from tcae.data.synthetic.motion import MotionConfig, check_range, gaze, head_motion, room_motion
+from tcae.data.synthetic.occluders import OccluderConfig, Occluders, hand_motion
 from tcae.data.synthetic.render import render
 from tcae.data.synthetic.scene import Camera, Light, Pose, Surface, View, look
 from tcae.data.synthetic.setting import Background, SettingConfig, draw_body, light
+from tcae.data.synthetic.solids import SolidView
 from tcae.data.synthetic.wrinkles import strengths, wrinkle_maps
 
 Array = NDArray[np.float64]
@@ -26,6 +28,11 @@ Picture = NDArray[np.uint8]
 
 # The purpose of a stream of random numbers, part of its seed.
 _PERSON, _VIDEO, _FRAME = range(3)
+# What has random numbers of its own in a video. New things are added at the end.
+_STREAMS = ("act", "turn", "look", "sway", "jitter", "light", "room", "sensor", "clothes",
+            "occluders", "hand")  # fmt: skip
+_MOMENT = 0.01  # seconds
+_LEVER = 1.6  # head units from the neck's top to the front of the face
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class World:
         expression: What faces do.
         motion: How heads move.
         appearance: How people look.
+        occluders: What hides parts of faces.
         setting: Where videos are taken.
         camera: How faces are cut out and how good the pictures are.
     """
@@ -55,6 +63,7 @@ class World:
     expression: ExpressionConfig = field(default_factory=ExpressionConfig)
     motion: MotionConfig = field(default_factory=MotionConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+    occluders: OccluderConfig = field(default_factory=OccluderConfig)
     setting: SettingConfig = field(default_factory=SettingConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
 
@@ -102,6 +111,7 @@ class State(NamedTuple):
         attitude: (3,) yaw, pitch and roll of the head in degrees, before the crop turns it.
         crop: (2, 3) matrix from the plane of the camera to shares of the crop's side.
         place: (2,) place of the head in the room, as shares of the crop's side.
+        hand: How far a hand is raised, from 0 (out of the picture) to 1 (at the face).
     """
 
     intensities: Array
@@ -109,6 +119,7 @@ class State(NamedTuple):
     attitude: Array
     crop: Array
     place: Array
+    hand: float = 0.0
 
     def acting_as(self, other: State) -> State:
         """Return this pose with the facial action of `other`."""
@@ -133,13 +144,7 @@ class Video:
     def __init__(self, world: World, identity: int, video: int) -> None:
         self.world, self._key = world, (identity, video)
         self.person = world.person(identity)
-        self._random = dict(
-            zip(
-                ("act", "turn", "look", "sway", "jitter", "light", "room", "sensor", "clothes"),
-                _random(world.seed, _VIDEO, identity, video).spawn(9),
-                strict=True,
-            )
-        )
+        self._random = self._streams()
         random, config = self._random, world
         self.times = np.arange(world.frames) / world.fps
         self._intensities = perform(random["act"], self.times, self.person.habit, config.expression)
@@ -147,6 +152,7 @@ class Video:
         self._gaze = gaze(random["look"], self.times, self._attitude, config.motion)
         self._place = room_motion(random["sway"], self.times, config.motion)
         self._jitter = crop_jitter(random["jitter"], self.times, config.camera)
+        self._raised = hand_motion(random["hand"], self.times)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -157,7 +163,8 @@ class Video:
             self._intensities[frame], self._gaze[frame], self._attitude[frame]
         )  # fmt: skip
         crop = self._crop(act, look_at, attitude, self._jitter[frame])
-        return State(act, look_at, attitude, crop, self._place[frame])
+        raised = float(self._raised[frame])
+        return State(act, look_at, attitude, crop, self._place[frame], raised)
 
     def neutral(self) -> State:
         """Return the state of the face at rest, from the front."""
@@ -175,28 +182,26 @@ class Video:
             self._light,
             self._behind_head(state, view),
             strengths(state.intensities, depth),
+            self._before_head(state),
         )
 
     def picture(self, state: State, frame: int) -> Picture:
         """Return the picture (S, S, 3) uint8 of a state with the camera's faults in a frame."""
-        return self._sensor.take(
-            self.scene(state), _random(self.world.seed, _FRAME, *self._key, frame)
-        )
+        random = _random(self.world.seed, _FRAME, *self._key, frame)
+        return self._sensor.take(self.scene(state), random, self._motion[frame])
 
     def view(self, state: State) -> View:
         """Return the view of the mesh in the crop."""
-        size = self.world.image_size
-        crop = state.crop * size
-        crop[:, 2] -= 0.5
         person = self.person
         shape = person.head.expression(person.look.vertices, state.intensities, state.gaze)
-        return look(person.head, shape, _pose(state.attitude), Camera(crop=crop.astype(np.float32)))
+        return look(person.head, shape, _pose(state.attitude), self._camera(state))
 
     def flow(self, source: State, target: State) -> Flow:
         """Return the exact backward flow from one state to another, in pixels."""
         size = self.world.image_size
         views = self.view(source), self.view(target)
-        return exact_flow(self.person.head, *views, size, size)
+        before = self._before_head(source), self._before_head(target)
+        return exact_flow(self.person.head, *views, size, size, *before)
 
     def points(self, state: State) -> Array:
         """Return the points (5, 2) of `tcae.data.align.POINT_NAMES` in pixels of the crop."""
@@ -209,6 +214,16 @@ class Video:
         points = _points(person.head, view.pixels)
         return crop_matrix(points, jitter, DEFAULT_TEMPLATE, self.world.camera.upright)
 
+    def _camera(self, state: State) -> Camera:
+        size = self.world.image_size
+        crop = state.crop * size
+        crop[:, 2] -= 0.5
+        return Camera(crop=crop.astype(np.float32))
+
+    def _before_head(self, state: State) -> SolidView | None:
+        """Return the view of what hides parts of the head."""
+        return self._occluders.view(state.hand, _pose(state.attitude), self._camera(state))
+
     def _behind_head(self, state: State, view: View) -> Picture:
         """Return the room as the crop shows it, and the part of the body that the mesh lacks."""
         still = np.vstack([self._still, [0, 0, 1]])
@@ -216,8 +231,28 @@ class Video:
         moved[:, 2] -= moved[:, :2] @ state.place
         picture = self._background.cut(moved)
         brightness = self._light.ambient[0] + 0.5 * self._light.colours.sum(0)
-        draw_body(picture, view.pixels[_shoulders()], self._cloth * np.sqrt(brightness))
+        draw_body(picture, view.pixels[_shoulders()], self._dressed[1] * np.sqrt(brightness))
         return picture
+
+    def _streams(self) -> dict[str, np.random.Generator]:
+        """Return the random numbers of each thing in the video, from their start."""
+        streams = _random(self.world.seed, _VIDEO, *self._key).spawn(len(_STREAMS))
+        return dict(zip(_STREAMS, streams, strict=True))
+
+    @cached_property
+    def _motion(self) -> Array:
+        """(T, 2) motion of the face to the right and down, in sides of the crop a second."""
+        config = self.world
+        if config.camera.shutter == 0:
+            return np.zeros((len(self.times), 2))
+        before, after = (
+            (head_motion(random["turn"], times, config.motion)[:, :2],
+             room_motion(random["sway"], times, config.motion))
+            for random, times in ((self._streams(), t) for t in (self.times, self.times + _MOMENT))
+        )  # fmt: skip
+        side = np.hypot(*self._still[0, :2])  # sides of the crop in a head unit
+        turned, moved = ((b - a) / _MOMENT for a, b in zip(before, after, strict=True))
+        return np.asarray(np.radians(turned) * _LEVER * side + moved)
 
     @cached_property
     def _still(self) -> Array:
@@ -226,9 +261,19 @@ class Video:
         return self._crop(nothing, np.zeros(2), np.zeros(3), np.zeros(4))
 
     @cached_property
+    def _dressed(self) -> tuple[Picture, Array]:
+        return self.person.look.dressed(self._random["clothes"])
+
+    @cached_property
     def _surface(self) -> Surface:
-        texture, self._cloth = self.person.look.dressed(self._random["clothes"])
+        texture = self._dressed[0]
         return Surface(texture, wrinkle_maps(len(texture)))
+
+    @cached_property
+    def _occluders(self) -> Occluders:
+        person, cloth = self.person, self._dressed[1]
+        random = self._random["occluders"]
+        return Occluders(random, person.head, person.look, cloth, self.world.occluders)
 
     @cached_property
     def _light(self) -> Light:

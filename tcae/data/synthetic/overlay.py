@@ -1,0 +1,102 @@
+"""Solids on and before the head, drawn over its picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tcae.data.synthetic.lighting import glance, halfway, lit
+from tcae.data.synthetic.raster import trace, vertex_normals, weights_at
+from tcae.data.synthetic.scene import Light
+from tcae.data.synthetic.solids import SolidView
+
+Array = NDArray[np.float32]
+Ids = NDArray[np.int32]
+
+_SAMPLES = 3  # in a row of a pixel: rims are thinner than pixels
+_compiled = njit(cache=True, nogil=True)
+
+
+def draw_over(
+    picture: NDArray[np.uint8], near: Array, drawn: SolidView, light: Light, reach: Array
+) -> None:
+    """Draw a solid over the picture of a head, in place.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        near: (H * s, W * s) inverse of the depth that each of s x s samples of a pixel shows.
+        drawn: The solid in the same view.
+        light: Lamps and surroundings.
+        reach: (n, L) from `tcae.data.synthetic.shadows.reach`, of the solid's vertices.
+    """
+    solid, view = drawn.solid, drawn.view
+    height, width = picture.shape[:2]
+    one_sided = np.zeros(len(solid.triangles), np.bool_)
+    nearest, inverse = trace(
+        view.pixels, view.depth, solid.triangles, one_sided, height, width, _SAMPLES
+    )
+    normals = vertex_normals(view.space, solid.triangles)
+    open_ = np.ones(len(normals), np.float32)
+    directions, colours = light.directions.astype(np.float32), light.colours.astype(np.float32)
+    bright = lit(normals, open_, light.ambient.astype(np.float32), directions, colours, reach)
+    values = [normals, solid.paint * bright, open_[:, None], solid.clear, solid.gloss[:, None]]
+    _blend(
+        picture,
+        nearest,
+        inverse,
+        near,
+        view.pixels * np.float32(_SAMPLES) + np.float32(0.5 * (_SAMPLES - 1)),
+        view.depth,
+        solid.triangles,
+        np.concatenate(values, 1),
+        halfway(directions),
+        colours,
+    )
+
+
+@_compiled
+def _blend(
+    picture: NDArray[np.uint8],
+    nearest: Ids,
+    inverse: Array,
+    behind: Array,
+    pixels: Array,
+    depth: Array,
+    triangles: Ids,
+    values: Array,
+    halves: Array,
+    colours: Array,
+) -> None:
+    """Blend by `values` (n, 11): normal, colour, openness, what passes, gloss."""
+    height, width = picture.shape[:2]
+    samples, coarse = nearest.shape[0] // height, behind.shape[0] // height
+    point, colour = np.empty(11, np.float32), np.empty(3, np.float32)
+    passes = np.empty(3, np.float32)
+    for row in range(height):
+        for column in range(width):
+            colour[:] = 0
+            passes[:] = 0
+            hit = 0
+            for i in range(samples * samples):
+                y, x = row * samples + i // samples, column * samples + i % samples
+                t = nearest[y, x]
+                if t < 0 or inverse[y, x] < behind[y * coarse // samples, x * coarse // samples]:
+                    continue
+                hit += 1
+                a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+                u, v, w = weights_at(pixels, depth, a, b, c, x, y)
+                for k in range(11):
+                    point[k] = u * values[a, k] + v * values[b, k] + w * values[c, k]
+                for k in range(3):
+                    colour[k] += point[3 + k]
+                    passes[k] += point[7 + k]
+                if point[10] > 0:
+                    glance(point, point[10], halves, colours, colour)
+            if hit == 0:
+                continue
+            count = samples * samples
+            for k in range(3):
+                there = picture[row, column, k] / np.float32(255)
+                value = (colour[k] + (count - hit + passes[k]) * there * there) / count
+                picture[row, column, k] = np.uint8(min(np.sqrt(value) * 255 + 0.5, 255.0))
