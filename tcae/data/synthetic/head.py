@@ -117,7 +117,7 @@ class Head:
         shape += self._local_shapes(random)
         face = self.masks["face"][: len(shape)]
         shape = normalised(shape, self._poles, face, self._flesh).astype(np.float32)
-        wide = np.float32(np.clip(random.normal(*_EYES_OPEN), 0, 1))
+        wide = np.float32(np.clip(random.spawn(1)[0].normal(*_EYES_OPEN), 0, 1))
         shape = self._mouth_shut(shape + wide * self._both_sides(5))
         vertices = self.vertices.copy()
         vertices[: len(shape)] = shape
@@ -226,7 +226,7 @@ class _Eye:
         if lowered > 0:
             gap = face[self._upper, 1] - face[self._lower, 1]
             rate = self._blink[self._lower, 1] - self._blink[self._upper, 1]
-            face += self._blink * np.float32(lowered * np.clip(gap / rate, 0, 1.6).max())
+            face += self._blink * np.float32(lowered * np.clip(gap / rate, 0, 2.4).max())
         centre, radius = self._sphere(face)
         (cy, cp), (sy, sp) = np.cos(gaze), np.sin(gaze)
         turn = np.array([[cy, 0, sy], [sp * sy, cp, -sp * cy], [-cp * sy, sp, cp * cy]])

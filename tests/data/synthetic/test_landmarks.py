@@ -91,3 +91,32 @@ def test_action_units_are_seen(landmarker):
     }
     print({unit: round(float(value), 2) for unit, value in auc.items()})
     assert all(value >= 0.8 for value in auc.values()), auc
+
+
+def test_faces_at_rest_show_no_action(landmarker):
+    """Brows at the height of people's: neither raised nor drawn down. No smile, no open jaw."""
+    world = World(seed=3, image_size=256)
+    videos = [world.video(identity, 0) for identity in range(16)]
+    found = [blendshapes(landmarker(video.scene(video.neutral()))) for video in videos]
+    faces = [face for face in found if face is not None]
+    assert len(faces) >= 14
+    for shape in ("browInnerUp", "browOuterUpLeft", "browDownLeft", "mouthSmileLeft", "jawOpen",
+                  "eyeBlinkLeft", "mouthStretchLeft"):  # fmt: skip
+        assert np.mean([face[shape] for face in faces]) < 0.35, shape
+
+
+def test_a_smile_is_broad_and_bares_teeth(landmarker):
+    from tcae.data.synthetic.head import UNITS
+
+    world = World(seed=4, image_size=256)
+    scores = []
+    for identity in range(16):
+        video = world.video(identity, 0)
+        neutral = video.neutral()
+        intensities = neutral.intensities.copy()
+        intensities[[UNITS.index(number) for number in (6, 12, 25)]] = 1
+        found = blendshapes(landmarker(video.scene(neutral._replace(intensities=intensities))))
+        if found is not None:
+            scores.append([found["mouthSmileLeft"], found["mouthUpperUpLeft"]])
+    assert np.mean(scores, 0)[0] > 0.8
+    assert np.mean(scores, 0)[1] > 0.2
