@@ -96,10 +96,8 @@ def _quantiles(columns: Mapping[str, list[Scores]]) -> str:
 def _responses(detect: Detect, people: list[Video]) -> str:
     """Return the mean scores of faces at rest and of faces that show one unit, or a few."""
     shown = [(), *((unit,) for unit in ACTION_UNITS), *_TOGETHER]
-    width = max(map(len, _SHOWN))
     lines = ["", f"means over {len(people)} people, units at full intensity", ""]
     lines += [" " * 15 + " ".join(f"{name[-9:]:>9}" for name in _SHOWN)]
-    assert width < 80
     for units in shown:
         faces = _scores(detect, (_acting(video, units) for video in people))
         means = [np.mean([_sides(face, name) for face in faces]) for name in _SHOWN]

@@ -106,7 +106,7 @@ class State(NamedTuple):
     """A person's expression and pose at one moment, and the crop of the picture.
 
     Attributes:
-        intensities: (18, 2) of the action units, left and right side of the person, in [0, 1].
+        intensities: (21, 2) of the action units, left and right side of the person, in [0, 1].
         gaze: (2,) radians to the right of the picture and down.
         attitude: (3,) yaw, pitch and roll of the head in degrees, before the crop turns it.
         crop: (2, 3) matrix from the plane of the camera to shares of the crop's side.
