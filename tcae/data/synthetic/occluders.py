@@ -95,8 +95,9 @@ class Occluders:
         if self._solid is None:
             return None
         vertices = self._solid.vertices.copy()
-        arm = self._touched - PIVOT
-        follow = np.einsum("j,ij->i", arm, pose.rotation()) - arm
-        vertices[self._hand] += (follow + (1 - hand) * _BELOW).astype(np.float32)
+        if self._hand.stop:
+            arm = self._touched - PIVOT
+            follow = np.einsum("j,ij->i", arm, pose.rotation()) - arm
+            vertices[self._hand] += (follow + (1 - hand) * _BELOW).astype(np.float32)
         view = look_at(vertices, self._solid.stays, pose, camera)
         return SolidView(self._solid, replace(view, depth=view.depth * self._solid.near))

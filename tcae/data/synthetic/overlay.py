@@ -77,22 +77,19 @@ def _blend(
         for column in range(width):
             colour[:] = 0
             passes[:] = 0
-            hit = 0
+            hit, last = 0, -1
             for i in range(samples * samples):
                 y, x = row * samples + i // samples, column * samples + i % samples
                 t = nearest[y, x]
                 if t < 0 or inverse[y, x] < behind[y * coarse // samples, x * coarse // samples]:
                     continue
                 hit += 1
-                a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-                u, v, w = weights_at(pixels, depth, a, b, c, x, y)
-                for k in range(11):
-                    point[k] = u * values[a, k] + v * values[b, k] + w * values[c, k]
+                if t != last:  # one triangle looks much the same all over a pixel
+                    _look_at(point, pixels, depth, triangles[t], values, halves, colours, x, y)
+                    last = t
                 for k in range(3):
                     colour[k] += point[3 + k]
                     passes[k] += point[7 + k]
-                if point[10] > 0:
-                    glance(point, point[10], halves, colours, colour)
             if hit == 0:
                 continue
             count = samples * samples
@@ -100,3 +97,24 @@ def _blend(
                 there = picture[row, column, k] / np.float32(255)
                 value = (colour[k] + (count - hit + passes[k]) * there * there) / count
                 picture[row, column, k] = np.uint8(min(np.sqrt(value) * 255 + 0.5, 255.0))
+
+
+@_compiled
+def _look_at(
+    point: Array,
+    pixels: Array,
+    depth: Array,
+    corners: Ids,
+    values: Array,
+    halves: Array,
+    colours: Array,
+    x: int,
+    y: int,
+) -> None:
+    """Interpolate the values of a triangle's corners into `point`, with mirrored lamps."""
+    a, b, c = corners[0], corners[1], corners[2]
+    u, v, w = weights_at(pixels, depth, a, b, c, x, y)
+    for k in range(11):
+        point[k] = u * values[a, k] + v * values[b, k] + w * values[c, k]
+    if point[10] > 0:
+        glance(point, point[10], halves, colours, point[3:6])
