@@ -31,10 +31,18 @@ def draw_over(
         reach: (n, L) from `tcae.data.synthetic.shadows.reach`, of the solid's vertices.
     """
     solid, view = drawn.solid, drawn.view
-    height, width = picture.shape[:2]
+    size = np.array(picture.shape[1::-1])
+    low = np.clip(np.floor(view.pixels.min(0)), 0, size).astype(int)
+    high = np.clip(np.ceil(view.pixels.max(0)) + 1, 0, size).astype(int)
+    if (low >= high).any():
+        return
+    part = np.s_[low[1] : high[1], low[0] : high[0]]
+    coarse = len(near) // len(picture)
+    pixels = view.pixels - low.astype(np.float32)
     one_sided = np.zeros(len(solid.triangles), np.bool_)
+    width, height = (high - low).tolist()
     nearest, inverse = trace(
-        view.pixels, view.depth, solid.triangles, one_sided, height, width, _SAMPLES
+        pixels, view.depth, solid.triangles, one_sided, height, width, _SAMPLES
     )
     normals = vertex_normals(view.space, solid.triangles)
     open_ = np.ones(len(normals), np.float32)
@@ -42,11 +50,11 @@ def draw_over(
     bright = lit(normals, open_, light.ambient.astype(np.float32), directions, colours, reach)
     values = [normals, solid.paint * bright, open_[:, None], solid.clear, solid.gloss[:, None]]
     _blend(
-        picture,
+        picture[part],
         nearest,
         inverse,
-        near,
-        view.pixels * np.float32(_SAMPLES) + np.float32(0.5 * (_SAMPLES - 1)),
+        near[low[1] * coarse : high[1] * coarse, low[0] * coarse : high[0] * coarse],
+        pixels * np.float32(_SAMPLES) + np.float32(0.5 * (_SAMPLES - 1)),
         view.depth,
         solid.triangles,
         np.concatenate(values, 1),
