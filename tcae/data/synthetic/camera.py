@@ -185,7 +185,7 @@ class _Codec:
     """
 
     def __init__(self, size: int, small: float, rate: float) -> None:
-        self._side = max(round(size * (1.5 - 0.9 * small)), 16)
+        self._side = max(round(size * (1.25 - 0.65 * small)), 16)
         self._quality = round(15 + 35 * rate)
 
     def over(self, rgb: Picture, random: np.random.Generator) -> Picture:

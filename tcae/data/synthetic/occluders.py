@@ -13,7 +13,7 @@ from tcae.data.synthetic.hats import hat
 from tcae.data.synthetic.head import Head
 from tcae.data.synthetic.held import hand, headset, microphone
 from tcae.data.synthetic.motion import check_range, smooth_noise
-from tcae.data.synthetic.scene import PIVOT, Camera, Pose, look_at
+from tcae.data.synthetic.scene import PIVOT, Camera, Pose, view_of
 from tcae.data.synthetic.solids import SolidView, joined
 
 Array = NDArray[np.float64]
@@ -95,8 +95,9 @@ class Occluders:
         if self._solid is None:
             return None
         vertices = self._solid.vertices.copy()
-        arm = self._touched - PIVOT
-        follow = np.einsum("j,ij->i", arm, pose.rotation()) - arm
-        vertices[self._hand] += (follow + (1 - hand) * _BELOW).astype(np.float32)
-        view = look_at(vertices, self._solid.stays, pose, camera)
+        if self._hand.stop:
+            arm = self._touched - PIVOT
+            follow = np.einsum("j,ij->i", arm, pose.rotation()) - arm
+            vertices[self._hand] += (follow + (1 - hand) * _BELOW).astype(np.float32)
+        view = view_of(vertices, self._solid.stays, pose, camera)
         return SolidView(self._solid, replace(view, depth=view.depth * self._solid.near))

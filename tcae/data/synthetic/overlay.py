@@ -31,10 +31,18 @@ def draw_over(
         reach: (n, L) from `tcae.data.synthetic.shadows.reach`, of the solid's vertices.
     """
     solid, view = drawn.solid, drawn.view
-    height, width = picture.shape[:2]
+    size = np.array(picture.shape[1::-1])
+    low = np.clip(np.floor(view.pixels.min(0)), 0, size).astype(int)
+    high = np.clip(np.ceil(view.pixels.max(0)) + 1, 0, size).astype(int)
+    if (low >= high).any():
+        return
+    part = np.s_[low[1] : high[1], low[0] : high[0]]
+    coarse = len(near) // len(picture)
+    pixels = view.pixels - low.astype(np.float32)
     one_sided = np.zeros(len(solid.triangles), np.bool_)
+    width, height = (high - low).tolist()
     nearest, inverse = trace(
-        view.pixels, view.depth, solid.triangles, one_sided, height, width, _SAMPLES
+        pixels, view.depth, solid.triangles, one_sided, height, width, _SAMPLES
     )
     normals = vertex_normals(view.space, solid.triangles)
     open_ = np.ones(len(normals), np.float32)
@@ -42,11 +50,11 @@ def draw_over(
     bright = lit(normals, open_, light.ambient.astype(np.float32), directions, colours, reach)
     values = [normals, solid.paint * bright, open_[:, None], solid.clear, solid.gloss[:, None]]
     _blend(
-        picture,
+        picture[part],
         nearest,
         inverse,
-        near,
-        view.pixels * np.float32(_SAMPLES) + np.float32(0.5 * (_SAMPLES - 1)),
+        near[low[1] * coarse : high[1] * coarse, low[0] * coarse : high[0] * coarse],
+        pixels * np.float32(_SAMPLES) + np.float32(0.5 * (_SAMPLES - 1)),
         view.depth,
         solid.triangles,
         np.concatenate(values, 1),
@@ -77,22 +85,19 @@ def _blend(
         for column in range(width):
             colour[:] = 0
             passes[:] = 0
-            hit = 0
+            hit, last = 0, -1
             for i in range(samples * samples):
                 y, x = row * samples + i // samples, column * samples + i % samples
                 t = nearest[y, x]
                 if t < 0 or inverse[y, x] < behind[y * coarse // samples, x * coarse // samples]:
                     continue
                 hit += 1
-                a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-                u, v, w = weights_at(pixels, depth, a, b, c, x, y)
-                for k in range(11):
-                    point[k] = u * values[a, k] + v * values[b, k] + w * values[c, k]
+                if t != last:  # one triangle looks much the same all over a pixel
+                    _look_at(point, pixels, depth, triangles[t], values, halves, colours, x, y)
+                    last = t
                 for k in range(3):
                     colour[k] += point[3 + k]
                     passes[k] += point[7 + k]
-                if point[10] > 0:
-                    glance(point, point[10], halves, colours, colour)
             if hit == 0:
                 continue
             count = samples * samples
@@ -100,3 +105,24 @@ def _blend(
                 there = picture[row, column, k] / np.float32(255)
                 value = (colour[k] + (count - hit + passes[k]) * there * there) / count
                 picture[row, column, k] = np.uint8(min(np.sqrt(value) * 255 + 0.5, 255.0))
+
+
+@_compiled
+def _look_at(
+    point: Array,
+    pixels: Array,
+    depth: Array,
+    corners: Ids,
+    values: Array,
+    halves: Array,
+    colours: Array,
+    x: int,
+    y: int,
+) -> None:
+    """Interpolate the values of a triangle's corners into `point`, with mirrored lamps."""
+    a, b, c = corners[0], corners[1], corners[2]
+    u, v, w = weights_at(pixels, depth, a, b, c, x, y)
+    for k in range(11):
+        point[k] = u * values[a, k] + v * values[b, k] + w * values[c, k]
+    if point[10] > 0:
+        glance(point, point[10], halves, colours, point[3:6])

@@ -83,13 +83,14 @@ def render(
 
 def _reach(head: Head, view: View, light: Light, drawn: SolidView | None) -> Array:
     """Return `reach` of the head's vertices and of those of what is drawn over it."""
-    space, triangles, two_sided = view.space, head.triangles, head.two_sided
-    if drawn is not None:
-        shift = np.int32(len(space))
-        space = np.concatenate([space, drawn.view.space])
-        triangles = np.concatenate([triangles, drawn.solid.casting + shift])
-        two_sided = np.pad(two_sided, (0, len(drawn.solid.casting)), constant_values=True)
-    return reach(space, triangles, two_sided, light)
+    triangles, two_sided = head.triangles, head.two_sided
+    if drawn is None:
+        return reach(view.space, triangles, two_sided, light)
+    if light.shadow > 0:
+        casting = drawn.solid.casting
+        triangles = np.concatenate([triangles, casting + np.int32(len(view.space))])
+        two_sided = np.pad(two_sided, (0, len(casting)), constant_values=True)
+    return reach(np.concatenate([view.space, drawn.view.space]), triangles, two_sided, light)
 
 
 @_compiled

@@ -119,10 +119,10 @@ def look(head: Head, vertices: Array, pose: Pose, camera: Camera) -> View:
         pose: Pose of the head.
         camera: The camera.
     """
-    return look_at(vertices, head.masks["trunk"], pose, camera)
+    return view_of(vertices, head.masks["trunk"], pose, camera)
 
 
-def look_at(vertices: Array, stays: Array, pose: Pose, camera: Camera) -> View:
+def view_of(vertices: Array, stays: Array, pose: Pose, camera: Camera) -> View:
     """Return the view of any vertices.
 
     Args:

@@ -18,7 +18,7 @@ from tcae.data.synthetic.head import Head
 from tcae.data.synthetic.motion import MotionConfig, check_range, gaze, head_motion, room_motion
 from tcae.data.synthetic.occluders import OccluderConfig, Occluders, hand_motion
 from tcae.data.synthetic.render import render
-from tcae.data.synthetic.scene import Camera, Light, Pose, Surface, View, look
+from tcae.data.synthetic.scene import Camera, Light, Pose, Surface, View, look, view_of
 from tcae.data.synthetic.setting import Background, SettingConfig, draw_body, light
 from tcae.data.synthetic.solids import SolidView
 from tcae.data.synthetic.wrinkles import strengths, wrinkle_maps
@@ -205,13 +205,14 @@ class Video:
 
     def points(self, state: State) -> Array:
         """Return the points (5, 2) of `tcae.data.align.POINT_NAMES` in pixels of the crop."""
-        return _points(self.person.head, self.view(state).pixels)
+        return _points(self.view(state).pixels[_point_vertices()])
 
     def _crop(self, act: Array, look_at: Array, attitude: Array, jitter: Array) -> Array:
         person = self.person
         shape = person.head.expression(person.face.vertices, act, look_at)
-        view = look(person.head, shape, _pose(attitude), _PLANE)
-        points = _points(person.head, view.pixels)
+        few = _point_vertices()
+        stays = person.head.masks["trunk"][few]
+        points = _points(view_of(shape[few], stays, _pose(attitude), _PLANE).pixels)
         return crop_matrix(points, jitter, DEFAULT_TEMPLATE, self.world.camera.upright)
 
     def _camera(self, state: State) -> Camera:
@@ -314,11 +315,18 @@ def _pose(attitude: Array) -> Pose:
     return Pose(yaw, pitch, roll)
 
 
-def _points(head: Head, pixels: NDArray[np.floating]) -> Array:
-    """Return the five points that face detectors give, from all vertices' places in a picture."""
-    at = {name: pixels[vertex].astype(np.float64) for name, vertex in head.landmarks.items()}
-    eyes = [(at[f"{side}_outer_eye"] + at[f"{side}_inner_eye"]) / 2 for side in ("right", "left")]
-    return np.array([*eyes, at["nose_tip"], at["right_mouth"], at["left_mouth"]])
+@cache
+def _point_vertices() -> NDArray[np.intp]:
+    """Return the vertices of `_points`: corners of the right eye and the left, nose, mouth."""
+    names = ("right_outer_eye", "right_inner_eye", "left_outer_eye", "left_inner_eye", "nose_tip",
+             "right_mouth", "left_mouth")  # fmt: skip
+    return np.array([Head.load().landmarks[name] for name in names])
+
+
+def _points(pixels: NDArray[np.floating]) -> Array:
+    """Return the five points that face detectors give, from those of `_point_vertices`."""
+    at = pixels.astype(np.float64)
+    return np.array([(at[0] + at[1]) / 2, (at[2] + at[3]) / 2, *at[4:]])
 
 
 @lru_cache(maxsize=4)

@@ -10,6 +10,10 @@ import contextlib
 import numpy as np
 import pytest
 
+from tcae.data.synthetic.appearance import AppearanceConfig
+from tcae.data.synthetic.camera import CameraConfig
+from tcae.data.synthetic.occluders import OccluderConfig
+from tcae.data.synthetic.setting import SettingConfig
 from tcae.data.synthetic.world import World
 from tcae.evaluation.landmarker import blendshapes, face_landmarker
 
@@ -52,6 +56,25 @@ def test_faces_are_found_and_their_pose_is_read(landmarker):
     assert yaw >= 0.9
     assert pitch >= 0.5
     assert roll >= 0.5
+
+
+TALK_SHOW = World(
+    seed=1,
+    occluders=OccluderConfig(glasses=0.3, sunglasses=0.05, hats=0.1, microphones=0.12, hands=0.12),
+    setting=SettingConfig(shadows=0.3),
+    appearance=AppearanceConfig(lashes=0.8),
+    camera=CameraConfig(codec=0.4, sharpening=0.8, shutter=0.05),
+)
+
+
+def test_faces_are_found_behind_what_hides_them(landmarker):
+    found = 0
+    for identity in range(FACES):
+        video = TALK_SHOW.video(identity, 0)
+        frame = identity % len(video)
+        found += bool(landmarker(video.picture(video.state(frame), frame)).face_landmarks)
+    print(f"found {found} of {FACES}")
+    assert found >= 0.95 * FACES
 
 
 # Action unit -> blendshapes of the landmarker, whose outputs for AU 6 and 9 are dead.

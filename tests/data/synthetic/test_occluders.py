@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tcae.data.synthetic.appearance import AppearanceConfig
 from tcae.data.synthetic.camera import CameraConfig
 from tcae.data.synthetic.head import UNITS
 from tcae.data.synthetic.occluders import OccluderConfig, hand_motion
@@ -148,6 +149,34 @@ def test_cast_shadows_only_darken():
         assert shadow.min() >= 0
         deepest.append(np.quantile(shadow[20:52, 18:46].max(2), 0.95))
     assert np.median(deepest) > 20
+
+
+def lids(world, identity, closed):
+    """The rows around an eye, brightness, at 128 pixels; dark is what is below the skin's."""
+    video = dataclasses.replace(world, image_size=128).video(identity, 0)
+    act = np.zeros_like(video.neutral().intensities)
+    act[UNITS.index(45)] = closed
+    x, y = video.points(video.neutral())[0].round().astype(int)
+    grey = video.scene(video.neutral()._replace(intensities=act)).mean(2)[
+        y - 9 : y + 10, x - 8 : x + 9
+    ]
+    return grey / np.median(grey)
+
+
+def test_lashes_are_a_dark_line_that_blinks_carry_down():
+    lashed = dataclasses.replace(BARE, appearance=AppearanceConfig(lashes=1.0))
+    rows, darker = [], []
+    for identity in range(12):
+        change_ = [lids(BARE, identity, c) - lids(lashed, identity, c) for c in (0.0, 1.0)]
+        weights = [np.clip(c, 0.05, None).sum(1) - 17 * 0.05 for c in change_]
+        rows.append([(np.arange(19) * w).sum() / w.sum() for w in weights])
+        darker.append(lids(BARE, identity, 1.0).min() - lids(lashed, identity, 1.0).min())
+    opened, shut = np.mean(rows, 0)
+    assert shut > opened + 2
+    assert np.mean(darker) > 0.1
+    other = dataclasses.replace(BARE, appearance=AppearanceConfig(lashes=0.5))
+    pictures = [w.person(3).look.texture.astype(int) for w in (BARE, other)]
+    assert 0 < (pictures[0] != pictures[1]).any(2).mean() < 0.02  # the lids alone
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from tcae.data.synthetic.flow import exact_flow
 from tcae.data.synthetic.head import UNITS, Head
 from tcae.data.synthetic.overlay import draw_over
 from tcae.data.synthetic.raster import trace
-from tcae.data.synthetic.scene import PIVOT, Camera, Light, Pose, look, look_at
+from tcae.data.synthetic.scene import PIVOT, Camera, Light, Pose, look, view_of
 from tcae.data.synthetic.shadows import reach
 from tcae.data.synthetic.solids import SolidView, ball, grid, joined, solid, tube
 
@@ -48,7 +48,7 @@ def plate(z=1.0, stays=0.0, clear=0.0, colour=(50, 100, 200)):
 
 
 def viewed(made, pose):
-    return SolidView(made, look_at(made.vertices, made.stays, pose, CAMERA))
+    return SolidView(made, view_of(made.vertices, made.stays, pose, CAMERA))
 
 
 def even(ambient=1.0):
