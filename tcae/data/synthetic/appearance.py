@@ -206,7 +206,7 @@ class Look:
         alpha *= ramp(place[part][..., 2], -0.5, -0.2)
         shape = (alpha.shape[0], alpha.shape[1])
         hairs = noise(random, shape, (shape[0] // 2, shape[1] // 5))
-        alpha *= np.clip(random.uniform(0.6, 1.0) + 0.25 * hairs, 0, 1)
+        alpha *= np.clip(random.uniform(0.35, 1.0) + 0.25 * hairs, 0, 1)
         colour = self.hair * random.uniform(0.6, 0.95)
         _mix(flesh[part], alpha, np.minimum(colour, self.skin * 0.8))
 

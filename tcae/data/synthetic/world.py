@@ -89,10 +89,11 @@ class Person:
     def __init__(
         self, random: np.random.Generator, image_size: int, config: AppearanceConfig
     ) -> None:
-        face, painted, tends = random.spawn(3)
+        face, painted, tends, skin = random.spawn(4)
         self.head = Head.load()
         self.face = self.head.identity(face)
         self.habit = habits(tends)
+        self.wrinkles = skin.random() * (0.6 + 1.1 * self.face.age)
         self._painted, self._config = painted, config
         self._texels = 512 if image_size <= 160 else 1024
 
@@ -174,14 +175,13 @@ class Video:
     def scene(self, state: State) -> Picture:
         """Return the picture (S, S, 3) uint8 of a state without the camera's faults."""
         view = self.view(state)
-        depth = 0.5 + 0.8 * self.person.face.age
         return render(
             self.person.head,
             view,
             self._surface,
             self._light,
             self._behind_head(state, view),
-            strengths(state.intensities, depth),
+            strengths(state.intensities, self.person.wrinkles),
             self._before_head(state),
         )
 
