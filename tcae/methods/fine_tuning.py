@@ -15,12 +15,12 @@ from torch.nn.functional import avg_pool2d, pad
 
 from tcae.data.labels import LabelTable, select
 from tcae.data.shards import PackedDataset
-from tcae.evaluation.embedding import embed_frames, read_faces
-from tcae.evaluation.embedding_cache import cached_embeddings
+from tcae.evaluation.embedding import PictureBatches, embed_frames, read_faces
 from tcae.evaluation.folds import held_out_subjects
 from tcae.evaluation.linear_probe import LinearProbe, fit_probe
 from tcae.evaluation.metrics import score
 from tcae.methods.training import LabelledBatches, balanced_losses
+from tcae.models.batch_norm import calibrate_batch_norm
 from tcae.models.encoder import Encoder, unit_range
 from tcae.models.encoder_file import FrozenEncoder
 from tcae.objectives.augmentation import augment
@@ -42,8 +42,8 @@ class FineTuningConfig:
 
     steps: int = 1500
     batch_size: int = 64
-    learning_rate: float = 1e-3
-    layer_decay: float = 0.7
+    learning_rate: float = 3e-3
+    layer_decay: float = 0.8
     augment: bool = True
     patience: int = 6
     minutes: float | None = None
@@ -170,10 +170,11 @@ class FineTuner:
         self._encoder, self.dataset = encoder, dataset
         self._folder, self._config, self._seed = folder, config, seed
         self._start = _starting_point(encoder.network)
-        start = FrozenEncoder(self._start, encoder.template, encoder.crop)
-        embedded = cached_embeddings(folder / "embeddings", start, dataset, labels.frame_index)
-        readable = np.array([np.isfinite(row).all() for row in embedded.au], bool)
-        self._features, self.failures = embedded.au[readable], embedded.failures
+        frames, size = labels.frame_index, encoder.image_size
+        batches = PictureBatches(dataset, frames, _BATCH, encoder.crop, size)
+        parts = [(readable, failures) for _, readable, failures in batches]
+        readable = np.concatenate([part for part, _ in parts])
+        self.failures = tuple(line for _, failures in parts for line in failures)
         self.labels = select(labels, readable)
         self._targets = self.labels.values if targets is None else targets[readable]
 
@@ -224,13 +225,20 @@ class FineTuner:
         return self._finished(detector, np.flatnonzero(rows), steps)
 
     def _detector(self, learned: NDArray[np.int64]) -> Detector:
-        """Return the network to train: the encoder, with a probe fitted to its embeddings."""
-        labels = self.labels
-        probe = fit_probe(
-            self._features[learned], labels.values[learned], labels.names, seed=self._seed
-        )
-        detector = Detector(deepcopy(self._start), probe, self._config.batch_size)
-        return detector.to(self._encoder.device)
+        """Return the network to train: the encoder, with a probe fitted to its embeddings.
+
+        Batch norm gets the statistics of these faces. Without, the first embeddings of the training
+        would not be those that the probe was fitted to.
+        """
+        labels, encoder, device = self.labels, deepcopy(self._start), self._encoder.device
+        frames = labels.frame_index[learned]
+        branch = nn.Sequential(encoder.backbone, encoder.au_branch)
+        faces = self._faces(_some(frames, _STATISTICS))
+        calibrate_batch_norm(branch, lambda batch: branch(unit_range(batch.to(device))), faces)
+        frozen = FrozenEncoder(encoder, self._encoder.template, self._encoder.crop)
+        features = embed_frames(frozen, self.dataset, frames).au
+        probe = fit_probe(features, labels.values[learned], labels.names, seed=self._seed)
+        return Detector(encoder, probe.to(device), self._config.batch_size)
 
     def _batches(self, detector: Detector, learned: NDArray[np.int64]) -> LabelledBatches:
         columns = [self.labels.names.index(name) for name in detector.probe.names]
@@ -245,8 +253,7 @@ class FineTuner:
         )
 
     def _stopping(self, detector: Detector, held_out: NDArray[np.bool_]) -> EarlyStopping:
-        rows = np.flatnonzero(held_out)
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, _JUDGED).astype(int))]
+        rows = _some(np.flatnonzero(held_out), _JUDGED)
         columns = [self.labels.names.index(name) for name in detector.probe.names]
         truth = self.labels.values[rows][:, columns]
         faces = self._faces(self.labels.frame_index[rows])
@@ -264,8 +271,7 @@ class FineTuner:
         network, probe = detector.encoder.eval(), detector.probe
         decorrelation = deepcopy(self._encoder.network.decorrelation)
         if decorrelation is not None:
-            some = rows[np.unique(np.linspace(0, len(rows) - 1, _FACES).astype(int))]
-            faces = self._faces(self.labels.frame_index[some])
+            faces = self._faces(self.labels.frame_index[_some(rows, _FACES)])
             with torch.no_grad():
                 parts = [
                     network.correlated(b.to(self._encoder.device)) for b in faces.split(_BATCH)
@@ -276,6 +282,11 @@ class FineTuner:
         encoder = FrozenEncoder(network, self._encoder.template, self._encoder.crop)
         probe.encoder = encoder.fingerprint
         return FineTuned(encoder, probe.requires_grad_(False), self.dataset, steps)
+
+
+def _some(items: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return so many of the items (n,), evenly spaced, or all if there are fewer."""
+    return items[np.unique(np.linspace(0, len(items) - 1, count).astype(np.int64))]
 
 
 def _starting_point(encoder: Encoder) -> Encoder:
