@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
 import shutil
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from tcae.cli import command
 from tcae.cli.progress import say
 from tcae.data.fingerprint import fingerprint
-from tcae.data.labels import LABELS
+from tcae.data.labels import LABELS, read_intensities
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.embedding import check_template, damaged_files
 from tcae.evaluation.labelled_frames import LabelledFrames, read_labels_with_folds
@@ -61,6 +62,14 @@ class FinetuneOptions:
     out: command.OutOption
     labels: command.LabelsOption = None
     folds: command.FoldsOption = None
+    intensities: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="CSV file frame,AU01_r,AU02_r,... with intensities in [0, 1] to learn in place of "
+            "the labels, as truth.csv of tcae.synthesize. Scores are those of the labels. Default: "
+            "learn the labels."
+        ),
+    ] = None
     test: Annotated[
         bool,
         tyro.conf.arg(
@@ -104,13 +113,16 @@ def finetune(options: FinetuneOptions) -> int:
     table = options.labels or options.data / LABELS
     labels, folds = read_labels_with_folds(table, dataset, options.folds, options.seed)
     fold = fold_of_each(labels, folds, options.seed)
-    _claim(options, _settings(options, encoder, LabelledFrames(dataset, labels, fold)))
+    targets = None
+    if options.intensities is not None:
+        targets = read_intensities(options.intensities, dataset, labels)
+    labelled = LabelledFrames(dataset, labels, fold)
+    _claim(options, _settings(options, encoder, labelled, targets))
     if dataset.image_size != encoder.image_size:
         say(f"faces of {dataset.image_size} pixels are resized to {encoder.image_size} (area)")
     try:
-        tuner = FineTuner(
-            encoder, dataset, labels, options.out / _TRAINING, config, seed=options.seed
-        )
+        folder, seed = options.out / _TRAINING, options.seed
+        tuner = FineTuner(encoder, dataset, labels, folder, config, targets=targets, seed=seed)
         for line in damaged_files(tuner.failures):
             log.warning("%s", line)
         _run(options, tuner, fold_of_each(tuner.labels, folds, options.seed))
@@ -162,9 +174,13 @@ def _run(options: FinetuneOptions, tuner: FineTuner, fold: NDArray[np.int64]) ->
 
 
 def _settings(
-    options: FinetuneOptions, encoder: FrozenEncoder, labelled: LabelledFrames
+    options: FinetuneOptions,
+    encoder: FrozenEncoder,
+    labelled: LabelledFrames,
+    targets: NDArray[np.float32] | None,
 ) -> dict[str, Any]:
     """Return what must be the same to go on with a training that was stopped."""
+    intensities = None if targets is None else hashlib.sha256(targets.tobytes()).hexdigest()
     return {
         **dataclasses.asdict(_config(options)),
         "seed": options.seed,
@@ -172,6 +188,7 @@ def _settings(
         "encoder": encoder.fingerprint,
         "data": fingerprint(labelled.dataset),
         "labels": labelled.fingerprint,
+        "intensities": intensities,
     }
 
 

@@ -156,6 +156,17 @@ def test_a_damaged_frame_is_one_line_and_status_1(argv, data, tmp_path, capsys):
     assert numbers["frames_failed"] == 1 and numbers["frames"] == 159
 
 
+def test_intensities_are_learned_in_place_of_the_labels(argv, data, tmp_path, capsys):
+    words = [*argv, "--no-test"]
+    assert main(words) == 0
+    with_intensities = ["--overwrite", "--intensities", str(data / "truth.csv")]
+    before = contents(tmp_path / "out")
+    assert main([*words, *with_intensities]) == 0
+    assert contents(tmp_path / "out")["probe.safetensors"] != before["probe.safetensors"]
+    assert main([*words, "--overwrite", "--intensities", "nowhere.csv"]) == 2
+    assert "nowhere.csv: No such file" in capsys.readouterr().err
+
+
 def test_minutes_are_shared_by_all_trainings(argv, tmp_path, capsys):
     assert main([*argv, "--steps", "100000", "--minutes", "0.02"]) == 0
     lines = capsys.readouterr().out.splitlines()
