@@ -28,7 +28,7 @@ from tcae.evaluation.linear_probe import PROBE_FILE, save_probe
 from tcae.evaluation.protocol import fold_of_each, judge, out_of_fold
 from tcae.evaluation.results import text_table, write_results
 from tcae.files.durable import write_durably
-from tcae.methods.fine_tuning import FineTuned, FineTuner, FineTuningConfig
+from tcae.methods.fine_tuning import SETTINGS, FineTuned, FineTuner, FineTuningConfig
 from tcae.methods.method import Material
 from tcae.methods.random_weights import RANDOM_WEIGHTS, untrained
 from tcae.models.encoder_file import ENCODER_FILE, FrozenEncoder, load_encoder, save_encoder
@@ -37,7 +37,6 @@ from tcae.training.simple_loop import Interrupted
 log = logging.getLogger("tcae.finetune")  # not __name__, which is __main__ here
 
 _TRAINING = "training"
-_SETTINGS = "finetune.json"
 _DEFAULTS = FineTuningConfig()
 
 
@@ -194,7 +193,7 @@ def _settings(
 
 def _claim(options: FinetuneOptions, settings: dict[str, Any]) -> None:
     """Create the directory for the result, unless a training to go on with is in it."""
-    path = options.out / _SETTINGS
+    path = options.out / SETTINGS
     text = json.dumps(settings, indent=1) + "\n"
     unfinished = path.exists() and not (options.out / ENCODER_FILE).exists()
     if unfinished and path.read_text() == text and not options.overwrite:

@@ -29,6 +29,9 @@ from tcae.training.early_stopping import EarlyStopping
 from tcae.training.optimizer import OptimizerConfig
 from tcae.training.simple_loop import Recipe, fit
 
+SETTINGS = "finetune.json"
+"""Name of the file with the settings in a directory of `tcae.finetune`."""
+
 _HELD_OUT = 0.15  # of the people that a detector learns from: they say when to stop
 _JUDGED = 1000  # frames of them at most
 _FACES = 2048  # that the decorrelation is fitted to, as after pretraining
