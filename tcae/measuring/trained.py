@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -121,7 +121,7 @@ def save_trained(directory: Path, trained: Trained, probe: LinearProbe) -> None:
     (directory / PROBE).mkdir(exist_ok=True)
     save_probe(directory / PROBE / PROBE_FILE, copied_probe)
     # The paths of whoever trained it are nobody else's business.
-    save_config(replace(config, data=None, out=None, init_from=None), directory)
+    save_config(replace(config, data=None, mix=(), out=None, init_from=None), directory)
     template = AlignmentTemplate.from_dict(encoder.template)
     settings = WorldFrames(trained.world).settings
     PackInfo(trained.world.image_size, template, settings).save(directory)
@@ -140,10 +140,17 @@ def rendered_world(directory: Path) -> World | None:
         return None
 
 
+def first_world(directories: Sequence[Path]) -> World | None:
+    """Return the world of the first data set that was rendered. None if none was."""
+    return next((world for path in directories if (world := rendered_world(path))), None)
+
+
 def _world(run: Path, config: TrainConfig) -> World | None:
     if (run / DECODERS_FILE).exists():
         return world_of(run)
-    return rendered_world(config.data) if config.data else built_in_world(config.image_size)
+    if config.data is None:
+        return built_in_world(config.image_size)
+    return first_world([config.data, *(Path(item.rpartition("=")[0]) for item in config.mix)])
 
 
 def _all_weights(run: Path) -> tuple[Mapping[str, Tensor], str]:
