@@ -97,12 +97,17 @@ def _responses(detect: Detect, people: list[Video]) -> str:
     """Return the mean scores of faces at rest and of faces that show one unit, or a few."""
     shown = [(), *((unit,) for unit in ACTION_UNITS), *_TOGETHER]
     lines = ["", f"means over {len(people)} people, units at full intensity", ""]
-    lines += [" " * 15 + " ".join(f"{name[-9:]:>9}" for name in _SHOWN)]
+    lines += [" " * 15 + " ".join(f"{name:>9}" for name in _SHOWN)]
     for units in shown:
         faces = _scores(detect, (_acting(video, units) for video in people))
         means = [np.mean([_sides(face, name) for face in faces]) for name in _SHOWN]
-        name = "+".join(unit[2:] for unit in units) or "at rest"
-        lines.append(f"{name:15}" + " ".join(f"{mean:9.2f}" for mean in means))
+        title = "+".join(unit[2:] for unit in units) or "at rest"
+        lines.append(
+            f"{title:15}"
+            + " ".join(
+                f"{mean:{max(len(name), 9)}.2f}" for name, mean in zip(_SHOWN, means, strict=True)
+            )
+        )
     return "\n".join(lines)
 
 
