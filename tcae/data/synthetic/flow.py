@@ -75,7 +75,7 @@ def exact_flow(
         source, target = _with(source, before_source.view), _with(target, before_target.view)
         triangles = np.concatenate([triangles, solid.casting + np.int32(len(head.vertices))])
         two_sided = np.pad(two_sided, (0, len(solid.casting)))
-        worn = np.concatenate([worn, solid.stays[solid.casting[:, 0]] == 0])
+        worn = np.concatenate([worn, solid.stays[solid.casting[:, 0]] < 1])
     nearest, near = trace(target.pixels, target.depth, triangles, two_sided, height, width, 1)
     there, inverse = trace(source.pixels, source.depth, triangles, two_sided, height, width, 1)
     flow, visible = _follow(

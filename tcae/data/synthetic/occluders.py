@@ -29,7 +29,7 @@ class OccluderConfig:
     Attributes:
         glasses: Glasses with clear lenses.
         sunglasses: Glasses with dark lenses, which hide the eyes.
-        hats: Caps and woollen hats.
+        hats: Caps, woollen hats and headscarves.
         microphones: A microphone before the mouth or below it, or a headset.
         hands: A hand at chin, cheek or mouth for about half of the time.
     """
@@ -73,7 +73,7 @@ class Occluders:
         if spectacles < config.glasses or spectacles >= 1 - config.sunglasses:
             pieces.append(glasses(lenses, head, face, dark=spectacles >= config.glasses))
         if hatted < config.hats:
-            pieces.append(hat(cap, head, face))
+            pieces.append(hat(cap, head, face, person.man))
         if spoken < config.microphones:
             pieces.append(microphone(foam) if boom < 0.7 else headset(foam, head, face))
         self._hand, self._touched = slice(0, 0), np.zeros(3)

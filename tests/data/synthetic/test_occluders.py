@@ -37,7 +37,7 @@ def test_a_share_of_videos_has_it_and_all_others_stay_as_they_were(kind):
     shares = {} if kind == "shadows" else {kind: 0.4}
     world = dataclasses.replace(wearing(**shares), setting=setting)
     changed = []
-    for identity in range(24):
+    for identity in range(10):
         videos = world.video(identity, 1), BARE.video(identity, 1)
         states = [video.state(3)._replace(hand=1.0) for video in videos]
         for a, b in zip(*states, strict=True):
@@ -45,7 +45,7 @@ def test_a_share_of_videos_has_it_and_all_others_stay_as_they_were(kind):
         changed.append(
             not np.array_equal(*(v.scene(s) for v, s in zip(videos, states, strict=True)))
         )
-    assert 4 <= sum(changed) <= 16
+    assert 1 <= sum(changed) <= 8
 
 
 def test_more_of_one_thing_changes_no_other():
@@ -73,14 +73,13 @@ def test_glasses_stay_before_the_eyes_whichever_way_the_head_turns(kind):
 
 def test_dark_lenses_hide_a_blink_and_clear_ones_show_it():
     seen = {"": [], "glasses": [], "sunglasses": []}
-    for kind in seen:
-        world = wearing(**({kind: 1} if kind else {}))
-        for identity in range(10):
-            video = world.video(identity, 0)
+    for identity in range(10):
+        for kind, found in seen.items():
+            video = wearing(**({kind: 1} if kind else {})).video(identity, 0)
             blink = video.neutral().intensities.copy()
             blink[UNITS.index(45)] = 1
             shut = video.scene(video.neutral()._replace(intensities=blink)).astype(int)
-            seen[kind].append(np.abs(shut - video.scene(video.neutral())).sum())
+            found.append(np.abs(shut - video.scene(video.neutral())).sum())
     assert np.median(seen["glasses"]) > 0.5 * np.median(seen[""])
     assert np.median(seen["sunglasses"]) < 0.15 * np.median(seen[""])
 
@@ -97,11 +96,19 @@ def test_dark_lenses_move_as_the_head_does_in_the_truth():
     assert not video.flow(rest, acting).face[y, x] and video.flow(rest, acting).head[y, x]
 
 
-def test_hats_cover_the_top():
-    for identity in range(6):
-        drawn = change(wearing(hats=1), identity) > 30
+def test_hats_cover_the_top_and_leave_the_face_free():
+    low = []
+    for identity in range(16):
+        world = wearing(hats=1)
+        drawn = change(world, identity) > 30
         assert drawn[:6].mean() > 0.1
-        assert drawn[24:].mean() < 0.1
+        video = world.video(identity, 0)
+        for x, y in video.points(video.neutral()).round().astype(int):
+            assert not drawn[y - 2 : y + 3, x - 2 : x + 3].any()
+        low.append((video.person.look.man, drawn[30:].mean() > 0.1))
+    # Headscarves also cover cheeks and neck. Some women wear them, men do not.
+    assert not any(covered for man, covered in low if man)
+    assert {covered for man, covered in low if not man} == {True, False}
 
 
 def test_microphones_are_below_the_eyes():
@@ -166,7 +173,7 @@ def lids(world, identity, closed):
 def test_lashes_are_a_dark_line_that_blinks_carry_down():
     lashed = dataclasses.replace(BARE, appearance=AppearanceConfig(lashes=1.0))
     rows, darker = [], []
-    for identity in range(12):
+    for identity in range(6):
         change_ = [lids(BARE, identity, c) - lids(lashed, identity, c) for c in (0.0, 1.0)]
         weights = [np.clip(c, 0.05, None).sum(1) - 17 * 0.05 for c in change_]
         rows.append([(np.arange(19) * w).sum() / w.sum() for w in weights])
