@@ -361,8 +361,8 @@ class Trainer:
         source = state["source"]
         if state["data"] != self.data_fingerprint:
             raise ValueError(
-                f"--data {self.dataset.path}: other frames (or shares of --mix) than "
-                f"the run was trained on ({source}); --init-from starts a new run on them"
+                f"--data {self.dataset.path}: other frames than the run was trained on, or "
+                f"other shares of --mix ({source}); --init-from starts a new run on them"
             )
         load_weights(self.model, state["model"], f"{source}: model")
         self.step, self.best, self.failures = state["step"], state["best"], state["failures"]
