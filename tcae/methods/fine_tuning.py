@@ -253,6 +253,7 @@ class FineTuner:
             image_size=self._encoder.image_size,
             batch_size=self._config.batch_size,
             seed=self._seed,
+            balanced=self._targets is self.labels.values,
         )
 
     def _stopping(self, detector: Detector, held_out: NDArray[np.bool_]) -> EarlyStopping:

@@ -197,18 +197,18 @@ class LabelledBatches:
     """Random batches of labelled frames. Called with a step, it returns that step's batch.
 
     A batch has images (B, 3, S, S) uint8, half of them mirrored, their labels (B, A) and the
-    weights of these (B, A): classes are balanced as for the probe, unknown labels weigh nothing. An
-    intensity counts as that share of a positive label and the rest of a negative one, each with its
-    class's weight.
+    weights of these (B, A): classes are balanced as for the probe, unknown labels weigh nothing.
 
     Args:
         dataset: The packed frames. All that are labelled can be read.
         frames: (n,) the labelled ones of them.
-        values: (n, A) labels in [0, 1], NaN where unknown.
+        values: (n, A) labels 0 or 1, or intensities in [0, 1], NaN where unknown.
         crop: Side of the centred part to show, as a share of the frame's.
         image_size: Side of the images in pixels.
         batch_size: Frames in a batch.
         seed: Seed of the draw.
+        balanced: Whether classes are balanced. For intensities they are not: what is learned then
+            is the intensity to be expected.
     """
 
     def __init__(
@@ -221,15 +221,17 @@ class LabelledBatches:
         image_size: int,
         batch_size: int,
         seed: int,
+        balanced: bool = True,
     ) -> None:
         self._dataset, self._frames = dataset, frames
         self._crop, self._image_size = crop, image_size
         self._batch_size, self._seed = batch_size, seed
-        negative, positive = class_weights(values)
-        labels = np.nan_to_num(values).astype(np.float64)
-        weights = labels * positive + (1 - labels) * negative
-        labels = np.divide(labels * positive, weights, out=labels, where=weights > 0)
-        self._labels, self._weights = np.float32(labels), np.float32(weights * ~np.isnan(values))
+        self._labels = np.nan_to_num(values).astype(np.float32)
+        weights = np.ones_like(values)
+        if balanced:
+            negative, positive = class_weights(values)
+            weights = np.where(values == 1, positive, negative)
+        self._weights = np.float32(weights * ~np.isnan(values))
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the images, labels and weights of a step."""

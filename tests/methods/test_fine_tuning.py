@@ -14,7 +14,7 @@ from tcae.data.labels import LabelTable
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.embedding import embed_frames, read_faces
 from tcae.evaluation.labelled_frames import LabelledFrames
-from tcae.evaluation.linear_probe import LinearProbe, class_weights
+from tcae.evaluation.linear_probe import LinearProbe
 from tcae.evaluation.metrics import score
 from tcae.evaluation.protocol import cross_validate, out_of_fold
 from tcae.methods.fine_tuning import Detector, FineTuner, FineTuningConfig
@@ -212,7 +212,7 @@ def test_training_starts_from_what_the_probe_was_fitted_to(tune, labelled, monke
 
 
 def test_intensities_are_mixtures_of_both_labels(labelled) -> None:
-    """The loss of an intensity r is r times that of a 1 and 1 - r times that of a 0."""
+    """The loss of an intensity r is r times that of a 1 and 1 - r times that of a 0, unbalanced."""
     random = np.random.default_rng(0)
     values = random.random((len(labelled.labels.frame_index), 3)).astype(np.float32)
     values[random.random(values.shape) < 0.2] = np.nan
@@ -225,13 +225,13 @@ def test_intensities_are_mixtures_of_both_labels(labelled) -> None:
         image_size=32,
         batch_size=16,
         seed=0,
+        balanced=False,
     )
     images, labels, weights = batches(0)
     losses = balanced_losses(lambda _: logits, images, labels, weights)  # type: ignore[arg-type]
     chosen = np.random.default_rng([0, 0]).integers(len(values), size=16)
-    negative, positive = (torch.from_numpy(w) for w in class_weights(values))
     truth = torch.from_numpy(values[chosen]).double()
-    expected = truth * positive * softplus(-logits) + (1 - truth) * negative * softplus(logits)
+    expected = truth * softplus(-logits) + (1 - truth) * softplus(logits)
     torch.testing.assert_close(losses.double(), expected.nan_to_num().mean(1), rtol=1e-5, atol=0)
 
 

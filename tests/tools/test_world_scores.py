@@ -36,7 +36,17 @@ def test_points_are_those_of_the_frames_with_a_face(tool):
     lines = text.splitlines()
     assert lines[0].startswith("faces found: 5 rendered, 1 real")
     row = next(line for line in lines if line.startswith("jawOpen"))
-    assert row.split() == "jawOpen rendered 0.28 0.60 0.92 real 0.20 0.20 0.20".split()
+    assert row.split() == [
+        "jawOpen",
+        "rendered",
+        "0.28",
+        "0.60",
+        "0.92",
+        "real",
+        "0.20",
+        "0.20",
+        "0.20",
+    ]
 
 
 def test_every_unit_is_shown_by_everybody(tool):
