@@ -154,6 +154,8 @@ def _plan(options: ExperimentOptions) -> Plan:
     out = options.out or Path("runs") / f"experiment-{options.name}-{options.budget}"
     methods = {n: _network(n, file) for n, file in _named("--networks", options.networks)}
     methods |= {n: method for n, method in METHODS.items() if n in options.methods}
+    if "tcae_fine_tuned" in methods and "tcae" not in methods:
+        raise ValueError("--methods: tcae_fine_tuned starts from tcae, which is not among them")
     if "tcae" in methods and options.encoder is not None:
         methods["tcae"] = twin_cycle_from(options.encoder)
     tables = {name: Path(file) for name, file in _named("--features", options.features)}

@@ -20,7 +20,10 @@ from tcae.evaluation.linear_probe import load_probe
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.measuring.people import CACHE, measure_unseen
 from tcae.measuring.trained import load_trained
+from tcae.methods.fine_tuning import SETTINGS
+from tcae.models.encoder_file import load_encoder
 from tcae.report.goals import goals_text
+from tcae.weights import find_weights
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,15 @@ class MeasureOptions:
 
     A model of rendered people is measured on other people of the same world, who are rendered for
     it. With --clips its action units on real faces are compared with those of an independent
-    landmarker (needs 'tcae[landmarker]'). A model of real people has this measure only.
+    landmarker (needs 'tcae[landmarker]'). A model of real people has this measure only, and so has
+    a directory of tcae.finetune.
     """
 
     encoder: Annotated[
         Path,
         tyro.conf.arg(
-            help="A run directory of tcae.train, or the name of weights that ship with the "
-            "package, such as synthetic-64."
+            help="A run directory of tcae.train, a directory of tcae.finetune, or the name of "
+            "weights that ship with the package, such as synthetic-64."
         ),
     ]
     clips: Annotated[
@@ -57,17 +61,26 @@ class MeasureOptions:
 
 def measure(options: MeasureOptions) -> int:
     """Run ``tcae measure`` and return its exit status."""
-    trained = load_trained(options.encoder, command.device_of(options.device))
-    trained = replace(trained, config=replace(trained.config, unseen=options.unseen))
+    device = command.device_of(options.device)
+    tuned = (find_weights(options.encoder) / SETTINGS).exists()
+    if tuned and options.clips is None:
+        raise ValueError(
+            f"--encoder {options.encoder}: of tcae.finetune, its scores are in its summary.json; "
+            "--clips is needed to measure more"
+        )
     measures: dict[str, Estimate] = {}
     if options.clips is not None:
-        probe = load_probe(options.probe or options.encoder, trained.encoder.device)
-        rows = agreement_on_clips(options.clips, Extractor(trained.encoder, probe, ()))
+        encoder = load_encoder(options.encoder, device)
+        probe = load_probe(options.probe or options.encoder, device)
+        rows = agreement_on_clips(options.clips, Extractor(encoder, probe, ()))
         say(agreement_table(rows))
         correlation, count = mean_correlation(rows)
         measures |= {"clips_correlation": Estimate(correlation)} if count else {}
-    if trained.world is not None or options.clips is None:
-        measures |= measure_unseen(trained, options.cache).measures
+    if not tuned:
+        trained = load_trained(options.encoder, device)
+        trained = replace(trained, config=replace(trained.config, unseen=options.unseen))
+        if trained.world is not None or options.clips is None:
+            measures |= measure_unseen(trained, options.cache).measures
     say(goals_text(measures))
     return command.DONE
 

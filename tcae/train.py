@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tcae.cli import command
 from tcae.cli.progress import say
-from tcae.data.shards import PackedDataset
+from tcae.data.mixture import read_mixture
 from tcae.distributed import ranks
 from tcae.distributed.team import broadcast, program, rank_zero_first, team
 from tcae.evaluation.embedding import damaged_files
@@ -63,8 +63,7 @@ def _train(config: TrainConfig) -> int:
         initial = read_initial_weights(config.init_from)
     with rank_zero_first():
         data = config.data or built_in_data(run.parent, config.image_size)
-    dataset = PackedDataset(data)
-    trainer = Trainer(config, dataset, run, checkpoint)
+    trainer = Trainer(config, read_mixture(data, config.mix), run, checkpoint)
     if initial is not None:
         initial.load_into(trainer.model)
     say(f"{describe(config)}\n  {', '.join(f'{k} {v}' for k, v in versions().items())}")
@@ -132,7 +131,7 @@ def _status(trainer: Trainer) -> int:
     count = trainer.unreadable_frames
     if count:
         log.warning("%d times a frame could not be read and another pair was drawn", count)
-    failed = count or trainer.dataset.failures
+    failed = count or trainer.mixture.failures
     return command.SOME_FAILED if failed else command.DONE
 
 

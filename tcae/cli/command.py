@@ -59,6 +59,21 @@ ProbeOption = Annotated[
         "directory of tcae.train, or the name of weights that ship with the package."
     ),
 ]
+LabelsOption = Annotated[
+    Path | None,
+    tyro.conf.arg(
+        help="CSV file frame,subject,AU01,AU02,... with 0 (absent), 1 (present), 9 or nothing "
+        "(unknown). Default: DATA/labels.csv."
+    ),
+]
+FoldsOption = Annotated[
+    str | None,
+    tyro.conf.arg(
+        help="Number of folds that the subjects are divided into, or a CSV file subject,fold. "
+        "Subjects of a fold named train are never tested, those of a fold named unused are "
+        "left out. Default: DATA/folds.csv, or 3 folds if there is none."
+    ),
+]
 ImageSizeOption = Annotated[
     int,
     tyro.conf.arg(help="Side of the square face images in pixels: a power of two, at least 32."),
@@ -179,6 +194,16 @@ def check_out_file(path: Path, overwrite: bool) -> None:
     """
     if path.is_dir() or (path.exists() and not overwrite):
         raise ValueError(f"--out {path}: already there; give another or --overwrite")
+
+
+def check_out_directory(path: Path, overwrite: bool) -> None:
+    """Refuse to write into a directory with something in it without --overwrite, or over a file.
+
+    Raises:
+        ValueError: Something is there that may not be replaced.
+    """
+    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not overwrite)):
+        raise ValueError(f"--out {path}: already there; choose another or give --overwrite")
 
 
 def device_of(name: str) -> torch.device:

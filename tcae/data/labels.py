@@ -114,6 +114,53 @@ def read_labels(path: str | os.PathLike[str], dataset: PackedDataset) -> LabelTa
     )
 
 
+def read_intensities(path: Path, dataset: PackedDataset, labels: LabelTable) -> NDArray[np.float32]:
+    """Read intensities of the action units of a label table.
+
+    Args:
+        path: A CSV file with a column `frame`, names of frames as in `PackedDataset.name`, and a
+            column `AU01_r` for each action unit that has intensities, in [0, 1]. `truth.csv` of
+            rendered people is one.
+        dataset: The packed frames.
+        labels: The labels of n of them.
+
+    Returns:
+        (n, A). Where the file has no number, the label, NaN where that is unknown.
+
+    Raises:
+        ValueError: A cell is no number in [0, 1], or nothing fits the labels.
+        OSError: The file cannot be read.
+    """
+    row_of = {dataset.name(int(frame)): row for row, frame in enumerate(labels.frame_index)}
+    values, found = labels.values.copy(), 0
+    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        for cells in reader:
+            row = row_of.get(cells.get("frame") or "")
+            for column, name in enumerate(labels.names):
+                cell = (cells.get(f"{name}_r") or "").strip()
+                if row is None or not cell:
+                    continue
+                values[row, column] = _intensity(f"{path}:{reader.line_num}: {name}_r", cell)
+                found += 1
+    if not found:
+        raise ValueError(
+            f"{path}: no intensity of a labelled frame in it; a column frame and columns as "
+            f"{labels.names[0]}_r are needed"
+        )
+    return values
+
+
+def _intensity(where: str, cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = np.nan
+    if not 0 <= value <= 1:
+        raise ValueError(f"{where} holds {cell!r}; it must be a number in [0, 1]")
+    return value
+
+
 def _opened(path: Path, dataset: PackedDataset) -> TextIO:
     try:
         return open_table(path)

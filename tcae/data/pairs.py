@@ -115,6 +115,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
 
     Attributes:
         identities: Names of the people in this split, sorted.
+        together: Number of successive pairs from one track (or video).
         failures: Unreadable frames so far. Each worker process has its own count; each batch holds
             the number of its own as "failures".
 
@@ -141,7 +142,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.image_size = image_size or dataset.image_size
         self.config = config or PairsConfig()
-        self._together = self.config.together if split == "train" else 1
+        self.together = self.config.together if split == "train" else 1
         self.failures = 0
         self._warned: set[str] = set()
         self._frames, self._groups, self._persons = self._eligible()
@@ -161,24 +162,37 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         Raises:
             ShardError: Hardly any frame of the data set can be read.
         """
+        return self.at(self.places(step))
+
+    def places(self, step: int) -> range:
+        """Return the places of this rank's pairs of a step in the sequence of all pairs."""
+        first = (step * self.world_size + self.rank) * self.batch_size
+        return range(first, first + self.batch_size)
+
+    def at(self, places: Sequence[int]) -> dict[str, Tensor]:
+        """Return the pairs at places in the sequence, as a batch."""
         if get_worker_info() is not None:
             cv2.setNumThreads(0)  # OpenCV's thread pool does not survive a fork
         size, before = self.image_size, self.failures
-        pictures = np.empty((2, self.batch_size, size, size, 3), np.uint8)
-        frames = np.empty((self.batch_size, 2), np.int64)
-        first = (step * self.world_size + self.rank) * self.batch_size
-        for i in range(self.batch_size):
-            frames[i], pictures[:, i] = self._pair(first + i)
+        pictures = np.empty((2, len(places), size, size, 3), np.uint8)
+        frames = np.empty((len(places), 2), np.int64)
+        for i, place in enumerate(places):
+            frames[i], pictures[:, i] = self._pair(place)
         source, target = torch.from_numpy(pictures).permute(0, 1, 4, 2, 3)
         failures = torch.tensor(self.failures - before)
-        places = np.searchsorted(self._frames, frames[:, 0])
-        tracks = np.searchsorted(self._groups, places, side="right") - 1
+        starts = np.searchsorted(self._frames, frames[:, 0])
+        tracks = np.searchsorted(self._groups, starts, side="right") - 1
         batch = {"source": source, "target": target, "frames": torch.from_numpy(frames)}
         return {**batch, "tracks": torch.from_numpy(tracks), "failures": failures}
 
+    @property
+    def tracks(self) -> int:
+        """Return the number of tracks (or videos) in this split."""
+        return len(self._groups)
+
     def _pair(self, place: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Return frame numbers (2,) and pictures (2, S, S, 3) of the pair at a place."""
-        row, turn = divmod(place, self._together)
+        row, turn = divmod(place, self.together)
         epoch, who = divmod(row, len(self._persons))
         error: ShardError | None = None
         for attempt in range(_ATTEMPTS):

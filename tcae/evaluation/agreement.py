@@ -15,8 +15,12 @@ from tcae.evaluation.metrics import Array
 
 BLENDSHAPES: dict[str, tuple[str, ...]] = {
     "AU01": ("browInnerUp",),
+    "AU02": ("browOuterUpLeft", "browOuterUpRight"),
     "AU04": ("browDownLeft", "browDownRight"),
+    "AU10": ("mouthUpperUpLeft", "mouthUpperUpRight"),
     "AU12": ("mouthSmileLeft", "mouthSmileRight"),
+    "AU17": ("mouthShrugLower",),
+    "AU20": ("mouthStretchLeft", "mouthStretchRight"),
     "AU26": ("jawOpen",),
     "AU45": ("eyeBlinkLeft", "eyeBlinkRight"),
 }
@@ -111,6 +115,23 @@ def agreement_table(rows: Sequence[Agreement]) -> str:
     mean, count = mean_correlation(rows)
     words = f"mean of {count}" if count else "none varies"
     lines.append(f"{words:{width + 26}}  {f'{mean:.3f}' if count else '-':>11}")
+    return "\n".join(lines)
+
+
+def unit_table(rows: Sequence[Agreement]) -> str:
+    """Return the mean of each unit over the clips in which it varies, and its range, as Markdown.
+
+    The last row is of all pairs of clip and unit, each counted once.
+    """
+    counted: dict[str, list[float]] = {}
+    for row in rows:
+        if row.counts:
+            counted.setdefault(row.unit, []).append(row.correlation)
+    every = [value for values in counted.values() for value in values]
+    lines = ["| unit | clips | mean | lowest | highest |", "| --- | ---: | ---: | ---: | ---: |"]
+    for unit, values in [*sorted(counted.items()), *([("all", every)] if every else [])]:
+        cells = f"{np.mean(values):.2f} | {min(values):.2f} | {max(values):.2f}"
+        lines.append(f"| {unit} | {len(values)} | {cells} |")
     return "\n".join(lines)
 
 

@@ -48,6 +48,23 @@ def subject_folds(subjects: Sequence[str], folds: int = 3, seed: int = 0) -> dic
     return dict(sorted(fold_of.items()))
 
 
+def held_out_subjects(subjects: Sequence[str], share: float, seed: int = 0) -> list[str]:
+    """Draw a share of the subjects, at least one, to be held out of a training.
+
+    Args:
+        subjects: The subject of every frame, in any order.
+        share: How many of them.
+        seed: Another seed draws others.
+
+    Raises:
+        ValueError: There are fewer than two subjects.
+    """
+    names = sorted(set(subjects), key=lambda name: _draw(name, seed, "hold out"))
+    if len(names) < 2:
+        raise ValueError(f"labels: 2 subjects are needed to hold one out, {len(names)} came")
+    return names[: max(round(share * len(names)), 1)]
+
+
 def chosen_folds(
     option: str | None, beside: Path, subjects: Sequence[str], seed: int = 0
 ) -> dict[str, int]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcae.data.labels import LabelTable, select, unit_number
+from tcae.cli.progress import say
+from tcae.data.labels import FOLDS, LabelTable, read_labels, select, unit_number
 from tcae.data.shards import PackedDataset
+from tcae.evaluation.folds import chosen_folds
 from tcae.evaluation.metrics import Array
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,3 +61,33 @@ class LabelledFrames:
         fold = None if self.fold is None else self.fold[rows]
         pose = None if self.pose is None else self.pose[rows]
         return LabelledFrames(self.dataset, select(self.labels, rows), fold, pose)
+
+
+def read_labels_with_folds(
+    table: Path, dataset: PackedDataset, folds: str | None, seed: int
+) -> tuple[LabelTable, dict[str, int]]:
+    """Read the labels of packed frames, and deal folds to their subjects.
+
+    Args:
+        table: The CSV file of labels.
+        dataset: The packed frames.
+        folds: The folds' option; see `tcae.evaluation.folds.chosen_folds`.
+        seed: Of folds that are dealt.
+
+    Returns:
+        The labels of subjects who have a fold, and the fold of each subject. A warning counts
+        subjects without one.
+
+    Raises:
+        ValueError: The labels or the folds cannot be used.
+    """
+    labels = read_labels(table, dataset)
+    shipped = dataset.path / FOLDS
+    if folds is None and shipped.exists():
+        say(f"folds are those of {shipped}")
+    fold_of = chosen_folds(folds, shipped, labels.subjects, seed)
+    out = sorted(set(labels.subjects) - fold_of.keys())
+    if out:
+        log.warning("%d subjects are in no fold and take no part, as %s", len(out), out[0])
+    rows = np.array([subject in fold_of for subject in labels.subjects], bool)
+    return select(labels, rows), fold_of

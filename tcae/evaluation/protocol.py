@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +19,19 @@ from tcae.evaluation.linear_probe import LinearProbe, ProbeConfig, fit_probe
 from tcae.evaluation.metrics import Interval, Scores, bootstrap, score
 
 log = logging.getLogger(__name__)
+
+
+class Predictor(Protocol):
+    """Something trained that predicts A action units, such as a `LinearProbe`."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the action units."""
+        ...
+
+    def probabilities(self, features: Any) -> NDArray[np.float32]:
+        """Return the probabilities (N, A) of N rows of what it was trained on."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +94,7 @@ def cross_validate(
     if len(features) - int(readable.sum()) > len(embedded.failures):
         raise ValueError(f"encoder: its {embedding} embeddings are NaN for frames that are not")
     labels, features = select(labels, readable), features[readable]
-    fold = _fold_of_each(labels, folds, seed)
+    fold = fold_of_each(labels, folds, seed)
     fits = int(fold.max()) + 2
     with tqdm(total=fits * config.steps, desc="probes", unit="step", disable=None) as bar:
 
@@ -98,6 +112,27 @@ def cross_validate(
         probability = out_of_fold(fit, features, labels, fold)
         probe = fit(np.ones(len(features), bool)).cpu()
     probe.embedding, probe.encoder = embedding, embedded.encoder
+    return judge(labels, fold, probability, probe, embedded.failures, seed)
+
+
+def judge(
+    labels: LabelTable,
+    fold: NDArray[np.int64],
+    probability: NDArray[np.float32],
+    probe: LinearProbe,
+    failures: tuple[str, ...],
+    seed: int = 0,
+) -> ProbeResults:
+    """Score out-of-fold probabilities. Warn of units that have no score.
+
+    Args:
+        labels: The n labelled frames.
+        fold: (n,) the fold that tests each frame, or `TRAIN_ONLY`.
+        probability: (n, A) out-of-fold probabilities.
+        probe: The probe for use on new frames.
+        failures: One line for each frame that could not be read.
+        seed: Of the bootstrap.
+    """
     tested = fold != TRAIN_ONLY
     scores = score(labels.values[tested], probability[tested])
     people = np.array(labels.subjects)[tested]
@@ -105,13 +140,17 @@ def cross_validate(
     no_score = [n for n, f1 in zip(labels.names, scores.f1, strict=True) if np.isnan(f1)]
     if no_score:
         log.warning("%s: one class only, no F1 and no AUC, not in the means", ", ".join(no_score))
-    return ProbeResults(labels, fold, probability, scores, f1, auc, probe, embedded.failures)
+    return ProbeResults(labels, fold, probability, scores, f1, auc, probe, failures)
 
 
-def _fold_of_each(
+def fold_of_each(
     labels: LabelTable, folds: int | Mapping[str, int], seed: int
 ) -> NDArray[np.int64]:
-    """Return the fold of each frame, 0 to K - 1 without a gap, or `TRAIN_ONLY`."""
+    """Return the fold of each frame, (n,): 0 to K - 1 without a gap, or `TRAIN_ONLY`.
+
+    Raises:
+        ValueError: Fewer subjects than folds, or a subject without a fold.
+    """
     fold_of = subject_folds(labels.subjects, folds, seed) if isinstance(folds, int) else folds
     for subject in labels.subjects:
         if subject not in fold_of:
@@ -124,8 +163,8 @@ def _fold_of_each(
 
 
 def out_of_fold(
-    fit: Callable[[NDArray[np.bool_]], LinearProbe],
-    features: NDArray[np.float32],
+    fit: Callable[[NDArray[np.bool_]], Predictor],
+    features: NDArray[Any],
     labels: LabelTable,
     fold: NDArray[np.int64],
     learners: Callable[[int], NDArray[np.bool_]] | None = None,
@@ -134,7 +173,7 @@ def out_of_fold(
 
     Args:
         fit: Trains a probe on the rows of a mask (n,).
-        features: (n, D).
+        features: (n, D), or (n, ...) whatever the probe predicts from.
         labels: The n labelled frames.
         fold: (n,) from 0; frames of a negative fold train every probe and are never tested.
         learners: Gives the frames (n,) that train the probe for a fold; by default all frames of

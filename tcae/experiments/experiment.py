@@ -179,7 +179,12 @@ class Experiment:
         for k in range(int(labelled.folds.max()) + 1):
             run_name = f"{name}-fold{k}"
             labels = select(labelled.labels, (labelled.folds != k) & readable)
-            material = replace(plan.material(run_name), dataset=labelled.dataset, labels=labels)
+            material = replace(
+                plan.material(run_name),
+                dataset=labelled.dataset,
+                labels=labels,
+                pretrained=partial(self._encoder, "tcae"),
+            )
             encoder, tested = plan.methods[name].make(material), labelled.folds == k
             probability[tested] = self._embedded(encoder, run_name, labelled.part(tested))
         return probability

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tcae.data.labels import LABELS, LabelTable, read_labels, select
+from tcae.data.shards import PackedDataset
 from tcae.data.splits import split_of
 from tcae.evaluation.disentanglement import pair_measures, pair_values
 from tcae.evaluation.estimates import Estimate
@@ -25,7 +26,7 @@ from tcae.measuring.people import (
     probe_frames,
     rendered_people,
 )
-from tcae.measuring.trained import Trained, fabnet_of, rendered_world
+from tcae.measuring.trained import Trained, fabnet_of, first_world
 from tcae.models.encoder import unit_range
 from tcae.models.encoder_file import load_encoder
 from tcae.report.html import RunReport, render_report
@@ -53,7 +54,7 @@ def measure_run(trainer: Trainer) -> Measurement:
         trainer.objective.eval(),
         load_encoder(trainer.run, trainer.device),
         trainer.config,
-        rendered_world(trainer.dataset.path),
+        first_world([dataset.path for dataset in trainer.mixture.datasets]),
         fabnet_of(trainer.run, trainer.device),
     )
     measurement = (
@@ -94,15 +95,15 @@ def _labelled(trainer: Trainer, trained: Trained) -> LabelledFrames | None:
     """Return the labelled frames to probe. None if there are none."""
     if trained.world is not None:
         return rendered_people(trained, trained.world, trainer.run.parent / CACHE)
-    dataset = trainer.dataset
-    if (dataset.path / LABELS).exists() and trainer.config.pairs.split == "identity":
-        return LabelledFrames(dataset, _not_trained_on(trainer))
+    labelled = [d for d in trainer.mixture.datasets if (d.path / LABELS).exists()]
+    if labelled and trainer.config.pairs.split == "identity":
+        return LabelledFrames(labelled[0], _not_trained_on(trainer, labelled[0]))
     return None
 
 
-def _not_trained_on(trainer: Trainer) -> LabelTable:
+def _not_trained_on(trainer: Trainer, dataset: PackedDataset) -> LabelTable:
     """Return the labels of people outside the training split."""
-    dataset, seed = trainer.dataset, trainer.config.pairs.split_seed
+    seed = trainer.config.pairs.split_seed
     labels = read_labels(dataset.path / LABELS, dataset)
     splits = [split_of(dataset.identity(int(i)), seed) for i in labels.frame_index]
     return select(labels, np.array([split != "train" for split in splits]))

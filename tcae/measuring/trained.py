@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tcae.data.align import AlignmentTemplate
 from tcae.data.shard_files import PackInfo
@@ -25,6 +25,7 @@ from tcae.models.encoder_file import (
     load_weights,
     save_encoder,
 )
+from tcae.models.half_precision import rounded
 from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.twin_cycle import TwinCycleObjective
 from tcae.training.checkpoints import CheckpointFolder
@@ -113,7 +114,7 @@ def save_trained(directory: Path, trained: Trained, probe: LinearProbe) -> None:
         raise ValueError("trained: need a model of rendered people, to measure it anywhere")
     directory.mkdir(parents=True, exist_ok=True)
     config, encoder = trained.config, trained.encoder
-    model = _rounded(trained.objective.model)
+    model = rounded(trained.objective.model)
     save_encoder(directory / ENCODER_FILE, model.encoder, encoder.template, encoder.crop)
     save_decoders(directory, model)
     copied_probe = copy.deepcopy(probe)
@@ -121,7 +122,7 @@ def save_trained(directory: Path, trained: Trained, probe: LinearProbe) -> None:
     (directory / PROBE).mkdir(exist_ok=True)
     save_probe(directory / PROBE / PROBE_FILE, copied_probe)
     # The paths of whoever trained it are nobody else's business.
-    save_config(replace(config, data=None, out=None, init_from=None), directory)
+    save_config(replace(config, data=None, mix=(), out=None, init_from=None), directory)
     template = AlignmentTemplate.from_dict(encoder.template)
     settings = WorldFrames(trained.world).settings
     PackInfo(trained.world.image_size, template, settings).save(directory)
@@ -140,10 +141,17 @@ def rendered_world(directory: Path) -> World | None:
         return None
 
 
+def first_world(directories: Sequence[Path]) -> World | None:
+    """Return the world of the first data set that was rendered. None if none was."""
+    return next((world for path in directories if (world := rendered_world(path))), None)
+
+
 def _world(run: Path, config: TrainConfig) -> World | None:
     if (run / DECODERS_FILE).exists():
         return world_of(run)
-    return rendered_world(config.data) if config.data else built_in_world(config.image_size)
+    if config.data is None:
+        return built_in_world(config.image_size)
+    return first_world([config.data, *(Path(item.rpartition("=")[0]) for item in config.mix)])
 
 
 def _all_weights(run: Path) -> tuple[Mapping[str, Tensor], str]:
@@ -155,15 +163,3 @@ def _all_weights(run: Path) -> tuple[Mapping[str, Tensor], str]:
     if latest is None:
         raise FileNotFoundError(f"{run}: holds neither a checkpoint nor {DECODERS_FILE}")
     return latest[1]["model"], str(latest[0])
-
-
-def _rounded(model: nn.Module) -> TwinCycle:
-    """Return a copy with matrices and kernels in half precision."""
-    rounded = copy.deepcopy(model)
-    for name, parameter in rounded.named_parameters():
-        if parameter.ndim > 1:
-            parameter.data = parameter.data.half()
-            if not bool(parameter.isfinite().all()):
-                raise ValueError(f"{name}: a weight is too large for half precision")
-    assert isinstance(rounded, TwinCycle)
-    return rounded

@@ -33,6 +33,7 @@ class Material:
         minutes: How long to train at most. None: as the method's recipe says.
         device: Where networks compute.
         labels: Labels of the frames that a supervised method learns from.
+        pretrained: Returns the encoder that fine-tuning starts from.
     """
 
     dataset: PackedDataset | None
@@ -41,6 +42,7 @@ class Material:
     minutes: float | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     labels: LabelTable | None = None
+    pretrained: Callable[[], FaceEncoder] | None = None
 
     @property
     def template(self) -> dict[str, Any]:

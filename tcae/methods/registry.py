@@ -9,6 +9,7 @@ from tcae.methods.alexnet import ALEXNET
 from tcae.methods.deforming_ae import DEFORMING_AE
 from tcae.methods.drml import DRML
 from tcae.methods.fab_net import FAB_NET
+from tcae.methods.fine_tuned import FINE_TUNED
 from tcae.methods.hog import HOG
 from tcae.methods.lbp import LBP
 from tcae.methods.method import Material, Method
@@ -27,7 +28,7 @@ METHODS: dict[str, Method] = {
     for method in (
         *(PIXELS, RANDOM_WEIGHTS, HOG, LBP),
         *(ALEXNET, DRML, RESNET),
-        *(SPLIT_BRAIN, DEFORMING_AE, FAB_NET, TWIN_CYCLE),
+        *(SPLIT_BRAIN, DEFORMING_AE, FAB_NET, TWIN_CYCLE, FINE_TUNED),
     )
 }
 

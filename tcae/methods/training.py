@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -178,39 +179,79 @@ def supervise(build: Callable[[int, int], Any], recipe: Recipe, material: Materi
     torch.manual_seed(config.seed)
     network = _to_device(build(config.image_size, len(labels.names)), material)
     recipe = _recipe(recipe, material.minutes)
-    negative, positive = class_weights(labels.values)
-    weights = np.where(labels.values == 1, positive, negative) * ~np.isnan(labels.values)
-    draw = partial(_labelled_batch, dataset, config, recipe.batch_size, labels, weights)
-    losses = partial(_balanced_losses, network)
-    fit(network, losses, draw, recipe, folder / _WEIGHTS, name=folder.name)
+    batches = LabelledBatches(
+        dataset,
+        labels.frame_index,
+        labels.values,
+        crop=config.pairs.centre_crop,
+        image_size=config.image_size,
+        batch_size=recipe.batch_size,
+        seed=config.seed,
+    )
+    losses = partial(balanced_losses, network)
+    fit(network, losses, batches, recipe, folder / _WEIGHTS, name=folder.name)
     return network
 
 
-def _labelled_batch(
-    dataset: PackedDataset,
-    config: TrainConfig,
-    batch_size: int,
-    labels: Any,
-    weights: Any,
-    step: int,
-) -> tuple[Tensor, ...]:
-    """Return images of a step, half of them mirrored, their labels (B, A), and weights (B, A)."""
-    random = np.random.default_rng([config.seed, step])
-    chosen = random.integers(len(labels.values), size=batch_size)
-    frames = labels.frame_index[chosen]
-    mirrored = random.random(len(frames)) < 0.5
-    crop, size = config.pairs.centre_crop, config.image_size
-    pictures = [centre(dataset.read(int(i)), crop, size) for i in frames]
-    pictures = [p[:, ::-1] if m else p for p, m in zip(pictures, mirrored, strict=True)]
-    images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
-    truth = np.nan_to_num(labels.values[chosen]).astype(np.float32)
-    return images, torch.from_numpy(truth), torch.from_numpy(np.float32(weights[chosen]))
+class LabelledBatches:
+    """Random batches of labelled frames. Called with a step, it returns that step's batch.
+
+    A batch has images (B, 3, S, S) uint8, half of them mirrored, their labels (B, A) and the
+    weights of these (B, A): classes are balanced as for the probe, unknown labels weigh nothing.
+
+    Args:
+        dataset: The packed frames. All that are labelled can be read.
+        frames: (n,) the labelled ones of them.
+        values: (n, A) labels 0 or 1, or intensities in [0, 1], NaN where unknown.
+        crop: Side of the centred part to show, as a share of the frame's.
+        image_size: Side of the images in pixels.
+        batch_size: Frames in a batch.
+        seed: Seed of the draw.
+        balanced: Whether classes are balanced. For intensities they are not: what is learned then
+            is the intensity to be expected.
+    """
+
+    def __init__(
+        self,
+        dataset: PackedDataset,
+        frames: NDArray[np.int64],
+        values: NDArray[np.float32],
+        *,
+        crop: float,
+        image_size: int,
+        batch_size: int,
+        seed: int,
+        balanced: bool = True,
+    ) -> None:
+        self._dataset, self._frames = dataset, frames
+        self._crop, self._image_size = crop, image_size
+        self._batch_size, self._seed = batch_size, seed
+        self._labels = np.nan_to_num(values).astype(np.float32)
+        weights = np.ones_like(values)
+        if balanced:
+            negative, positive = class_weights(values)
+            weights = np.where(values == 1, positive, negative)
+        self._weights = np.float32(weights * ~np.isnan(values))
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the images, labels and weights of a step."""
+        random = np.random.default_rng([self._seed, step])
+        chosen = random.integers(len(self._frames), size=self._batch_size)
+        mirrored = random.random(len(chosen)) < 0.5
+        pictures = [
+            centre(self._dataset.read(int(i)), self._crop, self._image_size)
+            for i in self._frames[chosen]
+        ]
+        pictures = [p[:, ::-1] if m else p for p, m in zip(pictures, mirrored, strict=True)]
+        images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+        labels, weights = (torch.from_numpy(a[chosen]) for a in (self._labels, self._weights))
+        return images, labels, weights
 
 
-def _balanced_losses(network: nn.Module, images: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+def balanced_losses(network: nn.Module, images: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Compute the losses (B,) of a network's logits, with a weight (B, A) for each label."""
     logits = network(images)
-    return binary_cross_entropy_with_logits(logits, truth, weight, reduction="none").mean(1)
+    return binary_cross_entropy_with_logits(logits, labels, weights, reduction="none").mean(1)
 
 
 def _to_device(network: Any, material: Material) -> Any:

@@ -73,6 +73,15 @@ class TrainConfig:
         ),
         Resume.FREE,
     ] = None
+    mix: Annotated[
+        tuple[str, ...],
+        _Option(
+            help="Further packed data sets to train on, each as DIR=SHARE with the share of the "
+            "pairs that is drawn from it. --data has the rest.",
+            metavar="DIR=SHARE",
+        ),
+        Resume.FREE,
+    ] = ()
     out: Annotated[
         Path | None, _Option(help="Run directory. Default: runs/PRESET-DATE-TIME."), Resume.FREE
     ] = None
@@ -275,10 +284,11 @@ def plain_config(config: TrainConfig) -> dict[str, Any]:
 def check_resumable(saved: dict[str, Any], now: TrainConfig, source: str) -> None:
     """Check that a run may be resumed with a configuration, as it changes nothing that is learned.
 
-    Options and groups marked `Resume.FREE` may change. --data is one of them: its content is
-    compared elsewhere. --device is another, though a new one changes the last bits. --steps may not
-    change, because the learning rate depends on it. If the run is older than an option, it goes on
-    with the option's `Before`. An option without one may not be new, unless it is free.
+    Options and groups marked `Resume.FREE` may change. --data and --mix are among them: their
+    content is compared elsewhere. --device is another, though a new one changes the last bits.
+    --steps may not change, because the learning rate depends on it. If the run is older than an
+    option, it goes on with the option's `Before`. An option without one may not be new, unless it
+    is free.
 
     Args:
         saved: The `plain_config` of the run so far.

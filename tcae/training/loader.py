@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from tcae.cli.command import first_line
 from tcae.cli.progress import Stopwatch
 from tcae.cli.signals import leave_signals_to_the_parent
-from tcae.data.pairs import PairBatches
+from tcae.data.mixture import Pairs
 from tcae.data.shard_files import ShardError
 
 INPUTS = ("source", "target", "tracks")
@@ -22,7 +22,7 @@ INPUTS = ("source", "target", "tracks")
 
 
 def feed(
-    pairs: PairBatches, steps: Sequence[int], workers: int, device: torch.device, watch: Stopwatch
+    pairs: Pairs, steps: Sequence[int], workers: int, device: torch.device, watch: Stopwatch
 ) -> Generator[tuple[dict[str, Tensor], float], None, None]:
     """Yield the batches of some steps, each with the seconds that it was waited for.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -86,11 +86,23 @@ class Optimizer:
     Args:
         parameters: The parameters to train.
         config: The algorithm and the schedule.
+        shares: Learning rate of each parameter, as a share of the schedule's. None: 1 for all.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        config: OptimizerConfig,
+        shares: Sequence[float] | None = None,
+    ) -> None:
         self.config = config
         self._parameters = list(parameters)
+        shares = shares or [1.0] * len(self._parameters)
+        self._shares = sorted(set(shares))
+        of_share = [
+            {"params": [p for p, own in zip(self._parameters, shares, strict=True) if own == share]}
+            for share in self._shares
+        ]
         self._scale = 1.0
         self._best = math.inf
         self._stale = 0
@@ -99,11 +111,11 @@ class Optimizer:
         self._torch: torch.optim.Optimizer
         if config.algorithm == "sgd":
             self._torch = torch.optim.SGD(
-                self._parameters, rate, config.momentum, weight_decay=decay, fused=True
+                of_share, rate, config.momentum, weight_decay=decay, fused=True
             )
         else:
             self._torch = torch.optim.AdamW(
-                self._parameters, rate, betas=config.betas, weight_decay=decay, fused=True
+                of_share, rate, betas=config.betas, weight_decay=decay, fused=True
             )
 
     def rate(self, step: int, total_steps: int | None) -> float:
@@ -135,8 +147,9 @@ class Optimizer:
         norm = nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm or math.inf)
         if not math.isfinite(norm):
             return False
-        for group in self._torch.param_groups:
-            group["lr"] = self.rate(step, total_steps)
+        rate = self.rate(step, total_steps)
+        for group, share in zip(self._torch.param_groups, self._shares, strict=True):
+            group["lr"] = share * rate
         self._torch.step()
         return True
 

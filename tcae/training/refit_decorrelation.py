@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from tcae.data.pairs import PairBatches
+from tcae.data.mixture import Pairs
 from tcae.distributed import team
 from tcae.models.twin_cycle import TwinCycle
 
@@ -15,7 +15,7 @@ _FACES = 2048  # with twice as many, the R^2 of a probe for the pose is .03 lowe
 
 
 @torch.no_grad()
-def refit_decorrelation(model: TwinCycle, pairs: PairBatches, steps: int) -> None:
+def refit_decorrelation(model: TwinCycle, pairs: Pairs, steps: int) -> None:
     """Fit the decorrelation to the embeddings of training faces by the finished encoder.
 
     The running moments from training no longer fit: docs/recipe.md, "What it is", 5.

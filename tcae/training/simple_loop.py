@@ -1,6 +1,7 @@
-"""The training loop of the methods that TCAE is compared with. It needs one loss per sample.
+"""The training loop of fine-tuning and of the methods that TCAE is compared with.
 
-TCAE itself has a loop of its own, `tcae.training.trainer`, with panels and a logbook.
+It needs one loss per sample. TCAE itself has a loop of its own, `tcae.training.trainer`, with
+panels and a logbook.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tcae.cli.progress import say
 from tcae.cli.signals import StopSignals
 from tcae.files.durable import write_durably
 from tcae.objectives.curriculum import Curriculum, CurriculumConfig
+from tcae.training.early_stopping import EarlyStopping
 from tcae.training.optimizer import Optimizer, OptimizerConfig
 
 Batch = tuple[Tensor, ...]
@@ -29,6 +31,7 @@ Losses = Callable[..., Tensor]
 _TIMED_STEPS = 10  # steps after which `Recipe.minutes` becomes a number of steps
 _SAVE_SECONDS = 60.0
 _VALIDATIONS = 40  # in one training
+_SCORES = 20  # in one training
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ def fit(
     *,
     name: str,
     validation: Sequence[Batch] = (),
+    stopping: EarlyStopping | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> int:
     """Train a network, resume its training, or load it if it is trained already.
 
@@ -80,6 +85,9 @@ def fit(
         path: File with all that is needed to resume. It keeps the trained network.
         name: What lines about progress call the network.
         validation: Batches whose mean loss moves the curriculum's window.
+        stopping: Scores the network now and then. The network with the best score is kept.
+        rates: Learning rate of each parameter, as a share of the optimiser's, by name. Parameters
+            without one are not trained. None: all are, at the same rate.
 
     Returns:
         The number of steps that it was trained for.
@@ -89,15 +97,19 @@ def fit(
         FloatingPointError: A loss is not finite.
         ValueError: The file does not fit the network.
     """
-    training = _Training(network, losses, recipe, path, name, validation)
+    training = _Training(network, losses, recipe, path, name, validation, stopping, rates)
+    if training.step == 0:
+        training.score()
     with StopSignals() as stop:
-        while training.step < training.total:
+        while not training.ended:
             training.learn(batch_of)
             if stop.received:
                 training.save()
                 raise Interrupted(stop.received)
     network.eval()
-    return training.step
+    if stopping is None:
+        return training.step
+    return stopping.restore(network, training.step)
 
 
 class _Training:
@@ -111,10 +123,16 @@ class _Training:
         path: Path,
         name: str,
         validation: Sequence[Batch],
+        stopping: EarlyStopping | None,
+        rates: Mapping[str, float] | None,
     ) -> None:
         self.network, self.losses, self.recipe = network, losses, recipe
         self.path, self.name, self.validation = path, name, validation
-        self.optimizer = Optimizer(network.parameters(), recipe.optimizer)
+        self.stopping, self._scoring = stopping, 0.0
+        named = dict(network.named_parameters())
+        rates = dict.fromkeys(named, 1.0) if rates is None else rates
+        trained = [named[name] for name in rates]
+        self.optimizer = Optimizer(trained, recipe.optimizer, [*rates.values()])
         self.curriculum = Curriculum(recipe.curriculum)
         self.device = next(network.parameters()).device
         self.step, self.total, self.seconds = 0, recipe.steps, 0.0
@@ -123,6 +141,11 @@ class _Training:
             self._restore()
         self._saved = time.monotonic()
         network.train()
+
+    @property
+    def ended(self) -> bool:
+        """Return whether all steps are done, or more of them would be of no use."""
+        return self.step >= self.total or (self.stopping is not None and self.stopping.stale)
 
     def learn(self, batch_of: Callable[[int], Batch]) -> None:
         """Take one step. Then validate, report and save if it is time to."""
@@ -138,11 +161,14 @@ class _Training:
             self._validate()
         self.seconds += time.monotonic() - start
         if self.recipe.minutes is not None and self.step == _TIMED_STEPS:
-            steps = int(60 * self.recipe.minutes * self.step / max(self.seconds, 1e-9))
+            seconds = 60 * self.recipe.minutes - _SCORES * self._scoring
+            steps = int(seconds * self.step / max(self.seconds, 1e-9))
             self.total = min(self.total, max(steps, self.step))
-        if self.step == self.total or self.step % (4 * every) == 0:
+        if self.step == self.total or self.step % max(self.total // _SCORES, 1) == 0:
+            self.score()
+        if self.ended or self.step % (4 * every) == 0:
             self._report()
-        if self.step == self.total or time.monotonic() - self._saved > _SAVE_SECONDS:
+        if self.ended or time.monotonic() - self._saved > _SAVE_SECONDS:
             self.save()
 
     def save(self) -> None:
@@ -153,8 +179,9 @@ class _Training:
             "seconds": self.seconds,
             "network": self.network.state_dict(),
             # The optimiser's state is twice as large as the weights, and of no use in the end.
-            "optimizer": None if self.step == self.total else self.optimizer.state_dict(),
+            "optimizer": None if self.ended else self.optimizer.state_dict(),
             "curriculum": self.curriculum.state_dict(),
+            "stopping": self.stopping and self.stopping.state_dict(),
             "random": torch.get_rng_state(),
         }
         content = io.BytesIO()
@@ -170,6 +197,8 @@ class _Training:
             if state["optimizer"] is not None:
                 self.optimizer.load_state_dict(state["optimizer"])
             self.curriculum.load_state_dict(state["curriculum"])
+            if self.stopping is not None:
+                self.stopping.load_state_dict(state["stopping"])
             self.step, self.total, self.seconds = state["step"], state["total"], state["seconds"]
             torch.set_rng_state(state["random"])
         except Exception as error:  # a damaged file can make torch.load raise anything
@@ -189,11 +218,22 @@ class _Training:
             low, high = self.curriculum.window
             say(f"{self.name}: validation loss saturated, the window moves to {low}-{high}")
 
+    def score(self) -> None:
+        """Score the network as it is now, if training may stop early."""
+        if self.stopping is None:
+            return
+        start = time.monotonic()
+        self.network.eval()
+        self.stopping.observe(self.network, self.step)
+        self.network.train()
+        self._scoring = time.monotonic() - start
+
     def _report(self) -> None:
         loss = sum(self._recent) / len(self._recent)
         self._recent = []
         left = (self.total - self.step) * self.seconds / self.step
+        score = "" if self.stopping is None else f"  {self.stopping.line()}"
         say(
-            f"{self.name}: step {self.step}/{self.total}  loss {loss:.4g} | "
+            f"{self.name}: step {self.step}/{self.total}  loss {loss:.4g}{score} | "
             f"{int(left) // 60}:{int(left) % 60:02d} left"
         )

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tcae.data.mixture import Mixture
 from tcae.data.shards import PackedDataset
 from tcae.distributed import ranks
 from tcae.files.durable import write_durably
@@ -26,13 +27,13 @@ class SkippedSteps:
     Args:
         folder: The folder of the dumps. It is created with the first one.
         allowed: How many steps a run may skip.
-        dataset: The data set that names the frames of a batch.
+        dataset: What names the frames of a batch.
 
     Attributes:
         count: How many steps have been skipped so far.
     """
 
-    def __init__(self, folder: Path, allowed: int, dataset: PackedDataset) -> None:
+    def __init__(self, folder: Path, allowed: int, dataset: PackedDataset | Mixture) -> None:
         self.folder, self.allowed, self.count = folder, allowed, 0
         self._dataset = dataset
 

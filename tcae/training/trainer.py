@@ -15,7 +15,7 @@ from torch import Tensor
 from tcae.cli.command import device_of
 from tcae.cli.progress import Progress, Stopwatch, say
 from tcae.cli.signals import StopSignals
-from tcae.data.fingerprint import fingerprint
+from tcae.data.mixture import MixedPairs, Mixture, Pairs
 from tcae.data.pairs import PairBatches
 from tcae.data.shards import PackedDataset
 from tcae.data.splits import Split
@@ -49,6 +49,7 @@ from tcae.training.validation import Validation, validation_line
 
 _TIMED_STEPS = 20  # steps after which --minutes becomes a number of steps
 
+_OF_EACH = ("loss", "recon_ratio")  # measures that are told of each data set
 _ENDLESS = 10**9  # more steps than anybody takes
 
 
@@ -59,7 +60,7 @@ class Trainer:
 
     Args:
         config: The configuration of the run, with `steps` or `minutes` given.
-        dataset: The packed frames.
+        data: The packed frames, of one data set or of several.
         run: The run directory, which exists.
         state: The checkpoint to resume from. None to start at step 0.
 
@@ -70,12 +71,13 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        dataset: PackedDataset,
+        data: PackedDataset | Mixture,
         run: Path,
         state: dict[str, Any] | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.dataset, self.run = config, dataset, run
+        self.config, self.run = config, run
+        self.mixture = data if isinstance(data, Mixture) else Mixture(data)
         self.device = device_of(config.device)
         make_deterministic(self.device)
         self.model = TwinCycle(Encoder(config.model, config.image_size)).to(self.device)
@@ -88,11 +90,11 @@ class Trainer:
         self._forward = data_parallel(self.objective, self.device)
         self.curriculum = Curriculum(config.curriculum)
         self.optimizer = Optimizer(self.model.parameters(), config.optimizer)
-        self.pairs = self._pairs("train")
-        self.validation = Validation(self._pairs("val"), config.validation.pairs, self.device)
+        self.pairs = self._pairs()
+        self.validations = self._validations()
         self.checkpoints = CheckpointFolder(run / CHECKPOINTS, config.checkpoints.keep)
-        self.skipped = SkippedSteps(run / SKIPPED, config.max_skipped, dataset)
-        self.data_fingerprint = team.combine_fingerprints(fingerprint(dataset))
+        self.skipped = SkippedSteps(run / SKIPPED, config.max_skipped, self.mixture)
+        self.data_fingerprint = team.combine_fingerprints(self.mixture.fingerprint)
         self.step = 0
         # A run that ends before its steps have been timed needs no timing.
         timed = config.minutes and not (config.steps and config.steps <= _TIMED_STEPS)
@@ -183,7 +185,17 @@ class Trainer:
     @property
     def unreadable_frames(self) -> int:
         """Return how often a frame could not be read and another pair was drawn."""
-        return self.failures + self.validation.failures
+        return self.failures + sum(part.failures for part in self.validations)
+
+    @property
+    def dataset(self) -> PackedDataset:
+        """Return the first data set, --data."""
+        return self.mixture.datasets[0]
+
+    @property
+    def validation(self) -> Validation:
+        """Return the validation pairs of the first data set, --data."""
+        return self.validations[0]
 
     # One step -------------------------------------------------------------------------------------
 
@@ -234,7 +246,7 @@ class Trainer:
         if self.total_steps is not None or self.step < _TIMED_STEPS:
             return
         watch = Stopwatch()
-        self.validation.measure(self.objective)
+        self._measure()
         validation = watch.lap() / self.config.validation.every
         pair = self.validation.example(self.pairs.batch_size)
         with autocast(self.device, self.config.optimizer.precision):
@@ -270,7 +282,7 @@ class Trainer:
 
     def _validate(self, last: bool) -> None:
         team.broadcast_buffers(self.model)
-        self.measures = self.validation.measure(self.objective)
+        self.measures = self._measure()
         loss = self.measures["loss"]
         self._write("val", self.measures)
         say(f"step {self.step}  {validation_line(self.measures)}")
@@ -287,6 +299,19 @@ class Trainer:
         if loss < self.best:
             self.best = loss
             self._save(best=True)
+
+    def _measure(self) -> dict[str, float]:
+        """Measure the validation pairs: means over the data sets by their shares, some of each."""
+        parts = [part.measure(self.objective) for part in self.validations]
+        if len(parts) == 1:
+            return parts[0]
+        shares = self.mixture.shares
+        means = {
+            name: math.fsum(s * part[name] for s, part in zip(shares, parts, strict=True))
+            for name in parts[0]
+        }
+        own = {f"{name}_{k}": part[name] for k, part in enumerate(parts, 1) for name in _OF_EACH}
+        return means | own
 
     def _write(self, kind: str, values: dict[str, float]) -> None:
         if self.logbook is not None:
@@ -336,8 +361,8 @@ class Trainer:
         source = state["source"]
         if state["data"] != self.data_fingerprint:
             raise ValueError(
-                f"--data {self.dataset.path}: other frames than the run was trained on ({source}); "
-                "--init-from starts a new run on them"
+                f"--data {self.dataset.path}: other frames than the run was trained on, or "
+                f"other shares of --mix ({source}); --init-from starts a new run on them"
             )
         load_weights(self.model, state["model"], f"{source}: model")
         self.step, self.best, self.failures = state["step"], state["best"], state["failures"]
@@ -362,25 +387,33 @@ class Trainer:
     def go_on_alone(self) -> None:
         """Take all processes' validation pairs, after the last step and inside `ranks.alone`."""
         if self.pairs.batch_size < self.config.batch_size:
-            self.pairs = self._pairs("train")
-            self.validation = Validation(
-                self._pairs("val"), self.config.validation.pairs, self.device
-            )
+            self.pairs = self._pairs()
+            self.validations = self._validations()
 
     @property
     def data_everywhere(self) -> bool:
         """Return whether all processes see the same frames. If not, each machine has a part."""
-        return self.data_fingerprint == fingerprint(self.dataset)
+        return self.data_fingerprint == self.mixture.fingerprint
 
     def _open_logbook(self) -> contextlib.AbstractContextManager[Logbook | None]:
         if ranks.rank():
             return contextlib.nullcontext()
         return Logbook(self.run, self._logbook_state)
 
-    def _pairs(self, split: Split) -> PairBatches:
+    def _pairs(self) -> Pairs:
+        """Return the training pairs of all data sets."""
+        parts = [self._pairs_of(dataset, "train") for dataset in self.mixture.datasets]
+        return parts[0] if len(parts) == 1 else MixedPairs(parts, self.mixture.shares)
+
+    def _validations(self) -> list[Validation]:
+        count, device = self.config.validation.pairs, self.device
+        datasets = self.mixture.datasets
+        return [Validation(self._pairs_of(d, "val"), count, device) for d in datasets]
+
+    def _pairs_of(self, dataset: PackedDataset, split: Split) -> PairBatches:
         config = self.config
         return PairBatches(
-            self.dataset,
+            dataset,
             split,
             team.local_batch_size(config.batch_size),
             config.seed,

@@ -21,7 +21,7 @@ from tcae.experiments.budget import Budget
 from tcae.methods import training
 from tcae.models.encoder_file import load_encoder
 
-METHODS = ["--methods", "pixels", "resnet", "fab_net", "tcae"]
+METHODS = ["--methods", "pixels", "resnet", "fab_net", "tcae", "tcae_fine_tuned"]
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,15 @@ def stopping(pair_batches, *args):
 def assert_tables_filled(out: Path) -> None:
     f1 = rows(out / "tables" / "f1.csv")
     assert f1["TCAE", "paper"]["ave"] == "0.561" and f1["JAA-Net", "paper"]["24"] == "0.419"
-    for title in ("always present", "mine", "raw pixels", "ResNet", "Fab-Net", "TCAE"):
+    for title in (
+        "always present",
+        "mine",
+        "raw pixels",
+        "ResNet",
+        "Fab-Net",
+        "TCAE",
+        "TCAE, fine-tuned",
+    ):
         assert 0 <= float(f1[title, "ours"]["ave"]) <= 1
     assert " ".join(list(f1["TCAE", "ours"])[3:-2]) == "1 2 4 6 7 10 12 14 15 17 23 24 ave"
     stems = {path.stem for path in (out / "tables").iterdir()}
@@ -111,7 +119,7 @@ def test_fills_every_row_and_figure_and_goes_on_after_a_kill(
     assert main(argv) == 0
     after = contents(out / "predictions")
     assert {name: after[name] for name in done} == done
-    assert {"fab_net.npy", "tcae.npy"} <= set(after)
+    assert {"fab_net.npy", "tcae.npy", "tcae_fine_tuned.npy"} <= set(after)
     assert "[1/" not in capsys.readouterr().out
     assert load_encoder(out / "runs" / "ablation-no_l1").image_size == 32
     assert load_encoder(out / "runs" / "tcae").image_size == 64
@@ -155,6 +163,7 @@ def test_another_experiment_in_the_same_place_is_refused(argv, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (["--methods", "tcae_fine_tuned"], "tcae_fine_tuned starts from tcae"),
         (["--methods", "sift"], "--methods: 'sift' is none of pixels, random_weights"),
         (["--networks", "vgg=a.onnx"], "NAME=FILE@SIDE is needed"),
         (["--networks", "vgg=none.onnx@224"], "none.onnx: no such network file"),

@@ -89,7 +89,7 @@ def test_sheets_to_look_at(packed):
     shapes = {p.stem: cv2.imread(str(p)).shape for p in (packed / "sheets").glob("*.png")}
     assert shapes["people"] == (32, 6 * 32, 3)
     assert shapes["moments"] == (12 * 32, 4 * 32, 3)
-    assert shapes["units"] == (6 * 32, 19 * 32, 3)
+    assert shapes["units"] == (6 * 32, (1 + len(ACTION_UNITS)) * 32, 3)
 
 
 def test_options_are_kept_with_the_set(tmp_path):

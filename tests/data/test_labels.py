@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tcae.cli.command import one_line
-from tcae.data.labels import read_labels
+from tcae.data.labels import LabelTable, read_intensities, read_labels
 from tcae.data.shards import PackedDataset
 from tcae.files.durable import write_csv
 
@@ -215,3 +215,30 @@ def test_without_a_table_the_error_says_what_it_must_look_like(tmp_path, dataset
     assert line.startswith(f"{tmp_path / 'labels.csv'}: No such file; ")
     for part in ("frame,subject,AU01", "such as ann/T1/0/0,", "0, 1, or empty or 9 for unknown"):
         assert part in line
+
+
+def test_intensities_stand_in_for_labels_where_there_are_any(tmp_path, pack_frames):
+    dataset = PackedDataset(pack_frames({("a", "a", "0"): 3}))
+    values = np.array([[0, 1], [1, np.nan], [np.nan, 0]], np.float32)
+    labels = LabelTable(("AU01", "AU12"), values, ("a",) * 3, np.arange(3))
+    path = tmp_path / "truth.csv"
+    path.write_text("frame,AU12_r,AU01_r,yaw\na/0/1,0.25,,3\nb/0/0,9,9,9\na/0/0,1,0.125,70\n")
+    found = read_intensities(path, dataset, labels)
+    np.testing.assert_array_equal(found, [[0.125, 1], [1, 0.25], [np.nan, 0]])
+    np.testing.assert_array_equal(labels.values, values)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("frame,AU12_r\na/0/1,1.5\n", r":2: AU12_r holds '1.5'; it must be a number in \[0, 1\]"),
+        ("frame,AU12_r\na/0/1,high\n", ":2: AU12_r holds 'high'"),
+        ("frame,AU12\na/0/1,0.5\n", "no intensity of a labelled frame in it"),
+    ],
+)
+def test_other_intensities_are_refused(tmp_path, pack_frames, text, message):
+    dataset = PackedDataset(pack_frames({("a", "a", "0"): 3}))
+    labels = LabelTable(("AU12",), np.zeros((3, 1), np.float32), ("a",) * 3, np.arange(3))
+    (tmp_path / "truth.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_intensities(tmp_path / "truth.csv", dataset, labels)

@@ -13,6 +13,7 @@ from tcae.evaluation.agreement import (
     agreement_table,
     compare,
     mean_correlation,
+    unit_table,
 )
 
 TIMES = [k / 30 for k in range(40)]
@@ -115,3 +116,18 @@ def test_the_mean_is_over_the_units_that_vary():
     assert lines[-1].startswith("mean of 2")
     assert len({len(line) for line in lines}) == 1
     assert agreement_table(rows[1:2]).splitlines()[-1].split() == ["none", "varies", "-"]
+
+
+def test_a_units_row_is_the_mean_over_its_clips_and_the_last_one_of_all_pairs():
+    rows = [
+        Agreement("a", "AU12", 40, 0.3, 0.9),
+        Agreement("b", "AU12", 40, 0.2, -0.1),
+        Agreement("a", "AU01", 40, 0.2, 0.7),
+        Agreement("a", "AU26", 40, 0.01, float("nan")),
+    ]
+    assert unit_table(rows).splitlines()[2:] == [
+        "| AU01 | 1 | 0.70 | 0.70 | 0.70 |",
+        "| AU12 | 2 | 0.40 | -0.10 | 0.90 |",
+        "| all | 3 | 0.50 | -0.10 | 0.90 |",
+    ]
+    assert len(unit_table(rows[3:]).splitlines()) == 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -112,6 +113,23 @@ def test_a_restored_optimizer_takes_the_same_steps(algorithm: str) -> None:
     after.load_state_dict(before.state_dict())
     train(after, weight, 9, 20)
     assert torch.equal(weight, whole)
+
+
+@pytest.mark.parametrize("algorithm", ["sgd", "adamw"])
+def test_parameters_have_shares_of_the_rate(algorithm: str) -> None:
+    """Each moves as it would alone, at its share of the learning rate."""
+    options = {"algorithm": algorithm, "warmup_steps": 0, "clip_norm": 0.0, "weight_decay": 0.0}
+    config = OptimizerConfig(**options, learning_rate=0.01)  # type: ignore[arg-type]
+    weights = [nn.Parameter(torch.ones(2)) for _ in range(3)]
+    together = Optimizer(weights, config, [1.0, 0.25, 1.0])
+    for step in range(5):
+        together.step(sum((weight**2).sum() for weight in weights), step, 5)  # type: ignore[arg-type]
+    for weight, share in zip(weights, (1.0, 0.25, 1.0), strict=True):
+        alone = nn.Parameter(torch.ones(2))
+        single = Optimizer([alone], replace(config, learning_rate=0.01 * share))
+        for step in range(5):
+            single.step((alone**2).sum(), step, 5)
+        torch.testing.assert_close(weight, alone)
 
 
 @pytest.mark.parametrize(

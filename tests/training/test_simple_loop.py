@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tcae.objectives.curriculum import CurriculumConfig
+from tcae.training.early_stopping import EarlyStopping
 from tcae.training.optimizer import OptimizerConfig
 from tcae.training.simple_loop import Interrupted, Recipe, fit
 
@@ -119,3 +120,42 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     path.write_bytes(b"rubbish")
     with pytest.raises(ValueError, match=f"{path}: not a training of line"):
         train(network(), path, Recipe(2, 16, OPTIMIZER))
+
+
+def test_early_stopping_keeps_the_best_network_and_survives_a_stop(tmp_path):
+    """Scores rise for half of the training, then fall."""
+    recipe = Recipe(40, 16, OPTIMIZER)
+    kept: list[Tensor] = []
+
+    def stopping(scores: list[float]) -> EarlyStopping:
+        return EarlyStopping(lambda: scores.pop(0), "score", 4)
+
+    def scores(first: int) -> list[float]:
+        return [-abs(10.0 - k) for k in range(first, 99)]
+
+    def watching(step: int) -> tuple[Tensor, Tensor]:
+        if step == 20:  # after the tenth of the twenty scores
+            kept.append(whole[2].weight.detach().clone())
+        return batch_of(step)
+
+    whole = network()
+    assert train(whole, tmp_path / "a", recipe, watching, stopping=stopping(scores(0))) == 20
+    assert torch.equal(whole[2].weight, kept[0])
+
+    def stopped(step: int) -> tuple[Tensor, Tensor]:
+        if step == 24:  # its batch is still learned, and two scores of no use have come by then
+            signal.raise_signal(signal.SIGTERM)
+        return batch_of(step)
+
+    parts = network()
+    with pytest.raises(Interrupted):
+        train(parts, tmp_path / "b", recipe, stopped, stopping=stopping(scores(0)))
+    asked: list[int] = []
+
+    def noted(step: int) -> tuple[Tensor, Tensor]:
+        asked.append(step)
+        return batch_of(step)
+
+    assert train(parts, tmp_path / "b", recipe, noted, stopping=stopping(scores(13))) == 20
+    assert torch.equal(parts[2].weight, whole[2].weight)
+    assert asked == list(range(25, 28))

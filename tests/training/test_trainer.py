@@ -16,13 +16,14 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tcae.data.fingerprint import fingerprint
 from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.models.encoder_file import load_encoder
 from tcae.training.checkpoints import CheckpointFolder, read_checkpoint
 from tcae.training.config import TrainConfig, command_line_defaults
 from tcae.training.run_directory import find_run, prepare_run
-from tcae.training.trainer import Trainer, fingerprint
+from tcae.training.trainer import Trainer
 
 Compare = Callable[[Path, Path], None]
 

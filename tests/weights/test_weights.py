@@ -9,6 +9,7 @@ import torch
 import tcae
 from tcae import extract
 from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate
+from tcae.data.synthetic.packed import world_of
 from tcae.evaluation.linear_probe import load_probe
 from tcae.measuring.trained import load_trained, save_trained
 from tcae.weights import FOLDER, find_weights, shipped
@@ -69,17 +70,24 @@ def test_an_unknown_name_is_answered_with_the_known_ones(named):
 
 @pytest.mark.parametrize("name", shipped())
 def test_what_ships_is_whole(name):
-    """Loads with today's code, is measurable, has its card, and is small."""
-    trained, probe = load_trained(name), tcae.load_probe(name)
-    assert probe.encoder == trained.encoder.fingerprint
-    assert trained.world is not None
-    size = trained.encoder.image_size
-    embeddings = trained.encoder.embed(torch.rand(2, 3, size, size))
+    """Loads with today's code, has its card, and is small."""
+    encoder, probe = tcae.load_encoder(name), tcae.load_probe(name)
+    assert probe.encoder == encoder.fingerprint
+    world_of(FOLDER / name)
+    size = encoder.image_size
+    embeddings = encoder.embed(torch.rand(2, 3, size, size))
     assert bool(torch.isfinite(embeddings.au).all() and torch.isfinite(embeddings.pose).all())
     files = [path for path in (FOLDER / name).rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 5_000_000
     card = (FOLDER / f"{name}.md").read_text()
-    for part in ("## Data", "## Recipe", "## Measures", "## Licence"):
+    for part in ("## Data", "## Recipe", "## Real faces", "## Licence"):
         assert part in card
     for path in files:
         assert f"`{path.relative_to(FOLDER / name).as_posix()}` {path.stat().st_size:,}" in card
+
+
+@pytest.mark.parametrize("name", [name for name in shipped() if name.startswith("synthetic")])
+def test_what_was_pretrained_can_be_measured_again(name):
+    trained = load_trained(name)
+    assert trained.world == world_of(FOLDER / name)
+    assert "## Measures" in (FOLDER / f"{name}.md").read_text()

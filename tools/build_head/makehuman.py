@@ -20,23 +20,26 @@ RACES, SEXES, AGES = ("african", "asian", "caucasian"), ("female", "male"), ("yo
 
 # AU -> targets of one side (L stands for Left and Right) or of both (cut in two), each with a gain.
 UNIT_TARGETS: dict[int, list[tuple[str, float]]] = {
-    1: [("browInnerUp", 1.8)],
-    2: [("browOuterUpL", 1.8)],
-    4: [("browDownL", 1.8)],
-    5: [("eyeWideL", 1.0)],
+    1: [("browInnerUp", 2.2), ("browOuterUpL", -0.3)],
+    2: [("browOuterUpL", 2.0), ("browInnerUp", 0.4)],  # the whole muscle lifts the inner end too
+    4: [("browDownL", 2.2)],
+    5: [("eyeWideL", 1.7)],
     6: [("cheekSquintL", 1.6)],
     7: [("eyeSquintL", 1.0)],
     9: [("noseSneerL", 1.8)],
-    10: [("mouthUpperUpL", 1.0)],
-    12: [("mouthSmileL", 1.0)],
+    10: [("mouthUpperUpL", 1.5)],
+    12: [("mouthSmileL", 1.1), ("mouthUpperUpL", 0.4)],  # smiles bare the upper teeth
     14: [("mouthDimpleL", 1.2), ("mouthFrownL", 0.35)],  # the former alone looks like a smile
-    15: [("mouthFrownL", 1.0)],
+    15: [("mouthFrownL", 1.2)],
+    16: [("mouthLowerDownL", 1.0)],
     17: [("mouthShrugLower", 1.0), ("mouthShrugUpper", 1.0)],
-    20: [("mouthStretchL", 1.0)],
+    18: [("mouthPucker", 1.0)],
+    20: [("mouthStretchL", 1.4), ("mouthSmileL", 0.25)],
+    22: [("mouthFunnel", 1.0)],
     23: [("mouthRollUpper", 0.5), ("mouthRollLower", 0.5), ("mouthPucker", 0.25)],
-    24: [("mouthPressL", 0.7), ("mouthRollUpper", 0.4), ("mouthRollLower", 0.4)],
-    25: [("unit/mouth-parling", 1.0)],
-    26: [("jawOpen", 0.55)],  # all of it would be AU 27
+    24: [("mouthPressL", 0.5), ("mouthRollUpper", 0.4), ("mouthRollLower", 0.4)],
+    25: [("unit/mouth-parling", 1.0), ("mouthUpperUpL", 0.4), ("mouthLowerDownL", 0.4)],
+    26: [("jawOpen", 0.7)],  # all of it would be AU 27
     45: [("eyeBlinkL", 1.0)],
 }
 # Local shapes that make people differ; "x" stands for a pair of opposites, l- for both sides.

@@ -49,7 +49,7 @@ def openness(vertices: Array, cut: Cut, directions: int = 200, size: int = 900) 
         reached += facing * clear
     openness = reached / possible
     teeth = cut.triangles[np.array(cut.parts) == PARTS.index("teeth")]
-    openness[teeth] = np.sqrt(openness[teeth])  # enamel shines out of the dark
+    openness[teeth] = openness[teeth] ** 0.3  # enamel shines out of the dark
     return np.asarray((openness + openness[cut.mirror]) / 2)
 
 

@@ -47,7 +47,7 @@ class Film(NamedTuple):
     Attributes:
         pictures: (T, SIDE, SIDE, 3) uint8 RGB.
         times: (T,) seconds.
-        intensities: (T, 18) of the action units, in [0, 1].
+        intensities: (T, 21) of the action units, in [0, 1].
         poses: (T, 3) yaw, pitch and roll in degrees.
     """
 

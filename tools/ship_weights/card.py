@@ -11,7 +11,7 @@ from typing import Any
 
 from tcae.data.synthetic.packed import settings_of
 from tcae.data.synthetic.world import World
-from tcae.evaluation.agreement import VARIES, Agreement, agreement_table, mean_correlation
+from tcae.evaluation.agreement import VARIES, Agreement, mean_correlation, unit_table
 from tcae.files.plain import differences
 from tcae.measuring.people import Measurement
 from tcae.measuring.trained import Trained
@@ -65,7 +65,7 @@ def card_text(card: Card) -> str:
         people=world.identities,
         videos=world.videos,
         frames=f"{world.identities * world.videos * world.frames:,}",
-        changed=_changed_options(world),
+        changed=changed_options(world),
         preset=config.preset,
         steps=f"{summary['steps']:.0f}",
         batch=config.batch_size,
@@ -84,7 +84,7 @@ def card_text(card: Card) -> str:
     )
 
 
-def _changed_options(world: World) -> str:
+def changed_options(world: World) -> str:
     """Name the options of the world that are not the default."""
     usual = settings_of(replace(World(), image_size=world.image_size))
     changed = [f"`{k} {v}`" for k, v in settings_of(world).items() if usual[k] != v]
@@ -133,5 +133,4 @@ def _agreement(clips: Sequence[Agreement]) -> str:
     if not count:
         return "not measured."
     verdict = "reached" if mean >= 0.5 else "missed"
-    table = f"```\n{agreement_table(clips)}\n```"
-    return f"**{mean:.3f}**, the mean of {count} (goal: .50, {verdict}).\n\n{table}"
+    return f"**{mean:.2f}**, the mean of {count} (goal: .50, {verdict}).\n\n{unit_table(clips)}"

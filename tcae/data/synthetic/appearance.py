@@ -12,6 +12,7 @@ from tcae.data.synthetic.atlas import FLESH, Atlas, Field, noise, ramp
 from tcae.data.synthetic.features import box, features
 from tcae.data.synthetic.haircut import STYLES, Haircut
 from tcae.data.synthetic.head import PARTS, Head, Identity
+from tcae.data.synthetic.lids import paint_lids
 from tcae.data.synthetic.motion import check_range
 
 Array = NDArray[np.float64]
@@ -44,6 +45,7 @@ class AppearanceConfig:
         hair: Share of people who have hair.
         beard: Share of men who have a beard.
         make_up: Share of women's videos in which lips and eyelids have make-up.
+        lashes: How dark the edge of the upper lid and the fold above it are, from 0 to 1.
     """
 
     tone: float = 1.0
@@ -51,9 +53,10 @@ class AppearanceConfig:
     hair: float = 0.95
     beard: float = 0.5
     make_up: float = 0.4
+    lashes: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("tone", "hair", "beard", "make_up"):
+        for name in ("tone", "hair", "beard", "make_up", "lashes"):
             check_range(f"appearance.{name}", getattr(self, name), 0, 1)
         check_range("appearance.blemishes", self.blemishes, 0, 3)
 
@@ -75,13 +78,15 @@ class Look:
     def __init__(
         self, random: np.random.Generator, identity: Identity, size: int, config: AppearanceConfig
     ) -> None:
-        traits, skin, hair, beard, brows = random.spawn(5)
+        traits, skin, hair, beard, brows, lids = random.spawn(6)
         self._atlas, self._config, self._identity = Atlas.of(size), config, identity
         self._fields = features(size)
         self._choose(traits)
         self.texture = np.zeros((size, size, 4), np.uint8)
         flesh = self._skin(skin)
         self._brows(flesh, brows)
+        if config.lashes > 0:
+            paint_lids(flesh, lids, size, self.hair, config.lashes)
         self._beard(flesh, beard)
         self.vertices = self._hair(flesh, hair)
         self.texture[: len(flesh), :, :3] = np.clip(flesh, 0, 255)
@@ -189,7 +194,7 @@ class Look:
         place = self._atlas.place[: len(flesh)]
         part, _ = box(len(self._atlas.part), "brows")
         x, y = np.abs(place[part][..., 0]), place[part][..., 1]
-        rise, arch = random.uniform(-0.03, 0.05), random.uniform(-0.02, 0.05)
+        rise, arch = random.normal(-0.07, 0.05), random.uniform(-0.02, 0.05)
         along = x - 0.56
         bend = np.where(along < 0, 0.7, 1.4 + 8 * arch) * along**2
         middle = 0.34 + arch + rise - bend
@@ -201,7 +206,7 @@ class Look:
         alpha *= ramp(place[part][..., 2], -0.5, -0.2)
         shape = (alpha.shape[0], alpha.shape[1])
         hairs = noise(random, shape, (shape[0] // 2, shape[1] // 5))
-        alpha *= np.clip(random.uniform(0.6, 1.0) + 0.25 * hairs, 0, 1)
+        alpha *= np.clip(random.uniform(0.35, 1.0) + 0.25 * hairs, 0, 1)
         colour = self.hair * random.uniform(0.6, 0.95)
         _mix(flesh[part], alpha, np.minimum(colour, self.skin * 0.8))
 

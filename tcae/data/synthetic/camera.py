@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.align import AlignmentTemplate, similarity
-from tcae.data.pictures import decode_image
+from tcae.data.pictures import decode_image, resize
 from tcae.data.synthetic.motion import check_range, smooth_noise
 
 Array = NDArray[np.float64]
@@ -18,6 +18,9 @@ Picture = NDArray[np.uint8]
 
 _JITTER_SECONDS = 0.3
 _NOISE_PICTURES = 4
+_BLOCK = 16  # pixels
+_HALO = 1.5  # standard deviation in pixels of a 128 pixel picture
+_LEAST_SMEAR = 0.3  # pixels
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,10 @@ class CameraConfig:
         exposure: Change of brightness and contrast, as a share.
         tint: Change of each colour channel, as a share.
         compression: Lowest JPEG quality. Each video has one from here to 95. 100: no compression.
+        codec: Share of the videos that a codec of low rate went over before the face was cut out:
+            blocks, smeared colours, lost detail.
+        sharpening: Largest strength of the halos at edges that cameras add.
+        shutter: Longest exposure of a frame in seconds. It blurs along the motion of the head.
     """
 
     upright: bool = True
@@ -50,6 +57,9 @@ class CameraConfig:
     exposure: float = 0.25
     tint: float = 0.06
     compression: int = 70
+    codec: float = 0.0
+    sharpening: float = 0.0
+    shutter: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("jitter_shift", "jitter_scale", "coarse", "exposure", "tint"):
@@ -58,6 +68,9 @@ class CameraConfig:
         check_range("camera.blur", self.blur, 0, 20)
         check_range("camera.noise", self.noise, 0, 100)
         check_range("camera.compression", self.compression, 1, 100)
+        check_range("camera.codec", self.codec, 0, 1)
+        check_range("camera.sharpening", self.sharpening, 0, 10)
+        check_range("camera.shutter", self.shutter, 0, 1)
 
 
 def crop_jitter(random: np.random.Generator, times: Array, config: CameraConfig) -> Array:
@@ -119,24 +132,38 @@ class Sensor:
         levels = np.arange(256)[:, None] / 255
         levels = (levels ** (1 / gain) - 0.5) * contrast + 0.5
         self._levels = (np.clip(levels * tint, 0, 1) * 255).round().astype(np.uint8)[None]
+        coded, small, rate, halo, exposed = random.random(5)
+        self._codec = _Codec(size, small, rate) if coded < config.codec else None
+        self._halo, self._exposed = config.sharpening * halo, config.shutter * exposed
 
-    def take(self, scene: Picture, random: np.random.Generator) -> Picture:
+    def take(
+        self, scene: Picture, random: np.random.Generator, motion: Array | None = None
+    ) -> Picture:
         """Return the picture that the camera takes.
 
         Args:
             scene: (S, S, 3) picture without faults.
             random: The frame's random numbers.
+            motion: (2,) motion of the head to the right and down, in sides of the crop a second;
+                None for none.
 
         Returns:
             (S, S, 3).
         """
         size = len(scene)
         rgb = cv2.LUT(scene, self._levels)
+        if motion is not None and self._exposed > 0:
+            rgb = _smeared(rgb, motion * self._exposed * size)
+        if self._codec is not None:
+            rgb = self._codec.over(np.asarray(rgb, np.uint8), random)
         if self._coarse < size:
             small = cv2.resize(rgb, (self._coarse, self._coarse), interpolation=cv2.INTER_AREA)
             rgb = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
         if self._sigma > 0.2:
             rgb = cv2.GaussianBlur(rgb, (0, 0), self._sigma)
+        if self._halo > 0:
+            soft = cv2.GaussianBlur(rgb, (0, 0), _HALO * size / 128)
+            rgb = cv2.addWeighted(rgb, 1 + self._halo, soft, -self._halo, 0)
         if self._noise > 0:
             tile = _noise(size)[random.integers(_NOISE_PICTURES)]
             tile = np.roll(tile, random.integers(size, size=2), (0, 1))
@@ -145,10 +172,56 @@ class Sensor:
         return self._compress(rgb) if self._compressed else rgb  # type: ignore[return-value]
 
     def _compress(self, rgb: NDArray[np.integer | np.floating]) -> Picture:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, self._quality]
-        decoded = decode_image(cv2.imencode(".jpg", rgb[..., ::-1], quality)[1].tobytes())
-        assert decoded is not None
-        return decoded
+        return _jpeg(rgb, self._quality)
+
+
+class _Codec:
+    """The faults of a video codec of low rate.
+
+    Args:
+        size: Side of the pictures in pixels.
+        small: How small the face was in its video, from 0 to 1.
+        rate: How much was spent on it, from 0 to 1.
+    """
+
+    def __init__(self, size: int, small: float, rate: float) -> None:
+        self._side = max(round(size * (1.25 - 0.65 * small)), 16)
+        self._quality = round(15 + 35 * rate)
+
+    def over(self, rgb: Picture, random: np.random.Generator) -> Picture:
+        """Return the picture (S, S, 3) that is left of one. The face moves over the blocks."""
+        before = resize(rgb, self._side)
+        top, left = random.integers(_BLOCK, size=2).tolist()
+        framed = cv2.copyMakeBorder(
+            before, top, _BLOCK - top, left, _BLOCK - left, cv2.BORDER_REPLICATE
+        )
+        coded = _jpeg(framed, self._quality)[top : top + self._side, left : left + self._side]
+        return resize(coded, len(rgb))
+
+
+def _smeared(
+    rgb: NDArray[np.integer | np.floating], way: Array
+) -> NDArray[np.integer | np.floating]:
+    """Return a picture that moved by `way` (2,) pixels while it was taken."""
+    length = float(np.hypot(*way))
+    if length < _LEAST_SMEAR:
+        return rgb
+    reach = int(np.ceil(length / 2)) + 1
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    kernel = np.zeros(x.shape)
+    for share in np.linspace(-0.5, 0.5, 4 * reach + 1):
+        kernel += np.clip(1 - np.abs(x - share * way[0]), 0, 1) * np.clip(
+            1 - np.abs(y - share * way[1]), 0, 1
+        )
+    return cv2.filter2D(rgb, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
+
+
+def _jpeg(rgb: NDArray[np.integer | np.floating], quality: int) -> Picture:
+    """Return what JPEG makes of a picture."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    decoded = decode_image(cv2.imencode(".jpg", rgb[..., ::-1], options)[1].tobytes())
+    assert decoded is not None
+    return decoded
 
 
 _NOISE_LEVELS = 32.0

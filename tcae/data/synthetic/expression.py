@@ -27,32 +27,36 @@ BLINK = ACTION_UNITS.index("AU45")
 # ones, where public sets differ widely.
 RATES = {
     "AU01": 0.29, "AU02": 0.20, "AU04": 0.32, "AU05": 0.17, "AU06": 0.21, "AU07": 0.20,
-    "AU09": 0.13, "AU10": 0.20, "AU12": 0.25, "AU14": 0.20, "AU15": 0.15, "AU17": 0.20,
-    "AU20": 0.13, "AU23": 0.10, "AU24": 0.10, "AU25": 0.48, "AU26": 0.20,
+    "AU09": 0.13, "AU10": 0.20, "AU12": 0.30, "AU14": 0.20, "AU15": 0.15, "AU16": 0.20,
+    "AU17": 0.20, "AU18": 0.20, "AU20": 0.13, "AU22": 0.13, "AU23": 0.10, "AU24": 0.10,
+    "AU25": 0.48, "AU26": 0.20,
 }  # fmt: skip
 
 # Correlation of the processes behind two units: what is known to come together (1+2 surprise, 6+12
 # smile, 4+7+9 disgust and anger, 15+17 sadness, 25+26 speech) or to exclude each other.
 _TOGETHER = {
-    (1, 2): 0.75, (1, 4): 0.15, (1, 5): 0.45, (2, 5): 0.5, (2, 4): -0.3, (4, 7): 0.5, (4, 9): 0.4,
+    (1, 2): 0.85, (1, 4): 0.15, (1, 5): 0.45, (2, 5): 0.5, (2, 4): -0.3, (4, 7): 0.5, (4, 9): 0.4,
     (4, 6): 0.1, (4, 12): -0.3, (4, 15): 0.25, (4, 17): 0.3, (4, 23): 0.3, (4, 24): 0.3,
     (5, 7): -0.4, (5, 6): -0.3, (5, 9): -0.3, (5, 25): 0.3, (5, 26): 0.4, (5, 20): 0.2,
     (6, 7): 0.45, (6, 9): 0.25, (6, 10): 0.35, (6, 12): 0.75, (6, 15): -0.25, (6, 25): 0.25,
     (7, 9): 0.45, (7, 10): 0.35, (7, 12): 0.25, (9, 10): 0.5, (9, 17): 0.3, (9, 12): -0.1,
     (10, 12): 0.2, (10, 25): 0.3, (10, 20): 0.15, (12, 14): 0.1, (12, 15): -0.6, (12, 17): -0.3,
-    (12, 20): -0.2, (12, 23): -0.2, (12, 24): -0.2, (12, 25): 0.4, (14, 17): 0.2, (14, 24): 0.25,
-    (14, 25): -0.25, (15, 17): 0.6, (15, 24): 0.2, (15, 25): -0.25, (17, 23): 0.4, (17, 24): 0.5,
-    (17, 25): -0.45, (17, 26): -0.4, (20, 25): 0.45, (20, 26): 0.3, (20, 24): -0.3, (23, 24): 0.5,
-    (23, 25): -0.4, (23, 26): -0.3, (24, 25): -0.75, (24, 26): -0.6, (25, 26): 0.85,
+    (12, 16): 0.2, (12, 18): -0.5, (12, 20): -0.2, (12, 22): -0.4, (12, 23): -0.2, (12, 24): -0.2,
+    (12, 25): 0.4, (14, 17): 0.2, (14, 18): -0.3, (14, 24): 0.25, (14, 25): -0.25, (15, 17): 0.6,
+    (15, 24): 0.2, (15, 25): -0.25, (16, 17): -0.3, (16, 24): -0.5, (16, 25): 0.5, (16, 26): 0.3,
+    (17, 23): 0.4, (17, 24): 0.5, (17, 25): -0.45, (17, 26): -0.4, (18, 20): -0.4, (18, 22): 0.3,
+    (18, 23): 0.2, (20, 22): -0.3, (20, 24): -0.3, (20, 25): 0.45, (20, 26): 0.3, (22, 24): -0.5,
+    (22, 25): 0.4, (22, 26): 0.3, (23, 24): 0.5, (23, 25): -0.4, (23, 26): -0.3, (24, 25): -0.75,
+    (24, 26): -0.6, (25, 26): 0.85,
 }  # fmt: skip
 
 _SPEECH_SECONDS = 0.05
 _SPEAKING_SECONDS = 1.5
 # How much speech, rather than feeling, moves each unit (share of the variance while speaking).
-_SPEECH_SHARE = {"AU10": 0.2, "AU17": 0.4, "AU20": 0.3, "AU23": 0.5, "AU24": 0.5, "AU25": 0.8,
-                 "AU26": 0.8}  # fmt: skip
+_SPEECH_SHARE = {"AU10": 0.2, "AU16": 0.6, "AU17": 0.4, "AU18": 0.7, "AU20": 0.3, "AU22": 0.7,
+                 "AU23": 0.5, "AU24": 0.5, "AU25": 0.8, "AU26": 0.8}  # fmt: skip
 # Units of muscles that both sides of the face share.
-_MIDLINE = ("AU17", "AU23", "AU24", "AU25", "AU26")
+_MIDLINE = ("AU17", "AU18", "AU22", "AU23", "AU24", "AU25", "AU26")
 _BLINK_ASYMMETRY = 0.05
 
 
@@ -102,7 +106,7 @@ class ExpressionConfig:
 
 
 def correlation() -> Array:
-    """Return the correlations (17, 17) of all units but AU45; the matrix is positive definite."""
+    """Return the correlations (20, 20) of all units but AU45; the matrix is positive definite."""
     numbers = list(UNITS[:BLINK])
     matrix = np.eye(len(numbers))
     for (a, b), value in _TOGETHER.items():
@@ -115,7 +119,7 @@ def correlation() -> Array:
 
 
 def habits(random: np.random.Generator) -> Array:
-    """Return the habits of one person: (17,) Gaussian numbers for `perform`."""
+    """Return the habits of one person: (20,) Gaussian numbers for `perform`."""
     return np.asarray(_FACTOR @ random.standard_normal(len(_FACTOR)))
 
 
@@ -131,7 +135,7 @@ def perform(
         config: How faces move.
 
     Returns:
-        (T, 18, 2) intensities in [0, 1] of `ACTION_UNITS`, first of the person's left side (right
+        (T, 21, 2) intensities in [0, 1] of `ACTION_UNITS`, first of the person's left side (right
         in the picture), then of the right side.
     """
     feeling, speech, speaking, sides, blinks = random.spawn(5)
@@ -149,7 +153,7 @@ def perform(
 
 
 def _speech_shares(random: np.random.Generator, times: Array, talking: float) -> Array:
-    """Return the share (T, 17) of each process's variance that is speech. It changes smoothly."""
+    """Return the share (T, 20) of each process's variance that is speech. It changes smoothly."""
     state = _normal(smooth_noise(random, times, _SPEAKING_SECONDS, 1))
     speaking = np.clip((state - (1 - talking)) / 0.1 + 0.5, 0, 1) if 0 < talking < 1 else talking
     shares = np.array([_SPEECH_SHARE.get(name, 0.0) for name in ACTION_UNITS[:BLINK]])
@@ -157,7 +161,7 @@ def _speech_shares(random: np.random.Generator, times: Array, talking: float) ->
 
 
 def _excess(process: Array, config: ExpressionConfig) -> Array:
-    """Return intensities (T, 17, 2): where among its active times a standard normal process is."""
+    """Return intensities (T, 20, 2): where among its active times a standard normal process is."""
     rates = np.array([config.rates[name] for name in ACTION_UNITS[:BLINK]])[:, None]
     active = np.clip((_normal(process) - (1 - rates)) / np.maximum(rates, 1e-12), 0, 1)
     # A uniform number to this power has the mean that was asked for.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tcae.data.synthetic.head import Head
 from tcae.data.synthetic.raster import trace, weights_at
 from tcae.data.synthetic.scene import View
+from tcae.data.synthetic.solids import SolidView
 
 Array = NDArray[np.float32]
 Ids = NDArray[np.int32]
@@ -26,8 +27,10 @@ class Flow:
     Attributes:
         flow: (2, H, W) float32, x then y, in pixels. The surface point at p in the target is at
             p + flow(p) in the source, so `tcae_ops.warp(source, flow)` resembles the target. Zero
-            beside the head: the background does not move with it.
-        head: (H, W) bool, whether the target shows the head (with neck and hair) there.
+            beside the head: the background does not move with it. Hands and microphones before
+            the head count as beside it. Through clear lenses the flow is that of the face.
+        head: (H, W) bool, whether the target shows the head (with neck, hair and what it wears)
+            there.
         face: (H, W) bool, whether it is the skin of the face (without ears, neck, hair, eyeballs).
         visible: (H, W) bool, whether the source shows the same point: it lies in the picture,
             nothing hides it and it faces the camera. False beside the head.
@@ -42,7 +45,15 @@ class Flow:
     depth: Array
 
 
-def exact_flow(head: Head, source: View, target: View, height: int, width: int) -> Flow:
+def exact_flow(
+    head: Head,
+    source: View,
+    target: View,
+    height: int,
+    width: int,
+    before_source: SolidView | None = None,
+    before_target: SolidView | None = None,
+) -> Flow:
     """Return the backward flow from a target view to a source view of the same head.
 
     Views of the source's pose with the target's expression (and the reverse) give the flows of the
@@ -54,28 +65,44 @@ def exact_flow(head: Head, source: View, target: View, height: int, width: int) 
         target: View with the pixels of the flow.
         height: Rows of both pictures.
         width: Columns.
+        before_source: The solid on and before the head in the source.
+        before_target: The same solid in the target.
     """
-    nearest, near = trace(
-        target.pixels, target.depth, head.triangles, head.two_sided, height, width, 1
-    )
-    there, inverse = trace(
-        source.pixels, source.depth, head.triangles, head.two_sided, height, width, 1
-    )
+    triangles, two_sided = head.triangles, head.two_sided
+    worn = np.ones(len(triangles), np.bool_)
+    if before_source is not None and before_target is not None:
+        solid = before_source.solid
+        source, target = _with(source, before_source.view), _with(target, before_target.view)
+        triangles = np.concatenate([triangles, solid.casting + np.int32(len(head.vertices))])
+        two_sided = np.pad(two_sided, (0, len(solid.casting)))
+        worn = np.concatenate([worn, solid.stays[solid.casting[:, 0]] < 1])
+    nearest, near = trace(target.pixels, target.depth, triangles, two_sided, height, width, 1)
+    there, inverse = trace(source.pixels, source.depth, triangles, two_sided, height, width, 1)
     flow, visible = _follow(
         nearest,
         there,
         inverse,
-        head.triangles,
-        head.two_sided,
+        triangles,
+        two_sided,
         source.pixels,
         source.depth,
         target.pixels,
         target.depth,
     )
-    on_face = head.masks["face"][head.triangles].mean(1) >= 0.5
-    shown = nearest >= 0
+    on_face = np.pad(head.masks["face"], (0, len(source.depth) - len(head.vertices)))
+    shown = (nearest >= 0) & worn[nearest]
     depth = np.divide(1, near, out=np.full_like(near, np.inf), where=shown)
-    return Flow(flow, shown, shown & on_face[nearest], visible, depth)
+    face = shown & (on_face[triangles].mean(1) >= 0.5)[nearest]
+    return Flow(flow * shown, shown, face, visible & shown, depth)
+
+
+def _with(view: View, other: View) -> View:
+    """Return one view of the vertices of two."""
+    return View(
+        np.concatenate([view.space, other.space]),
+        np.concatenate([view.pixels, other.pixels]),
+        np.concatenate([view.depth, other.depth]),
+    )
 
 
 @_compiled

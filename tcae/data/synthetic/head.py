@@ -25,7 +25,8 @@ HEAD_FILE = Path(__file__).with_name("head.npz")
 # What a triangle belongs to: `Head.parts` indexes this.
 PARTS = ("skin", "neck", "mouth", "socket", "tongue", "teeth", "lashes", "eye", "hair")
 # The action units that `Head.expression` knows, by FACS number.
-UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26, 45)
+UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 45)
+_EYES_OPEN = (0.35, 0.25)  # how wide people's eyes are at rest: mean and deviation, in AU 5
 _RIM = float(np.cos(np.deg2rad(96)))  # where along its axis the eyeball is cut off, in radii
 
 
@@ -116,8 +117,10 @@ class Head:
         shape += self._local_shapes(random)
         face = self.masks["face"][: len(shape)]
         shape = normalised(shape, self._poles, face, self._flesh).astype(np.float32)
+        wide = np.float32(np.clip(random.spawn(1)[0].normal(*_EYES_OPEN), 0, 1))
+        shape = self._mouth_shut(shape + wide * self._both_sides(5))
         vertices = self.vertices.copy()
-        vertices[: len(shape)] = self._mouth_shut(shape)
+        vertices[: len(shape)] = shape
         rested = self.expression(vertices, np.zeros((len(UNITS), 2)))  # lids outside the eyeballs
         return Identity(rested, male, age, weight, race)
 
@@ -144,11 +147,16 @@ class Head:
 
     def _mouth_shut(self, shape: Array) -> Array:
         """Return a face whose lips touch, by as much (or little) of AU 25 as their gap asks for."""
-        part = self._units[2 * UNITS.index(25) :][:2].sum(0)
+        part = self._both_sides(25)
         upper, lower = self._lip_pairs.T
         gap = shape[upper, 1] - shape[lower, 1]
         rate = part[upper, 1] - part[lower, 1]
         return shape - part * np.clip(gap / rate, -0.6, 0.6).max()
+
+    def _both_sides(self, unit: int) -> Array:
+        """Return what a unit at full intensity does, (V, 3)."""
+        first = 2 * UNITS.index(unit)
+        return np.asarray(self._units[first : first + 2].sum(0))
 
     def _local_shapes(self, random: np.random.Generator) -> Array:
         """Add up the local targets with random strengths, nearly equal on both sides, (V, 3)."""
@@ -218,7 +226,7 @@ class _Eye:
         if lowered > 0:
             gap = face[self._upper, 1] - face[self._lower, 1]
             rate = self._blink[self._lower, 1] - self._blink[self._upper, 1]
-            face += self._blink * np.float32(lowered * np.clip(gap / rate, 0, 1.6).max())
+            face += self._blink * np.float32(lowered * np.clip(gap / rate, 0, 2.4).max())
         centre, radius = self._sphere(face)
         (cy, cp), (sy, sp) = np.cos(gaze), np.sin(gaze)
         turn = np.array([[cy, 0, sy], [sp * sy, cp, -sp * cy], [-cp * sy, sp, cp * cy]])

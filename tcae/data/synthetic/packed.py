@@ -29,7 +29,7 @@ from tcae.files.durable import write_csv, write_durably
 TRUTH, SHEETS = "truth.csv", "sheets"
 # Intensities from which a unit is labelled 1 (2 of 5, as for DISFA), and below which 0.
 PRESENT, ABSENT = 0.4, 0.05
-_GENERATOR = "tcae.synthesize 2"  # the number grows when equal options give other pictures
+_GENERATOR = "tcae.synthesize 3"  # the number grows when equal options give other pictures
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 12
 
 

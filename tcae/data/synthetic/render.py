@@ -7,15 +7,17 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tcae.data.synthetic.head import Head
+from tcae.data.synthetic.lighting import glance, halfway, lit
+from tcae.data.synthetic.overlay import draw_over
 from tcae.data.synthetic.raster import trace, vertex_normals, weights_at
 from tcae.data.synthetic.scene import Light, Surface, View
+from tcae.data.synthetic.shadows import reach
+from tcae.data.synthetic.solids import SolidView
 
 Array = NDArray[np.float32]
 Ids = NDArray[np.int32]
 
 SAMPLES = 2  # in a row of a pixel
-_SOFT = np.array([0.3, 0.12, 0.06], np.float32)  # how far red, green, blue light creeps round skin
-_DIRECT_DARK = np.float32(0.35)  # share of a lamp's light that reaches the deepest corners
 _compiled = njit(cache=True, nogil=True)
 
 
@@ -26,6 +28,7 @@ def render(
     light: Light,
     background: NDArray[np.uint8],
     wrinkles: Array | None = None,
+    drawn: SolidView | None = None,
 ) -> NDArray[np.uint8]:
     """Render the picture of a head.
 
@@ -37,27 +40,30 @@ def render(
         background: (H, W, 3) uint8, the picture behind the head. Its size is that of the result.
         wrinkles: (W, 2) strengths of the surface's wrinkle patterns, left and right, in [0, 1];
             None for none.
+        drawn: What is on and before the head.
 
     Returns:
         (H, W, 3) uint8.
     """
     height, width = background.shape[:2]
-    nearest, _ = trace(
+    nearest, near = trace(
         view.pixels, view.depth, head.triangles, head.two_sided, height, width, SAMPLES
     )
     at_samples: Array = view.pixels * np.float32(SAMPLES) + np.float32(0.5 * (SAMPLES - 1))
     normals = vertex_normals(view.space, head.triangles)
+    shares = _reach(head, view, light, drawn)
     directions, colours = light.directions.astype(np.float32), light.colours.astype(np.float32)
-    lit = _lit(normals, head.occlusion, light.ambient.astype(np.float32), directions, colours)
-    halves = directions + np.array([0, 0, 1], np.float32)
-    halves /= np.linalg.norm(halves, axis=1, keepdims=True) + np.float32(1e-6)
+    falls = lit(
+        normals, head.occlusion, light.ambient.astype(np.float32), directions, colours,
+        shares[: len(normals)],
+    )  # fmt: skip
     if wrinkles is None:
         wrinkles = np.zeros((surface.wrinkles.shape[2], 2), np.float32)
-    return _shade(
+    picture = _shade(
         nearest,
         at_samples,
         view.depth,
-        np.concatenate([normals, lit, head.occlusion[:, None]], 1),
+        np.concatenate([normals, falls, head.occlusion[:, None]], 1),
         head.triangles,
         head.uv,
         head.uv_triangles,
@@ -66,31 +72,25 @@ def render(
         surface.wrinkles,
         np.flatnonzero(np.abs(wrinkles).max(1) > 0.01),
         wrinkles.astype(np.float32),
-        halves,
+        halfway(directions),
         colours,
         background,
     )
+    if drawn is not None:
+        draw_over(picture, near, drawn, light, shares[len(normals) :])
+    return picture
 
 
-@_compiled
-def _lit(
-    normals: Array, occlusion: Array, ambient: Array, directions: Array, colours: Array
-) -> Array:
-    """Return the light that falls on each vertex, (V, 3) linear."""
-    lit = np.empty_like(normals)
-    for v in range(len(normals)):
-        x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
-        direct = _DIRECT_DARK + (1 - _DIRECT_DARK) * occlusion[v]
-        for c in range(3):
-            around = ambient[0, c] + ambient[1, c] * y + ambient[2, c] * z + ambient[3, c] * x
-            around += ambient[4, c] * x * y + ambient[5, c] * y * z + ambient[7, c] * x * z
-            around += ambient[6, c] * (3 * z * z - 1) + ambient[8, c] * (x * x - y * y)
-            lit[v, c] = max(around, 0) * occlusion[v]
-            for i in range(len(directions)):
-                facing = x * directions[i, 0] + y * directions[i, 1] + z * directions[i, 2]
-                soft = (facing + _SOFT[c]) / (1 + _SOFT[c])
-                lit[v, c] += max(soft, 0) * colours[i, c] * direct
-    return lit
+def _reach(head: Head, view: View, light: Light, drawn: SolidView | None) -> Array:
+    """Return `reach` of the head's vertices and of those of what is drawn over it."""
+    triangles, two_sided = head.triangles, head.two_sided
+    if drawn is None:
+        return reach(view.space, triangles, two_sided, light)
+    if light.shadow > 0:
+        casting = drawn.solid.casting
+        triangles = np.concatenate([triangles, casting + np.int32(len(view.space))])
+        two_sided = np.pad(two_sided, (0, len(casting)), constant_values=True)
+    return reach(np.concatenate([view.space, drawn.view.space]), triangles, two_sided, light)
 
 
 @_compiled
@@ -141,7 +141,7 @@ def _shade(
                 for k in range(3):
                     colour[k] += paint[k] * point[3 + k] * fold
                 if paint[3] > 0:
-                    _glance(point, paint[3], halves, colours, colour)
+                    glance(point, paint[3], halves, colours, colour)
             for k in range(3):
                 behind = background[row, column, k] / np.float32(255)
                 value = (colour[k] + empty * behind * behind) / (samples * samples)
@@ -179,24 +179,3 @@ def _folds(
         strength = strengths[i, 0] * left + strengths[i, 1] * (1 - left)
         shade += strength * maps[y, x, i] / 127
     return max(shade, 0.0)
-
-
-@_compiled
-def _glance(point: Array, gloss: float, halves: Array, colours: Array, colour: Array) -> None:
-    """Add the mirror images of the lamps: wide and dim on skin, small and bright on eyes."""
-    length = np.sqrt(point[0] ** 2 + point[1] ** 2 + point[2] ** 2) + np.float32(1e-9)
-    for i in range(len(halves)):
-        mirror = point[0] * halves[i, 0] + point[1] * halves[i, 1] + point[2] * halves[i, 2]
-        mirror = mirror / length
-        if mirror > 0.6:
-            m8 = mirror * mirror
-            m8 = m8 * m8
-            m8 = m8 * m8
-            m128 = m8 * m8
-            m128 = m128 * m128
-            m128 = m128 * m128
-            m128 = m128 * m128
-            spot = gloss * (m8 + gloss * (2 * m128 - m8))
-            spot *= _DIRECT_DARK + (1 - _DIRECT_DARK) * point[6]
-            for k in range(3):
-                colour[k] += spot * colours[i, k]

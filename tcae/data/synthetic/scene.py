@@ -82,11 +82,16 @@ class Light:
             polynomials in the normal (1, y, z, x, xy, yz, 3z^2 - 1, xz, x^2 - y^2).
         directions: (L, 3) float32 unit vectors towards the lamps, in the camera's coordinates.
         colours: (L, 3) float32 strength of the lamps.
+        shadow: Share of the strongest lamp's light that is missing in its shadows.
+        window: (n, 3) float32 waves across the strongest lamp's light (per head unit to the right,
+            downwards, phase), whose sum is the pattern of bars or leaves before a window.
     """
 
     ambient: Array
     directions: Array
     colours: Array
+    shadow: float = 0.0
+    window: Array = field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
 
 @dataclass(frozen=True)
@@ -114,9 +119,21 @@ def look(head: Head, vertices: Array, pose: Pose, camera: Camera) -> View:
         pose: Pose of the head.
         camera: The camera.
     """
+    return view_of(vertices, head.masks["trunk"], pose, camera)
+
+
+def view_of(vertices: Array, stays: Array, pose: Pose, camera: Camera) -> View:
+    """Return the view of any vertices.
+
+    Args:
+        vertices: (V, 3) in the coordinates of the head.
+        stays: (V,) 0 where a vertex turns with the head, 1 where it stays with the body.
+        pose: Pose of the head.
+        camera: The camera.
+    """
     still = vertices - PIVOT
     turned = np.einsum("vj,ij->vi", still, pose.rotation())
-    space = turned + head.masks["trunk"][:, None] * (still - turned) + PIVOT
+    space = turned + stays[:, None] * (still - turned) + PIVOT
     space = space * np.float32(pose.scale) + np.array([pose.x, -pose.y, 0], np.float32)
     depth = np.float32(camera.distance) - space[:, 2]
     plane = (

@@ -27,18 +27,22 @@ class SettingConfig:
         side: Largest angle between a lamp and the camera, in degrees.
         tint: How coloured the light is, from 0 (white) to 1.
         clutter: Contrast of the background. 0 is a plain wall, 1 is usual.
+        shadows: Share of the videos in which brows, nose, hair and hats cast shadows. In a sixth of
+            them the light falls through the bars of a window or through leaves.
     """
 
     lamps: float = 0.8
     side: float = 75.0
     tint: float = 0.15
     clutter: float = 1.0
+    shadows: float = 0.0
 
     def __post_init__(self) -> None:
         check_range("setting.lamps", self.lamps, 0, 1)
         check_range("setting.side", self.side, 0, 180)
         check_range("setting.tint", self.tint, 0, 1)
         check_range("setting.clutter", self.clutter, 0, 3)
+        check_range("setting.shadows", self.shadows, 0, 1)
 
 
 def light(random: np.random.Generator, config: SettingConfig) -> Light:
@@ -60,11 +64,49 @@ def light(random: np.random.Generator, config: SettingConfig) -> Light:
     colours = 1 + config.tint * (
         random.uniform(-1, 1, (count, 1)) * warm + random.normal(0, 0.2, (count, 3))
     )
-    return Light(
+    plain = Light(
         ambient.astype(np.float32),
         directions.astype(np.float32),
         (strength[:, None] * np.clip(colours, 0.2, 2)).astype(np.float32),
     )
+    return _hard(plain, random) if random.random() < config.shadows else plain
+
+
+def _hard(soft: Light, random: np.random.Generator) -> Light:
+    """Return light whose strongest lamp stands high or aside and casts shadows."""
+    away, round_ = np.radians([random.uniform(25, 70), random.uniform(-10, 190)])
+    direction = [np.sin(away) * np.cos(round_), np.sin(away) * np.sin(round_), np.cos(away)]
+    key = int(soft.colours.sum(1).argmax())
+    directions, colours = soft.directions.copy(), soft.colours.copy()
+    directions[key] = direction
+    share = random.uniform(0.45, 0.85)  # of all light
+    fill = (1 - share) / (soft.ambient[0].mean() + np.delete(colours, key, 0).sum() / 3 + 0.05)
+    colours *= min(fill, 1.0)
+    hue = soft.colours[key] + np.float32(1e-6)
+    colours[key] = 1.3 * share * hue / hue.mean()
+    return Light(
+        soft.ambient * np.float32(min(fill, 1.0)),
+        directions,
+        colours,
+        shadow=random.uniform(0.75, 1),
+        window=_window(random),
+    )
+
+
+def _window(random: np.random.Generator) -> NDArray[np.float32]:
+    """Return `Light.window`: mostly nothing, else bars or leaves."""
+    kind = random.random()
+    if kind > 1 / 6:
+        return np.zeros((0, 3), np.float32)
+    phase = random.uniform(0, 2 * np.pi, 6)
+    if kind > 1 / 12:
+        turn, pace = (
+            random.uniform(-0.4, 0.4) + random.choice([0, np.pi / 2]),
+            random.uniform(5, 11),
+        )
+        return np.array([[pace * np.cos(turn), pace * np.sin(turn), phase[0]]], np.float32)
+    waves = random.normal(0, random.uniform(2.5, 5), (6, 2))
+    return np.c_[waves, phase].astype(np.float32)
 
 
 def draw_body(picture: Picture, shoulders: NDArray[np.floating], colour: Array) -> None:

@@ -32,7 +32,7 @@ class TruthPair:
         au_flow: Flow from `au_only` to the source.
         pose_flow: Flow from `pose_only` to the source.
         flow: Flow from `target` to the source.
-        intensities: (2, 18) of the source and the target, mean of both sides, in [0, 1].
+        intensities: (2, 21) of the source and the target, mean of both sides, in [0, 1].
         pose: (2, 3) yaw, pitch, roll in degrees of the source and the target.
         identity: Name of the person.
         frames: Numbers of the source and the target in their video.

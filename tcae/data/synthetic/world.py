@@ -16,9 +16,11 @@ from tcae.data.synthetic.expression import ExpressionConfig, habits, perform
 from tcae.data.synthetic.flow import Flow, exact_flow
 from tcae.data.synthetic.head import Head
 from tcae.data.synthetic.motion import MotionConfig, check_range, gaze, head_motion, room_motion
+from tcae.data.synthetic.occluders import OccluderConfig, Occluders, hand_motion
 from tcae.data.synthetic.render import render
-from tcae.data.synthetic.scene import Camera, Light, Pose, Surface, View, look
+from tcae.data.synthetic.scene import Camera, Light, Pose, Surface, View, look, view_of
 from tcae.data.synthetic.setting import Background, SettingConfig, draw_body, light
+from tcae.data.synthetic.solids import SolidView
 from tcae.data.synthetic.wrinkles import strengths, wrinkle_maps
 
 Array = NDArray[np.float64]
@@ -26,6 +28,11 @@ Picture = NDArray[np.uint8]
 
 # The purpose of a stream of random numbers, part of its seed.
 _PERSON, _VIDEO, _FRAME = range(3)
+# What has random numbers of its own in a video. New things are added at the end.
+_STREAMS = ("act", "turn", "look", "sway", "jitter", "light", "room", "sensor", "clothes",
+            "occluders", "hand")  # fmt: skip
+_MOMENT = 0.01  # seconds
+_LEVER = 1.6  # head units from the neck's top to the front of the face
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class World:
         expression: What faces do.
         motion: How heads move.
         appearance: How people look.
+        occluders: What hides parts of faces.
         setting: Where videos are taken.
         camera: How faces are cut out and how good the pictures are.
     """
@@ -55,6 +63,7 @@ class World:
     expression: ExpressionConfig = field(default_factory=ExpressionConfig)
     motion: MotionConfig = field(default_factory=MotionConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+    occluders: OccluderConfig = field(default_factory=OccluderConfig)
     setting: SettingConfig = field(default_factory=SettingConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
 
@@ -80,10 +89,11 @@ class Person:
     def __init__(
         self, random: np.random.Generator, image_size: int, config: AppearanceConfig
     ) -> None:
-        face, painted, tends = random.spawn(3)
+        face, painted, tends, skin = random.spawn(4)
         self.head = Head.load()
         self.face = self.head.identity(face)
         self.habit = habits(tends)
+        self.wrinkles = skin.random() * (0.6 + 1.1 * self.face.age)
         self._painted, self._config = painted, config
         self._texels = 512 if image_size <= 160 else 1024
 
@@ -97,11 +107,12 @@ class State(NamedTuple):
     """A person's expression and pose at one moment, and the crop of the picture.
 
     Attributes:
-        intensities: (18, 2) of the action units, left and right side of the person, in [0, 1].
+        intensities: (21, 2) of the action units, left and right side of the person, in [0, 1].
         gaze: (2,) radians to the right of the picture and down.
         attitude: (3,) yaw, pitch and roll of the head in degrees, before the crop turns it.
         crop: (2, 3) matrix from the plane of the camera to shares of the crop's side.
         place: (2,) place of the head in the room, as shares of the crop's side.
+        hand: How far a hand is raised, from 0 (out of the picture) to 1 (at the face).
     """
 
     intensities: Array
@@ -109,6 +120,7 @@ class State(NamedTuple):
     attitude: Array
     crop: Array
     place: Array
+    hand: float = 0.0
 
     def acting_as(self, other: State) -> State:
         """Return this pose with the facial action of `other`."""
@@ -133,13 +145,7 @@ class Video:
     def __init__(self, world: World, identity: int, video: int) -> None:
         self.world, self._key = world, (identity, video)
         self.person = world.person(identity)
-        self._random = dict(
-            zip(
-                ("act", "turn", "look", "sway", "jitter", "light", "room", "sensor", "clothes"),
-                _random(world.seed, _VIDEO, identity, video).spawn(9),
-                strict=True,
-            )
-        )
+        self._random = self._streams()
         random, config = self._random, world
         self.times = np.arange(world.frames) / world.fps
         self._intensities = perform(random["act"], self.times, self.person.habit, config.expression)
@@ -147,6 +153,7 @@ class Video:
         self._gaze = gaze(random["look"], self.times, self._attitude, config.motion)
         self._place = room_motion(random["sway"], self.times, config.motion)
         self._jitter = crop_jitter(random["jitter"], self.times, config.camera)
+        self._raised = hand_motion(random["hand"], self.times)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -157,7 +164,8 @@ class Video:
             self._intensities[frame], self._gaze[frame], self._attitude[frame]
         )  # fmt: skip
         crop = self._crop(act, look_at, attitude, self._jitter[frame])
-        return State(act, look_at, attitude, crop, self._place[frame])
+        raised = float(self._raised[frame])
+        return State(act, look_at, attitude, crop, self._place[frame], raised)
 
     def neutral(self) -> State:
         """Return the state of the face at rest, from the front."""
@@ -167,47 +175,55 @@ class Video:
     def scene(self, state: State) -> Picture:
         """Return the picture (S, S, 3) uint8 of a state without the camera's faults."""
         view = self.view(state)
-        depth = 0.5 + 0.8 * self.person.face.age
         return render(
             self.person.head,
             view,
             self._surface,
             self._light,
             self._behind_head(state, view),
-            strengths(state.intensities, depth),
+            strengths(state.intensities, self.person.wrinkles),
+            self._before_head(state),
         )
 
     def picture(self, state: State, frame: int) -> Picture:
         """Return the picture (S, S, 3) uint8 of a state with the camera's faults in a frame."""
-        return self._sensor.take(
-            self.scene(state), _random(self.world.seed, _FRAME, *self._key, frame)
-        )
+        random = _random(self.world.seed, _FRAME, *self._key, frame)
+        return self._sensor.take(self.scene(state), random, self._motion[frame])
 
     def view(self, state: State) -> View:
         """Return the view of the mesh in the crop."""
-        size = self.world.image_size
-        crop = state.crop * size
-        crop[:, 2] -= 0.5
         person = self.person
         shape = person.head.expression(person.look.vertices, state.intensities, state.gaze)
-        return look(person.head, shape, _pose(state.attitude), Camera(crop=crop.astype(np.float32)))
+        return look(person.head, shape, _pose(state.attitude), self._camera(state))
 
     def flow(self, source: State, target: State) -> Flow:
         """Return the exact backward flow from one state to another, in pixels."""
         size = self.world.image_size
         views = self.view(source), self.view(target)
-        return exact_flow(self.person.head, *views, size, size)
+        before = self._before_head(source), self._before_head(target)
+        return exact_flow(self.person.head, *views, size, size, *before)
 
     def points(self, state: State) -> Array:
         """Return the points (5, 2) of `tcae.data.align.POINT_NAMES` in pixels of the crop."""
-        return _points(self.person.head, self.view(state).pixels)
+        return _points(self.view(state).pixels[_point_vertices()])
 
     def _crop(self, act: Array, look_at: Array, attitude: Array, jitter: Array) -> Array:
         person = self.person
         shape = person.head.expression(person.face.vertices, act, look_at)
-        view = look(person.head, shape, _pose(attitude), _PLANE)
-        points = _points(person.head, view.pixels)
+        few = _point_vertices()
+        stays = person.head.masks["trunk"][few]
+        points = _points(view_of(shape[few], stays, _pose(attitude), _PLANE).pixels)
         return crop_matrix(points, jitter, DEFAULT_TEMPLATE, self.world.camera.upright)
+
+    def _camera(self, state: State) -> Camera:
+        size = self.world.image_size
+        crop = state.crop * size
+        crop[:, 2] -= 0.5
+        return Camera(crop=crop.astype(np.float32))
+
+    def _before_head(self, state: State) -> SolidView | None:
+        """Return the view of what hides parts of the head."""
+        return self._occluders.view(state.hand, _pose(state.attitude), self._camera(state))
 
     def _behind_head(self, state: State, view: View) -> Picture:
         """Return the room as the crop shows it, and the part of the body that the mesh lacks."""
@@ -216,8 +232,28 @@ class Video:
         moved[:, 2] -= moved[:, :2] @ state.place
         picture = self._background.cut(moved)
         brightness = self._light.ambient[0] + 0.5 * self._light.colours.sum(0)
-        draw_body(picture, view.pixels[_shoulders()], self._cloth * np.sqrt(brightness))
+        draw_body(picture, view.pixels[_shoulders()], self._dressed[1] * np.sqrt(brightness))
         return picture
+
+    def _streams(self) -> dict[str, np.random.Generator]:
+        """Return the random numbers of each thing in the video, from their start."""
+        streams = _random(self.world.seed, _VIDEO, *self._key).spawn(len(_STREAMS))
+        return dict(zip(_STREAMS, streams, strict=True))
+
+    @cached_property
+    def _motion(self) -> Array:
+        """(T, 2) motion of the face to the right and down, in sides of the crop a second."""
+        config = self.world
+        if config.camera.shutter == 0:
+            return np.zeros((len(self.times), 2))
+        before, after = (
+            (head_motion(random["turn"], times, config.motion)[:, :2],
+             room_motion(random["sway"], times, config.motion))
+            for random, times in ((self._streams(), t) for t in (self.times, self.times + _MOMENT))
+        )  # fmt: skip
+        side = np.hypot(*self._still[0, :2])  # sides of the crop in a head unit
+        turned, moved = ((b - a) / _MOMENT for a, b in zip(before, after, strict=True))
+        return np.asarray(np.radians(turned) * _LEVER * side + moved)
 
     @cached_property
     def _still(self) -> Array:
@@ -226,9 +262,19 @@ class Video:
         return self._crop(nothing, np.zeros(2), np.zeros(3), np.zeros(4))
 
     @cached_property
+    def _dressed(self) -> tuple[Picture, Array]:
+        return self.person.look.dressed(self._random["clothes"])
+
+    @cached_property
     def _surface(self) -> Surface:
-        texture, self._cloth = self.person.look.dressed(self._random["clothes"])
+        texture = self._dressed[0]
         return Surface(texture, wrinkle_maps(len(texture)))
+
+    @cached_property
+    def _occluders(self) -> Occluders:
+        person, cloth = self.person, self._dressed[1]
+        random = self._random["occluders"]
+        return Occluders(random, person.head, person.look, cloth, self.world.occluders)
 
     @cached_property
     def _light(self) -> Light:
@@ -269,11 +315,18 @@ def _pose(attitude: Array) -> Pose:
     return Pose(yaw, pitch, roll)
 
 
-def _points(head: Head, pixels: NDArray[np.floating]) -> Array:
-    """Return the five points that face detectors give, from all vertices' places in a picture."""
-    at = {name: pixels[vertex].astype(np.float64) for name, vertex in head.landmarks.items()}
-    eyes = [(at[f"{side}_outer_eye"] + at[f"{side}_inner_eye"]) / 2 for side in ("right", "left")]
-    return np.array([*eyes, at["nose_tip"], at["right_mouth"], at["left_mouth"]])
+@cache
+def _point_vertices() -> NDArray[np.intp]:
+    """Return the vertices of `_points`: corners of the right eye and the left, nose, mouth."""
+    names = ("right_outer_eye", "right_inner_eye", "left_outer_eye", "left_inner_eye", "nose_tip",
+             "right_mouth", "left_mouth")  # fmt: skip
+    return np.array([Head.load().landmarks[name] for name in names])
+
+
+def _points(pixels: NDArray[np.floating]) -> Array:
+    """Return the five points that face detectors give, from those of `_point_vertices`."""
+    at = pixels.astype(np.float64)
+    return np.array([(at[0] + at[1]) / 2, (at[2] + at[3]) / 2, *at[4:]])
 
 
 @lru_cache(maxsize=4)

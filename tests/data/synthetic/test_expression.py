@@ -17,7 +17,7 @@ from tcae.data.synthetic.expression import (
 
 
 def performances(config, people=400, seconds=8.0, fps=5):
-    """(people, T, 18, 2)."""
+    """(people, T, 21, 2)."""
     times = np.arange(int(seconds * fps)) / fps
     draws = (np.random.default_rng([7, i]) for i in range(people))
     return np.stack([perform(random, times, habits(random), config) for random in draws])

@@ -78,7 +78,7 @@ def test_traits_follow_the_vertices():
 # AU -> (landmark, axis, sign, least displacement): what the coding manual describes.
 MOVES = {
     1: [("left_brow_0", 1, 1, 0.08)],
-    2: [("left_brow_3", 1, 1, 0.1), ("left_brow_3", 1, 1, 0.1)],
+    2: [("left_brow_3", 1, 1, 0.1), ("left_brow_0", 1, 1, 0.02)],
     4: [("left_brow_0", 1, -1, 0.08), ("left_brow_0", 0, -1, 0.05)],
     5: [("left_upper_lid", 1, 1, 0.03)],
     6: [("left_lower_lid", 1, 1, 0.005)],
@@ -88,8 +88,11 @@ MOVES = {
     12: [("left_mouth", 1, 1, 0.05), ("left_mouth", 0, 1, 0.05)],
     14: [("left_mouth", 0, 1, 0.02)],
     15: [("left_mouth", 1, -1, 0.04)],
+    16: [("lower_lip", 1, -1, 0.02)],
     17: [("lower_lip", 1, 1, 0.02)],
+    18: [("left_mouth", 0, -1, 0.05)],
     20: [("left_mouth", 0, 1, 0.05)],
+    22: [("left_mouth", 0, -1, 0.03), ("upper_lip", 2, 1, 0.01)],
     23: [("left_mouth", 0, -1, 0.005)],
     25: [("upper_lip", 1, 1, 0.02), ("lower_lip", 1, -1, 0.02)],
     26: [("chin", 1, -1, 0.15), ("lower_lip", 1, -1, 0.1)],
@@ -105,16 +108,24 @@ def test_units_move_what_they_should(number):
             assert sign * moved[landmark][axis] > least, landmark
 
 
+def test_a_smile_with_parted_lips_bares_the_teeth():
+    for shape in people(4):
+        assert seen(act_shape({}, shape), "teeth") == 0
+        smiling = seen(act_shape({6: 1, 12: 1, 25: 1}, shape), "teeth")
+        assert smiling > 150
+        assert seen(act_shape({12: 0.5}, shape), "teeth") < 0.5 * smiling
+
+
 def test_lip_pressor_thins_the_red():
     red = [seen_of_mask(act_shape({24: amount})) for amount in (0, 1)]
     assert red[1] < 0.9 * red[0]
 
 
-def act_shape(amounts):
+def act_shape(amounts, shape=HEAD.vertices):
     intensities = np.zeros((len(UNITS), 2))
     for number, amount in amounts.items():
         intensities[UNITS.index(number)] = amount
-    return HEAD.expression(HEAD.vertices, intensities)
+    return HEAD.expression(shape, intensities)
 
 
 def seen_of_mask(shape):
@@ -211,5 +222,5 @@ def test_nothing_happens_without_intensity():
 
 
 def test_wrong_intensities_are_named():
-    with pytest.raises(ValueError, match=r"intensities: shape \(18, 2\)"):
+    with pytest.raises(ValueError, match=r"intensities: shape \(21, 2\)"):
         HEAD.expression(HEAD.vertices, np.zeros(5))

@@ -10,6 +10,10 @@ import contextlib
 import numpy as np
 import pytest
 
+from tcae.data.synthetic.appearance import AppearanceConfig
+from tcae.data.synthetic.camera import CameraConfig
+from tcae.data.synthetic.occluders import OccluderConfig
+from tcae.data.synthetic.setting import SettingConfig
 from tcae.data.synthetic.world import World
 from tcae.evaluation.landmarker import blendshapes, face_landmarker
 
@@ -54,6 +58,25 @@ def test_faces_are_found_and_their_pose_is_read(landmarker):
     assert roll >= 0.5
 
 
+TALK_SHOW = World(
+    seed=1,
+    occluders=OccluderConfig(glasses=0.3, sunglasses=0.05, hats=0.1, microphones=0.12, hands=0.12),
+    setting=SettingConfig(shadows=0.3),
+    appearance=AppearanceConfig(lashes=0.8),
+    camera=CameraConfig(codec=0.4, sharpening=0.8, shutter=0.05),
+)
+
+
+def test_faces_are_found_behind_what_hides_them(landmarker):
+    found = 0
+    for identity in range(FACES):
+        video = TALK_SHOW.video(identity, 0)
+        frame = identity % len(video)
+        found += bool(landmarker(video.picture(video.state(frame), frame)).face_landmarks)
+    print(f"found {found} of {FACES}")
+    assert found >= 0.95 * FACES
+
+
 # Action unit -> blendshapes of the landmarker, whose outputs for AU 6 and 9 are dead.
 BLENDSHAPES = {
     1: ["browInnerUp"], 2: ["browOuterUpLeft", "browOuterUpRight"],
@@ -91,3 +114,32 @@ def test_action_units_are_seen(landmarker):
     }
     print({unit: round(float(value), 2) for unit, value in auc.items()})
     assert all(value >= 0.8 for value in auc.values()), auc
+
+
+def test_faces_at_rest_show_no_action(landmarker):
+    """Brows at the height of people's: neither raised nor drawn down. No smile, no open jaw."""
+    world = World(seed=3, image_size=256)
+    videos = [world.video(identity, 0) for identity in range(16)]
+    found = [blendshapes(landmarker(video.scene(video.neutral()))) for video in videos]
+    faces = [face for face in found if face is not None]
+    assert len(faces) >= 14
+    for shape in ("browInnerUp", "browOuterUpLeft", "browDownLeft", "mouthSmileLeft", "jawOpen",
+                  "eyeBlinkLeft", "mouthStretchLeft"):  # fmt: skip
+        assert np.mean([face[shape] for face in faces]) < 0.35, shape
+
+
+def test_a_smile_is_broad_and_bares_teeth(landmarker):
+    from tcae.data.synthetic.head import UNITS
+
+    world = World(seed=4, image_size=256)
+    scores = []
+    for identity in range(16):
+        video = world.video(identity, 0)
+        neutral = video.neutral()
+        intensities = neutral.intensities.copy()
+        intensities[[UNITS.index(number) for number in (6, 12, 25)]] = 1
+        found = blendshapes(landmarker(video.scene(neutral._replace(intensities=intensities))))
+        if found is not None:
+            scores.append([found["mouthSmileLeft"], found["mouthUpperUpLeft"]])
+    assert np.mean(scores, 0)[0] > 0.8
+    assert np.mean(scores, 0)[1] > 0.2

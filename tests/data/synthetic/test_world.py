@@ -179,6 +179,20 @@ def test_backgrounds_move_against_an_aligned_face():
     assert change[nose[1], nose[0]] == 0 and change.max() > 0
 
 
+def test_the_camera_sees_heads_move_as_fast_as_they_do():
+    world = dataclasses.replace(
+        SMALL, fps=100.0, frames=60, camera=dataclasses.replace(STILL, shutter=0.02)
+    )
+    video = world.video(0, 0)
+    states = [video.state(frame) for frame in range(60)]
+    attitude = np.diff([state.attitude[:2] for state in states], axis=0) * 100
+    place = np.diff([state.place for state in states], axis=0) * 100
+    # 1.6 head units before the neck; an eye's distance is a head unit and a third of the crop.
+    expected = np.radians(attitude) * 1.6 / 3 + place
+    np.testing.assert_allclose(video._motion[:-1], expected, rtol=0.15, atol=0.02)
+    assert np.array_equal(SMALL.video(0, 0)._motion, np.zeros((6, 2)))
+
+
 # Truth -------------------------------------------------------------------------------------------
 
 
