@@ -16,7 +16,7 @@ import tyro
 from tqdm import tqdm
 
 from tcae.cli import command
-from tcae.cli.pack_display import PackDisplay
+from tcae.cli.displays import PackDisplay
 from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.au_sets.readers import READERS, SetName
 from tcae.data.au_sets.recordings import LabelledSet, LabelOptions, read_set

@@ -128,9 +128,9 @@ class _Worker:
         frames = faces = 0
         tracks, reason = set(), ""
         try:
-            for _, _, crops in self._cropper(source, landmarks):
+            for frame in self._cropper(source, landmarks):
                 self._breathe()
-                for crop in crops:
+                for crop in frame.crops:
                     self._write(source, crop)
                     tracks.add(crop.track)
                     faces += 1

@@ -80,7 +80,7 @@ def test_fps_and_choice_of_columns(run, tmp_path, write_video):
     assert main(run, tmp_path / "t.csv", video, "--fps", 1, "--embeddings", "pose") == 0
     rows = read(tmp_path / "t.csv")
     assert [row["frame"] for row in rows] == ["0", "4", "8"]
-    assert list(rows[0])[6:] == [f"pose_{i:03d}" for i in range(5)]
+    assert list(rows[0])[10:] == [f"pose_{i:03d}" for i in range(5)]
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_probe_columns(run, tmp_path, write_video, probe):
     video = write_video(tmp_path / "a.mp4", 5)
     assert main(run, tmp_path / "t.csv", video, "--probe", probe, "--embeddings", "none") == 0
     rows = read(tmp_path / "t.csv")
-    assert list(rows[0])[6:] == ["AU06_c", "AU12_c", "AU06_p", "AU12_p"]
+    assert list(rows[0])[10:] == ["AU06_c", "AU12_c", "AU06_p", "AU12_p"]
     for row in rows:
         for unit in ("AU06", "AU12"):
             assert row[f"{unit}_c"] == str(int(float(row[f"{unit}_p"]) >= 0.5))
@@ -133,6 +133,7 @@ def test_no_readable_video_writes_no_table(run, tmp_path, capsys):
 
 
 def test_ctrl_c_leaves_the_earlier_table(run, tmp_path, write_video, monkeypatch, capsys):
+    """What there is of the new one is kept beside it."""
     video = write_video(tmp_path / "a.mp4", 6)
     out = tmp_path / "t.csv"
     out.write_text("earlier")
@@ -146,8 +147,17 @@ def test_ctrl_c_leaves_the_earlier_table(run, tmp_path, write_video, monkeypatch
 
     monkeypatch.setattr(Cropper, "__call__", interrupted)
     assert main(run, out, video, "--overwrite", "--batch-size", 2) == 130
-    assert out.read_text() == "earlier" and not list(tmp_path.glob("*.partial"))
-    assert not list(tmp_path.glob(".*")) and "interrupted" in capsys.readouterr().err
+    assert out.read_text() == "earlier" and not list(tmp_path.glob(".*"))
+    warning, error = capsys.readouterr().err.splitlines()
+    assert warning.endswith(f"{out}: 4 rows are kept; --resume goes on")
+    assert error == "tcae.extract: interrupted"
+    assert [row["frame"] for row in read(tmp_path / "t.csv.partial")] == ["0", "1", "2", "3"]
+    monkeypatch.undo()
+    assert main(run, out, video, "--batch-size", 2) == 2
+    assert "go on with --resume" in capsys.readouterr().err
+    assert main(run, out, video, "--batch-size", 2, "--resume") == 0
+    assert [row["frame"] for row in read(out)] == [str(k) for k in range(6)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "run", "t.csv"]
 
 
 def test_an_earlier_table_is_kept_unless_told_otherwise(run, tmp_path, write_video, capsys):
@@ -206,7 +216,7 @@ def test_neither_names_nor_messages_lose_the_table(run, tmp_path, write_video, s
 
 def test_no_video_at_all(run, tmp_path, capsys):
     assert main(run, tmp_path / "t.csv") == 2
-    assert "VIDEO: none given" in capsys.readouterr().err
+    assert "INPUT: none given" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("detector")
@@ -228,5 +238,5 @@ def test_real_clips(run, tmp_path, real_clips, capsys):
     assert {True, False} == set(found["face_noface.mov"])
     for row in rows:
         empty = {name for name, value in row.items() if value == ""}
-        embedding = {name for name in row if name.startswith(("au_", "pose_"))}
-        assert empty == (set() if row["success"] == "1" else {"face_id", *embedding})
+        seen = {name for name in row if name.startswith(("au_", "pose_", "face_"))}
+        assert empty == (set() if row["success"] == "1" else seen)

@@ -20,7 +20,7 @@ def test_aligned_pictures_are_resized_from_their_central_square(tmp_path):
     (tmp_path / "ann" / "v").mkdir(parents=True)
     cv2.imwrite(str(tmp_path / "ann" / "v" / "5.png"), x)
     (source,) = find_sources(tmp_path)
-    ((number, _, (crop,)),) = Cropper(ALIGNED)(source)
+    ((number, _, (crop,), _),) = Cropper(ALIGNED)(source)
     assert number == crop.frame == 5
     assert crop.track == "0"
     # Columns 16..79 of 96, two by two.

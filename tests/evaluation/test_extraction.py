@@ -15,6 +15,8 @@ from tcae.evaluation.extraction import SUCCESS, Extractor
 from tcae.evaluation.linear_probe import LinearProbe
 
 HEAD = ["video", "frame", "timestamp", "face_id", "confidence", "success"]
+BOX = ["face_x", "face_y", "face_w", "face_h"]
+VALUES = len(HEAD) + len(BOX)
 
 
 def crop(track: str, frame: int, colour: tuple[int, int, int]) -> Crop:
@@ -44,7 +46,7 @@ def all_rows(extractor: Extractor, frames: Iterator[CroppedFrame]) -> list[list]
 def test_a_row_for_each_frame_and_face(encoder, batch_size):
     extractor = Extractor(encoder, batch_size=batch_size)
     names = [column.name for column in extractor.columns]
-    assert names == [*HEAD, *(f"{e}_00{i}" for e in ("au", "pose") for i in range(3))]
+    assert names == [*HEAD, *BOX, *(f"{e}_00{i}" for e in ("au", "pose") for i in range(3))]
     rows = all_rows(extractor, film(TRACKS))
     # face_id counts tracks in the order in which they appear: "5" is 0, "2" is 1, "7" is 2.
     assert [row[:6] for row in rows] == [
@@ -60,7 +62,7 @@ def test_a_row_for_each_frame_and_face(encoder, batch_size):
     for row in rows:
         track = {0: 5, 1: 2, 2: 7}.get(row[3])
         expected = [row[1] / 255, (track or 0) * 10 / 255, 0] * 2 if track else [None] * 6
-        assert row[6:] == pytest.approx(expected, abs=1e-6)
+        assert row[VALUES:] == pytest.approx(expected, abs=1e-6)
 
 
 def probe_of(encoder, embedding: str = "au") -> LinearProbe:
@@ -75,13 +77,13 @@ def probe_of(encoder, embedding: str = "au") -> LinearProbe:
 def test_probe_columns(encoder, embedding):
     extractor = Extractor(encoder, probe_of(encoder, embedding), ())
     names = [column.name for column in extractor.columns]
-    assert names == [*HEAD, "AU12_c", "AU45_c", "AU12_p", "AU45_p"]
+    assert names == [*HEAD, *BOX, "AU12_c", "AU45_c", "AU12_p", "AU45_p"]
     rows = all_rows(extractor, film([["0"], ["3"], []]))
     sigmoid = 1 / (1 + np.exp(-np.array([0, 100 / 255])))
-    assert rows[0][6:] == pytest.approx([1, 1, 0.5, 0.5])
-    assert rows[1][6:8] == [1, 0] and isinstance(rows[1][6], int)
-    assert rows[1][8] == pytest.approx(sigmoid[1], abs=1e-5) and rows[1][9] < 1e-4
-    assert rows[2][6:] == [None] * 4
+    assert rows[0][VALUES:] == pytest.approx([1, 1, 0.5, 0.5])
+    assert rows[1][VALUES : VALUES + 2] == [1, 0] and isinstance(rows[1][10], int)
+    assert rows[1][12] == pytest.approx(sigmoid[1], abs=1e-5) and rows[1][13] < 1e-4
+    assert rows[2][6:] == [None] * 8
 
 
 @pytest.mark.parametrize("share", [0.5, 0.81, 0.9, 0.95, 1.0])
@@ -94,12 +96,12 @@ def test_sees_the_middle_without_scaling_it(encoder, share, size):
     face = Crop("0", 0, 0.0, Face(np.zeros(4), np.zeros((5, 2)), 1.0), rgb)
     (row,) = all_rows(extractor, iter([CroppedFrame(0, 0.0, [face])]))
     corner = rgb[(side - size) // 2, (side - size) // 2]
-    assert row[6:] == pytest.approx(corner / 255, abs=1e-6)
+    assert row[VALUES:] == pytest.approx(corner / 255, abs=1e-6)
 
 
 def test_neither_embeddings_nor_probe(encoder):
     rows = all_rows(Extractor(encoder, None, ()), film(TRACKS))
-    assert {len(row) for row in rows} == {6} and sum(row[SUCCESS] for row in rows) == 6
+    assert {len(row) for row in rows} == {10} and sum(row[SUCCESS] for row in rows) == 6
 
 
 def test_a_probe_of_another_encoder_is_refused(encoder):

@@ -117,7 +117,7 @@ def test_a_table_that_is_not_finished_leaves_the_old_one(tmp_path, ending, stop)
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("when", ["write", "close"])
+@pytest.mark.parametrize("when", ["write", "sync"])
 def test_a_full_disk_names_the_table(tmp_path, monkeypatch, when):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
