@@ -32,7 +32,6 @@ class _Track:
     number: int
     box: NDArray[np.floating[Any]]
     time: float
-    look: Look | None
     picture: int = field(default=0)
 
 
@@ -76,27 +75,29 @@ class Tracker:
         looks = [look_of(rgb, face.points) for face in faces]
         numbers: dict[int, int] = {}
         for i, track in _matches(faces, self._tracks):
-            if same >= _CHANGE_CORRELATION or not _differ(track.look, looks[i]):
+            if same >= _CHANGE_CORRELATION or self._may_be(track.number, looks[i]):
                 numbers[i] = track.number
+            else:  # somebody else is there now
+                self._tracks.remove(track)
         self._recognise(looks, numbers)
         for i, face in enumerate(faces):
             if i not in numbers:
                 numbers[i], self._next = self._next, self._next + 1
             self._remember(numbers[i], looks[i])
-            self._follow(_Track(numbers[i], face.box, timestamp, looks[i], self._pictures))
+            self._follow(_Track(numbers[i], face.box, timestamp, self._pictures))
         return [numbers[i] for i in range(len(faces))]
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is known of the pictures so far, as JSON can hold it."""
         tracks = [
-            [t.number, np.asarray(t.box, float).tolist(), t.time, _text(t.look), t.picture]
+            [t.number, np.asarray(t.box, float).tolist(), t.time, t.picture]
             for t in self._tracks
         ]
         people = [[number, list(map(_text, looks))] for number, looks in self._people.items()]
         return {
             "tracks": tracks,
             "people": people,
-            "thumbnail": _text(self._thumbnail),
+            "thumbnail": None if self._thumbnail is None else _text(self._thumbnail),
             "pictures": self._pictures,
             "next": self._next,
         }
@@ -104,16 +105,17 @@ class Tracker:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the pictures that `state_dict` came from."""
         self._tracks = [
-            _Track(number, np.array(box), time, _array(look, np.int8), picture)
-            for number, box, time, look, picture in state["tracks"]
+            _Track(number, np.array(box), time, picture)
+            for number, box, time, picture in state["tracks"]
         ]
         self._people = {
             number: [np.frombuffer(base64.b64decode(look), np.int8) for look in looks]
             for number, looks in state["people"]
         }
-        thumbnail = _array(state["thumbnail"], np.float32)
-        shape = (*_THUMBNAIL[::-1], 3)
-        self._thumbnail = None if thumbnail is None else thumbnail.reshape(shape)
+        self._thumbnail = None
+        if state["thumbnail"] is not None:
+            pixels = np.frombuffer(base64.b64decode(state["thumbnail"]), np.float32)
+            self._thumbnail = pixels.reshape(*_THUMBNAIL[::-1], 3)
         self._pictures, self._next = state["pictures"], state["next"]
 
     def _alive(self, track: _Track, timestamp: float) -> bool:
@@ -129,6 +131,10 @@ class Tracker:
             return 1.0
         energy = float(np.sqrt((small**2).sum() * (before**2).sum()))
         return float((small * before).sum()) / energy if energy else 1.0
+
+    def _may_be(self, number: int, look: Look | None) -> bool:
+        known = self._people.get(number)
+        return known is None or look is None or agreement(known, look) >= _OTHER
 
     def _recognise(self, looks: list[Look | None], numbers: dict[int, int]) -> None:
         """Give faces without a number those of people seen before whom they clearly look like."""
@@ -163,16 +169,8 @@ class Tracker:
         self._tracks = [t for t in self._tracks if t.number != track.number] + [track]
 
 
-def _differ(one: Look | None, other: Look | None) -> bool:
-    return one is not None and other is not None and agreement([one], other) < _OTHER
-
-
-def _text(array: NDArray[Any] | None) -> str | None:
-    return None if array is None else base64.b64encode(array.tobytes()).decode()
-
-
-def _array(text: str | None, dtype: type[Any]) -> NDArray[Any] | None:
-    return None if text is None else np.frombuffer(base64.b64decode(text), dtype)
+def _text(array: NDArray[Any]) -> str:
+    return base64.b64encode(array.tobytes()).decode()
 
 
 def _matches(faces: list[Face], tracks: list[_Track]) -> list[tuple[int, _Track]]:

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from tcae.data.faces import Detector, Face
 
-_UPRIGHT, _LYING = 30.0, 60.0  # degrees: a face rolled by less is upright, by more is no face
-_SURE = 0.98  # a picture is turned to where nothing else was found only for such confidence
+# Degrees of roll: less is upright in a turn that is tried, and in the turn of the video so far. More
+# than the last is no face.
+_UPRIGHT, _TILTED, _LYING = 30.0, 45.0, 60.0
+_SURE = 0.95  # a picture is turned to where nothing else was found only for such confidence
 _CHECKS, _EVERY = 4, 8  # how many pictures are checked at first, and then which share
+_SEARCHED = 16  # of so many pictures without a face one is tried in all turns
 _KEPT = 0.7  # share of the evidence that the next check leaves
 _STAYS = 1.0  # evidence, as a logit of confidence, that speaks for going on as before
 _PATCH, _MARGIN = 96, 2.0  # side of the patch that is checked, in pixels and in sides of the face
@@ -25,7 +28,7 @@ class UprightDetector:
     is. So the surest face is looked at in all four turns: in the first pictures, now and then
     later, and where its points lie askew. The turn of the surest look, summed over such checks,
     is that of the video from there on. Where nothing is found the whole picture is tried in the
-    other turns, ever more rarely. Faces that still lie on their side are left out.
+    other turns, soon only now and then. Faces that still lie on their side are left out.
 
     Boxes and points are those of the picture as it came. The points keep their names: a face cut
     out by them is upright, and its left eye is on the left there.
@@ -71,7 +74,7 @@ class UprightDetector:
 
     def _is_due(self, face: Face) -> bool:
         soon = self._checked < _CHECKS or self._since >= _EVERY
-        return soon or self._roll(face, self._turn) > _UPRIGHT
+        return soon or self._roll(face, self._turn) > _TILTED
 
     def _check(self, rgb: NDArray[np.uint8], face: Face) -> int:
         """Look at a face in all turns and return the likeliest one."""
@@ -85,8 +88,9 @@ class UprightDetector:
 
     def _confidence(self, patch: NDArray[np.uint8], turn: int) -> float:
         """Return the logit of how sure the detector is of an upright face; 0 if it finds none."""
+        most = _TILTED if turn == self._turn else _UPRIGHT
         found = self._found(patch, turn)
-        sure = [face.confidence for face in found if self._roll(face, turn) < _UPRIGHT]
+        sure = [face.confidence for face in found if self._roll(face, turn) < most]
         confidence = min(max(sure, default=0.5), 0.999)
         return float(np.log(confidence / (1 - confidence)))
 
@@ -102,7 +106,7 @@ class UprightDetector:
     def _search(self, rgb: NDArray[np.uint8]) -> list[Face]:
         """Return the faces in the turn in which there are some, if any, and stay with that turn."""
         self._faceless += 1
-        if self._faceless & (self._faceless - 1):  # not 1, 2, 4, 8 ... pictures without a face
+        if self._faceless not in (1, 2, 4, 8) and self._faceless % _SEARCHED:
             return []
         for turn in ((self._turn + k) % 4 for k in (2, 1, 3)):
             faces = [f for f in self._found(rgb, turn) if self._roll(f, turn) < _UPRIGHT]
