@@ -305,7 +305,7 @@ def filmed() -> Callable[[int, int], list[tuple[np.ndarray, np.ndarray]]]:
             state = video.state(k)
             picture = np.full((240, 320, 3), 90, np.uint8)
             picture[top : top + 160, left : left + 160] = video.picture(state, k)
-            film.append((picture, video.points(state) + [left, top]))
+            film.append((picture, video.points(state) + np.array([left, top])))
         return film
 
     return film

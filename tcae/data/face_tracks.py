@@ -90,8 +90,7 @@ class Tracker:
     def state_dict(self) -> dict[str, Any]:
         """Return what is known of the pictures so far, as JSON can hold it."""
         tracks = [
-            [t.number, np.asarray(t.box, float).tolist(), t.time, t.picture]
-            for t in self._tracks
+            [t.number, np.asarray(t.box, float).tolist(), t.time, t.picture] for t in self._tracks
         ]
         people = [[number, list(map(_text, looks))] for number, looks in self._people.items()]
         return {

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from tcae.data.faces import Detector, Face
 
-# Degrees of roll: less is upright in a turn that is tried, and in the turn of the video so far. More
-# than the last is no face.
+# Degrees of roll: a face rolled by less is upright in a turn that is tried, in the turn of the
+# video so far, and at all.
 _UPRIGHT, _TILTED, _LYING = 30.0, 45.0, 60.0
 _SURE = 0.95  # a picture is turned to where nothing else was found only for such confidence
 _CHECKS, _EVERY = 4, 8  # how many pictures are checked at first, and then which share

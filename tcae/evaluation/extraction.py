@@ -140,8 +140,9 @@ class Extractor:
                 taken += 1
             if len(pending) >= self.batch_size or frame is None:
                 yield from self._complete(pending)
-                advance(taken)
                 pending.clear()
+                if taken:
+                    advance(taken)
                 taken = 0
             if frame is None:
                 break

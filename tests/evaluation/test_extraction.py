@@ -3,12 +3,13 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tcae.data.crops import Crop, CroppedFrame
+from tcae.data.crops import LANDMARK_COLUMNS, Crop, CroppedFrame
 from tcae.data.faces import Face
 from tcae.data.video import VideoError
 from tcae.evaluation.extraction import SUCCESS, Extractor
@@ -109,6 +110,61 @@ def test_a_probe_of_another_encoder_is_refused(encoder):
     encoder.fingerprint = "retrained"
     with pytest.raises(ValueError, match="trained on the encoder colour, not on this one, retr"):
         Extractor(encoder, probe)
+
+
+def still(name: str, *places: tuple[float, float, float, float]) -> CroppedFrame:
+    """A picture with faces in these boxes: left, top, right, bottom."""
+    crops = [
+        crop(str(k), 4, (9, 9, 9))._replace(face=Face(np.array(box, float), np.eye(5, 2), 0.5))
+        for k, box in enumerate(places)
+    ]
+    return CroppedFrame(4, float("nan"), crops, Path("in") / name)
+
+
+def test_stills_have_their_files_and_count_their_own_faces(encoder):
+    extractor = Extractor(encoder, None, (), files=True)
+    assert [column.name for column in extractor.columns] == [*HEAD, "file", *BOX]
+    frames = [
+        still("a.jpg", (1, 2, 11, 32), (5, 5, 9, 9)),
+        still("b.jpg"),
+        still("c.jpg", (0,) * 4),
+    ]
+    rows = all_rows(extractor, iter(frames))
+    assert rows == [
+        [None, 4, None, 0, 0.5, 1, "in/a.jpg", 1, 2, 10, 30],
+        [None, 4, None, 1, 0.5, 1, "in/a.jpg", 5, 5, 4, 4],
+        [None, 4, None, None, 0.0, 0, "in/b.jpg", *[None] * 4],
+        [None, 4, None, 0, 0.5, 1, "in/c.jpg", 0, 0, 0, 0],
+    ]
+    (row,) = all_rows(extractor, film([["0"]]))  # a video in a table with pictures
+    assert (row[0], row[6]) == ("v.mp4", "v.mp4")
+
+
+def test_points_are_columns_if_asked_for(encoder):
+    extractor = Extractor(encoder, None, (), points=True)
+    names = [column.name for column in extractor.columns]
+    assert names[10:] == [*LANDMARK_COLUMNS[2:]]
+    rows = all_rows(extractor, iter([still("a.jpg", (1, 2, 11, 32)), still("b.jpg")]))
+    assert rows[0][10:] == np.eye(5, 2).ravel().tolist() and rows[1][10:] == [None] * 10
+
+
+def test_advance_counts_frames_whose_rows_the_caller_has(encoder):
+    """Nothing of a frame after them was taken: work can go on from there."""
+    seen, taken, done = [], 0, []
+
+    def frames() -> Iterator[CroppedFrame]:
+        nonlocal taken
+        for frame in film([["0"], ["0", "1"], [], ["1"], ["0", "1", "2"], []]):
+            taken += 1
+            yield frame
+
+    def advance(count: int) -> None:
+        done.append(count)
+        assert sum(done) == taken == len({row[1] for row in seen})
+
+    for rows in Extractor(encoder, batch_size=3).rows("v.mp4", frames(), advance):
+        seen += rows
+    assert sum(done) == 6 and len(done) > 2
 
 
 def test_unknown_times_are_empty(encoder):
