@@ -134,20 +134,25 @@ def test_no_readable_video_writes_no_table(run, tmp_path, capsys):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.mp4", "run"]
 
 
+def press_ctrl_c(monkeypatch, frame: int) -> None:
+    """Do so as soon as a frame is reached."""
+    whole = Cropper.__call__
+
+    def interrupted(self, *arguments):
+        for number, content in enumerate(whole(self, *arguments)):
+            if number == frame:
+                raise KeyboardInterrupt
+            yield content
+
+    monkeypatch.setattr(Cropper, "__call__", interrupted)
+
+
 def test_ctrl_c_leaves_the_earlier_table(run, tmp_path, write_video, monkeypatch, capsys):
     """What there is of the new one is kept beside it."""
     video = write_video(tmp_path / "a.mp4", 6)
     out = tmp_path / "t.csv"
     out.write_text("earlier")
-    whole = Cropper.__call__
-
-    def interrupted(self, *arguments):
-        for number, frame in enumerate(whole(self, *arguments)):
-            if number == 4:
-                raise KeyboardInterrupt
-            yield frame
-
-    monkeypatch.setattr(Cropper, "__call__", interrupted)
+    press_ctrl_c(monkeypatch, frame=4)
     assert main(run, out, video, "--overwrite", "--batch-size", 2) == 130
     assert out.read_text() == "earlier" and not list(tmp_path.glob(".*"))
     warning, error = capsys.readouterr().err.splitlines()
@@ -351,15 +356,7 @@ def test_people_keep_their_ids_in_a_table(run, tmp_path, films):
 
 def test_resume_needs_the_same_inputs_and_options(run, tmp_path, write_video, capsys, monkeypatch):
     video, other = (write_video(tmp_path / f"{name}.mp4", 6) for name in "ab")
-    whole = Cropper.__call__
-
-    def interrupted(self, *arguments):
-        for number, frame in enumerate(whole(self, *arguments)):
-            if number == 4:
-                raise KeyboardInterrupt
-            yield frame
-
-    monkeypatch.setattr(Cropper, "__call__", interrupted)
+    press_ctrl_c(monkeypatch, frame=4)
     words = ["--batch-size", 2]
     assert main(run, tmp_path / "t.csv", video, *words) == 130
     monkeypatch.undo()

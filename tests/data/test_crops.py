@@ -30,14 +30,13 @@ def test_aligned_pictures_are_resized_from_their_central_square(tmp_path):
     assert np.abs(crop.rgb[:, :, 0] - expected).max() <= 0.5
 
 
-def test_a_folder_of_pictures_has_the_largest_face_in_one_track(tmp_path, monkeypatch):
-    def detect(rgb):
-        sides = [10, 30, 20]
-        return [
-            Face(np.array([5, 5, 5 + s, 5 + s]), DEFAULT_TEMPLATE.pixels(s), 0.9) for s in sides
-        ]
+def three_faces(rgb):
+    sides = [10, 30, 20]
+    return [Face(np.array([5, 5, 5 + s, 5 + s]), DEFAULT_TEMPLATE.pixels(s), 0.9) for s in sides]
 
-    monkeypatch.setattr("tcae.data.crops.make_detector", lambda name: detect)
+
+def test_a_folder_of_pictures_has_the_largest_face_in_one_track(tmp_path, monkeypatch):
+    monkeypatch.setattr("tcae.data.crops.make_detector", lambda name: three_faces)
     for k in range(3):
         path = tmp_path / "ann" / "v" / "7_folder" / f"{k}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,13 +51,7 @@ def test_a_folder_of_pictures_has_the_largest_face_in_one_track(tmp_path, monkey
 
 
 def test_every_face_of_a_still_counts_from_the_largest(tmp_path, monkeypatch):
-    def detect(rgb):
-        sides = [10, 30, 20]
-        return [
-            Face(np.array([5, 5, 5 + s, 5 + s]), DEFAULT_TEMPLATE.pixels(s), 0.9) for s in sides
-        ]
-
-    monkeypatch.setattr("tcae.data.crops.make_detector", lambda name: detect)
+    monkeypatch.setattr("tcae.data.crops.make_detector", lambda name: three_faces)
     for k in (3, 4):
         cv2.imwrite(str(tmp_path / f"{k}.png"), np.full((50, 50, 3), 40 * k, np.uint8))
     config = CropConfig(32, DEFAULT_TEMPLATE, 1.0, "mtcnn")
