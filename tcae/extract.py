@@ -168,8 +168,11 @@ def _settings(
     """Return what the rows depend on besides their columns."""
     inputs = hashlib.sha256()
     for source in sources:
-        names = [source.path, *source.stills, *(() if source.is_file else source.pictures())]
-        inputs.update(repr((*map(os.fspath, names), source.size())).encode())
+        try:
+            names, size = [source.path] if source.is_file else source.pictures(), source.size()
+        except OSError:  # whoever reads it will say so
+            names, size = [source.path], 0
+        inputs.update(repr((*map(os.fspath, names), size)).encode())
     probe = extractor.probe
     return {
         "encoder": extractor.encoder.fingerprint,

@@ -77,6 +77,8 @@ class TableWriter:
             self._format.close()
             raise
         mark = self._mark or {"bytes": None, "rows": 0, "position": None}
+        if self._mark is None:
+            self._marks.unlink(missing_ok=True)  # it speaks of rows that are overwritten now
         self._format.begin(mark["bytes"])
         self.rows: int = mark["rows"]
         self.position: Any = mark["position"]
@@ -103,13 +105,15 @@ class TableWriter:
         It is on the disk some seconds later, or when the ``with`` block ends.
         """
         self.position = position
-        size = self._format.size()
+        with errors_naming(self._path):
+            size = self._format.size()
         self._mark = {"bytes": size, "rows": self.rows, "position": position}
         if time.monotonic() - self._saved > _MARK_SECONDS:
             self._save_mark()
 
     def _save_mark(self) -> None:
-        self._format.sync()
+        with errors_naming(self._path):
+            self._format.sync()
         columns = [column.name for column in self._columns]
         content = {"settings": self._settings, "columns": columns, "mark": self._mark}
         write_durably(self._marks, json.dumps(content).encode())
@@ -170,6 +174,8 @@ class TableWriter:
                 temporary = self._path.with_name(f"{self._path.name}.tmp")
                 try:
                     _to_parquet(self._partial, temporary, self._columns)
+                    with open(temporary, "rb") as file:
+                        os.fsync(file.fileno())
                     os.replace(temporary, self._path)
                 finally:
                     temporary.unlink(missing_ok=True)

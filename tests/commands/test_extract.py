@@ -118,10 +118,13 @@ def test_a_probe_of_another_encoder_is_refused(run, tmp_path, write_video, probe
 def test_bad_videos_are_one_line_each_and_the_rest_goes_on(run, tmp_path, write_video, capsys):
     good, late = (write_video(tmp_path / f"{n}.mp4", 4, seed=n) for n in (1, 2))
     (tmp_path / "bad.mp4").write_bytes(b"not a video")
-    missing = tmp_path / "missing.mp4"
-    assert main(run, tmp_path / "t.csv", good, tmp_path / "bad.mp4", missing, late) == 1
+    missing, folder = tmp_path / "missing.mp4", tmp_path / "folder"
+    folder.mkdir()
+    (folder / "gone.mp4").symlink_to(tmp_path / "nowhere")
+    assert main(run, tmp_path / "t.csv", good, tmp_path / "bad.mp4", missing, folder, late) == 1
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 2 and all(line.startswith("tcae.extract: warning:") for line in errors)
+    assert sum("gone.mp4" in line for line in errors) == 1
+    assert len(errors) == 3 and all(line.startswith("tcae.extract: warning:") for line in errors)
     assert sum("bad.mp4" in line for line in errors) == 1
     assert sum("missing.mp4" in line for line in errors) == 1
     assert [row["video"] for row in read(tmp_path / "t.csv")] == [str(good)] * 4 + [str(late)] * 4
