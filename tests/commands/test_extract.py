@@ -25,8 +25,9 @@ from tcae.models.model_config import ModelConfig
 
 
 @pytest.fixture
-def run(tmp_path) -> Path:
-    """A run directory with an encoder for 32x32 faces."""
+def run(tmp_path, monkeypatch) -> Path:
+    """A run directory with an encoder for 32x32 faces; a slow machine prints no progress."""
+    monkeypatch.setattr("tcae.cli.displays.LINE_SECONDS", float("inf"))
     torch.manual_seed(0)
     config = ModelConfig(base_filters=4, embedding_size=8, pose_size=5)
     (tmp_path / "run").mkdir()
@@ -262,6 +263,7 @@ def test_a_picture_that_cannot_be_read_is_named(run, tmp_path, capsys):
 
 FACES = """
 import numpy as np
+from tcae.cli import displays
 from tcae.data import crops
 from tcae.data.faces import Face
 from tcae.evaluation import table
@@ -276,7 +278,7 @@ def detect(rgb):
     return [Face(np.concatenate([low, low + 160]), low + points, 0.999)]
 
 crops.make_detector = lambda name: detect
-table._MARK_SECONDS = 0.0
+table._MARK_SECONDS, displays.LINE_SECONDS = 0.0, float("inf")
 """
 KILLED = """
 import os, signal
