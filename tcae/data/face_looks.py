@@ -15,6 +15,7 @@ Look = NDArray[np.int8]
 """A vector; see `agreement`."""
 
 _ALIGNED, _INNER, _SMALL = 92, 74, 64  # sides in pixels: of the crop, of what is seen of it
+_ANGLES, _CELL = 9, 8  # of edges: angles in half a turn, side of a cell in pixels
 _CELLS = 6  # of texture, in a row
 _NEIGHBOURS = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
 _SCALE = 1000  # of a vector of length 1, whose values are then small whole numbers
@@ -40,8 +41,7 @@ def look_of(rgb: NDArray[np.uint8], points: NDArray[np.floating[Any]]) -> Look |
     edge = (_ALIGNED - _INNER) // 2
     grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[edge:-edge, edge:-edge]
     small = cv2.resize(grey, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA)
-    edges = _gradients().compute(small).ravel()
-    return np.concatenate([_whole(edges), _whole(np.sqrt(_texture(grey)))])
+    return np.concatenate([_whole(_gradients(small)), _whole(np.sqrt(_texture(grey)))])
 
 
 def agreement(looks: list[Look], look: Look) -> float:
@@ -51,9 +51,27 @@ def agreement(looks: list[Look], look: Look) -> float:
     return float((known @ new / np.maximum(lengths, 1e-6)).max())
 
 
+def _gradients(grey: NDArray[Any]) -> NDArray[np.float64]:
+    """Return histograms of oriented gradients, of blocks of 2x2 cells that overlap by one."""
+    brightness = np.sqrt(grey.astype(np.float64))
+    down, right = np.gradient(brightness)
+    turn = np.arctan2(down, right) % np.pi * (_ANGLES / np.pi)
+    # What lies between two angles or between the middles of cells counts for both.
+    apart = np.abs(turn - np.arange(_ANGLES)[:, None, None])
+    share = np.maximum(1 - np.minimum(apart, _ANGLES - apart), 0)
+    cells = _near_cells() @ (np.hypot(down, right) * share) @ _near_cells().T
+    rows = np.stack([cells[:, :-1], cells[:, 1:]])
+    blocks = np.concatenate([rows[..., :-1], rows[..., 1:]]).reshape(4 * _ANGLES, -1)
+    blocks = blocks / np.maximum(np.linalg.norm(blocks, axis=0), 1e-3)
+    blocks = np.minimum(blocks, 0.2)
+    return (blocks / np.maximum(np.linalg.norm(blocks, axis=0), 1e-3)).ravel()
+
+
 @cache
-def _gradients() -> Any:
-    return cv2.HOGDescriptor((_SMALL, _SMALL), (16, 16), (8, 8), (8, 8), 9)
+def _near_cells() -> NDArray[np.float64]:
+    """Return the weight of each row of pixels for each row of cells: 1 in the cell's middle."""
+    middles = (np.arange(_SMALL // _CELL) + 0.5) * _CELL - 0.5
+    return np.maximum(1 - np.abs(middles[:, None] - np.arange(_SMALL)) / _CELL, 0)
 
 
 @cache
