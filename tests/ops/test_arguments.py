@@ -139,6 +139,7 @@ def test_the_block_of_one_task_is_not_seen_by_another(cpp, runs):
 
 def test_a_compiled_program_follows_the_block(cpp, monkeypatch):
     monkeypatch.setattr(backends, "_override", None)
+
     def program(image, flow):
         with tcae_ops.backend("reference"):
             inner = tcae_ops.warp(image, flow)
