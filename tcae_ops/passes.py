@@ -17,6 +17,8 @@ from tcae_ops import reference
 from tcae_ops.request import Padding, Request, Units
 
 Tensors = list[Tensor]
+# Every call asks, so the name is looked up once.
+_func_is_active = torch._C._are_functorch_transforms_active
 _LEGACY_VMAP = torch._C._parse_dispatch_key("VmapMode")
 
 
@@ -73,7 +75,7 @@ class Passes:
 
     def execute(self, request: Request) -> Sequence[Tensor]:
         """Return the results, differentiable if any input requires a gradient."""
-        if _transforms():
+        if _func_is_active() or forward_ad._current_level >= 0:
             return self._transformed(request)
         image, flows, logits, target, units, padding, return_warped = request
         inputs = (image, *flows, *logits, *target)
@@ -100,11 +102,6 @@ class Passes:
             return (shortcut(inputs[0], inputs[1], units, padding),)
         results: Tensors = self.forward(inputs, flows, logits, units, padding, return_warped)
         return results
-
-
-def _transforms() -> bool:
-    """Return whether tangents, or tensors of torch.func, may be about: kernels know neither."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def _grads_are_batched() -> bool:
@@ -169,7 +166,8 @@ class _Pass(torch.autograd.Function):
         by_input: list[Tensor | None] = [None] * (2 + len(inputs))
         if needs and upstream:
             # A backward pass that will itself be differentiated goes through the definition.
-            if torch.is_grad_enabled() or _transforms() or _grads_are_batched():
+            in_transform = _func_is_active() or forward_ad._current_level >= 0
+            if torch.is_grad_enabled() or in_transform or _grads_are_batched():
                 differentiate = _redefine
             elif torch.are_deterministic_algorithms_enabled():
                 differentiate = ctx.passes.backward_deterministic
