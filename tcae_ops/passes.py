@@ -19,7 +19,7 @@ from tcae_ops.request import Padding, Request, Units
 Tensors = list[Tensor]
 # Every call asks, so the name is looked up once.
 _func_is_active = torch._C._are_functorch_transforms_active
-_LEGACY_VMAP = torch._C._parse_dispatch_key("VmapMode")
+_LEGACY_VMAP: Any = torch._C._parse_dispatch_key("VmapMode")
 
 
 class Passes:
