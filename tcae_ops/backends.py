@@ -8,8 +8,10 @@ argument of an operator, the ``backend`` context manager, and the environment va
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 
 import torch
@@ -29,12 +31,26 @@ BACKENDS: dict[str, Run] = {
     "reference": reference.run,
 }
 _override: str | None = os.environ.get("TCAE_OPS_BACKEND") or None
+_block: ContextVar[str | None] = ContextVar("backend", default=None)
 _fastest: dict[str, Run] = {}  # by type of device, filled at the first call
+
+
+class _Traced(threading.local):
+    """The value of `_block` for programs that are traced: Dynamo cannot read a ContextVar."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None  # not of the class: Dynamo would not notice that it changes
+
+
+_traced = _Traced()
 
 
 @contextmanager
 def backend(name: Backend) -> Iterator[None]:
-    """Run every operator of the process on one backend inside the ``with`` block.
+    """Run operators on one backend inside the ``with`` block.
+
+    Other threads and asyncio tasks are not affected. Programs compiled by ``torch.compile`` tell
+    threads apart, but not the tasks of one thread.
 
     Args:
         name: "cpp" (compiled, for CPU tensors), "cuda" (compiled, for CUDA tensors), "triton"
@@ -48,13 +64,21 @@ def backend(name: Backend) -> Iterator[None]:
         >>> with tcae_ops.backend("reference"):
         ...     warped = tcae_ops.warp(torch.rand(1, 3, 4, 4), torch.zeros(1, 2, 4, 4))
     """
-    global _override
     _check_name(name, "backend")
-    before, _override = _override, name
+    if torch.compiler.is_dynamo_compiling():
+        before, _traced.name = _traced.name, name
+        try:
+            yield
+        finally:
+            _traced.name = before
+        return
+    token = _block.set(name)
+    _traced.name = name
     try:
         yield
     finally:
-        _override = before
+        _block.reset(token)
+        _traced.name = _block.get()
 
 
 def choose(device: torch.device, requested: str | None) -> Run:
@@ -63,7 +87,12 @@ def choose(device: torch.device, requested: str | None) -> Run:
     Raises:
         ValueError: The requested backend does not exist or cannot run there.
     """
-    name = requested or _override
+    name = requested
+    if name is None:
+        name = _traced.name if torch.compiler.is_dynamo_compiling() else _block.get()
+    origin = "backend"
+    if name is None:
+        name, origin = _override, "TCAE_OPS_BACKEND"
     if name is None:
         run = _fastest.get(device.type)
         if run is None:
@@ -72,7 +101,7 @@ def choose(device: torch.device, requested: str | None) -> Run:
                 usable.remove("triton")  # only for tests: it is slower than the definition
             run = _fastest[device.type] = BACKENDS[usable[0]]
         return run
-    _check_name(name, "TCAE_OPS_BACKEND" if name is not requested else "backend")
+    _check_name(name, origin)
     reason = why_not(name, device)
     if reason is not None:
         raise ValueError(f"backend {name!r} cannot run: {reason}")

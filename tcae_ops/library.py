@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tcae_ops import reference
-from tcae_ops.passes import Passes, forward_fake
+from tcae_ops.passes import Passes, forward_fake, register_vmap
 from tcae_ops.request import Padding, Request, Units
 from tcae_ops.version import VERSION
 
@@ -110,6 +110,7 @@ def _register() -> Passes:
     passes = Passes()
     passes.warp_forward = torch.ops.tcae_ops.warp_forward.default
     torch.library.register_fake("tcae_ops::warp_forward", _warp_forward_fake)
+    register_vmap(passes.warp_forward)
     options = '*, str units="pixels", str padding="border"'
     for prefix, blend in (("", False), ("blend_", True)):
         inputs = "Tensor[] flows, Tensor[] logits" if blend else "Tensor flow"

@@ -11,11 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from tcae_ops import reference
 from tcae_ops.request import Padding, Request, Units
 
 Tensors = list[Tensor]
+# Every call asks, so the name is looked up once.
+_func_is_active = torch._C._are_functorch_transforms_active
+_LEGACY_VMAP: Any = torch._C._parse_dispatch_key("VmapMode")
 
 
 class Passes:
@@ -46,27 +50,40 @@ class Passes:
             "CompositeImplicitAutograd",
         )
         self.traced = op("run")
+        for name in ("run", "forward", "backward", "backward_deterministic"):
+            register_vmap(op(name))
 
     def run(self, request: Request) -> Sequence[Tensor]:
         """Run an operator. See ``tcae_ops.reference.run``."""
         if not torch.compiler.is_compiling():
             return self.execute(request)
         # A program that is being traced sees one operator. torch looks inside it later.
+        return self._one_operator(request)
+
+    def _one_operator(self, request: Request) -> Sequence[Tensor]:
         image, flows, logits, target, *options = request
         inputs = (image, *flows, *logits, *target)
         results: Tensors = self.traced(inputs, len(flows), len(logits), *options)
         return results
 
+    def _transformed(self, request: Request) -> Sequence[Tensor]:
+        """Return the results where torch.func or forward mode is at work."""
+        stack = torch._C._functorch.peek_interpreter_stack()
+        if forward_ad._current_level < 0 and stack.key() == torch._C._functorch.TransformType.Vmap:
+            return self._one_operator(request)
+        return reference.run(request)
+
     def execute(self, request: Request) -> Sequence[Tensor]:
         """Return the results, differentiable if any input requires a gradient."""
+        if _func_is_active() or forward_ad._current_level >= 0:
+            return self._transformed(request)
         image, flows, logits, target, units, padding, return_warped = request
         inputs = (image, *flows, *logits, *target)
         if torch.is_grad_enabled():
             for t in inputs:
                 if t.requires_grad:
                     options = len(flows), len(logits), units, padding, return_warped
-                    apply = _Pass.apply if torch._C._are_functorch_transforms_active() else _apply
-                    differentiable: Sequence[Tensor] = apply(self, options, *inputs)
+                    differentiable: Sequence[Tensor] = _apply(self, options, *inputs)
                     return differentiable
         return self.compute(inputs, len(flows), len(logits), units, padding, return_warped)
 
@@ -85,6 +102,38 @@ class Passes:
             return (shortcut(inputs[0], inputs[1], units, padding),)
         results: Tensors = self.forward(inputs, flows, logits, units, padding, return_warped)
         return results
+
+
+def _grads_are_batched() -> bool:
+    """Return whether this is a backward pass of many gradients at once (``is_grads_batched``)."""
+    included: bool = torch._C._dispatch_tls_is_dispatch_key_included(_LEGACY_VMAP)
+    return included
+
+
+def register_vmap(op: Any) -> None:
+    """Tell torch to run an operator once on all members of a vmap, as one larger batch."""
+
+    def rule(info: Any, in_dims: Sequence[Any], *arguments: Any) -> tuple[Any, Any]:
+        size = info.batch_size
+
+        def fold(argument: Any, dim: Any) -> Any:
+            if isinstance(argument, (list, tuple)):
+                dims = dim if isinstance(dim, (list, tuple)) else [dim] * len(argument)
+                return [fold(t, d) for t, d in zip(argument, dims, strict=True)]
+            if not isinstance(argument, Tensor):
+                return argument
+            batched = argument.expand(size, *argument.shape) if dim is None else argument
+            return batched.movedim(dim or 0, 0).flatten(0, 1)
+
+        def unfold(result: Tensor) -> Tensor:
+            return result.unflatten(0, (size, result.shape[0] // size))
+
+        results = op(*map(fold, arguments, in_dims))
+        if isinstance(results, Tensor):
+            return unfold(results), 0
+        return [unfold(t) for t in results], [0] * len(results)
+
+    torch.library.register_vmap(op, rule)
 
 
 class _Pass(torch.autograd.Function):
@@ -117,7 +166,8 @@ class _Pass(torch.autograd.Function):
         by_input: list[Tensor | None] = [None] * (2 + len(inputs))
         if needs and upstream:
             # A backward pass that will itself be differentiated goes through the definition.
-            if torch.is_grad_enabled():
+            in_transform = _func_is_active() or forward_ad._current_level >= 0
+            if torch.is_grad_enabled() or in_transform or _grads_are_batched():
                 differentiate = _redefine
             elif torch.are_deterministic_algorithms_enabled():
                 differentiate = ctx.passes.backward_deterministic
@@ -143,17 +193,19 @@ def _redefine(
     padding: Padding,
     needs: list[int],
 ) -> Sequence[Tensor]:
-    """Run the backward pass by the definition, so that it can be differentiated again."""
-    # Aliases: one tensor may stand for several inputs, and each needs its own gradient.
-    inputs = [t.view_as(t) for t in inputs]
+    """Run the backward pass by the definition, which can be differentiated and transformed."""
+    again = torch.is_grad_enabled()
     return_warped = len(upstream) > by_loss
-    request = Request.of(inputs, flows, logits, units, padding, return_warped)
-    outputs = reference.run(request)
+    with torch.enable_grad():
+        # Aliases: one tensor may stand for several inputs, and each needs its own gradient.
+        inputs = [t.view_as(t) for t in inputs]
+        request = Request.of(inputs, flows, logits, units, padding, return_warped)
+        outputs = reference.run(request)
     return torch.autograd.grad(
         outputs if by_loss else outputs[-1:],
         [inputs[i] for i in needs],
         upstream,
-        create_graph=True,
+        create_graph=again,
         materialize_grads=True,
     )
 

@@ -59,6 +59,9 @@ def warped_dtype(image: Tensor, precision: torch.dtype) -> torch.dtype:
 
 def memory_format(image: Tensor) -> torch.memory_format:
     """Return the memory format of results and gradients: channels-last if the image is."""
+    in_python = not torch.compiler.is_dynamo_compiling()
+    if in_python and torch._C._functorch.is_functorch_wrapped_tensor(image):
+        return torch.contiguous_format  # inside vmap torch does not tell
     last = image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
 

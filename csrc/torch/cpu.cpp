@@ -10,7 +10,7 @@ namespace {
 
 Threads threads() {
   const auto run = [](int64_t count, int64_t grain, Threads::Body body, void* context) {
-    STABLE_TORCH_ERROR_CODE_CHECK(torch_parallel_for(0, count, grain, body, context));
+    TORCH_ERROR_CODE_CHECK(torch_parallel_for(0, count, grain, body, context));
   };
   return {run, int64_t(torch::stable::get_num_threads())};
 }

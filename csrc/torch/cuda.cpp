@@ -16,7 +16,7 @@ cudaStream_t current_stream(int32_t device) {
   }();
   void* stream = nullptr;
   STD_TORCH_CHECK(get != nullptr, "this torch has no CUDA");
-  STABLE_TORCH_ERROR_CODE_CHECK(get(device, &stream));
+  TORCH_ERROR_CODE_CHECK(get(device, &stream));
   return static_cast<cudaStream_t>(stream);
 }
 

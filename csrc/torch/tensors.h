@@ -21,10 +21,10 @@ using Tensors = std::vector<Tensor>;
 inline std::string take(StringHandle handle) {
   size_t length = 0;
   const char* data = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_string_length(handle, &length));
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_string_c_str(handle, &data));
+  TORCH_ERROR_CODE_CHECK(torch_string_length(handle, &length));
+  TORCH_ERROR_CODE_CHECK(torch_string_c_str(handle, &data));
   std::string text(data, length);
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_delete_string(handle));
+  TORCH_ERROR_CODE_CHECK(torch_delete_string(handle));
   return text;
 }
 
@@ -41,7 +41,7 @@ inline int32_t code_of(Dtype dtype) {
 
 inline Dtype dtype_of(const Tensor& tensor, const char* name) {
   int32_t code = 0;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(tensor.get(), &code));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(tensor.get(), &code));
   for (Dtype dtype : {Dtype::f32, Dtype::u8, Dtype::bf16, Dtype::f16, Dtype::f64}) {
     if (code == code_of(dtype)) return dtype;
   }
@@ -133,10 +133,10 @@ inline Arguments::Arguments(const Tensors& inputs, int64_t flows, int64_t logits
 inline Tensor allocate(const Tensor& like, Dtype dtype, const std::vector<int64_t>& size,
                        const std::vector<int64_t>& stride) {
   int32_t device = 0, index = 0;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &index));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &index));
   AtenTensorHandle handle = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(int64_t(size.size()), size.data(), stride.data(),
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(int64_t(size.size()), size.data(), stride.data(),
                                                          code_of(dtype), device, index, &handle));
   return Tensor(handle);
 }

@@ -1,7 +1,9 @@
 """Wrong arguments are named, and the requested backend runs."""
 
+import asyncio
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -77,6 +79,86 @@ def test_context_manager_chooses_the_backend(monkeypatch):
         tcae_ops.backend("fast"),
     ):
         pass
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """The names of the backends that ran."""
+    ran = []
+    for name, run in list(backends.BACKENDS.items()):
+
+        def note(request, name=name, run=run):
+            ran.append(name)
+            return run(request)
+
+        monkeypatch.setitem(backends.BACKENDS, name, note)
+    monkeypatch.setattr(backends, "_override", None)
+    monkeypatch.setattr(backends, "_fastest", {})
+    return ran
+
+
+def test_the_block_of_one_thread_is_not_seen_by_another(cpp, runs):
+    inside, outside = threading.Event(), threading.Event()
+
+    def overlap():
+        with tcae_ops.backend("cpp"):
+            inside.set()
+            outside.wait(60)
+            tcae_ops.warp(IMAGE, FLOW)
+
+    thread = threading.Thread(target=overlap)
+    with tcae_ops.backend("reference"):
+        thread.start()
+        assert inside.wait(60)
+        tcae_ops.warp(IMAGE, FLOW)
+    tcae_ops.warp(IMAGE, FLOW)
+    outside.set()
+    thread.join()
+    tcae_ops.warp(IMAGE, FLOW)
+    assert runs == ["reference", "cpp", "cpp", "cpp"]
+
+
+def test_the_block_of_one_task_is_not_seen_by_another(cpp, runs):
+    async def task(name, enter, leave, then):
+        await enter.wait()
+        with tcae_ops.backend(name):
+            then.set()
+            await leave.wait()
+            tcae_ops.warp(IMAGE, FLOW)
+
+    async def overlap():
+        start, second, first = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        start.set()
+        tasks = task("reference", start, first, second), task("cpp", second, second, first)
+        await asyncio.gather(*tasks)
+        tcae_ops.warp(IMAGE, FLOW)
+
+    asyncio.run(overlap())
+    assert sorted(runs) == ["cpp", "cpp", "reference"]
+
+
+def test_a_compiled_program_follows_the_block(cpp, monkeypatch):
+    monkeypatch.setattr(backends, "_override", None)
+
+    def program(image, flow):
+        with tcae_ops.backend("reference"):
+            inner = tcae_ops.warp(image, flow)
+        return tcae_ops.warp(inner, flow)
+
+    torch._dynamo.reset()
+    graphs = []
+
+    def keep(graph, _):
+        graphs.append(str(graph.code))
+        return graph
+
+    compiled = torch.compile(program, fullgraph=True, backend=keep)
+    with tcae_ops.backend("reference"):
+        compiled(IMAGE, FLOW)
+    compiled(IMAGE, FLOW)
+    with tcae_ops.backend("reference"):
+        compiled(IMAGE, FLOW)
+    assert [graph.count("tcae_ops.run") for graph in graphs] == [0, 1]
 
 
 def test_environment_variable_chooses_the_backend(monkeypatch):
