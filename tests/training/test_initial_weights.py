@@ -38,4 +38,4 @@ def test_what_is_not_there_names_what_would_do(name: str) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         read_initial_weights(Path(name))
     assert f"--init-from {name}: no such checkpoint" in str(caught.value)
-    assert "weights that ship (synthetic-64)" in str(caught.value)
+    assert f"weights that ship ({', '.join(weights.shipped())})" in str(caught.value)
