@@ -144,7 +144,7 @@ def _checkpoint(config: TrainConfig, run: Path) -> dict[str, Any] | None:
         source, state = checkpoint
         check_resumable(state["config"], config, str(source))
         return state
-    if folder.numbered():
+    if not folder.is_empty():
         raise ValueError(f"{folder.path}: no usable checkpoint; --overwrite starts anew")
     if config.resume != "auto":
         raise ValueError(f"--resume {path}: holds no checkpoint")
