@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tcae.files.durable import lock
+from tcae.files.durable import errors_naming, lock
 
 _DONE = b"done\n"
 _LOCK_NAME = re.compile(r"(\d+)of(\d+)\.lock")
@@ -79,10 +79,11 @@ class Writer:
         try:
             self._all = self._files.enter_context(open(self.locks[0], "rb"))  # noqa: SIM115
             lock(self._all.fileno(), refusal, shared=part != WHOLE)
-            self._own = self._files.enter_context(open(self.locks[1], "a+b"))  # noqa: SIM115
+            self._own = self._files.enter_context(open(self.locks[1], "a+b", buffering=0))  # noqa: SIM115
             lock(self._own.fileno(), refusal)
             self._check_others(refusal)
-            self._own.truncate(0)
+            if part != WHOLE:
+                self._own.truncate(0)
             self._remove_leftovers()
         except BaseException:
             self._files.close()
@@ -94,9 +95,14 @@ class Writer:
             fcntl.flock(file, fcntl.LOCK_SH)
 
     def finish(self) -> None:
-        """Note that the part is packed."""
-        self._own.write(_DONE)
-        self._own.flush()
+        """Note that the part is packed. Once all is packed at once, no part is missing."""
+        if self._part == WHOLE:
+            for path, part in _parts(self._out):
+                if part != WHOLE:
+                    path.unlink()
+            return
+        with errors_naming(self.locks[1]):
+            self._own.write(_DONE)
 
     def __enter__(self) -> Writer:
         return self

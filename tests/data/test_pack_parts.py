@@ -82,8 +82,11 @@ def test_parts_make_one_set_and_verify_names_the_missing_one(pictures, tmp_path)
     assert pack(source, out, "--part", "2/2") == 0
     assert 0 < len(names(out)) < 16
     assert verify(out).damages == [f"{out}: part 1/2 was not packed to its end"]
+    shutil.copytree(out, tmp_path / "half")
+    assert pack(source, tmp_path / "half") == 0  # the rest without parts
+    assert verify(tmp_path / "half").damages == []
     assert pack(source, out, "--part", "1/2") == 0
-    assert names(out) == names(tmp_path / "whole")
+    assert names(out) == names(tmp_path / "half") == names(tmp_path / "whole")
     assert verify(out).damages == []
     assert videos(out) == videos(tmp_path / "whole")
 
