@@ -1,8 +1,10 @@
-"""``python -m tcae.extract``: write a table with a row for each frame and face of videos."""
+"""``python -m tcae.extract``: write a table with a row for each frame and face."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,17 +12,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from tqdm import tqdm
 
 from tcae.cli import command
+from tcae.cli.displays import FrameDisplay
 from tcae.cli.progress import say
+from tcae.cli.signals import terminations_as_interrupts
 from tcae.data.crops import Cropper
 from tcae.data.detectors import DETECTORS
-from tcae.data.sources import Source, find_sources
-from tcae.data.video import VideoError, estimated_frames
-from tcae.evaluation.extraction import SUCCESS, Extractor
+from tcae.data.sources import Source, find_sources, gather_stills
+from tcae.evaluation.analysis import Analysis
+from tcae.evaluation.extraction import Extractor
 from tcae.evaluation.linear_probe import load_probe
-from tcae.evaluation.table import TableWriter, check_table_path
+from tcae.evaluation.table import TableWriter, check_table_path, partial_table
+from tcae.files.weight_file import digest
 from tcae.methods.method import Material
 from tcae.methods.registry import face_encoder
 
@@ -29,19 +33,24 @@ log = logging.getLogger("tcae.extract")  # not __name__, which is __main__ here
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """Write a table with a row for each frame and face of the given videos.
+    """Write a table with a row for each frame and face of the given videos and pictures.
 
-    Columns: video, frame, timestamp, face_id, confidence, success, named as in OpenFace; the
-    embeddings au_000 ... and pose_000 ...; with --probe for each action unit AU12_c (1: present,
-    else 0) and AU12_p (its probability). A frame without a face has one row, with success 0 and
-    empty cells. To keep face_id and AU12_c whole numbers, read a CSV table with
+    Columns: video, frame, timestamp, face_id, confidence, success, named as in OpenFace; face_x,
+    face_y, face_w, face_h, the box in pixels; the embeddings au_000 ... and pose_000 ...; with
+    --probe for each action unit AU12_c (1: present, else 0) and AU12_p (its probability). Pictures
+    are stills: a column file names them, every face has a row, and face_id counts the faces of
+    each picture from the largest one. A frame without a face has one row, with success 0 and empty
+    cells. To keep face_id and AU12_c whole numbers, read a CSV table with
     pandas.read_csv(..., dtype_backend="numpy_nullable"); a Parquet table needs no option. The exit
-    status is 1 if a video could not be read in full or shows no face.
+    status is 1 if something could not be read in full or shows no face. If the command is stopped,
+    the rows so far are in OUT.partial, and --resume goes on with them.
     """
 
-    videos: Annotated[
+    inputs: Annotated[
         tyro.conf.Positional[tuple[Path, ...]],
-        tyro.conf.arg(help="Videos, or folders of videos or pictures.", metavar="VIDEO..."),
+        tyro.conf.arg(
+            help="Videos, pictures, and folders of videos or pictures.", metavar="INPUT..."
+        ),
     ]
     encoder: command.FaceEncoderOption
     out: Annotated[
@@ -52,6 +61,14 @@ class ExtractOptions:
         Literal["au", "pose", "both", "none"],
         tyro.conf.arg(help="Embeddings to write as columns."),
     ] = "both"
+    points: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Write the five points of each face too: left_eye_x, left_eye_y, right_eye_x ... "
+            "right_mouth_y, in pixels."
+        ),
+        tyro.conf.FlagCreatePairsOff,
+    ] = False
     fps: Annotated[
         float | None,
         tyro.conf.arg(help="Frames to take from each second of a video file. Default: all."),
@@ -67,6 +84,11 @@ class ExtractOptions:
     ] = "mtcnn"
     batch_size: command.BatchSizeOption = 64
     device: command.DeviceOption = "auto"
+    resume: Annotated[
+        bool,
+        tyro.conf.arg(help="Go on with a table at --out that was not finished, if there is one."),
+        tyro.conf.FlagCreatePairsOff,
+    ] = False
     overwrite: command.OverwriteOption = False
 
 
@@ -76,66 +98,103 @@ _EMBEDDINGS = {"au": ("au",), "pose": ("pose",), "both": ("au", "pose"), "none":
 def extract(options: ExtractOptions) -> int:
     """Run ``tcae extract`` and return its exit status."""
     _check(options)
-    device = command.device_of(options.device)
-    encoder = face_encoder(options.encoder, Material(None, device=device))
-    probe = load_probe(options.probe, device) if options.probe else None
-    extractor = Extractor(encoder, probe, _EMBEDDINGS[options.embeddings], options.batch_size)
+    sources, missing = _sources(options.inputs)
+    extractor = _extractor(options, sources)
     faces = "aligned" if options.aligned else options.detector
     config = extractor.crop_config(options.fps, faces)
     cropper = Cropper(replace(config, tone_mapped=options.tone_map))
-    with TableWriter(options.out, extractor.columns) as table:
-        sources, failed = _sources(options.videos)
-        for source in sources:
-            failed += not _extract_video(source, cropper, extractor, table, options.fps)
+    settings = _settings(options, extractor, sources)
+    with TableWriter(options.out, extractor.columns, settings, options.resume) as table:
+        analysis = Analysis(sources, cropper, extractor, table.position)
+        try:
+            _write(analysis, table, options.fps)
+        except BaseException:
+            if table.kept:
+                log.warning("%s: %d rows are kept; --resume goes on", options.out, table.kept)
+            raise
         if not table.rows:
             raise ValueError(f"no frame could be read, so {options.out} is not written")
     say(f"{options.out}: {table.rows} rows")
-    return command.SOME_FAILED if failed else command.DONE
+    return command.SOME_FAILED if missing or analysis.failed else command.DONE
 
 
 def _check(options: ExtractOptions) -> None:
     """Refuse wrong options before anything is loaded."""
-    if not options.videos:
-        raise ValueError("VIDEO: none given, at least one is needed")
+    if not options.inputs:
+        raise ValueError("INPUT: none given, at least one is needed")
     check_table_path(options.out)
-    command.check_out_file(options.out, options.overwrite)
     if options.fps is not None and not 0 < options.fps < float("inf"):
         raise ValueError(f"--fps must be positive, not {options.fps}")
     if options.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, not {options.batch_size}")
+    if options.resume and options.overwrite:
+        raise ValueError("--resume and --overwrite exclude each other")
+    partial = partial_table(options.out)
+    if not partial.exists():
+        command.check_out_file(options.out, options.overwrite)
+    elif not options.resume and not options.overwrite:
+        raise ValueError(
+            f"{partial}: left by a run that was stopped; go on with --resume or start afresh with "
+            "--overwrite"
+        )
 
 
 def _sources(paths: Sequence[Path]) -> tuple[list[Source], int]:
-    """Return the videos at the given paths, and the number of paths without any."""
-    sources, failed = [], 0
+    """Return what is at the given paths, and the number of paths without anything."""
+    sources, missing = [], 0
     for path in paths:
         try:
             sources += find_sources(path)
         except ValueError as error:
             log.warning("%s", error)
-            failed += 1
-    return sources, failed
+            missing += 1
+    return gather_stills(sources), missing
 
 
-def _extract_video(
-    source: Source, cropper: Cropper, extractor: Extractor, table: TableWriter, fps: float | None
-) -> bool:
-    """Add the rows of one video. Return whether it could be read in full and shows a face."""
-    total = estimated_frames(source.path, fps) if source.is_file else source.size()
-    before, faces = table.rows, 0
-    with tqdm(total=total, desc=source.path.name, unit="frame", disable=None) as bar:
+def _extractor(options: ExtractOptions, sources: Sequence[Source]) -> Extractor:
+    device = command.device_of(options.device)
+    encoder = face_encoder(options.encoder, Material(None, device=device))
+    return Extractor(
+        encoder,
+        load_probe(options.probe, device) if options.probe else None,
+        _EMBEDDINGS[options.embeddings],
+        options.batch_size,
+        points=options.points,
+        files=not all(source.is_file for source in sources),
+    )
+
+
+def _settings(
+    options: ExtractOptions, extractor: Extractor, sources: Sequence[Source]
+) -> dict[str, object]:
+    """Return what the rows depend on besides their columns."""
+    inputs = hashlib.sha256()
+    for source in sources:
         try:
-            for rows in extractor.rows(str(source.path), cropper(source), bar.update):
+            names, size = [source.path] if source.is_file else source.pictures(), source.size()
+        except OSError:  # whoever reads it will say so
+            names, size = [source.path], 0
+        inputs.update(repr((*map(os.fspath, names), size)).encode())
+    probe = extractor.probe
+    return {
+        "encoder": extractor.encoder.fingerprint,
+        "probe": None if probe is None else digest(probe.state_dict()),
+        "fps": options.fps,
+        "tone_map": options.tone_map,
+        "faces": "aligned" if options.aligned else options.detector,
+        "batch_size": options.batch_size,
+        "inputs": inputs.hexdigest()[:12],
+    }
+
+
+def _write(analysis: Analysis, table: TableWriter, fps: float | None) -> None:
+    with terminations_as_interrupts():
+        display = FrameDisplay("tcae.extract", fps)
+        try:
+            for rows in analysis.rows(table.mark, display):
                 table.write(rows)
-                faces += sum(row[SUCCESS] for row in rows)
-        except VideoError as error:
-            log.warning("%s", error)
-            return False
-    if not faces:
-        log.warning("%s: no face in it", source.path)
-        return False
-    say(f"{source.path}: {table.rows - before} rows, {faces} faces")
-    return True
+        finally:
+            display.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ import tyro
 from tqdm import tqdm
 
 from tcae.cli import command
-from tcae.cli.pack_display import PackDisplay
+from tcae.cli.displays import PackDisplay
 from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.au_sets.readers import READERS, SetName
 from tcae.data.au_sets.recordings import LabelledSet, LabelOptions, read_set
@@ -28,7 +28,7 @@ from tcae.data.merging import merge
 from tcae.data.pack_parts import WHOLE, Part
 from tcae.data.pack_worker import VideoRow
 from tcae.data.packing import MANIFEST, pack_videos, remove_pack
-from tcae.data.sources import find_sources
+from tcae.data.sources import find_sources, join_sources
 from tcae.data.verify import shard_bytes, verify
 
 log = logging.getLogger("tcae.pack")  # __name__ is __main__ when run as a command
@@ -45,13 +45,15 @@ class PackOptions:
     checks the packed data set DIR. --merge DIR DIR --out DIR makes one data set of several.
     """
 
-    source: Annotated[
-        tyro.conf.Positional[Path],
+    sources: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
         tyro.conf.arg(
-            help="A video, a folder of videos or a folder of pictures. In a folder, videos are "
+            help="Videos, pictures, and folders of videos or pictures. In a folder, videos are "
             "<clip>.mp4, <id>/<clip>.mp4 or <id>/<video>/<clip>.mp4, and pictures are "
-            "<id>/*.jpg, <id>/<video>/*.jpg or <id>/<video>/<track>/*.jpg. VoxCeleb1 and "
-            "VoxCeleb2 are read as they are distributed."
+            "<id>/*.jpg, <id>/<video>/*.jpg or <id>/<video>/<track>/*.jpg: one track of one "
+            "person. A picture that is named itself is a still, of which every face is a track. "
+            "VoxCeleb1 and VoxCeleb2 are read as they are distributed.",
+            metavar="PATH...",
         ),
     ]
     out: command.OutOption
@@ -107,7 +109,7 @@ def pack(options: PackOptions) -> int:
     landmarks = read_landmarks(options.landmarks) if options.landmarks else None
     labelled = _read_labelled(options, landmarks or {})
     if labelled is None:
-        sources = find_sources(options.source)
+        sources = join_sources(map(find_sources, options.sources))
     else:
         sources = [recording.source for recording in labelled.recordings]
     if options.overwrite:
@@ -190,6 +192,10 @@ def _part(options: PackOptions) -> Part:
 
 def _crop_config(options: PackOptions) -> CropConfig:
     """Return how to find and cut out faces. Refuse wrong options before anything is written."""
+    if not options.sources:
+        raise ValueError("PATH: none given, at least one is needed")
+    if options.dataset is not None and len(options.sources) > 1:
+        raise ValueError(f"--dataset: {len(options.sources)} PATHs given, it needs a single one")
     if options.aligned and options.landmarks:
         raise ValueError("--aligned and --landmarks exclude each other")
     if not 16 <= options.image_size <= 2048:
@@ -221,7 +227,7 @@ def _read_labelled(options: PackOptions, landmarks: Mapping[str, Landmarks]) -> 
     if there.exists() and not (options.out / "dataset.json").exists() and not options.overwrite:
         raise ValueError(f"{there}: is there already; --overwrite replaces it")
     reader = READERS[options.dataset](options.label_options)
-    labelled = read_set(reader, options.source, options.label_options.labels)
+    labelled = read_set(reader, options.sources[0], options.label_options.labels)
     for key in [recording.source.key for recording in labelled.recordings]:
         for frame, faces in landmarks.get(key, {}).items():
             if len(faces) > 1:

@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 
 from tcae.cli import command
-from tcae.cli.pack_display import PackDisplay
+from tcae.cli.displays import PackDisplay
 from tcae.data.labels import LABELS
 from tcae.data.packing import remove_pack
 from tcae.data.synthetic.packed import SHEETS, TRUTH, synthesize

@@ -7,7 +7,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +286,30 @@ def rendered_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     argv = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     assert train.main(argv) == 0
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def filmed() -> Callable[[int, int], list[tuple[np.ndarray, np.ndarray]]]:
+    """Function that films a rendered person: pictures (240, 320, 3) and the five points in them.
+
+    Takes the person's number and how many frames, ten a second.
+    """
+    from tcae.data.synthetic.world import World
+
+    world = World(identities=8, videos=1, frames=30, image_size=160, fps=10)
+    left, top = 80, 40
+
+    @cache
+    def film(person: int, frames: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        video, film = world.video(person, 0), []
+        for k in range(frames):
+            state = video.state(k)
+            picture = np.full((240, 320, 3), 90, np.uint8)
+            picture[top : top + 160, left : left + 160] = video.picture(state, k)
+            film.append((picture, video.points(state) + np.array([left, top])))
+        return film
+
+    return film
 
 
 @pytest.fixture

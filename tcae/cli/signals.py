@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import threading
+from collections.abc import Iterator
 from types import FrameType
 
 
@@ -38,6 +41,28 @@ class StopSignals:
         self.received = number
         if number == signal.SIGINT:
             signal.signal(number, self._before[signal.SIGINT])
+
+
+@contextlib.contextmanager
+def terminations_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM raise a `KeyboardInterrupt` as Ctrl-C does, for work that can stop anywhere.
+
+    Example:
+        >>> try:
+        ...     with terminations_as_interrupts():
+        ...         signal.raise_signal(signal.SIGTERM)
+        ... except KeyboardInterrupt:
+        ...     print("stopped")
+        stopped
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread may change signals, or gets them
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def leave_signals_to_the_parent(_: int) -> None:

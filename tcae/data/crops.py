@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,7 +17,8 @@ from tcae.data.detectors import make_detector
 from tcae.data.face_tracks import Tracker
 from tcae.data.faces import Detector, Face
 from tcae.data.pictures import resize
-from tcae.data.sources import Source, read_source
+from tcae.data.sources import Picture, Source, read_source
+from tcae.data.turned_faces import UprightDetector
 from tcae.data.video import VideoFrame
 from tcae.files.csv_text import dict_reader, open_table
 
@@ -49,11 +51,13 @@ class CroppedFrame(NamedTuple):
         number: Its number in the video.
         timestamp: Seconds from the start, NaN if unknown.
         crops: The faces in it.
+        file: Its file if it is a still. In stills tracks say nothing of who it is.
     """
 
     number: int
     timestamp: float
     crops: list[Crop]
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class CropConfig:
         faces: Name of a detector, "aligned" (pictures are faces already) or "landmarks".
         dataset: Labelled data set that the videos belong to, if any: each shows one person.
         tone_mapped: Whether HDR is read, in the colours of ordinary video.
+        stills: Whether the pictures of a folder are stills, of which every face counts, not the
+            frames of one person's video.
     """
 
     image_size: int
@@ -75,6 +81,7 @@ class CropConfig:
     faces: str
     dataset: str | None = None
     tone_mapped: bool = False
+    stills: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -131,49 +138,84 @@ class Cropper:
         self._config = config
         given = config.faces in ("aligned", "landmarks")
         self._detector: Detector | None = None if given else make_detector(config.faces)
+        self._begin()
 
     def __call__(
-        self, source: Source, landmarks: Landmarks | None = None
+        self,
+        source: Source,
+        landmarks: Landmarks | None = None,
+        start: Mapping[str, Any] | None = None,
     ) -> Iterator[CroppedFrame]:
         """Yield the sampled frames of a source, each with the faces in it.
 
         Args:
             source: The video.
             landmarks: Its faces, if `config.faces` is "landmarks".
+            start: What `state_dict` gave after some frames, to go on with the next one.
 
         Raises:
             VideoError: See `tcae.data.sources.read_source`.
         """
-        find = self._finder(source, landmarks or {})
-        for frame in read_source(source, self._config.fps, self._config.tone_mapped):
+        self._begin()
+        if start is not None:
+            self._load_state_dict(start)
+        config = self._config
+        stills = bool(source.stills) or (config.stills and not source.is_file)
+        find = self._finder(source, landmarks or {}, stills)
+        frames = read_source(source, config.fps, config.tone_mapped)
+        for frame in islice(frames, self._frames, None):
             crops = []
             for track, face in find(frame):
                 rgb = self._cut(frame.rgb, face)
                 if rgb is not None:
                     crops.append(Crop(track, frame.index, frame.timestamp, face, rgb))
-            yield CroppedFrame(frame.index, frame.timestamp, crops)
+            self._frames += 1
+            file = frame.file if stills and isinstance(frame, Picture) else None
+            yield CroppedFrame(frame.index, frame.timestamp, crops, file)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return, as JSON can hold it, where in the latest source the last frame came from."""
+        upright = None if self._upright is None else self._upright.state_dict()
+        return {"frames": self._frames, "tracker": self._tracker.state_dict(), "upright": upright}
+
+    def _begin(self) -> None:
+        """Forget the source before."""
+        self._frames, self._tracker = 0, Tracker()
+        self._upright = None if self._detector is None else UprightDetector(self._detector)
+
+    def _load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._frames = state["frames"]
+        self._tracker.load_state_dict(state["tracker"])
+        if self._upright is not None:
+            self._upright.load_state_dict(state["upright"])
 
     def _finder(
-        self, source: Source, landmarks: Landmarks
+        self, source: Source, landmarks: Landmarks, stills: bool
     ) -> Callable[[VideoFrame], list[tuple[str, Face]]]:
         """Return the function that gives the named tracks and faces of a frame of this source."""
         if self._config.faces == "landmarks":
             return lambda frame: [(source.track(t), f) for t, f in landmarks.get(frame.index, [])]
         if self._config.faces == "aligned":
             return lambda frame: [(source.track(), _whole(frame.rgb))]
-        assert self._detector is not None
-        detect, tracker = self._detector, Tracker()
+        assert self._detector is not None and self._upright is not None
+        detector, detect, tracker = self._detector, self._upright, self._tracker
+
+        def named(numbers: Iterable[int], faces: list[Face]) -> list[tuple[str, Face]]:
+            return [(source.track(str(k)), face) for k, face in zip(numbers, faces, strict=False)]
 
         def tracked(frame: VideoFrame) -> list[tuple[str, Face]]:
             faces = detect(frame.rgb)
-            numbers = tracker.update(frame.rgb, frame.timestamp, faces)
-            return [(source.track(str(k)), face) for k, face in zip(numbers, faces, strict=True)]
+            return named(tracker.update(frame.rgb, frame.timestamp, faces), faces)
+
+        def every(frame: VideoFrame) -> list[tuple[str, Face]]:
+            return named(count(), _largest_first(UprightDetector(detector)(frame.rgb)))
 
         def largest(frame: VideoFrame) -> list[tuple[str, Face]]:
             # The track is of one person already: other faces are in the background.
-            faces = sorted(detect(frame.rgb), key=lambda face: _area(face.box))
-            return [(source.track(), face) for face in faces[-1:]]
+            return [(source.track(), face) for face in _largest_first(detect(frame.rgb))[:1]]
 
+        if stills:
+            return every
         return tracked if source.is_file and self._config.dataset is None else largest
 
     def _cut(self, rgb: NDArray[np.uint8], face: Face) -> NDArray[np.uint8] | None:
@@ -230,8 +272,8 @@ def _whole(rgb: NDArray[np.uint8]) -> Face:
     return Face(np.array([0.0, 0.0, rgb.shape[1], rgb.shape[0]]), _NO_POINTS, float("nan"))
 
 
-def _area(box: NDArray[Any]) -> float:
-    return float((box[2] - box[0]) * (box[3] - box[1]))
+def _largest_first(faces: list[Face]) -> list[Face]:
+    return sorted(faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
 
 
 def _central_square(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import signal
 import time
@@ -58,6 +59,7 @@ class VideoRow:
 #   frames   int      frames sampled since the last message
 #   finished VideoRow a video is packed, or failed
 #   durable  None     all videos finished before are on the disk
+#   warning  str      what the log of the parent should say
 #   full     str      the output cannot be written; the worker ends
 Message = tuple[str, Any]
 
@@ -83,6 +85,7 @@ def work(
         locks: Files that stay locked, shared, as long as this process may write.
     """
     cv2.setNumThreads(1)
+    logging.getLogger("tcae").handlers = [_ToParent(pipe)]
     with contextlib.ExitStack() as files:
         for path in locks:
             fcntl.flock(files.enter_context(open(path, "rb")), fcntl.LOCK_SH)
@@ -96,6 +99,17 @@ def work(
             pipe.send(("full", str(error)))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             worker.close()  # the parent has gone; what is finished is kept
+
+
+class _ToParent(logging.Handler):
+    """Sends warnings to the parent: it knows how its command prints them."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__(logging.WARNING)
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._pipe.send(("warning", record.getMessage()))
 
 
 class _Worker:
@@ -134,10 +148,10 @@ class _Worker:
         frames = faces = length = 0
         tracks, reason = set(), ""
         try:
-            for number, _, crops in self._cropper(source, landmarks):
+            for frame in self._cropper(source, landmarks):
                 self._breathe()
-                length = number + 1
-                for crop in crops:
+                length = frame.number + 1
+                for crop in frame.crops:
                     self._write(source, crop)
                     tracks.add(crop.track)
                     faces += 1

@@ -268,6 +268,8 @@ class _Pool:
         kind, content = message
         if kind == "frames":
             self._report(None, content)
+        elif kind == "warning":
+            log.warning("%s", content)
         elif kind == "full":
             raise OutputError(content)
         elif kind == "durable":

@@ -6,8 +6,9 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -33,8 +34,19 @@ _MEANINGLESS = {"1.6"}  # VoxCeleb1's crop size, a level of its own
 
 
 @dataclass(frozen=True)
+class Picture(VideoFrame):
+    """A picture that is a file of its own.
+
+    Attributes:
+        file: The file.
+    """
+
+    file: Path
+
+
+@dataclass(frozen=True)
 class Source:
-    """One video: a file, or a folder of pictures.
+    """One video: a file, or a folder of pictures. Or pictures that were named one by one.
 
     Attributes:
         path: The file or folder.
@@ -43,7 +55,8 @@ class Source:
         video: Name of the video, unique in the data set. It includes the identity if a folder is
             named after it.
         clip: Part of the video that the file or folder holds, "" if it holds all of it.
-        is_file: Whether it is a video file, not a folder of pictures.
+        is_file: Whether it is a video file, not pictures.
+        stills: The pictures that were named one by one; none for a folder.
     """
 
     path: Path
@@ -52,6 +65,13 @@ class Source:
     video: str
     clip: str
     is_file: bool
+    stills: tuple[Path, ...] = field(default=(), kw_only=True)
+
+    @property
+    def label(self) -> str:
+        """What to call it in messages."""
+        more = len(self.stills) - 1
+        return f"{self.path} and {more} more" if more > 0 else str(self.path)
 
     @property
     def name(self) -> str:
@@ -68,30 +88,43 @@ class Source:
         return f"{self.clip}-{label}"
 
     def size(self) -> int:
-        """Return the bytes of the file or the number of pictures. Equal names may differ in it.
+        """Return the bytes of the files or the folder's number of pictures.
+
+        Sources of equal names may differ in it.
 
         Raises:
             OSError: It cannot be read.
         """
-        return self.path.stat().st_size if self.is_file else len(_pictures(self.path))
+        files = (self.path,) if self.is_file else self.stills
+        return sum(file.stat().st_size for file in files) if files else len(_pictures(self.path))
+
+    def pictures(self) -> list[Path]:
+        """Return the files of the pictures, a folder's sorted by the numbers in their names.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        return list(self.stills) or [self.path / name for name in _pictures(self.path)]
 
 
 def find_sources(root: Path) -> list[Source]:
     """Return the videos below a path, sorted by key.
 
-    A file is one video. Below a folder, videos are `<clip>.mp4` (each of another person),
-    `<id>/<clip>.mp4` or `<id>/<video>/<clip>.mp4`, and folders of pictures are `<id>`,
+    A file is one video, or a picture. Below a folder, videos are `<clip>.mp4` (each of another
+    person), `<id>/<clip>.mp4` or `<id>/<video>/<clip>.mp4`, and folders of pictures are `<id>`,
     `<id>/<video>` or `<id>/<video>/<track>`. VoxCeleb's archive folders above these (`dev/mp4`,
     `unzippedFaces`, `1.6` ...) are skipped. Hidden files are ignored.
 
     Args:
-        root: A video file or a folder.
+        root: A video file, a picture or a folder.
 
     Raises:
         ValueError: There is nothing at `root`, or no video, or it is a FIFO, socket or device.
     """
     if root.is_file():
-        return [Source(root, root.name, root.stem, root.stem, "", True)]
+        still = is_picture(root.name)
+        stills = (root,) if still else ()
+        return [Source(root, root.name, root.stem, root.stem, "", not still, stills=stills)]
     if not root.exists():
         raise ValueError(f"{root}: no such file or folder")
     if not root.is_dir():
@@ -112,13 +145,36 @@ def find_sources(root: Path) -> list[Source]:
     return found
 
 
+def join_sources(groups: Iterable[list[Source]]) -> list[Source]:
+    """Return the sources of several paths as those of one data set. What is named twice comes once.
+
+    Raises:
+        ValueError: Two would have the same name.
+    """
+    found = {os.path.abspath(source.path): source for group in groups for source in group}
+    _check_names(list(found.values()))
+    return list(found.values())
+
+
+def gather_stills(sources: Iterable[Source]) -> list[Source]:
+    """Return sources with pictures that were named one after the other gathered to one."""
+    gathered = []
+    for are_stills, run in groupby(sources, lambda source: bool(source.stills)):
+        together = list(run)
+        if are_stills:
+            files = [file for source in together for file in source.stills]
+            together = [replace(together[0], stills=tuple(dict.fromkeys(files)))]
+        gathered += together
+    return gathered
+
+
 def read_source(
     source: Source, fps: float | None, tone_mapped: bool = False
 ) -> Iterator[VideoFrame]:
-    """Yield the frames of a source: those sampled at `fps` of a file, all pictures of a folder.
+    """Yield the frames of a source: those sampled at `fps` of a video file, each `Picture` else.
 
-    The number of a picture is the last number in its name, or its place in the folder if the names
-    do not number the pictures. Its time is unknown (NaN). HDR is read only if `tone_mapped`.
+    The number of a picture is the last number in its name, or its place among the others if the
+    names do not number the pictures. Its time is unknown (NaN). HDR is read only if `tone_mapped`.
 
     Raises:
         VideoError: Nothing can be read. After the last good frame: something could not be read.
@@ -128,19 +184,22 @@ def read_source(
         return
     failures = []
     try:
-        names = _pictures(source.path)
+        files = source.pictures()
     except OSError as error:
         raise VideoError(f"{source.path}: {error.strerror}") from error
-    for number, name in zip(_numbers_in(names) or range(len(names)), names, strict=True):
-        picture = _read_picture(source.path / name)
-        if picture is None:
-            failures.append(name)
+    numbers = _numbers_in([file.name for file in files]) or range(len(files))
+    for number, file in zip(numbers, files, strict=True):
+        rgb = _read_picture(file)
+        if rgb is None:
+            failures.append(file)
         else:
-            yield VideoFrame(number, float("nan"), picture)
+            yield Picture(number, float("nan"), rgb, file)
+    if failures and len(files) == 1:
+        raise VideoError(f"{failures[0]}: cannot be read as a picture")
     if failures:
         raise VideoError(
-            f"{source.path}: {len(failures)} of {len(names)} pictures cannot be read, "
-            f"as {failures[0]}"
+            f"{source.label}: {len(failures)} of {len(files)} pictures cannot be read, "
+            f"as {failures[0].name}"
         )
 
 

@@ -35,7 +35,7 @@ class ExportedEncoder(nn.Module):
         >>> from tcae import load_encoder, load_probe
         >>> network = ExportedEncoder(load_encoder("synthetic-64"), load_probe("synthetic-64"))
         >>> {name: tuple(rows.shape) for name, rows in network(torch.rand(5, 3, 64, 64)).items()}
-        {'au': (5, 128), 'pose': (5, 16), 'probabilities': (5, 18)}
+        {'au': (5, 128), 'pose': (5, 16), 'probabilities': (5, 21)}
     """
 
     def __init__(self, encoder: FrozenEncoder, probe: LinearProbe | None = None) -> None:

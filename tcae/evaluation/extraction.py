@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tcae.data.align import AlignmentTemplate
+from tcae.data.align import POINT_NAMES, AlignmentTemplate
 from tcae.data.crops import CropConfig, CroppedFrame
+from tcae.data.faces import Face
 from tcae.data.pictures import centre
 from tcae.data.video import VideoError
 from tcae.evaluation.linear_probe import LinearProbe
@@ -29,6 +30,9 @@ _FIXED = (
 )
 SUCCESS = 5
 """Place in a row of the column ``success``."""
+_FILE = (Column("file", "text"),)
+_BOX = tuple(Column(f"face_{name}", "real") for name in "xywh")
+_POINTS = tuple(Column(f"{name}_{axis}", "real") for name in POINT_NAMES for axis in "xy")
 
 
 @dataclass
@@ -39,13 +43,20 @@ class Extractor:
     them, and so is ``AU12_c``, the presence of an action unit (0 or 1). ``AU12_p`` is its
     probability. There is no ``AU12_r``: that is an intensity from 0 to 5, and the probe learns
     from occurrence labels. A frame without a face has one row with ``confidence`` and ``success``
-    0 and no other values.
+    0 and no other values. ``face_x, face_y, face_w, face_h`` is the box of the face: left, top,
+    width and height in pixels of the picture as shown.
+
+    A still is no video: its ``video`` is empty, ``file`` names it, and ``face_id`` counts its own
+    faces, from the largest one.
 
     Attributes:
         encoder: Embeds the faces.
         probe: Adds the columns of its action units, if given.
         embeddings: Which of ``au`` and ``pose`` become columns (``au_000`` ...).
-        batch_size: Rows that are held at once.
+        batch_size: Faces that are embedded at once.
+        points: Whether the five points of each face become columns (``left_eye_x`` ...), in the
+            same pixels; 0 is the centre of the first one.
+        files: Whether there is a column ``file``, as stills need it.
 
     Raises:
         ValueError: The probe belongs to another encoder.
@@ -55,6 +66,8 @@ class Extractor:
     probe: LinearProbe | None = None
     embeddings: Sequence[str] = ("au", "pose")
     batch_size: int = 64
+    points: bool = False
+    files: bool = False
 
     def __post_init__(self) -> None:
         if self.probe is not None:
@@ -73,7 +86,7 @@ class Extractor:
             faces: Name of a detector, or "aligned" for pictures that are faces already.
         """
         template = AlignmentTemplate.from_dict(self.encoder.template)
-        return CropConfig(self.picture_size, template, fps, faces)
+        return CropConfig(self.picture_size, template, fps, faces, stills=True)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -84,55 +97,89 @@ class Extractor:
         ]
         units = self.probe.names if self.probe is not None else ()
         return (
-            *_FIXED,
+            *self._found,
             *(Column(name, "real") for name in names),
             *(Column(f"{unit}_c", "int") for unit in units),
             *(Column(f"{unit}_p", "real") for unit in units),
         )
+
+    @property
+    def _found(self) -> tuple[Column, ...]:
+        """Return the columns that are known before a face is embedded."""
+        return (*_FIXED, *_FILE * self.files, *_BOX, *_POINTS * self.points)
 
     def rows(
         self,
         video: str,
         frames: Iterator[CroppedFrame],
         advance: Callable[[int], object] = lambda _: None,
+        numbers: dict[str, int] | None = None,
     ) -> Iterator[list[Row]]:
         """Yield the rows of one video in the order of its frames, a batch at a time.
 
         Args:
-            video: What the column ``video`` says.
-            frames: Its frames; no more than a batch of them is held.
-            advance: Called with the number of frames just taken, for a progress bar.
+            video: What the columns ``video`` and ``file`` say of frames that are no stills.
+            frames: Its frames; no more than about a batch of them is held.
+            advance: Called with the number of frames since the last call when the caller comes
+                back after the last of their rows. No frame after them has been taken yet.
+            numbers: The ``face_id`` of each track so far; it is kept up to date.
 
         Raises:
             VideoError: The video is damaged. It comes after the rows of all frames before.
         """
-        numbers: dict[str, int] = {}
+        numbers = {} if numbers is None else numbers
         pending: list[_Pending] = []
-        failure: VideoError | None = None
+        taken, failure = 0, None
         while failure is None:
             try:
-                frame = next(frames)
-            except StopIteration:
-                break
+                frame = next(frames, None)
             except VideoError as error:
-                failure = error
+                frame, failure = None, error
+            if frame is not None:
+                pending += self._rows_of(video, frame, numbers)
+                taken += 1
+            if len(pending) >= self.batch_size or frame is None:
+                yield from self._complete(pending)
+                pending.clear()
+                if taken:
+                    advance(taken)
+                taken = 0
+            if frame is None:
                 break
-            pending += _rows_of(video, frame, numbers, self.encoder)
-            advance(1)
-            while len(pending) >= self.batch_size:
-                yield self._complete(pending[: self.batch_size])
-                del pending[: self.batch_size]
-        if pending:
-            yield self._complete(pending)
         if failure is not None:
             raise failure
 
-    def _complete(self, pending: list[_Pending]) -> list[Row]:
-        """Return the rows with what the encoder and the probe say of their faces."""
-        faces = [row.rgb for row in pending if row.rgb is not None]
-        values = iter(self._values(np.stack(faces)) if faces else [])
-        nothing = [None] * (len(self.columns) - len(_FIXED))
-        return [[*row.fixed, *(nothing if row.rgb is None else next(values))] for row in pending]
+    def _rows_of(self, video: str, frame: CroppedFrame, numbers: dict[str, int]) -> list[_Pending]:
+        """Return the rows of a frame; ``numbers`` holds the face_id of each track so far."""
+        still = frame.file is not None
+        name = None if still else video
+        file = [str(frame.file) if still else video] * self.files
+        time = _known(frame.timestamp)
+        if not frame.crops:
+            nowhere = [None] * (len(self._found) - len(_FIXED) - len(file))
+            return [_Pending([name, frame.number, time, None, 0.0, 0, *file, *nowhere], None)]
+        numbers = {} if still else numbers
+        rows = []
+        for crop in frame.crops:
+            face_id = numbers.setdefault(crop.track, len(numbers))
+            fixed = [name, frame.number, time, face_id, _known(crop.face.confidence), 1]
+            rgb = centre(crop.rgb, self.encoder.crop, self.encoder.image_size)
+            rows.append(_Pending([*fixed, *file, *self._place(crop.face)], rgb))
+        return sorted(rows, key=lambda row: row.fixed[3])
+
+    def _place(self, face: Face) -> list[float | None]:
+        left, top, right, bottom = face.box.tolist()
+        box = [left, top, right - left, bottom - top]
+        return [*box, *(map(_known, face.points.ravel().tolist()) if self.points else ())]
+
+    def _complete(self, pending: list[_Pending]) -> Iterator[list[Row]]:
+        """Yield the rows with what the encoder and the probe say of their faces, by batches."""
+        nothing = [None] * (len(self.columns) - len(self._found))
+        for start in range(0, len(pending), self.batch_size):
+            batch = pending[start : start + self.batch_size]
+            faces = [row.rgb for row in batch if row.rgb is not None]
+            values = iter(self._values(np.stack(faces)) if faces else [])
+            yield [[*row.fixed, *(nothing if row.rgb is None else next(values))] for row in batch]
 
     def _values(self, faces: NDArray[np.uint8]) -> list[list[Any]]:
         """Return the embeddings, presences and probabilities of (N, S, S, 3) faces."""
@@ -152,21 +199,6 @@ class _Pending:
 
     fixed: list[Any]
     rgb: NDArray[np.uint8] | None
-
-
-def _rows_of(
-    video: str, frame: CroppedFrame, numbers: dict[str, int], encoder: FaceEncoder
-) -> list[_Pending]:
-    """Return the rows of a frame; ``numbers`` holds the face_id of each track so far."""
-    time = _known(frame.timestamp)
-    if not frame.crops:
-        return [_Pending([video, frame.number, time, None, 0.0, 0], None)]
-    rows = []
-    for crop in frame.crops:
-        face_id = numbers.setdefault(crop.track, len(numbers))
-        fixed = [video, frame.number, time, face_id, _known(crop.face.confidence), 1]
-        rows.append(_Pending(fixed, centre(crop.rgb, encoder.crop, encoder.image_size)))
-    return sorted(rows, key=lambda row: row.fixed[3])
 
 
 def _known(value: float) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tcae.cli.pack_display import PackDisplay
+from tcae.cli.displays import PackDisplay
 from tcae.cli.progress import say
 from tcae.data.labels import LABELS, read_labels
 from tcae.data.shards import PackedDataset

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, pad
 
 from tcae.data.labels import LabelTable, select
 from tcae.data.shards import PackedDataset
@@ -19,11 +18,11 @@ from tcae.evaluation.embedding import PictureBatches, embed_frames, read_faces
 from tcae.evaluation.folds import held_out_subjects
 from tcae.evaluation.linear_probe import LinearProbe, fit_probe
 from tcae.evaluation.metrics import score
+from tcae.methods.strong_augmentation import strongly_augment
 from tcae.methods.training import LabelledBatches, balanced_losses
 from tcae.models.batch_norm import calibrate_batch_norm
 from tcae.models.encoder import Encoder, unit_range
 from tcae.models.encoder_file import FrozenEncoder
-from tcae.objectives.augmentation import augment
 from tcae.training.device import autocast
 from tcae.training.early_stopping import EarlyStopping
 from tcae.training.optimizer import OptimizerConfig
@@ -309,14 +308,9 @@ def _losses(
     """Compute the losses (B,) of a batch."""
     images = unit_range(images)
     with autocast(images.device, "auto"):
-        return balanced_losses(detector, _augment(images) if augmented else images, labels, weights)
-
-
-def _augment(images: Tensor) -> Tensor:
-    """Blur, move and recolour images (N, 3, S, S) at random, and add noise."""
-    blurred = avg_pool2d(pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    strength = torch.rand(len(images), 1, 1, 1).to(images)
-    return augment(images.lerp(blurred, strength), of_pair=1)
+        return balanced_losses(
+            detector, strongly_augment(images) if augmented else images, labels, weights
+        )
 
 
 @torch.no_grad()

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -23,8 +25,9 @@ from tcae.models.model_config import ModelConfig
 
 
 @pytest.fixture
-def run(tmp_path) -> Path:
-    """A run directory with an encoder for 32x32 faces."""
+def run(tmp_path, monkeypatch) -> Path:
+    """A run directory with an encoder for 32x32 faces; a slow machine prints no progress."""
+    monkeypatch.setattr("tcae.cli.displays.LINE_SECONDS", float("inf"))
     torch.manual_seed(0)
     config = ModelConfig(base_filters=4, embedding_size=8, pose_size=5)
     (tmp_path / "run").mkdir()
@@ -80,7 +83,7 @@ def test_fps_and_choice_of_columns(run, tmp_path, write_video):
     assert main(run, tmp_path / "t.csv", video, "--fps", 1, "--embeddings", "pose") == 0
     rows = read(tmp_path / "t.csv")
     assert [row["frame"] for row in rows] == ["0", "4", "8"]
-    assert list(rows[0])[6:] == [f"pose_{i:03d}" for i in range(5)]
+    assert list(rows[0])[10:] == [f"pose_{i:03d}" for i in range(5)]
 
 
 @pytest.fixture
@@ -97,7 +100,7 @@ def test_probe_columns(run, tmp_path, write_video, probe):
     video = write_video(tmp_path / "a.mp4", 5)
     assert main(run, tmp_path / "t.csv", video, "--probe", probe, "--embeddings", "none") == 0
     rows = read(tmp_path / "t.csv")
-    assert list(rows[0])[6:] == ["AU06_c", "AU12_c", "AU06_p", "AU12_p"]
+    assert list(rows[0])[10:] == ["AU06_c", "AU12_c", "AU06_p", "AU12_p"]
     for row in rows:
         for unit in ("AU06", "AU12"):
             assert row[f"{unit}_c"] == str(int(float(row[f"{unit}_p"]) >= 0.5))
@@ -116,10 +119,13 @@ def test_a_probe_of_another_encoder_is_refused(run, tmp_path, write_video, probe
 def test_bad_videos_are_one_line_each_and_the_rest_goes_on(run, tmp_path, write_video, capsys):
     good, late = (write_video(tmp_path / f"{n}.mp4", 4, seed=n) for n in (1, 2))
     (tmp_path / "bad.mp4").write_bytes(b"not a video")
-    missing = tmp_path / "missing.mp4"
-    assert main(run, tmp_path / "t.csv", good, tmp_path / "bad.mp4", missing, late) == 1
+    missing, folder = tmp_path / "missing.mp4", tmp_path / "folder"
+    folder.mkdir()
+    (folder / "gone.mp4").symlink_to(tmp_path / "nowhere")
+    assert main(run, tmp_path / "t.csv", good, tmp_path / "bad.mp4", missing, folder, late) == 1
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 2 and all(line.startswith("tcae.extract: warning:") for line in errors)
+    assert sum("gone.mp4" in line for line in errors) == 1
+    assert len(errors) == 3 and all(line.startswith("tcae.extract: warning:") for line in errors)
     assert sum("bad.mp4" in line for line in errors) == 1
     assert sum("missing.mp4" in line for line in errors) == 1
     assert [row["video"] for row in read(tmp_path / "t.csv")] == [str(good)] * 4 + [str(late)] * 4
@@ -132,22 +138,37 @@ def test_no_readable_video_writes_no_table(run, tmp_path, capsys):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.mp4", "run"]
 
 
-def test_ctrl_c_leaves_the_earlier_table(run, tmp_path, write_video, monkeypatch, capsys):
-    video = write_video(tmp_path / "a.mp4", 6)
-    out = tmp_path / "t.csv"
-    out.write_text("earlier")
+def press_ctrl_c(monkeypatch, frame: int) -> None:
+    """Do so as soon as a frame is reached."""
     whole = Cropper.__call__
 
     def interrupted(self, *arguments):
-        for number, frame in enumerate(whole(self, *arguments)):
-            if number == 4:
+        for number, content in enumerate(whole(self, *arguments)):
+            if number == frame:
                 raise KeyboardInterrupt
-            yield frame
+            yield content
 
     monkeypatch.setattr(Cropper, "__call__", interrupted)
+
+
+def test_ctrl_c_leaves_the_earlier_table(run, tmp_path, write_video, monkeypatch, capsys):
+    """What there is of the new one is kept beside it."""
+    video = write_video(tmp_path / "a.mp4", 6)
+    out = tmp_path / "t.csv"
+    out.write_text("earlier")
+    press_ctrl_c(monkeypatch, frame=4)
     assert main(run, out, video, "--overwrite", "--batch-size", 2) == 130
-    assert out.read_text() == "earlier" and not list(tmp_path.glob("*.partial"))
-    assert not list(tmp_path.glob(".*")) and "interrupted" in capsys.readouterr().err
+    assert out.read_text() == "earlier" and not list(tmp_path.glob(".*"))
+    warning, error = capsys.readouterr().err.splitlines()
+    assert warning.endswith(f"{out}: 4 rows are kept; --resume goes on")
+    assert error == "tcae.extract: interrupted"
+    assert [row["frame"] for row in read(tmp_path / "t.csv.partial")] == ["0", "1", "2", "3"]
+    monkeypatch.undo()
+    assert main(run, out, video, "--batch-size", 2) == 2
+    assert "go on with --resume" in capsys.readouterr().err
+    assert main(run, out, video, "--batch-size", 2, "--resume") == 0
+    assert [row["frame"] for row in read(out)] == [str(k) for k in range(6)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "run", "t.csv"]
 
 
 def test_an_earlier_table_is_kept_unless_told_otherwise(run, tmp_path, write_video, capsys):
@@ -206,7 +227,168 @@ def test_neither_names_nor_messages_lose_the_table(run, tmp_path, write_video, s
 
 def test_no_video_at_all(run, tmp_path, capsys):
     assert main(run, tmp_path / "t.csv") == 2
-    assert "VIDEO: none given" in capsys.readouterr().err
+    assert "INPUT: none given" in capsys.readouterr().err
+
+
+def test_videos_pictures_and_folders_together(run, tmp_path, write_video, capsys):
+    video = write_video(tmp_path / "a.mp4", 3)
+    for name in ("x.png", "y.png", "v/7.png", "v/10.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.full((40, 60, 3), 90, np.uint8))
+    inputs = [tmp_path / name for name in ("x.png", "y.png", "a.mp4", "v")]
+    assert main(run, tmp_path / "t.csv", *inputs) == 0
+    rows = read(tmp_path / "t.csv")
+    names = ["x.png", "y.png", *["a.mp4"] * 3, "v/7.png", "v/10.png"]
+    assert [row["file"] for row in rows] == [str(tmp_path / name) for name in names]
+    assert [row["video"] for row in rows] == ["", "", *[str(video)] * 3, "", ""]
+    assert [row["frame"] for row in rows] == ["0", "1", "0", "1", "2", "7", "10"]
+    assert {row["face_id"] for row in rows} == {"0"}
+    box = ["face_x", "face_y", "face_w", "face_h"]
+    assert [[row[name] for name in box] for row in rows] == [
+        ["0", "0", *size] for size in [("60", "40")] * 2 + [("64", "48")] * 3 + [("60", "40")] * 2
+    ]
+    assert f"{tmp_path}/x.png and 1 more: 2 rows, 2 faces" in capsys.readouterr().out
+
+
+def test_a_picture_that_cannot_be_read_is_named(run, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 60, 3), 90, np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    assert main(run, tmp_path / "t.csv", tmp_path / "a.png", tmp_path / "b.png") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("a.png and 1 more: 1 of 2 pictures cannot be read, as b.png")
+    assert len(read(tmp_path / "t.csv")) == 1
+
+
+# Long work. A script finds faces without a detector's weights, and is killed ---------------------
+
+FACES = """
+import numpy as np
+from tcae.cli import displays
+from tcae.data import crops
+from tcae.data.faces import Face
+from tcae.evaluation import table
+
+def detect(rgb):
+    # The person stands on grey, with the same points within the square.
+    y, x = np.nonzero((rgb != 90).any(2))
+    if len(y) < 100:
+        return []
+    low = np.array([x.min(), y.min()], float)
+    points = np.array([[60, 66], [100, 66], [80, 90], [64, 112], [97, 112]], float)
+    return [Face(np.concatenate([low, low + 160]), low + points, 0.999)]
+
+crops.make_detector = lambda name: detect
+table._MARK_SECONDS, displays.LINE_SECONDS = 0.0, float("inf")
+"""
+KILLED = """
+import os, signal
+from tcae.data.crops import Cropper
+
+whole, left, number = Cropper.__call__, int(sys.argv.pop(1)), signal.Signals[sys.argv.pop(1)]
+
+def until(self, *arguments):
+    global left
+    for frame in whole(self, *arguments):
+        if left == 0:
+            os.kill(os.getpid(), number)
+        left -= 1
+        yield frame
+
+Cropper.__call__ = until
+"""
+MAIN = """
+from tcae import extract
+sys.exit(extract.main())
+"""
+
+
+@pytest.fixture
+def films(tmp_path, filmed) -> list[Path]:
+    """Two videos in which two people take turns, with gaps, and a folder of pictures of one."""
+    empty = [np.full((240, 320, 3), 90, np.uint8)] * 8
+    people = {person: [rgb for rgb, _ in filmed(person, 8)] for person in (0, 2)}
+    for name, order in (("a", (0, 2, 0)), ("b", (2, 0, 2))):
+        with av.open(str(tmp_path / f"{name}.mkv"), "w") as container:
+            stream = container.add_stream("ffv1", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "bgr0"
+            for rgb in (rgb for person in order for rgb in (*people[person], *empty)):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, "rgb24")))
+            container.mux(stream.encode())
+    (tmp_path / "stills").mkdir()
+    for k, rgb in enumerate(people[0]):
+        cv2.imwrite(str(tmp_path / "stills" / f"{k}.png"), rgb[..., ::-1])
+    return [tmp_path / "a.mkv", tmp_path / "stills", tmp_path / "b.mkv"]
+
+
+def start(text: str, *words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(extract.__file__).parents[1])}
+    command = [sys.executable, "-c", "import sys\n" + text + MAIN, *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("ending", "stops"),
+    [("csv", [(15, "SIGTERM"), (9, "SIGKILL")]), ("parquet", [(33, "SIGKILL")])],
+)
+def test_stopped_anywhere_it_goes_on_to_the_same_table(run, tmp_path, films, ending, stops):
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    options = ["--encoder", run, "--device", "cpu", "--batch-size", 6, "--points"]
+    done = start(FACES, *films, *options, "--out", f"whole.{ending}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    whole, out = tmp_path / f"whole.{ending}", tmp_path / f"t.{ending}"
+    words, partial = [*films, *options, "--out", out], tmp_path / f"t.{ending}.partial"
+    for left, name in stops:
+        done = start(FACES + KILLED, left, name, *words, "--resume", cwd=tmp_path)
+        assert done.returncode == (130 if name == "SIGTERM" else -9), done.stderr
+        assert partial.exists() and not out.exists()
+        if name == "SIGTERM":
+            warning, error = done.stderr.splitlines()
+            rows = len(partial.read_text().splitlines()) - 1
+            assert warning.endswith(f"t.{ending}: {rows} rows are kept; --resume goes on")
+            assert error.endswith("tcae.extract: interrupted")
+    done = start(FACES, *words, "--resume", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert out.read_bytes() == whole.read_bytes()
+    assert [path.name for path in tmp_path.glob("t.*")] == [out.name]
+
+
+def test_people_keep_their_ids_in_a_table(run, tmp_path, films):
+    words = ["--encoder", run, "--out", "t.csv", "--embeddings", "none"]
+    done = start(FACES, films[0], *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    ids = [row["face_id"] for row in read(tmp_path / "t.csv")]
+    assert ids[:8] == ["0"] * 8 and ids[8:16] == [""] * 8 and ids[16:24] == ["1"] * 8
+    assert ids[32] == "0" and "1" not in ids[32:]
+
+
+def test_resume_needs_the_same_inputs_and_options(run, tmp_path, write_video, capsys, monkeypatch):
+    video, other = (write_video(tmp_path / f"{name}.mp4", 6) for name in "ab")
+    press_ctrl_c(monkeypatch, frame=4)
+    words = ["--batch-size", 2]
+    assert main(run, tmp_path / "t.csv", video, *words) == 130
+    monkeypatch.undo()
+    capsys.readouterr()
+    for wrong, message in (
+        ([video, "--batch-size", 4], "batch_size 2, not 4"),
+        ([video, *words, "--fps", 1], "fps None, not 1.0"),
+        ([video, *words, "--embeddings", "au"], "has other columns"),
+        ([video, other, *words], "with inputs "),
+        ([video, *words, "--overwrite"], "--resume and --overwrite exclude each other"),
+    ):
+        assert main(run, tmp_path / "t.csv", *wrong, "--resume") == 2
+        assert message in capsys.readouterr().err
+    assert main(run, tmp_path / "t.csv", video, *words, "--resume") == 0
+    assert len(read(tmp_path / "t.csv")) == 6
+
+
+def test_lines_come_while_a_video_is_under_way(run, tmp_path, write_video, capsys, monkeypatch):
+    monkeypatch.setattr("tcae.cli.displays.LINE_SECONDS", 0.0)
+    video = write_video(tmp_path / "a.mp4", 6)
+    assert main(run, tmp_path / "t.csv", video, "--batch-size", 2) == 0
+    form = rf"tcae\.extract: {video}: (\d) of 6 frames, .* frames/s"
+    lines = capsys.readouterr().err.splitlines()
+    assert [re.fullmatch(form, line)[1] for line in lines] == ["2", "4", "6"]
 
 
 @pytest.mark.usefixtures("detector")
@@ -228,5 +410,5 @@ def test_real_clips(run, tmp_path, real_clips, capsys):
     assert {True, False} == set(found["face_noface.mov"])
     for row in rows:
         empty = {name for name, value in row.items() if value == ""}
-        embedding = {name for name in row if name.startswith(("au_", "pose_"))}
-        assert empty == (set() if row["success"] == "1" else {"face_id", *embedding})
+        seen = {name for name in row if name.startswith(("au_", "pose_", "face_"))}
+        assert empty == (set() if row["success"] == "1" else seen)

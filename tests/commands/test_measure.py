@@ -9,6 +9,7 @@ import pytest
 
 from tcae import measure
 from tcae.data.shard_files import PackInfo
+from tcae.evaluation.agreement import BLENDSHAPES
 from tcae.evaluation.disentanglement import GOALS
 from tcae.evaluation.estimates import Estimate
 from tcae.report.goals import goals_text
@@ -50,8 +51,7 @@ def test_other_people_give_other_figures(rendered_run, capsys):
 @pytest.fixture
 def clip(tmp_path, monkeypatch, write_video):
     """A clip of which the landmarker, replaced, tells the red; its pictures count as faces."""
-    still = ("browInnerUp", "browDownLeft", "browDownRight", "mouthSmileLeft")
-    still += ("mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight")
+    still = [name for names in BLENDSHAPES.values() for name in names]
 
     def look(rgb):
         scores = dict.fromkeys(still, 0.5) | {"jawOpen": rgb[..., 0].mean() / 255}

@@ -128,6 +128,28 @@ def test_the_prepared_tree(tmp_path):
     ]
 
 
+def test_videos_pictures_and_folders_together(videos, write_video, tmp_path):
+    write_video(tmp_path / "talk.mp4", frames=3, fps=1)
+    for name in ("still.png", "v/1.png", "v/2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.full((40, 40, 3), 50, np.uint8))
+    paths = [str(tmp_path / name) for name in ("still.png", "v", "talk.mp4", "videos/id0")]
+    out = tmp_path / "out"
+    assert main([*paths, "--out", str(out), "--aligned", "--image-size", "32"]) == 0
+    rows = manifest(out)
+    assert {name: row["faces"] for name, row in rows.items()} == {
+        "talk": "3", "still": "1", "v": "2", **{f"v{k}/{2 * k}": "3" for k in range(5)},
+    }  # fmt: skip
+
+
+def test_warnings_of_workers_are_lines_of_the_command(write_video, tmp_path, capfd):
+    path = write_video(tmp_path / "joined.ts", frames=4)
+    path.write_bytes(path.read_bytes() * 2)
+    assert pack(path, tmp_path / "out") == 0
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"tcae.pack: warning: {path}: ")
+
+
 # Bad input ---------------------------------------------------------------------------------------
 
 
@@ -211,6 +233,9 @@ def test_mistakes_are_one_line(videos, tmp_path, capfd):
     assert "fps 1.0, not 3.0" in line
     assert "--overwrite" in line
     assert "no such file" in error_of(capfd, tmp_path / "none", "--out", out, "--aligned")
+    assert "PATH: none given" in error_of(capfd, "--out", out)
+    line = error_of(capfd, videos, videos, "--out", out, "--dataset", "disfa")
+    assert "2 PATHs given, it needs a single one" in line
     assert "--fps" in error_of(capfd, *common, "--fps", 0)
     assert "--image-size" in error_of(capfd, *common, "--image-size", 1)
     assert "detector must be one of" in error_of(capfd, videos, "--out", out, "--detector", "x")

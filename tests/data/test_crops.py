@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ def test_aligned_pictures_are_resized_from_their_central_square(tmp_path):
     (tmp_path / "ann" / "v").mkdir(parents=True)
     cv2.imwrite(str(tmp_path / "ann" / "v" / "5.png"), x)
     (source,) = find_sources(tmp_path)
-    ((number, _, (crop,)),) = Cropper(ALIGNED)(source)
+    ((number, _, (crop,), _),) = Cropper(ALIGNED)(source)
     assert number == crop.frame == 5
     assert crop.track == "0"
     # Columns 16..79 of 96, two by two.
@@ -30,14 +31,13 @@ def test_aligned_pictures_are_resized_from_their_central_square(tmp_path):
     assert np.abs(crop.rgb[:, :, 0] - expected).max() <= 0.5
 
 
-def test_a_folder_of_pictures_has_the_largest_face_in_one_track(tmp_path, monkeypatch):
-    def detect(rgb):
-        sides = [10, 30, 20]
-        return [
-            Face(np.array([5, 5, 5 + s, 5 + s]), DEFAULT_TEMPLATE.pixels(s), 0.9) for s in sides
-        ]
+def three_faces(rgb):
+    sides = [10, 30, 20]
+    return [Face(np.array([5, 5, 5 + s, 5 + s]), DEFAULT_TEMPLATE.pixels(s), 0.9) for s in sides]
 
-    monkeypatch.setattr("tcae.data.crops.make_detector", lambda name: detect)
+
+def test_a_folder_of_pictures_has_the_largest_face_in_one_track(tmp_path, monkeypatch):
+    monkeypatch.setattr("tcae.data.crops.make_detector", lambda name: three_faces)
     for k in range(3):
         path = tmp_path / "ann" / "v" / "7_folder" / f"{k}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +49,21 @@ def test_a_folder_of_pictures_has_the_largest_face_in_one_track(tmp_path, monkey
         (crop,) = frame.crops
         assert crop.track == "7_folder"
         assert crop.face.box.tolist() == [5, 5, 35, 35]
+
+
+def test_every_face_of_a_still_counts_from_the_largest(tmp_path, monkeypatch):
+    monkeypatch.setattr("tcae.data.crops.make_detector", lambda name: three_faces)
+    for k in (3, 4):
+        cv2.imwrite(str(tmp_path / f"{k}.png"), np.full((50, 50, 3), 40 * k, np.uint8))
+    config = CropConfig(32, DEFAULT_TEMPLATE, 1.0, "mtcnn")
+    (folder,), (single,) = find_sources(tmp_path), find_sources(tmp_path / "3.png")
+    (one,) = Cropper(config)(single)
+    several = list(Cropper(replace(config, stills=True))(folder))
+    assert [frame.file for frame in several] == [tmp_path / "3.png", tmp_path / "4.png"]
+    for frame in (one, *several):
+        assert [crop.track for crop in frame.crops] == ["0", "1", "2"]
+        assert [crop.face.box[2] for crop in frame.crops] == [35, 25, 15]
+    assert [frame.file for frame in Cropper(config)(folder)] == [None, None]  # of one person
 
 
 def test_a_video_of_a_labelled_set_has_one_person(write_video, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tcae.data.sources import find_sources, read_source
+from tcae.data.sources import find_sources, gather_stills, join_sources, read_source
 from tcae.data.video import VideoError
 
 
@@ -127,6 +127,45 @@ def test_nothing_there(tmp_path):
 def picture(path, value):
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((8, 8, 3), value, np.uint8))
+
+
+def test_one_picture(tmp_path):
+    picture(tmp_path / "ann_7.png", 50)
+    (source,) = find_sources(tmp_path / "ann_7.png")
+    assert (source.identity, source.video, source.clip) == ("ann_7", "ann_7", "")
+    assert source.size() == (tmp_path / "ann_7.png").stat().st_size
+    (frame,) = read_source(source, fps=None)
+    assert (frame.index, frame.file, frame.rgb[0, 0, 0]) == (7, tmp_path / "ann_7.png", 50)
+    touch(tmp_path, "bob.jpg")
+    with pytest.raises(VideoError, match=r"bob\.jpg: cannot be read as a picture"):
+        next(read_source(find_sources(tmp_path / "bob.jpg")[0], fps=None))
+
+
+def test_pictures_that_are_named_one_after_the_other_are_gathered(tmp_path):
+    for name in ("a.png", "b.png", "c.png", "v/1.png"):
+        picture(tmp_path / name, 50)
+    touch(tmp_path, "talk.mp4")
+    names = ["a.png", "b.png", "talk.mp4", "c.png", "v"]
+    sources = gather_stills(s for name in names for s in find_sources(tmp_path / name))
+    assert [[file.name for file in source.stills] for source in sources] == [
+        ["a.png", "b.png"], [], ["c.png"], [],
+    ]  # fmt: skip
+    assert [source.label for source in sources] == [
+        f"{tmp_path}/a.png and 1 more",
+        *(f"{tmp_path}/{name}" for name in ("talk.mp4", "c.png", "v")),
+    ]
+    assert [f.file.name for s in sources if not s.is_file for f in read_source(s, None)] == [
+        "a.png", "b.png", "c.png", "1.png",
+    ]  # fmt: skip
+
+
+def test_several_paths_are_one_data_set(tmp_path):
+    touch(tmp_path, "a/ann/1.mp4", "b/bob/1.mp4", "c.mp4", "d/ann/1.mp4")
+    paths = [tmp_path / name for name in ("a", "c.mp4", "b", "c.mp4", "a")]
+    found = join_sources(map(find_sources, paths))
+    assert [source.name for source in found] == ["ann/1", "c", "bob/1"]
+    with pytest.raises(ValueError, match="would both be named ann/1"):
+        join_sources(map(find_sources, [tmp_path / "a", tmp_path / "d"]))
 
 
 @pytest.mark.parametrize(

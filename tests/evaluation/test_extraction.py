@@ -3,18 +3,21 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tcae.data.crops import Crop, CroppedFrame
+from tcae.data.crops import LANDMARK_COLUMNS, Crop, CroppedFrame
 from tcae.data.faces import Face
 from tcae.data.video import VideoError
 from tcae.evaluation.extraction import SUCCESS, Extractor
 from tcae.evaluation.linear_probe import LinearProbe
 
 HEAD = ["video", "frame", "timestamp", "face_id", "confidence", "success"]
+BOX = ["face_x", "face_y", "face_w", "face_h"]
+VALUES = len(HEAD) + len(BOX)
 
 
 def crop(track: str, frame: int, colour: tuple[int, int, int]) -> Crop:
@@ -44,7 +47,7 @@ def all_rows(extractor: Extractor, frames: Iterator[CroppedFrame]) -> list[list]
 def test_a_row_for_each_frame_and_face(encoder, batch_size):
     extractor = Extractor(encoder, batch_size=batch_size)
     names = [column.name for column in extractor.columns]
-    assert names == [*HEAD, *(f"{e}_00{i}" for e in ("au", "pose") for i in range(3))]
+    assert names == [*HEAD, *BOX, *(f"{e}_00{i}" for e in ("au", "pose") for i in range(3))]
     rows = all_rows(extractor, film(TRACKS))
     # face_id counts tracks in the order in which they appear: "5" is 0, "2" is 1, "7" is 2.
     assert [row[:6] for row in rows] == [
@@ -60,7 +63,7 @@ def test_a_row_for_each_frame_and_face(encoder, batch_size):
     for row in rows:
         track = {0: 5, 1: 2, 2: 7}.get(row[3])
         expected = [row[1] / 255, (track or 0) * 10 / 255, 0] * 2 if track else [None] * 6
-        assert row[6:] == pytest.approx(expected, abs=1e-6)
+        assert row[VALUES:] == pytest.approx(expected, abs=1e-6)
 
 
 def probe_of(encoder, embedding: str = "au") -> LinearProbe:
@@ -75,13 +78,13 @@ def probe_of(encoder, embedding: str = "au") -> LinearProbe:
 def test_probe_columns(encoder, embedding):
     extractor = Extractor(encoder, probe_of(encoder, embedding), ())
     names = [column.name for column in extractor.columns]
-    assert names == [*HEAD, "AU12_c", "AU45_c", "AU12_p", "AU45_p"]
+    assert names == [*HEAD, *BOX, "AU12_c", "AU45_c", "AU12_p", "AU45_p"]
     rows = all_rows(extractor, film([["0"], ["3"], []]))
     sigmoid = 1 / (1 + np.exp(-np.array([0, 100 / 255])))
-    assert rows[0][6:] == pytest.approx([1, 1, 0.5, 0.5])
-    assert rows[1][6:8] == [1, 0] and isinstance(rows[1][6], int)
-    assert rows[1][8] == pytest.approx(sigmoid[1], abs=1e-5) and rows[1][9] < 1e-4
-    assert rows[2][6:] == [None] * 4
+    assert rows[0][VALUES:] == pytest.approx([1, 1, 0.5, 0.5])
+    assert rows[1][VALUES : VALUES + 2] == [1, 0] and isinstance(rows[1][10], int)
+    assert rows[1][12] == pytest.approx(sigmoid[1], abs=1e-5) and rows[1][13] < 1e-4
+    assert rows[2][6:] == [None] * 8
 
 
 @pytest.mark.parametrize("share", [0.5, 0.81, 0.9, 0.95, 1.0])
@@ -94,12 +97,12 @@ def test_sees_the_middle_without_scaling_it(encoder, share, size):
     face = Crop("0", 0, 0.0, Face(np.zeros(4), np.zeros((5, 2)), 1.0), rgb)
     (row,) = all_rows(extractor, iter([CroppedFrame(0, 0.0, [face])]))
     corner = rgb[(side - size) // 2, (side - size) // 2]
-    assert row[6:] == pytest.approx(corner / 255, abs=1e-6)
+    assert row[VALUES:] == pytest.approx(corner / 255, abs=1e-6)
 
 
 def test_neither_embeddings_nor_probe(encoder):
     rows = all_rows(Extractor(encoder, None, ()), film(TRACKS))
-    assert {len(row) for row in rows} == {6} and sum(row[SUCCESS] for row in rows) == 6
+    assert {len(row) for row in rows} == {10} and sum(row[SUCCESS] for row in rows) == 6
 
 
 def test_a_probe_of_another_encoder_is_refused(encoder):
@@ -107,6 +110,61 @@ def test_a_probe_of_another_encoder_is_refused(encoder):
     encoder.fingerprint = "retrained"
     with pytest.raises(ValueError, match="trained on the encoder colour, not on this one, retr"):
         Extractor(encoder, probe)
+
+
+def still(name: str, *places: tuple[float, float, float, float]) -> CroppedFrame:
+    """A picture with faces in these boxes: left, top, right, bottom."""
+    crops = [
+        crop(str(k), 4, (9, 9, 9))._replace(face=Face(np.array(box, float), np.eye(5, 2), 0.5))
+        for k, box in enumerate(places)
+    ]
+    return CroppedFrame(4, float("nan"), crops, Path("in") / name)
+
+
+def test_stills_have_their_files_and_count_their_own_faces(encoder):
+    extractor = Extractor(encoder, None, (), files=True)
+    assert [column.name for column in extractor.columns] == [*HEAD, "file", *BOX]
+    frames = [
+        still("a.jpg", (1, 2, 11, 32), (5, 5, 9, 9)),
+        still("b.jpg"),
+        still("c.jpg", (0,) * 4),
+    ]
+    rows = all_rows(extractor, iter(frames))
+    assert rows == [
+        [None, 4, None, 0, 0.5, 1, "in/a.jpg", 1, 2, 10, 30],
+        [None, 4, None, 1, 0.5, 1, "in/a.jpg", 5, 5, 4, 4],
+        [None, 4, None, None, 0.0, 0, "in/b.jpg", *[None] * 4],
+        [None, 4, None, 0, 0.5, 1, "in/c.jpg", 0, 0, 0, 0],
+    ]
+    (row,) = all_rows(extractor, film([["0"]]))  # a video in a table with pictures
+    assert (row[0], row[6]) == ("v.mp4", "v.mp4")
+
+
+def test_points_are_columns_if_asked_for(encoder):
+    extractor = Extractor(encoder, None, (), points=True)
+    names = [column.name for column in extractor.columns]
+    assert names[10:] == [*LANDMARK_COLUMNS[2:]]
+    rows = all_rows(extractor, iter([still("a.jpg", (1, 2, 11, 32)), still("b.jpg")]))
+    assert rows[0][10:] == np.eye(5, 2).ravel().tolist() and rows[1][10:] == [None] * 10
+
+
+def test_advance_counts_frames_whose_rows_the_caller_has(encoder):
+    """Nothing of a frame after them was taken: work can go on from there."""
+    seen, taken, done = [], 0, []
+
+    def frames() -> Iterator[CroppedFrame]:
+        nonlocal taken
+        for frame in film([["0"], ["0", "1"], [], ["1"], ["0", "1", "2"], []]):
+            taken += 1
+            yield frame
+
+    def advance(count: int) -> None:
+        done.append(count)
+        assert sum(done) == taken == len({row[1] for row in seen})
+
+    for rows in Extractor(encoder, batch_size=3).rows("v.mp4", frames(), advance):
+        seen += rows
+    assert sum(done) == 6 and len(done) > 2
 
 
 def test_unknown_times_are_empty(encoder):

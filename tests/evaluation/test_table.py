@@ -117,7 +117,80 @@ def test_a_table_that_is_not_finished_leaves_the_old_one(tmp_path, ending, stop)
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("when", ["write", "close"])
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError])
+def test_marked_rows_can_be_gone_on_with(tmp_path, ending, stop):
+    """Those after the mark are written again."""
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    path, whole = tmp_path / f"t.{ending}", tmp_path / f"whole.{ending}"
+    write(whole, ROWS)
+    for count in (1, 2):
+        with pytest.raises(stop), TableWriter(path, COLUMNS, {"fps": 2}, resume=True) as table:
+            assert table.position == (None if count == 1 else {"rows": 1})
+            table.write(ROWS[count - 1 : count])
+            table.mark({"rows": count})
+            table.write(ROWS[count:])
+            assert table.kept == count
+            raise stop
+        assert not path.exists()
+    with TableWriter(path, COLUMNS, {"fps": 2}, resume=True) as table:
+        assert (table.rows, table.position) == (2, {"rows": 2})
+        table.write(ROWS[2:])
+    assert path.read_bytes() == whole.read_bytes()
+    assert sorted(tmp_path.iterdir()) == sorted([path, whole])
+
+
+def leave(path: Path, settings=None, columns=COLUMNS) -> None:
+    with pytest.raises(KeyboardInterrupt), TableWriter(path, columns, settings) as table:
+        table.write([row[: len(columns)] for row in ROWS])
+        table.mark("here")
+        raise KeyboardInterrupt
+
+
+def test_going_on_with_other_settings_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    leave(path, {"fps": 2})
+    with pytest.raises(ValueError, match=r"t\.csv\.partial was written with fps 2, not 3"):
+        TableWriter(path, COLUMNS, {"fps": 3}, resume=True)
+    with pytest.raises(ValueError, match="has other columns"):
+        TableWriter(path, COLUMNS[:2], {"fps": 2}, resume=True)
+    assert TableWriter(path, COLUMNS, {"fps": 2}, resume=True).rows == 3
+
+
+def test_a_partial_table_without_its_rows_is_begun_anew(tmp_path):
+    leave(tmp_path / "t.csv")
+    (tmp_path / "t.csv.partial").unlink()
+    with TableWriter(tmp_path / "t.csv", COLUMNS, resume=True) as table:
+        assert (table.rows, table.position) == (0, None)
+    leave(tmp_path / "t.csv")
+    with TableWriter(tmp_path / "t.csv", COLUMNS) as table:  # nor if it is not asked for
+        table.write(ROWS[:1])
+    assert len((tmp_path / "t.csv").read_text().splitlines()) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_nobody_else_writes_the_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("tcae.files.durable._LOCK_SECONDS", 0.1)
+    with TableWriter(tmp_path / "t.csv", COLUMNS) as table:
+        table.write(ROWS)
+        with pytest.raises(ValueError, match="another process is writing to it"):
+            TableWriter(tmp_path / "t.csv", COLUMNS)
+    assert len((tmp_path / "t.csv").read_text().splitlines()) == 4
+
+
+def test_a_table_that_is_finished_while_one_waits_for_it_is_not_touched(tmp_path, monkeypatch):
+    def wait(*_):
+        os.replace(tmp_path / "t.csv.partial", tmp_path / "t.csv")
+
+    leave(tmp_path / "t.csv")
+    monkeypatch.setattr("tcae.evaluation.table.lock", wait)
+    with pytest.raises(ValueError, match="another process is writing to it"):
+        TableWriter(tmp_path / "t.csv", COLUMNS)
+    assert len((tmp_path / "t.csv").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("when", ["write", "sync"])
 def test_a_full_disk_names_the_table(tmp_path, monkeypatch, when):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")

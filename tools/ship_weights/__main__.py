@@ -27,6 +27,7 @@ from tcae.evaluation.metrics import score
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.measuring.people import measure_unseen, rendered_people
 from tcae.measuring.trained import Trained, load_trained, save_trained
+from tcae.training.config import load_config
 from tcae.training.run_directory import SUMMARY_FILE
 from tcae.weights import FOLDER
 
@@ -73,7 +74,9 @@ def _measure(draft: Path, options: argparse.Namespace) -> Card:
     probed = options.probe and json.loads((options.probe / SUMMARY_FILE).read_text())
     aucs = _probe_aucs(trained, probe, options.cache)
     files = {path.relative_to(draft).as_posix(): path.stat().st_size for path in _files(draft)}
-    return Card(options.name, trained, aucs, summary, probed, measurement, clips, files)
+    start = load_config(options.run).init_from
+    named = start.name if start is not None else None
+    return Card(options.name, trained, aucs, summary, probed, measurement, clips, files, named)
 
 
 def _probe_aucs(trained: Trained, probe: LinearProbe, cache: Path) -> dict[str, float]:

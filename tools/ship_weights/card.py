@@ -36,6 +36,7 @@ class Card:
         measurement: The measures of the model.
         clips: Its agreement with the landmarker on real clips. Empty if not measured.
         files: Sizes of the files in bytes, by name.
+        start: Name of the weights that the training started from. None: from random ones.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Card:
     measurement: Measurement
     clips: Sequence[Agreement]
     files: Mapping[str, int]
+    start: str | None
 
 
 def card_text(card: Card) -> str:
@@ -72,6 +74,7 @@ def card_text(card: Card) -> str:
         minutes=f"{summary['minutes']:.0f}",
         speed=f"{summary['images_per_second']:.0f}",
         versions=", ".join(f"{name} {value}" for name, value in versions().items()),
+        start=f"Started from `{card.start}` as it was before. " if card.start else "",
         recipe=_recipe(config),
         probe=_probe(card.probed),
         unseen=config.unseen.people,

@@ -1,0 +1,132 @@
+"""From many videos and pictures to the rows of one table, which can be gone on with anywhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from tcae.data.crops import Cropper
+from tcae.data.sources import Source
+from tcae.data.video import VideoError
+from tcae.evaluation.extraction import SUCCESS, Extractor
+from tcae.evaluation.table import Row
+
+log = logging.getLogger(__name__)
+
+
+class Watcher(Protocol):
+    """Is told how far an analysis is."""
+
+    def begin(self, source: Source, frames: int) -> None:
+        """Hear of a source that begins, or goes on after some frames."""
+
+    def advance(self, frames: int) -> None:
+        """Hear that so many more frames are done."""
+
+    def end(self, rows: int, faces: int) -> None:
+        """Hear that the source was read in full and shows faces."""
+
+
+@dataclass
+class _Position:
+    """After which row an analysis is; all of it can be held by JSON.
+
+    Attributes:
+        source: Number of sources that are done.
+        failed: How many of them could not be read in full or show no face.
+        rows: Rows of the source at hand.
+        faces: How many of them have a face.
+        numbers: `face_id` of its tracks.
+        crops: State of the cropper, None before its first frame.
+    """
+
+    source: int = 0
+    failed: int = 0
+    rows: int = 0
+    faces: int = 0
+    numbers: dict[str, int] = field(default_factory=dict)
+    crops: dict[str, Any] | None = None
+
+
+class Analysis:
+    """The rows of a table of videos and pictures, in their order.
+
+    A source that cannot be read in full or shows no face is a warning of the log.
+
+    Args:
+        sources: The videos and pictures.
+        cropper: Cuts the faces out.
+        extractor: Embeds them.
+        start: Where to go on: a position that `rows` gave to `mark`.
+
+    Example:
+        >>> analysis = Analysis(sources, cropper, extractor)  # doctest: +SKIP
+        >>> for rows in analysis.rows():
+        ...     table.write(rows)
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        cropper: Cropper,
+        extractor: Extractor,
+        start: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._sources, self._cropper, self._extractor = sources, cropper, extractor
+        self._at = _Position(**(start or {}))
+
+    @property
+    def failed(self) -> int:
+        """Return how many sources so far could not be read in full or show no face."""
+        return self._at.failed
+
+    def rows(
+        self,
+        mark: Callable[[dict[str, Any]], object] = lambda _: None,
+        watcher: Watcher | None = None,
+    ) -> Iterator[list[Row]]:
+        """Yield the rows, a batch at a time.
+
+        Args:
+            mark: Called now and then, when the caller comes back for more, with where to go on
+                after the rows that it has got. JSON can hold it.
+            watcher: Is told how far the analysis is.
+        """
+        while self._at.source < len(self._sources):
+            source = self._sources[self._at.source]
+            try:
+                yield from self._rows_of(source, mark, watcher)
+                failure = None if self._at.faces else f"{source.label}: no face in it"
+            except VideoError as error:
+                failure = str(error)
+            if failure is not None:
+                log.warning("%s", failure)
+            elif watcher is not None:
+                watcher.end(self._at.rows, self._at.faces)
+            failed = self._at.failed + (failure is not None)
+            self._at = _Position(self._at.source + 1, failed)
+            mark(asdict(self._at))
+
+    def _rows_of(
+        self,
+        source: Source,
+        mark: Callable[[dict[str, Any]], object],
+        watcher: Watcher | None,
+    ) -> Iterator[list[Row]]:
+        at = self._at
+        if watcher is not None:
+            watcher.begin(source, at.crops["frames"] if at.crops else 0)
+
+        def advance(frames: int) -> None:
+            at.crops = self._cropper.state_dict()
+            mark(asdict(at))
+            if watcher is not None:
+                watcher.advance(frames)
+
+        frames = self._cropper(source, None, at.crops)
+        for rows in self._extractor.rows(str(source.path), frames, advance, at.numbers):
+            at.rows += len(rows)
+            at.faces += sum(row[SUCCESS] for row in rows)
+            yield rows
