@@ -24,6 +24,8 @@ from tcae.data.au_sets.tables import write_tables
 from tcae.data.crops import CropConfig, Landmarks, read_landmarks
 from tcae.data.detectors import DETECTORS, make_detector
 from tcae.data.labels import LABELS
+from tcae.data.merging import merge
+from tcae.data.pack_parts import WHOLE, Part
 from tcae.data.pack_worker import VideoRow
 from tcae.data.packing import MANIFEST, pack_videos, remove_pack
 from tcae.data.sources import find_sources, join_sources
@@ -40,7 +42,7 @@ class PackOptions:
     already. A line in OUT/manifest.csv says what became of each video. The exit status is 1 if a
     video could not be read in full or shows no face. With --dataset the command also writes
     labels.csv and folds.csv, for tcae.probe. With --verify DIR instead of all other options it
-    checks the packed data set DIR.
+    checks the packed data set DIR. --merge DIR DIR --out DIR makes one data set of several.
     """
 
     sources: Annotated[
@@ -89,13 +91,21 @@ class PackOptions:
     detector: Annotated[
         str, tyro.conf.arg(help=f"Face detector: {', '.join(DETECTORS)} (needs 'tcae[faces]').")
     ] = "mtcnn"
+    part: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="Pack the K-th of N parts of the videos. Packers of all parts may write to the "
+            "same --out at the same time, on several machines.",
+            metavar="K/N",
+        ),
+    ] = None
     overwrite: command.OverwriteOption = False
 
 
 def pack(options: PackOptions) -> int:
     """Run ``tcae pack`` and return its exit status."""
     started = time.monotonic()
-    config = _crop_config(options)
+    config, part = _crop_config(options), _part(options)
     landmarks = read_landmarks(options.landmarks) if options.landmarks else None
     labelled = _read_labelled(options, landmarks or {})
     if labelled is None:
@@ -104,7 +114,8 @@ def pack(options: PackOptions) -> int:
         sources = [recording.source for recording in labelled.recordings]
     if options.overwrite:
         remove_pack(options.out)
-    with PackDisplay(len(sources), "tcae.pack") as display:
+    count = sum(part.holds(source.name) for source in sources)
+    with PackDisplay(count, "tcae.pack") as display:
         rows = pack_videos(
             sources,
             options.out,
@@ -112,6 +123,7 @@ def pack(options: PackOptions) -> int:
             workers=options.workers,
             landmarks=landmarks,
             report=display.report,
+            part=part,
         )
     summary = _summary(rows)
     print(
@@ -124,7 +136,8 @@ def pack(options: PackOptions) -> int:
         print(counts.text())
     summary["seconds"] = round(time.monotonic() - started, 3)
     text = json.dumps(summary, indent=1) + "\n"
-    (options.out / "summary.json").write_text(text, encoding="utf-8")
+    name = "summary.json" if part == WHOLE else f"summary-{part.name}.json"
+    (options.out / name).write_text(text, encoding="utf-8")
     return command.DONE if summary["videos_packed"] == len(rows) else command.SOME_FAILED
 
 
@@ -148,6 +161,33 @@ def verify_set(options: VerifyOptions) -> int:
     state = f"{len(found.damages)} damages" if found.damages else "no damage"
     print(f"{options.verify}: {found.frames} frames in {found.shards} shards are whole; {state}")
     return command.SOME_FAILED if found.damages else command.DONE
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """Make one packed data set of several, of hard links: nothing is copied or packed again.
+
+    All must have been packed with the same settings, and no video may be in two of them.
+    """
+
+    merge: Annotated[tuple[Path, ...], tyro.conf.arg(help="The packed data sets.")]
+    out: command.OutOption
+
+
+def merge_sets(options: MergeOptions) -> int:
+    """Run ``tcae pack --merge`` and return its exit status."""
+    shards = merge(options.merge, options.out)
+    print(f"{options.out}: {shards} shards of {len(options.merge)} data sets")
+    return command.DONE
+
+
+def _part(options: PackOptions) -> Part:
+    """Return the part of the sources to pack."""
+    if options.part is None:
+        return WHOLE
+    if options.dataset is not None or options.overwrite:
+        raise ValueError("--part and --dataset or --overwrite exclude each other")
+    return Part.parse(options.part)
 
 
 def _crop_config(options: PackOptions) -> CropConfig:
@@ -219,6 +259,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if any(word.partition("=")[0] == "--verify" for word in words):
         return command.run(verify_set, VerifyOptions, prog="tcae.pack", argv=words)
+    if any(word.partition("=")[0] == "--merge" for word in words):
+        return command.run(merge_sets, MergeOptions, prog="tcae.pack", argv=words)
     return command.run(pack, PackOptions, prog="tcae.pack", argv=words)
 
 

@@ -24,8 +24,10 @@ from tcae.measuring.shared_embedding import embed_for_rank_zero, shared_embeddin
 from tcae.measuring.trained import built_in_world
 from tcae.training.config import TrainConfig, command_line_defaults, describe, versions, with_steps
 from tcae.training.initial_weights import read_initial_weights
+from tcae.training.resumed_length import resumed_length
 from tcae.training.run_directory import (
     REPORT_FILE,
+    STOPPED_FILE,
     SUMMARY_FILE,
     find_run,
     lock_run,
@@ -55,7 +57,7 @@ def train(config: TrainConfig) -> int:
 def _train(config: TrainConfig) -> int:
     run, checkpoint = find_run(config)
     run = Path(broadcast(str(run)))  # its default name is the time of day
-    config = with_steps(replace(config, out=run))
+    config, pause = resumed_length(with_steps(replace(config, out=run)), run, checkpoint)
     # Refuse what cannot be used now, before anything is rendered.
     command.device_of(config.device)
     initial = None
@@ -63,7 +65,7 @@ def _train(config: TrainConfig) -> int:
         initial = read_initial_weights(config.init_from)
     with rank_zero_first():
         data = config.data or built_in_data(run.parent, config.image_size)
-    trainer = Trainer(config, read_mixture(data, config.mix), run, checkpoint)
+    trainer = Trainer(config, read_mixture(data, config.mix), run, checkpoint, pause)
     if initial is not None:
         initial.load_into(trainer.model)
     say(f"{describe(config)}\n  {', '.join(f'{k} {v}' for k, v in versions().items())}")
@@ -80,13 +82,21 @@ def _fit(trainer: Trainer) -> int:
     signal = trainer.fit()
     if signal:
         say(f"stopped after step {trainer.step}; go on with --out {trainer.run} --resume auto")
-        return 128 + signal
+        return _stopped(trainer.run, signal)
     if ranks.rank():
         if trainer.data_everywhere:
             embed_for_rank_zero(trainer.device)
         return command.DONE
     with shared_embedding(trainer.data_everywhere):
         return _finish(trainer)
+
+
+def _stopped(run: Path, signal: int) -> int:
+    """Return the exit status, and leave it in the run: launchers have statuses of their own."""
+    status = 128 + signal
+    if not ranks.rank():
+        write_durably(run / STOPPED_FILE, f"{status}\n".encode())
+    return status
 
 
 def _finish(trainer: Trainer) -> int:
@@ -98,7 +108,7 @@ def _finish(trainer: Trainer) -> int:
         signal = train_fabnet(trainer)
         if signal:
             say(f"stopped while training FAb-Net; go on with --out {trainer.run} --resume auto")
-            return 128 + signal
+            return _stopped(trainer.run, signal)
     measured = _measured(trainer)
     return _status(trainer) if measured else command.SOME_FAILED
 

@@ -72,7 +72,9 @@ class _Stop(Exception):
     """The worker has to end, or its parent has ended."""
 
 
-def work(pipe: Connection, out: Path, name: str, config: FrameMaker) -> None:
+def work(
+    pipe: Connection, out: Path, name: str, config: FrameMaker, locks: tuple[Path, ...]
+) -> None:
     """Pack videos in a worker process. It ignores Ctrl-C: the parent says when to stop.
 
     Args:
@@ -80,11 +82,13 @@ def work(pipe: Connection, out: Path, name: str, config: FrameMaker) -> None:
         out: The packed data set.
         name: Prefix of this worker's shards; no other worker may ever have it.
         config: How frames are made.
+        locks: Files that stay locked, shared, as long as this process may write.
     """
     cv2.setNumThreads(1)
     logging.getLogger("tcae").handlers = [_ToParent(pipe)]
-    with open(out / "dataset.json", "rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
+    with contextlib.ExitStack() as files:
+        for path in locks:
+            fcntl.flock(files.enter_context(open(path, "rb")), fcntl.LOCK_SH)
         worker = _Worker(pipe, out, name, config)
         signal.signal(signal.SIGTERM, worker.stop)
         try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import io
 import logging
 import multiprocessing
 import re
+import secrets
 import signal
 import sys
 import threading
@@ -23,10 +23,11 @@ from typing import Any
 
 from tcae.data.crops import FrameMaker, Landmarks
 from tcae.data.labels import FOLDS, LABELS
+from tcae.data.pack_parts import WHOLE, Part, Writer, one_at_a_time
 from tcae.data.pack_worker import Message, OutputError, VideoRow, work
 from tcae.data.shard_files import PackInfo, ShardError, index_files, read_index
 from tcae.data.sources import Source
-from tcae.files.durable import lock, write_durably
+from tcae.files.durable import write_durably
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def pack_videos(
     workers: int,
     landmarks: dict[str, Landmarks] | None = None,
     report: Report = lambda row, frames: None,
+    part: Part = WHOLE,
 ) -> list[VideoRow]:
     """Pack videos into a data set, or continue it. Videos that are packed already stay as they are.
 
@@ -56,10 +58,11 @@ def pack_videos(
         workers: Number of processes.
         landmarks: Faces by key of the source, if they are given.
         report: See `Report`.
+        part: The part of the sources to pack. Other packers may pack the others meanwhile.
 
     Returns:
-        The outcome of each source, in their order. `out/manifest.csv` holds the same, and the
-        outcomes of earlier sources.
+        The outcome of each source of the part, in their order. `out/manifest.csv` holds the same,
+        and the outcomes of earlier sources.
 
     Raises:
         ValueError: `out` holds something else, has other settings, or is being written to.
@@ -70,27 +73,27 @@ def pack_videos(
         sys.exit(_NO_GUARD)  # this is a worker that imports the script; see _bury
     out.mkdir(parents=True, exist_ok=True)
     _check_settings(out, config)
-    with open(out / "dataset.json", "rb") as file:
-        lock(file.fileno(), f"{out}: another tcae.pack is writing to it")
-        _remove_leftovers(out)
+    sources = [source for source in sources if part.holds(source.name)]
+    with Writer(out, part) as writer:
         done = packed_videos(out)
         rows = {s.name: row for s in sources if (row := _known(s, done)) is not None}
         todo = [source for source in sources if source.name not in rows]
         for row in rows.values():
             report(row, 0)
-        pool = _Pool(out, config, landmarks or {}, report)
-        fcntl.flock(file, fcntl.LOCK_SH)  # the workers hold it too
+        pool = _Pool(out, config, landmarks or {}, report, part.name, writer.locks)
+        writer.share()
         try:
             pool.run(todo, workers)
         except OutputError as error:
             with contextlib.suppress(OSError):  # perhaps there is room for this
-                _write_manifest(out, [*rows.values(), *pool.rows.values()])
+                write_manifest(out, [*rows.values(), *pool.rows.values()])
             raise OSError(f"{error}; what was packed before is safe") from error
         except KeyboardInterrupt:
-            _write_manifest(out, [*rows.values(), *pool.rows.values()])
+            write_manifest(out, [*rows.values(), *pool.rows.values()])
             raise
         rows.update(pool.rows)
-        _write_manifest(out, rows.values())
+        write_manifest(out, rows.values())
+        writer.finish()
     return [rows[source.name] for source in sources]
 
 
@@ -117,8 +120,9 @@ def remove_pack(out: Path) -> None:
     shards = out / "shards"
     if out.exists() and not shards.is_dir() and not (out / "dataset.json").exists():
         _refuse_foreign(out)
-    for path in [*shards.glob("*.bin"), *shards.glob("*.index"), *shards.glob("*.tmp")]:
-        path.unlink()
+    for ending in ("bin", "index", "tmp", "lock"):
+        for path in shards.glob(f"*.{ending}"):
+            path.unlink()
     with contextlib.suppress(OSError):  # not there, or something else in it
         shards.rmdir()
     for name in ("dataset.json", MANIFEST, "summary.json"):
@@ -129,8 +133,10 @@ def _check_settings(out: Path, config: FrameMaker) -> None:
     info = PackInfo(config.image_size, config.template, config.settings)
     if not (out / "dataset.json").exists():
         _refuse_foreign(out)
-        info.save(out)
-        return
+        (out / "shards").mkdir(exist_ok=True)
+        with one_at_a_time(out):
+            if not (out / "dataset.json").exists():
+                info.save(out)
     there = PackInfo.load(out)
     settings: list[tuple[str, Any, Any]] = [
         ("image_size", there.image_size, info.image_size),
@@ -146,17 +152,13 @@ def _check_settings(out: Path, config: FrameMaker) -> None:
 
 
 def _refuse_foreign(out: Path) -> None:
-    if out.is_dir() and any(path.name not in (LABELS, FOLDS) for path in out.iterdir()):
+    if not out.is_dir():
+        return
+    # Another packer may be about to begin the same set.
+    begun = ["dataset.json", "dataset.json.tmp"]
+    begun += ["shards"] * all(path.suffix == ".lock" for path in (out / "shards").glob("*"))
+    if any(path.name not in (LABELS, FOLDS, *begun) for path in out.iterdir()):
         raise ValueError(f"{out}: is not empty and not a packed data set")
-
-
-def _remove_leftovers(out: Path) -> None:
-    """Delete files of a killed run that nothing refers to."""
-    for path in (out / "shards").glob("*.tmp"):
-        path.unlink()
-    for path in (out / "shards").glob("*.bin"):
-        if not path.with_suffix(".index").exists():
-            path.unlink()
 
 
 def _known(source: Source, done: dict[str, VideoRow]) -> VideoRow | None:
@@ -174,26 +176,29 @@ def _known(source: Source, done: dict[str, VideoRow]) -> VideoRow | None:
     return row
 
 
-def _write_manifest(out: Path, rows: Iterable[VideoRow]) -> None:
+def write_manifest(out: Path, rows: Iterable[VideoRow]) -> None:
     """Write one line for each video of this and earlier runs, sorted by name."""
-    table = {row["video"]: row for row in _read_manifest(out / MANIFEST)}
-    table.update({row.video: asdict(row) for row in packed_videos(out).values()})
-    table.update({row.video: asdict(row) for row in rows})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [column.name for column in fields(VideoRow)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table[name] for name in sorted(table))
-    write_durably(out / MANIFEST, text.getvalue().encode("utf-8", "surrogateescape"))
+    with one_at_a_time(out):
+        table = {row.video: asdict(row) for row in read_failed(out / MANIFEST)}
+        table.update({row.video: asdict(row) for row in packed_videos(out).values()})
+        table.update({row.video: asdict(row) for row in rows})
+        text = io.StringIO()
+        names = [column.name for column in fields(VideoRow)]
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table[name] for name in sorted(table))
+        write_durably(out / MANIFEST, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
-def _read_manifest(path: Path) -> list[dict[str, Any]]:
+def read_failed(path: Path) -> list[VideoRow]:
     """Return the lines of an earlier manifest about videos that are in no shard."""
     if not path.exists():
         return []
     columns = {column.name for column in fields(VideoRow)}
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
-    return [row for row in rows if set(row) == columns and row["status"] == "failed"]
+    failed = [row for row in rows if set(row) == columns and row["status"] == "failed"]
+    return [VideoRow(**row) for row in failed]  # type: ignore[arg-type]
 
 
 @dataclass
@@ -210,16 +215,25 @@ class _Pool:
     """Hands videos to worker processes and replaces processes that die."""
 
     def __init__(
-        self, out: Path, config: FrameMaker, landmarks: dict[str, Landmarks], report: Report
+        self,
+        out: Path,
+        config: FrameMaker,
+        landmarks: dict[str, Landmarks],
+        report: Report,
+        part: str,
+        locks: tuple[Path, ...],
     ) -> None:
         self.rows: dict[str, VideoRow] = {}
         self._out, self._config, self._landmarks, self._report = out, config, landmarks, report
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._queue: deque[Source] = deque()
-        self._run_number = 1 + max(
+        self._locks = locks
+        run = 1 + max(
             [int(m[1]) for p in index_files(out) if (m := re.match(r"(\d+)-", p.name))], default=-1
         )
+        # No other packer ever has this name, so sets of several machines can be put together.
+        self._name = f"{run:04d}-{part}-{secrets.token_hex(6)}"
         self._started = 0
 
     def run(self, sources: list[Source], workers: int) -> None:
@@ -235,10 +249,10 @@ class _Pool:
 
     def _start(self) -> None:
         ours, theirs = self._context.Pipe()
-        name = f"{self._run_number:04d}-{self._started:03d}"
+        name = f"{self._name}-{self._started:03d}"
         self._started += 1
         process = self._context.Process(
-            target=work, args=(theirs, self._out, name, self._config), daemon=True
+            target=work, args=(theirs, self._out, name, self._config, self._locks), daemon=True
         )
         with _interrupts_ignored():
             process.start()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tcae.data.pack_parts import missing_parts
 from tcae.data.packing import MANIFEST, packed_videos
 from tcae.data.shard_files import Blobs, PackInfo, ShardError, index_files, read_index
 
@@ -57,6 +58,7 @@ def verify(
                 "packing again removes it"
             )
     found.damages += _lost_videos(path)
+    found.damages += missing_parts(path)
     return found
 
 

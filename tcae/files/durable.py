@@ -58,19 +58,21 @@ def errors_naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
-def lock(handle: int, refusal: str) -> None:
+def lock(handle: int, refusal: str, *, shared: bool = False) -> None:
     """Lock an open file or directory until this process and its forks close it.
 
     The workers of a killed process end some seconds after it, so the lock is tried for a while.
+    Several processes may hold a shared lock.
 
     Raises:
         ValueError: Another process holds the lock. The message is `refusal`.
         OSError: The file system has no locks.
     """
     deadline = time.monotonic() + _LOCK_SECONDS
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
         try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise ValueError(refusal) from None

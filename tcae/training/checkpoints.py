@@ -92,13 +92,29 @@ class CheckpointFolder:
         return sorted(path for path in self.path.glob("step-*.pt") if _NAME.fullmatch(path.name))
 
     def latest(self) -> tuple[Path, dict[str, Any]] | None:
-        """Read the latest usable checkpoint. Warn of each damaged one and try the one before."""
+        """Read the latest usable checkpoint. Warn of each damaged one and try the one before.
+
+        The best one comes last: it is whole, too, but may be much older.
+        """
         for path in reversed(self.numbered()):
             try:
                 return path, read_checkpoint(path)
             except ValueError as error:
                 log.warning("%s; falling back to an earlier checkpoint", error)
-        return None
+        best = self.path / BEST
+        if not best.exists():
+            return None
+        try:
+            state = read_checkpoint(best)
+        except ValueError as error:
+            log.warning("%s", error)
+            return None
+        log.warning("%s: going on from the best checkpoint, of step %d", best, state["step"])
+        return best, state
+
+    def is_empty(self) -> bool:
+        """Return whether there is no checkpoint, not even a damaged one."""
+        return not self.numbered() and not (self.path / BEST).exists()
 
     def forget_after(self, step: int) -> None:
         """Remove the checkpoints of later steps. Going on from `step` writes them again."""

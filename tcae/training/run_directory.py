@@ -23,6 +23,7 @@ from tcae.training.config import (
     resumed_run,
     save_config,
 )
+from tcae.training.resumed_length import with_more_steps
 
 CHECKPOINTS = "checkpoints"
 PANELS = "panels"
@@ -34,6 +35,9 @@ SKIPPED = "not-finite"
 
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
+
+STOPPED_FILE = "stopped"
+"""Is there if a signal or the time ended the run, with a checkpoint: start it again."""
 
 # Patterns of all that a run writes. --overwrite removes this and nothing else.
 _CONTENT = (
@@ -47,6 +51,7 @@ _CONTENT = (
     ENCODER_FILE,
     SUMMARY_FILE,
     REPORT_FILE,
+    STOPPED_FILE,
     CONFIG_FILE,
 )
 
@@ -77,7 +82,9 @@ def find_run(config: TrainConfig) -> tuple[Path, dict[str, Any] | None]:
             f"--out {config.out}: the run to resume lives in {run}; "
             "--init-from starts a new run from its weights"
         )
-    check_resumable(plain_config(load_config(run)), config, str(run / CONFIG_FILE))
+    # Whether --steps is more than fitted into --minutes is for the checkpoint to say.
+    saved = with_more_steps(plain_config(load_config(run)), config, 0)
+    check_resumable(saved, config, str(run / CONFIG_FILE))
     return run, _checkpoint(config, run)
 
 
@@ -117,6 +124,7 @@ def prepare_run(run: Path, config: TrainConfig, checkpoint: dict[str, Any] | Non
     else:
         CheckpointFolder(run / CHECKPOINTS).forget_after(checkpoint["step"])
     run.mkdir(parents=True, exist_ok=True)
+    (run / STOPPED_FILE).unlink(missing_ok=True)
     save_config(config, run)
 
 
@@ -142,9 +150,10 @@ def _checkpoint(config: TrainConfig, run: Path) -> dict[str, Any] | None:
     checkpoint = (path, read_checkpoint(path)) if path.is_file() else folder.latest()
     if checkpoint is not None:
         source, state = checkpoint
-        check_resumable(state["config"], config, str(source))
+        saved = with_more_steps(state["config"], config, state["total_steps"])
+        check_resumable(saved, config, str(source))
         return state
-    if folder.numbered():
+    if not folder.is_empty():
         raise ValueError(f"{folder.path}: no usable checkpoint; --overwrite starts anew")
     if config.resume != "auto":
         raise ValueError(f"--resume {path}: holds no checkpoint")

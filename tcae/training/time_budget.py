@@ -23,19 +23,25 @@ class RunTime:
 
     Args:
         budget: The time budget in minutes. None if there is no limit.
+        pause: Minutes from now on after which the run pauses. None if it does not.
 
     Attributes:
         earlier: Minutes that the run took before it was resumed.
     """
 
-    def __init__(self, budget: float | None) -> None:
+    def __init__(self, budget: float | None, pause: float | None = None) -> None:
         self.earlier = 0.0
         self._budget = math.inf if budget is None else budget
+        self._pause = math.inf if pause is None else pause
         self._start = time.monotonic()
 
     def minutes(self) -> float:
         """Return the minutes that the run has taken, those before it was resumed included."""
-        return self.earlier + (time.monotonic() - self._start) / 60
+        return self.earlier + self._minutes_now()
+
+    def pauses(self) -> bool:
+        """Return whether the run is to write a checkpoint and end, but is not done."""
+        return self._minutes_now() >= self._pause
 
     def is_up(self) -> bool:
         """Return whether the budget is used up."""
@@ -44,6 +50,9 @@ class RunTime:
     def seconds_left(self) -> float:
         """Return the seconds that are left for training, without a reserve for everything else."""
         return 60 * (self._budget * (1 - _RESERVE) - self.minutes())
+
+    def _minutes_now(self) -> float:
+        return (time.monotonic() - self._start) / 60
 
 
 def steps_that_fit(seconds: float, light: float, full: float, light_steps: int) -> int:

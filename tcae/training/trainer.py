@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
+from signal import SIGUSR1
 from typing import Any
 
 import torch
@@ -63,6 +64,7 @@ class Trainer:
         data: The packed frames, of one data set or of several.
         run: The run directory, which exists.
         state: The checkpoint to resume from. None to start at step 0.
+        pause: Minutes after which `fit` stops as if SIGUSR1 had come. None for no such limit.
 
     Raises:
         ValueError: The data, the device or the checkpoint does not fit the configuration.
@@ -74,6 +76,7 @@ class Trainer:
         data: PackedDataset | Mixture,
         run: Path,
         state: dict[str, Any] | None = None,
+        pause: float | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.run = config, run
@@ -102,7 +105,7 @@ class Trainer:
         self.best = math.inf
         self.failures = 0
         self.measures: dict[str, float] = {}
-        self._time = RunTime(config.minutes)
+        self._time = RunTime(config.minutes, pause)
         self._time_is_up = False  # in any process, as of the last step
         self._minutes_trained = 0.0
         self._logbook_state: dict[str, Any] | None = None
@@ -146,7 +149,7 @@ class Trainer:
             for batch, waited in batches:
                 rate = self._learn(batch, waited)
                 self._fix_length()
-                signal = self._agree(stop.received)
+                signal = self._agree(stop.received or (SIGUSR1 if self._time.pauses() else 0))
                 last = self._is_last()
                 if last:
                     refit_decorrelation(self.model, self.pairs, self.step)
@@ -366,7 +369,8 @@ class Trainer:
             )
         load_weights(self.model, state["model"], f"{source}: model")
         self.step, self.best, self.failures = state["step"], state["best"], state["failures"]
-        self.total_steps = state["total_steps"] or self.total_steps
+        if self.config.minutes is not None:  # else --steps says it, and may have grown
+            self.total_steps = state["total_steps"] or self.total_steps
         self.skipped.count = state["skipped"]
         if self.device.type == "cpu":
             torch.set_num_threads(state["threads"])  # another number gives other last bits

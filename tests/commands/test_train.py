@@ -24,6 +24,7 @@ from tcae.data.splits import split_of
 from tcae.data.synthetic.world import World
 from tcae.models.encoder_file import load_encoder
 from tcae.training.checkpoints import CheckpointFolder
+from tcae.training.config import load_config
 from tcae.training.run_directory import lock_run
 from tcae.weights import FOLDER
 
@@ -337,6 +338,32 @@ def test_a_changed_flag_is_refused_by_name(
         capsys.readouterr()
         assert train.main([*argv, "--resume", "auto", flag, value]) == 2
         assert f"{flag}: the run has" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_extended_and_minutes_only_pause_it(
+    argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    argv += ["--optimizer.warmup-steps", "0", "--logbook.every", "1", "--resume", "auto"]
+    assert train.main(argv) == 0
+    longer = [*argv, "--steps", "9"]
+    assert train.main([*longer, "--minutes", "1e-9"]) == 128 + signal.SIGUSR1
+    assert (run / "stopped").read_text() == "138\n"
+    assert "stopped after step 7; go on with" in capsys.readouterr().out
+    assert train.main(longer) == 0
+    assert json.loads((run / "summary.json").read_text())["steps"] == 9
+    assert not (run / "stopped").exists()
+    config = load_config(run)
+    assert (config.steps, config.minutes) == (9, None)
+    # The learning rate is that of a run of nine steps: it ends where the cosine does.
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rates = {line["step"]: line["learning_rate"] for line in lines if line["kind"] == "train"}
+    last = config.optimizer.learning_rate * config.optimizer.final_share
+    assert rates[6] == pytest.approx(last)
+    assert rates[9] == pytest.approx(last)
+    assert rates[7] > 2 * last
+    assert train.main(argv) == 2
+    assert "--steps: the run has 9" in capsys.readouterr().err
 
 
 def test_a_start_that_fails_leaves_nothing_behind(

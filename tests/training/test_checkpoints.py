@@ -174,3 +174,20 @@ def test_a_missing_field_or_file_is_named(tmp_path: Path) -> None:
 def test_settings_are_checked(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field} is 0"):
         CheckpointsConfig(**{field: 0})
+
+
+def test_the_best_is_gone_back_to_when_no_other_is_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    assert folder.is_empty()
+    best = folder.save(state(2), best=True)
+    for step in (3, 4):
+        folder.save(state(step)).write_bytes(b"damaged")
+    path, found = folder.latest()  # type: ignore[misc]
+    assert (path, found["step"]) == (best, 2)
+    assert f"{best}: going on from the best checkpoint, of step 2" in caplog.messages
+    assert len(caplog.messages) == 3
+    best.write_bytes(b"damaged, too")
+    assert folder.latest() is None
+    assert not folder.is_empty()

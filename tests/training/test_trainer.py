@@ -180,6 +180,23 @@ def test_a_damaged_latest_checkpoint_costs_only_the_steps_since_the_one_before(
     assert_same_run(whole, run)
 
 
+def test_the_best_checkpoint_is_enough_to_go_on_exactly(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = train(tiny, out=tmp_path / "whole")
+    run = train(tiny)
+    folder = CheckpointFolder(run / "checkpoints")
+    earlier, _ = folder.numbered()
+    (folder.path / "best.pt").write_bytes(earlier.read_bytes())
+    for path in folder.numbered():
+        path.write_bytes(path.read_bytes()[:-100])
+    trainer = trainer_of(tiny, resume="auto")
+    assert trainer.step == 8
+    assert "best.pt: going on from the best checkpoint, of step 8" in caplog.text
+    trainer.fit()
+    assert_same_run(whole, run)
+
+
 def test_another_encoder_trains_and_resumes_alike(
     tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare
 ) -> None:
