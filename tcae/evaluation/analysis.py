@@ -62,9 +62,18 @@ class Analysis:
         start: Where to go on: a position that `rows` gave to `mark`.
 
     Example:
-        >>> analysis = Analysis(sources, cropper, extractor)  # doctest: +SKIP
-        >>> for rows in analysis.rows():
-        ...     table.write(rows)
+        >>> import cv2
+        >>> import numpy as np
+        >>> from pathlib import Path
+        >>> from tcae.data.sources import find_sources
+        >>> from tcae.models.encoder_file import load_encoder
+        >>> cv2.imwrite("face.png", np.full((80, 80, 3), 120, np.uint8))
+        True
+        >>> extractor = Extractor(load_encoder("synthetic-64"))
+        >>> cropper = Cropper(extractor.crop_config(None, "aligned"))
+        >>> analysis = Analysis(find_sources(Path("face.png")), cropper, extractor)
+        >>> [len(rows) for rows in analysis.rows()]
+        [1]
     """
 
     def __init__(
