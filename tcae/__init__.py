@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tcae.evaluation.analyse import analyse as analyse
     from tcae.evaluation.linear_probe import load_probe as load_probe
+    from tcae.models.align_faces import align_faces as align_faces
     from tcae.models.encoder_file import load_encoder as load_encoder
 
 __version__ = "0.1.0"
 
 # Imported when they are needed: `import tcae` alone does not wait for torch.
 _HOMES = {
+    "align_faces": "tcae.models.align_faces",
     "analyse": "tcae.evaluation.analyse",
     "load_encoder": "tcae.models.encoder_file",
     "load_probe": "tcae.evaluation.linear_probe",

@@ -24,7 +24,7 @@ from tcae.evaluation.analyse import (
     make_extractor,
 )
 from tcae.evaluation.analysis import Analysis, write_table
-from tcae.evaluation.table import check_table_path
+from tcae.evaluation.table import check_table_path, partial_table
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def analyse(options: AnalyseOptions) -> int:
         device = command.device_of(options.device)
         extractor = make_extractor(options.encoder, options.probe, options.embeddings, device)
         cropper = Cropper(extractor.crop_config(options.fps, DETECTOR))
-        analysis = Analysis(sources, cropper, extractor)
+        analysis = Analysis(sources, cropper, extractor, remarks=True)
         with contextlib.closing(FrameDisplay("tcae.analyse", options.fps)) as display:
             rows = write_table(
                 analysis,
@@ -109,6 +109,12 @@ def _checked_out(options: AnalyseOptions) -> Path:
     out = options.out or Path(f"{name}.csv")
     check_table_path(out)
     command.check_out_file(out, options.overwrite)
+    partial = partial_table(out)
+    if partial.exists() and any(map(_is_camera, options.inputs)) and not options.overwrite:
+        raise ValueError(
+            f"{partial}: left by a run that was stopped; a camera cannot go on with it: rename it, "
+            "or start afresh with --overwrite"
+        )
     return out
 
 

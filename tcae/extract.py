@@ -18,7 +18,9 @@ from tcae.data.crops import Cropper
 from tcae.data.detectors import DETECTORS
 from tcae.data.sources import Source, find_every_source
 from tcae.evaluation.analysis import Analysis, write_table
+from tcae.evaluation.confidence import find_confidence
 from tcae.evaluation.extraction import Extractor
+from tcae.evaluation.head_pose import find_head_pose
 from tcae.evaluation.linear_probe import load_probe
 from tcae.evaluation.table import check_table_path, partial_table
 from tcae.methods.method import Material
@@ -137,6 +139,8 @@ def _extractor(options: ExtractOptions, sources: Sequence[Source]) -> Extractor:
         options.batch_size,
         points=options.points,
         files=not all(source.is_file for source in sources),
+        head_pose=find_head_pose(options.encoder),
+        confidence=find_confidence(options.encoder),
     )
 
 

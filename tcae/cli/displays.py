@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from datetime import timedelta
 from types import TracebackType
 
 from tqdm import tqdm
@@ -89,8 +90,13 @@ class FrameDisplay:
         self._bar.update(frames)
         if self._bar.disable:
             speed = (self._done - self._first) / max(time.monotonic() - self._begun, 1e-9)
-            total = "" if self._total is None else f" of {self._total}"
-            self._lines.tell(f"{self._label}: {self._done}{total} frames, {speed:.1f} frames/s")
+            total, left = "", ""
+            if self._total is not None:
+                seconds = max(self._total - self._done, 0) / speed
+                total, left = f" of {self._total}", f", {timedelta(seconds=round(seconds))} left"
+            self._lines.tell(
+                f"{self._label}: {self._done}{total} frames, {speed:.1f} frames/s{left}"
+            )
 
     def end(self, rows: int, faces: int) -> None:
         """Say that the source was read in full and shows faces."""

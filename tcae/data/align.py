@@ -29,6 +29,7 @@ _POINTS_112 = np.array(
 # That crop ends above the chin. Ours is the square of 132 of its pixels around (56, 83): raised
 # brows and the chin of an open jaw stay inside, also after any crop of 85 %.
 _SIDE, _CENTRE = 132.0, np.array([56.0, 83.0])
+_SAMPLES = 16  # places along a side at which it is asked whether they are in the picture
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,24 @@ def align(
     return cv2.warpAffine(  # type: ignore[return-value]
         patch, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+
+
+def share_outside(
+    points: NDArray[Any], template: AlignmentTemplate, height: int, width: int
+) -> float:
+    """Return which share of an aligned face lies outside the picture, so that `align` invents it.
+
+    Args:
+        points: (5, 2) as for `align`.
+        template: Where the points should lie.
+        height: Of the picture, in pixels.
+        width: Likewise.
+    """
+    inverse = cv2.invertAffineTransform(similarity(points, template.pixels(_SAMPLES)))
+    places = np.stack(np.meshgrid(*[np.arange(_SAMPLES)] * 2), -1).reshape(-1, 2)
+    x, y = (places @ inverse[:, :2].T + inverse[:, 2]).T
+    inside = (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
+    return float(1 - inside.mean())
 
 
 def _blurred(rgb: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:

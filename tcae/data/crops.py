@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tcae.data.align import POINT_NAMES, AlignmentTemplate, align
+from tcae.data.align import POINT_NAMES, AlignmentTemplate, align, share_outside
 from tcae.data.detectors import make_detector
 from tcae.data.face_tracks import Tracker
 from tcae.data.faces import Detector, Face
@@ -35,6 +35,7 @@ class Crop(NamedTuple):
         timestamp: Seconds from the start, NaN if unknown.
         face: Where it is in the frame.
         rgb: (S, S, 3) uint8.
+        outside: Share of it that lies outside the picture and repeats its border.
     """
 
     track: str
@@ -42,6 +43,7 @@ class Crop(NamedTuple):
     timestamp: float
     face: Face
     rgb: NDArray[np.uint8]
+    outside: float = 0.0
 
 
 class CroppedFrame(NamedTuple):
@@ -166,9 +168,9 @@ class Cropper:
         for frame in islice(frames, self._frames, None):
             crops = []
             for track, face in find(frame):
-                rgb = self._cut(frame.rgb, face)
-                if rgb is not None:
-                    crops.append(Crop(track, frame.index, frame.timestamp, face, rgb))
+                cut = self._cut(frame.rgb, face)
+                if cut is not None:
+                    crops.append(Crop(track, frame.index, frame.timestamp, face, *cut))
             self._frames += 1
             file = frame.file if stills and isinstance(frame, Picture) else None
             yield CroppedFrame(frame.index, frame.timestamp, crops, file)
@@ -218,11 +220,14 @@ class Cropper:
             return every
         return tracked if source.is_file and self.config.dataset is None else largest
 
-    def _cut(self, rgb: NDArray[np.uint8], face: Face) -> NDArray[np.uint8] | None:
+    def _cut(self, rgb: NDArray[np.uint8], face: Face) -> tuple[NDArray[np.uint8], float] | None:
+        """Return the aligned face and the share of it that lies outside the picture."""
+        template, size = self.config.template, self.config.image_size
         if self.config.faces == "aligned":
-            return resize(_central_square(rgb), self.config.image_size)
+            return resize(_central_square(rgb), size), 0.0
         try:
-            return align(rgb, face.points, self.config.template, self.config.image_size)
+            outside = share_outside(face.points, template, *rgb.shape[:2])
+            return align(rgb, face.points, template, size), outside
         except ValueError:  # points on one spot: no face
             return None
 

@@ -15,10 +15,12 @@ from tcae.cli.signals import StopSignals
 from tcae.data.any_source import has_camera, sources_of
 from tcae.data.crops import Cropper
 from tcae.evaluation.analysis import Analysis
+from tcae.evaluation.confidence import find_confidence
 from tcae.evaluation.extraction import Extractor
+from tcae.evaluation.head_pose import find_head_pose
 from tcae.evaluation.linear_probe import PROBE, PROBE_FILE, LinearProbe, load_probe
 from tcae.evaluation.table import Column, Row
-from tcae.models.encoder_file import encoder_path, load_encoder
+from tcae.models.encoder_file import beside_encoder, load_encoder
 from tcae.models.face_encoder import FaceEncoder
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def analyse(
         sources = sources_of(source, fps, seconds, stopped)
         extractor = make_extractor(encoder, probe, embeddings, device_of(device))
         cropper = Cropper(extractor.crop_config(fps, DETECTOR))
-        analysis = Analysis(sources, cropper, extractor)
+        analysis = Analysis(sources, cropper, extractor, remarks=True)
         table = _data_frame(extractor.columns, column_names(extractor), analysis.rows())
     if not len(table):
         raise ValueError(f"{', '.join(s.label for s in sources)}: no frame could be read")
@@ -94,20 +96,24 @@ def make_extractor(
     device: torch.device,
 ) -> Extractor:
     """Return what `analyse` reads faces with. Its arguments are explained there."""
+    head_pose, confidence = None, None
     if isinstance(encoder, (str, Path)):
-        probe = own_probe(encoder) if probe is None else probe
+        head_pose, confidence = find_head_pose(encoder), find_confidence(encoder)
+        if probe is None:
+            probe = beside_encoder(encoder, PROBE_FILE, f"{PROBE}/{PROBE_FILE}")
         encoder = load_encoder(encoder, device)
     if isinstance(probe, (str, Path)):
         probe = load_probe(probe, device)
     wanted = ("au", "pose") if embeddings else ()
-    return Extractor(encoder, probe, wanted, points=True, files=True)
-
-
-def own_probe(encoder: Path | str) -> Path | None:
-    """Return the probe that lies beside an encoder's file, None if none does."""
-    folder = encoder_path(encoder).parent
-    files = (folder / PROBE_FILE, folder / PROBE / PROBE_FILE)
-    return next((file for file in files if file.is_file()), None)
+    return Extractor(
+        encoder,
+        probe,
+        wanted,
+        points=True,
+        files=True,
+        head_pose=head_pose,
+        confidence=confidence,
+    )
 
 
 def column_names(extractor: Extractor) -> list[str]:

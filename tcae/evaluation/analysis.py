@@ -15,6 +15,7 @@ from tcae.data.crops import Cropper
 from tcae.data.sources import Source
 from tcae.data.video import VideoError
 from tcae.evaluation.extraction import SUCCESS, Extractor
+from tcae.evaluation.remarks import Remarks
 from tcae.evaluation.table import Column, Row, TableWriter
 from tcae.files.weight_file import digest
 
@@ -45,6 +46,7 @@ class _Position:
         faces: How many of them have a face.
         numbers: `face_id` of its tracks.
         crops: State of the cropper, None before its first frame.
+        remarks: What was seen so far.
     """
 
     source: int = 0
@@ -53,6 +55,7 @@ class _Position:
     faces: int = 0
     numbers: dict[str, int] = field(default_factory=dict)
     crops: dict[str, Any] | None = None
+    remarks: dict[str, Any] = field(default_factory=dict)
 
 
 class Analysis:
@@ -64,6 +67,7 @@ class Analysis:
         sources: The videos and pictures.
         cropper: Cuts the faces out.
         extractor: Embeds them.
+        remarks: Whether to warn of what is odd about a source, see `Remarks`.
 
     Example:
         >>> import cv2
@@ -80,8 +84,15 @@ class Analysis:
         [1]
     """
 
-    def __init__(self, sources: Sequence[Source], cropper: Cropper, extractor: Extractor) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        cropper: Cropper,
+        extractor: Extractor,
+        remarks: bool = False,
+    ) -> None:
         self._sources, self._cropper, self._extractor = sources, cropper, extractor
+        self._remarks = remarks
         self._at = _Position()
 
     @property
@@ -142,6 +153,9 @@ class Analysis:
                 log.warning("%s", failure)
             elif watcher is not None:
                 watcher.end(self._at.rows, self._at.faces)
+            if self._remarks:
+                for line in Remarks(**self._at.remarks).lines(len(self._at.numbers)):
+                    log.warning("%s: %s", source.label, line)
             failed = self._at.failed + (failure is not None)
             self._at = _Position(self._at.source + 1, failed)
             mark(asdict(self._at))
@@ -156,16 +170,20 @@ class Analysis:
         if watcher is not None:
             watcher.begin(source, at.crops["frames"] if at.crops else 0)
 
+        remarks, names = Remarks(**at.remarks), [column.name for column in self.columns]
+
         def advance(frames: int) -> None:
+            at.remarks = asdict(remarks)
             at.crops = self._cropper.state_dict()
             mark(asdict(at))
             if watcher is not None:
                 watcher.advance(frames)
 
-        frames = self._cropper(source, None, at.crops)
+        frames = map(remarks.see, self._cropper(source, None, at.crops))
         for rows in self._extractor.rows(str(source.path), frames, advance, at.numbers):
             at.rows += len(rows)
             at.faces += sum(row[SUCCESS] for row in rows)
+            remarks.read(names, rows)
             yield rows
 
 

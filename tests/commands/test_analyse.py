@@ -83,12 +83,14 @@ def test_stopped_it_goes_on_where_it_was(write_video, monkeypatch, capsys):
         (["talk.mp4", "--out", "there.csv"], "already there"),
         (["talk.mp4", "--encoder", "nowhere"], "nowhere"),
         (["gone.mp4"], "no frame could be read, so gone.csv is not written"),
+        (["3"], "camera-3.csv.partial: left by a run that was stopped"),
         (["97"], "no frame could be read, so camera-97.csv is not written"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(write_video, capsys, words, message):
     write_video(Path("talk.mp4"), 1)
-    Path("there.csv").write_text("earlier")
+    for name in ("there.csv", "camera-3.csv.partial"):
+        Path(name).write_text("earlier")
     assert main(words) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert Path("there.csv").read_text() == "earlier"

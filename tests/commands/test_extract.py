@@ -386,7 +386,7 @@ def test_lines_come_while_a_video_is_under_way(run, tmp_path, write_video, capsy
     monkeypatch.setattr("tcae.cli.displays.LINE_SECONDS", 0.0)
     video = write_video(tmp_path / "a.mp4", 6)
     assert main(run, tmp_path / "t.csv", video, "--batch-size", 2) == 0
-    form = rf"tcae\.extract: {video}: (\d) of 6 frames, .* frames/s"
+    form = rf"tcae\.extract: {video}: (\d) of 6 frames, .* frames/s, 0:\d\d:\d\d left"
     lines = capsys.readouterr().err.splitlines()
     assert [re.fullmatch(form, line)[1] for line in lines] == ["2", "4", "6"]
 

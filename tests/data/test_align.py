@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate, align, similarity
+from tcae.data.align import (
+    DEFAULT_TEMPLATE,
+    AlignmentTemplate,
+    align,
+    share_outside,
+    similarity,
+)
 
 POINTS = DEFAULT_TEMPLATE.pixels(100)
 
@@ -98,3 +104,19 @@ def test_degenerate_points_are_refused():
         similarity(np.ones((5, 2)), POINTS)
     with pytest.raises(ValueError, match="finite"):
         similarity(np.full((5, 2), np.nan), POINTS)
+
+
+@pytest.mark.parametrize("angle", [0.0, np.pi / 2, np.pi])
+@pytest.mark.parametrize(
+    ("shift", "share"), [((10, 20), 0), ((-50, 20), 0.5), ((150, 150), 0.75), ((500, 0), 1)]
+)
+def test_what_of_an_aligned_face_is_not_in_the_picture(angle, shift, share):
+    """The aligned face is the square from `shift` on, 100 pixels wide, of a picture of 200."""
+    middle = np.full(2, 49.5)
+    points = moved(POINTS - middle, angle, 1.0, middle + np.array(shift))
+    assert share_outside(points, DEFAULT_TEMPLATE, 200, 200) == pytest.approx(share, abs=0.04)
+
+
+def test_a_picture_is_as_wide_as_it_is_high_only_if_it_is():
+    assert share_outside(POINTS + np.array([100, 0]), DEFAULT_TEMPLATE, 100, 200) == 0
+    assert share_outside(POINTS + np.array([0, 100]), DEFAULT_TEMPLATE, 100, 200) == 1

@@ -22,7 +22,7 @@ BOX = [f"face_{name}" for name in "xywh"]
 POINTS = [f"{n}_{a}" for n in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
           for a in "xy"]  # fmt: skip
 FIXED = ["file", "frame", "timestamp", "face_id", "confidence", "success", *BOX, *POINTS]
-FACE = np.array([[10, 12], [30, 12], [20, 20], [12, 30], [28, 30]], float)
+FACE = np.array([[50, 42], [70, 42], [60, 50], [52, 60], [68, 60]], float)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def detector(monkeypatch):
 
 
 def picture(value: int) -> np.ndarray:
-    return np.full((48, 64, 3), value, np.uint8)
+    return np.full((120, 120, 3), value, np.uint8)
 
 
 def film(*values: int) -> np.ndarray:
@@ -68,6 +68,15 @@ def test_units_and_then_embeddings(encoder):
     wanted = probe.probabilities(table[embedded[:3]].to_numpy(np.float32))
     np.testing.assert_allclose(table[["AU01_p", "AU12_p"]], wanted, rtol=1e-5)
     assert (table["AU12_c"] == (table["AU12_p"] >= 0.5)).all()
+
+
+def test_what_is_odd_is_a_line_of_the_log(encoder, caplog):
+    tcae.analyse([film(90, 0, 90)[:, :70], film(0, 0)], encoder=encoder)
+    assert caplog.messages == [
+        "array 0: no face in 1 of 3 frames",
+        "array 0: 100% of the faces leave the picture; their values mean less",
+        "array 1: no face in it",
+    ]
 
 
 def test_files_of_a_mixture(encoder, tmp_path, write_video):

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcae.data.pictures import decode_image, encode_jpeg
-from tcae.data.synthetic.world import World
+from tcae.data.pictures import encode_jpeg
+from tcae.data.synthetic.world import State, Video, World
 
 SIDE = 256
 _FRAMES = 6
-_SMALLEST, _LARGEST = 0.3, 0.6  # share of the picture's side that an aligned face takes
+# Share of the picture's side that an aligned face takes: at least, at most, from the front.
+_SMALLEST, _LARGEST, _FRONTAL = 0.3, 0.6, 0.5
 
 
 class Portraits(NamedTuple):
@@ -22,21 +23,17 @@ class Portraits(NamedTuple):
 
     Attributes:
         jpeg: (N,) pictures of SIDE x SIDE, encoded.
+        frontal: (N,) pictures of the same faces doing the same, seen from the front.
         pose: (N, 3) yaw, pitch and roll in the picture, degrees.
         intensities: (N, A) of the action units of the world, in [0, 1].
         person: (N,) number of the person.
     """
 
     jpeg: list[bytes]
+    frontal: list[bytes]
     pose: NDArray[np.float64]
     intensities: NDArray[np.float64]
     person: NDArray[np.int64]
-
-    def picture(self, number: int) -> NDArray[np.uint8]:
-        """Return a picture (SIDE, SIDE, 3) RGB."""
-        rgb = decode_image(self.jpeg[number])
-        assert rgb is not None
-        return rgb
 
 
 def portraits(world: World, people: int, seed: int, cache: Path) -> Portraits:
@@ -49,9 +46,9 @@ def portraits(world: World, people: int, seed: int, cache: Path) -> Portraits:
         _render(_wide(world, seed), people, path)
     with np.load(path, allow_pickle=False) as stored:
         ends = np.cumsum(stored["length"])
-        parts = np.split(stored["bytes"], ends[:-1])
-        jpeg = [part.tobytes() for part in parts]
-        return Portraits(jpeg, stored["pose"], stored["intensities"], stored["person"])
+        pictures = [part.tobytes() for part in np.split(stored["bytes"], ends[:-1])]
+        truth = (stored[name] for name in ("pose", "intensities", "person"))
+        return Portraits(pictures[::2], pictures[1::2], *truth)
 
 
 def _wide(world: World, seed: int) -> World:
@@ -68,16 +65,22 @@ def _wide(world: World, seed: int) -> World:
     )
 
 
+def _taken(video: Video, state: State, share: float) -> bytes:
+    """Return the picture in which the aligned face takes this share of the side."""
+    crop = state.crop * share
+    crop[:, 2] += (1 - share) / 2
+    return encode_jpeg(video.scene(state._replace(crop=crop)))
+
+
 def _render(world: World, people: int, path: Path) -> None:
     random = np.random.default_rng(world.seed)
     jpeg, pose, intensities, person = [], [], [], []
     for number in range(people):
         video = world.video(number, 0)
         for frame in range(_FRAMES):
-            state, share = video.state(frame), random.uniform(_SMALLEST, _LARGEST)
-            crop = state.crop * share
-            crop[:, 2] += (1 - share) / 2
-            jpeg.append(encode_jpeg(video.scene(state._replace(crop=crop))))
+            state = video.state(frame)
+            jpeg.append(_taken(video, state, random.uniform(_SMALLEST, _LARGEST)))
+            jpeg.append(_taken(video, video.neutral().acting_as(state), _FRONTAL))
             pose.append(state.attitude)
             intensities.append(state.intensities.mean(1))
             person.append(number)
