@@ -259,6 +259,8 @@ def _sampled(
         raise VideoError(
             f"{path}: truncated, has {found.reached:.4g} of {found.announced:.4g} seconds"
         )
+    if found.cut_off:
+        raise VideoError(f"{path}: truncated, the end of the file is missing")
 
 
 def _check_range(path: str, frame: av.VideoFrame) -> None:

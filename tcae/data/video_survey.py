@@ -12,6 +12,8 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from tcae.data.file_ends import Last, is_cut_off
+
 STILLS = ("bmp", "gif", "jpeg2000", "mjpeg", "png", "tiff", "webp")
 """Codecs of covers."""
 
@@ -35,6 +37,7 @@ class Survey:
         reached: Seconds that the file has.
         announced: Seconds that its header tells, 0 if it does not.
         truncated: Whether it ends much earlier than announced.
+        cut_off: Whether its last bytes are missing, see `tcae.data.file_ends`.
         is_cover: Whether this is the picture of a sound file.
         skips: Where pictures are gone from an AVI file that its index has: the container's number
             of the next one, and by how much the numbers are too small from there on.
@@ -46,6 +49,7 @@ class Survey:
     reached: float
     announced: float
     truncated: bool
+    cut_off: bool
     is_cover: bool
     skips: tuple[tuple[int, int], ...]
 
@@ -85,13 +89,16 @@ def survey(container: av.container.InputContainer, stream: VideoStream) -> Surve
     rate, index = frame_rate(stream), _Index(stream, stored_order)
     times, ends, pictures = array("d"), dict[int, float](), 0
     first: float | None = None
+    last = Last(0, 0)
     try:
         for packet in container.demux():
             time = own_time(packet, stored_order)
             _extend(ends, packet)
+            last = last._replace(end=max(last.end, (packet.pos or 0) + packet.size))
             if packet.stream_index != stream.index or not packet.size or packet.is_discard:
                 continue
             pictures += 1
+            last = last._replace(size=last.size or packet.size)
             gone = index.gone(packet)
             if time is not None:
                 times.append(time + gone / rate)
@@ -111,6 +118,7 @@ def survey(container: av.container.InputContainer, stream: VideoStream) -> Surve
         reached,
         announced,
         reached < announced - allowed,
+        is_cut_off(container.name, container.format.name, last),
         stream.codec_context.name in STILLS and pictures == 1 and bool(container.streams.audio),
         tuple(index.skips),
     )
