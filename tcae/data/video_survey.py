@@ -22,6 +22,9 @@ _MOST_SLACK = 0.4
 _USUAL = 0.5  # share of the pictures that follow the one before by one slot, at least
 _LATE = 2.0  # slots by which a file may end early, and this share of its length
 _LATE_SHARE = 0.02
+_BROKEN = 10.0  # seconds to the next picture that are a break of the container's time, as for
+_WRONG = 30 * 3600.0  # FFmpeg; where time cannot break, so many are an error
+_CAN_BREAK = 0x0200  # AVFMT_TS_DISCONT
 _CHUNK_HEADER = 8  # bytes before a picture in AVI
 
 
@@ -33,6 +36,7 @@ class Survey:
         pictures: Their number, without those that are never shown.
         slots: Number of frames of constant rate from the first to the last picture, if each
             picture is in one; None if pictures come at any time.
+        leap: Seconds from a picture to the next that its time cannot mean.
         first: Time of the first picture in seconds, None if unknown. See `own_time`.
         reached: Seconds that the file has.
         announced: Seconds that its header tells, 0 if it does not.
@@ -45,6 +49,7 @@ class Survey:
 
     pictures: int
     slots: int | None
+    leap: float
     first: float | None
     reached: float
     announced: float
@@ -105,15 +110,17 @@ def survey(container: av.container.InputContainer, stream: VideoStream) -> Surve
                 first = times[-1] if first is None and packet.is_keyframe else first
     except av.FFmpegError:
         pass
+    leap = _BROKEN if container.format.flags & _CAN_BREAK else _WRONG
     slots = None
     if len(times) == pictures and pictures:
         slack = 2 * float(stream.time_base or 0) * rate + _SLACK
-        slots = _slots(np.array(times) * rate, min(slack, _MOST_SLACK), stored_order)
+        slots = _slots(np.array(times) * rate, min(slack, _MOST_SLACK), leap * rate, stored_order)
     reached, announced = _length(container, stream, ends)
     allowed = max(_LATE / rate, _LATE_SHARE * announced)
     return Survey(
         pictures,
         slots,
+        leap,
         first,
         reached,
         announced,
@@ -154,15 +161,17 @@ def _extend(ends: dict[int, float], packet: av.Packet) -> None:
         ends[packet.stream_index] = max(ends.get(packet.stream_index, end), end)
 
 
-def _slots(places: NDArray[np.float64], slack: float, always: bool) -> int | None:
+def _slots(places: NDArray[np.float64], slack: float, leap: float, always: bool) -> int | None:
     """Return how many slots there are from the first to the last of these places, in slots.
 
     Args:
         places: (n,) where pictures are, in any order.
         slack: How far a step may be from a whole number.
+        leap: A step of so many slots or more is a break.
         always: Whether the container has nothing but slots.
     """
     steps = np.diff(np.sort(places))
+    steps[steps >= leap] = 1
     whole = np.rint(steps)
     if (whole < 1).any() or (abs(steps - whole) > slack).any():
         return None

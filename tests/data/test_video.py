@@ -78,7 +78,7 @@ def test_time_goes_on_where_files_were_joined(tmp_path, caplog):
     frames = list(read_frames(path))
     assert np.allclose([frame.timestamp for frame in frames], np.arange(20) / 10)
     assert len(caplog.messages) == 1
-    assert "some frames have no time or an earlier one" in caplog.text
+    assert "some frames have no time, an earlier one" in caplog.text
     assert [frame.index for frame in read_frames(path, 5)] == list(range(0, 20, 2))
 
 

@@ -23,7 +23,7 @@ JITTER = f"{GAP},settb=1/1000,setpts='PTS+mod(7*N,12)'"
 X264 = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-bf", "0"]
 X264_B = [*X264, "-bf", "2", "-g", "12"]
 # Of colours stored at half the size FFmpeg 9 takes other pixels than before when it resizes.
-OTHER_CHROMA = 4.0
+OTHER_CHROMA = 0.0
 
 
 class Kind(NamedTuple):
