@@ -213,6 +213,6 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
     frames = read_source(pictures, fps=None)
     assert next(frames).index == 1
     with pytest.raises(
-        VideoError, match=r"1 of 2 pictures are left out, as 2\.png, which cannot be"
+        VideoError, match=r"1 of 2 pictures are left out, as 2\.png, which is a FIFO"
     ):
         next(frames)

@@ -62,9 +62,7 @@ def expected(transfer: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["png", "png of 8 bits", "avif"])
 @pytest.mark.parametrize(("transfer", "name"), [(PQ, "PQ"), (HLG, "HLG")])
-def test_hdr_is_refused_or_tone_mapped(
-    tmp_path: Path, kind: str, transfer: int, name: str
-) -> None:
+def test_hdr_is_refused_or_tone_mapped(tmp_path: Path, kind: str, transfer: int, name: str) -> None:
     """In the words of videos, by both readers: of folders, and of files that are called videos."""
     content = {
         "png": lambda: hdr_png(transfer),
