@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from tcae.data.pictures import decode_image, is_animated
@@ -17,7 +18,6 @@ from tcae.data.shown import Shown, can_be, hdr_refusal
 # AVIF has a turn and HDR that OpenCV leaves out, PNM a largest value.
 _PNM = (b"P2", b"P3", b"P5", b"P6")
 _FORMATS = "mov,jpeg_pipe,png_pipe,ppm_pipe"
-_TILE = 1 << 19  # AV_DISPOSITION_DEPENDENT
 
 
 class StillError(ValueError):
@@ -85,8 +85,8 @@ def _by_ffmpeg(content: bytes, tone_mapped: bool) -> NDArray[np.uint8] | None:
     try:
         with av.open(io.BytesIO(content), format=format_, options=options) as container:
             stream = container.streams.video[0]
-            if stream.disposition & _TILE:
-                raise StillError("is put together of tiles, which is not read")
+            if stream.disposition & Disposition.dependent:
+                raise StillError("is a picture in tiles, which is not read")
             packet = next(packet for packet in container.demux(stream) if packet.size)
             frames = [*packet.decode(), *stream.codec_context.decode(None)]
             if packet.is_corrupt or not frames or frames[0].is_corrupt:

@@ -42,6 +42,7 @@ _IRREGULAR = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_NO_VIDEO = Disposition.attached_pic | Disposition.dependent  # a cover, a tile of a picture
 _DEFAULT_BONUS = 5_000_000  # pixels; FFmpeg's weight of the mark "default"
 
 
@@ -162,7 +163,7 @@ def _main_stream(container: av.container.InputContainer) -> VideoStream | None:
     streams = [
         stream
         for stream in container.streams.video
-        if not _is_cover(stream) and stream.codec_context is not None  # no decoder
+        if not stream.disposition & _NO_VIDEO and stream.codec_context is not None  # no decoder
     ]
 
     def rank(stream: VideoStream) -> tuple[bool, int]:
@@ -175,16 +176,14 @@ def _main_stream(container: av.container.InputContainer) -> VideoStream | None:
     return max(streams, key=rank, default=None)
 
 
-def _is_cover(stream: VideoStream) -> bool:
-    return bool(stream.disposition & Disposition.attached_pic)
-
-
 def _others(container: av.container.InputContainer) -> str:
     """Say what a file without a video has instead."""
-    if not container.streams.video:
+    kinds = [stream.disposition & _NO_VIDEO for stream in container.streams.video]
+    if not kinds:
         return ""
-    covers = all(map(_is_cover, container.streams.video))
-    return ", only a cover picture" if covers else " that can be decoded"
+    if Disposition.dependent in kinds:
+        return ", only a picture in tiles"
+    return ", only a cover picture" if all(kinds) else " that can be decoded"
 
 
 class _Decoder:

@@ -108,6 +108,56 @@ def test_hdr_among_others_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert np.abs(PackedDataset(out).read(1).astype(int) - expected(PQ)).max() <= 3
 
 
+def box(kind: bytes, *parts: bytes) -> bytes:
+    """ISO 14496-12, 4.2. Without a version."""
+    content = b"".join(parts)
+    return struct.pack(">I4s", len(content) + 8, kind) + content
+
+
+def tiled(avif: bytes) -> bytes:
+    """An AVIF picture of twice the same one side by side (ISO 23008-12, 6.6.2.3)."""
+    start = avif.index(b"av1C") - 4
+    decoder = avif[start : start + struct.unpack_from(">I", avif, start)[0]]
+    start = avif.index(b"mdat") + 4
+    tile, grid = avif[start:], struct.pack(">BBBBHH", 0, 0, 0, 1, 128, 48)
+    full = bytes(4)  # version and flags
+
+    def item(number: int, kind: bytes) -> bytes:
+        return box(b"infe", b"\2\0\0\0", struct.pack(">HH4s", number, 0, kind), b"\0")
+
+    def size(width: int) -> bytes:
+        return box(b"ispe", full, struct.pack(">II", width, 48))
+
+    def meta(place: int) -> bytes:
+        places = [(1, place, len(grid))]
+        places += [(number, place + len(grid), len(tile)) for number in (2, 3)]
+        extents = b"".join(struct.pack(">HHHII", n, 0, 1, at, length) for n, at, length in places)
+        used = b"\0\1\1\1" + b"\0\2\2\2\3" + b"\0\3\2\2\3"
+        return box(
+            b"meta", full,
+            box(b"hdlr", full, bytes(4), b"pict", bytes(13)),
+            box(b"pitm", full, b"\0\1"),
+            box(b"iloc", full, b"\x44\0", struct.pack(">H", 3), extents),
+            box(b"iinf", full, b"\0\3", item(1, b"grid"), item(2, b"av01"), item(3, b"av01")),
+            box(b"iref", full, box(b"dimg", struct.pack(">HHHH", 1, 2, 2, 3))),
+            box(b"iprp", box(b"ipco", size(128), size(64), decoder),
+                box(b"ipma", full, struct.pack(">I", 3), used)),
+        )  # fmt: skip
+
+    head = box(b"ftyp", b"avif", bytes(4), b"avifmif1")
+    return head + meta(len(head) + len(meta(0)) + 8) + box(b"mdat", grid, tile)
+
+
+def test_a_picture_in_tiles_is_refused(tmp_path: Path) -> None:
+    """Its first tile is not all. As of telephones, which write HEIC like this."""
+    content = tiled(hdr_avif(tmp_path / "a.avif", 1))
+    with pytest.raises(StillError, match="is a picture in tiles, which is not read"):
+        read_still(content)
+    (tmp_path / "a.mov").write_bytes(content)
+    with pytest.raises(VideoError, match=r"a\.mov: has no video stream, only a picture in tiles"):
+        next(read_frames(tmp_path / "a.mov"))
+
+
 @pytest.mark.parametrize("text", [False, True])
 @pytest.mark.parametrize(("most", "value"), [(100, 60), (255, 153), (1023, 614), (65535, 39321)])
 def test_a_picture_that_tells_its_brightest_value(text: bool, most: int, value: int) -> None:
