@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tcae.data.tone_mapping import TRANSFERS, tone_map
 
 _TRANSPOSED = ("transpose", "cclock_flip")
+_UNSPECIFIED = 2
 _WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; standards have up to 32/11
 
 
@@ -51,7 +52,11 @@ class Shown:
         self._graph = Graph()
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Return a frame as (H, W, 3)."""
+        """Return a frame as (H, W, 3).
+
+        Raises:
+            av.FFmpegError: It cannot be shown.
+        """
         hdr = frame.color_trc in TRANSFERS
         filters = [*_turn(frame), ("format", "rgb48le" if hdr else "rgb24")]
         pixel = 1 / self._pixel if _TRANSPOSED in filters else self._pixel
@@ -60,10 +65,20 @@ class Shown:
         kind = (frame.format.name, frame.width, frame.height, *filters)
         if kind != self._kind:
             self._kind, self._graph = kind, _chain(frame, filters)
+        _leave_reserved_colours_open(frame)
         self._graph.push(frame)
         shown: Any = self._graph.pull()
         rgb = shown.to_ndarray()
         return tone_map(rgb, frame.color_trc) if hdr else rgb
+
+
+def _leave_reserved_colours_open(frame: av.VideoFrame) -> None:
+    """Make what a frame says of its colours without a meaning unspecified: filters refuse it."""
+    for name, most in (("color_trc", 18), ("color_primaries", 22), ("colorspace", 17)):
+        value = getattr(frame, name)
+        is_rgb = name == "colorspace" and frame.format.is_rgb
+        if value == 3 or value > most or (value == 0 and not is_rgb):  # ITU-T H.273
+            setattr(frame, name, _UNSPECIFIED)
 
 
 def _chain(frame: av.VideoFrame, filters: Sequence[tuple[str, str]]) -> Graph:

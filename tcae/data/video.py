@@ -234,7 +234,11 @@ def _sampled(
         if frame.is_corrupt:
             corrupt += 1
         elif fps is None or clock.time >= taken / fps - 5e-4:
-            yield VideoFrame(clock.number, clock.time, shown(frame))
+            try:
+                rgb = shown(frame)
+            except av.FFmpegError as error:
+                raise VideoError(f"{path}: frames cannot be shown ({_reason(error)})") from error
+            yield VideoFrame(clock.number, clock.time, rgb)
             taken = taken + 1 if fps is None else int((clock.time + 5e-4) * fps) + 1
         count += 1
     if count == corrupt:
