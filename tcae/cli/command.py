@@ -99,7 +99,7 @@ WorkersOption = Annotated[
 ToneMapOption = Annotated[
     bool,
     tyro.conf.arg(
-        help="Read HDR videos (PQ, HLG) in the colours of ordinary ones, instead of refusing them."
+        help="Read HDR (PQ, HLG) in ordinary colours instead of refusing it: videos and pictures."
     ),
     tyro.conf.FlagCreatePairsOff,
 ]

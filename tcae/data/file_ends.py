@@ -90,6 +90,33 @@ def _mpegts(file: BinaryIO, size: int, _: Last) -> bool:
     return False
 
 
+_PACK = b"\0\0\1\xba"
+_SOME_PACKS = 2**18
+
+
+def _mpegps(file: BinaryIO, size: int, _: Last) -> bool:
+    """ISO 13818-1, 2.5.3: packs and packets, which tell their lengths."""
+    tail = _at(file, max(size - _SOME_PACKS, 0), _SOME_PACKS)
+    place = tail.find(_PACK)
+    while 0 <= place < len(tail) and tail[place : place + 3] == _PACK[:3]:
+        head = tail[place : place + 14].ljust(14, b"\0")
+        if head[3] == 0xBA:
+            place += 14 + (head[13] & 7) if head[4] >> 6 == 1 else 12  # MPEG-1 has shorter ones
+        elif head[3] == 0xB9:
+            place += 4
+        else:
+            place += 6 + int.from_bytes(head[4:6], "big")
+    return place > len(tail)
+
+
+def _ivf(file: BinaryIO, size: int, _: Last) -> bool:
+    """Frames after their sizes and times."""
+    place = 32
+    while place + 12 <= size:
+        place += 12 + int.from_bytes(_at(file, place, 4), "little")
+    return place > size or any(_at(file, place, 12))
+
+
 _LONGEST_PAGE = 65307
 
 
@@ -140,6 +167,8 @@ _CHECKS: dict[str, Callable[[BinaryIO, int, Last], bool]] = {
     "mov": _mp4,
     "matroska": _matroska,
     "mpegts": _mpegts,
+    "mpeg": _mpegps,
+    "ivf": _ivf,
     "ogg": _ogg,
     "asf": _asf,
     "gif": _gif,

@@ -249,7 +249,7 @@ def test_hdr_is_refused(tmp_path, ending, transfer, name):
 @pytest.mark.parametrize("value", [0, 3, 200])
 @pytest.mark.parametrize("field", [0, 1, 2])
 def test_colours_that_mean_nothing_are_those_of_ordinary_video(tmp_path, field, value):
-    """FFmpeg's filters refuse them, its command too: some telephones write them."""
+    """FFmpeg's filters refuse them, and its command too; players show something."""
     path = tmp_path / "a.mov"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=5)
