@@ -53,19 +53,19 @@ def _is_ordinary(content: bytes) -> bool:
     if content[:2] in _PNM or content[4:12] == b"ftypavif":
         return False
     if content[:4] == b"\x89PNG":
-        return not any(
-            kind == b"cICP" or (kind == b"pHYs" and _is_oblong(*struct.unpack(">IIB", data)))
-            for kind, data in _png_chunks(content)
-        )
+        chunks = dict(_png_chunks(content))
+        shape = chunks.get(b"pHYs", b"")
+        return b"cICP" not in chunks and not (len(shape) == 9 and _is_oblong(shape))
     if content[6:11] == b"JFIF\0" and len(content) >= 18:
-        unit, x, y = struct.unpack_from(">BHH", content, 13)
-        return not _is_oblong(x, y, unit)
+        return not _is_oblong(content[14:18] + content[13:14])
     return True
 
 
-def _is_oblong(x: int, y: int, unit: int) -> bool:
+def _is_oblong(density: bytes) -> bool:
     """Return whether this is a shape of pixels, as FFmpeg writes it, and no resolution."""
-    return unit == 0 and x != y and 0 not in (x, y)
+    half, unit = len(density) // 2, density[-1]
+    across, down = density[:half], density[half:-1]
+    return unit == 0 and across != down and any(across) and any(down)
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -89,7 +89,7 @@ def _by_ffmpeg(content: bytes, tone_mapped: bool) -> NDArray[np.uint8] | None:
                 raise StillError("is a picture in tiles, which is not read")
             packet = next(packet for packet in container.demux(stream) if packet.size)
             frames = [*packet.decode(), *stream.codec_context.decode(None)]
-            if packet.is_corrupt or not frames or frames[0].is_corrupt:
+            if not frames or frames[0].is_corrupt:
                 return None
             refusal = None if tone_mapped else hdr_refusal(frames[0])
             if refusal is not None:
