@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from build_backend import torch_to_compile_against, torch_version
 
 ROOT = Path(__file__).resolve().parent
-ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120]
+ARCHITECTURES = [75, 80, 86, 89, 90, 100, 110, 120]
 
 
 class build_libraries(build_ext):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tcae_ops import library
 
@@ -172,3 +173,12 @@ def test_libraries_need_nothing_outside_the_stable_abi(device):
     symbols = [line.split()[-1] for line in listing.stdout.splitlines()]
     assert any(symbol.startswith("torch_") for symbol in symbols)
     assert [s for s in symbols if not STABLE.fullmatch(s)] == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this GPU may well run them")
+def test_the_cuda_library_itself_says_why_it_cannot_run():
+    if library.CUDA.path is None:
+        pytest.skip(f"{library.CUDA.problem}")
+    reason = library.CUDA._problem_of_gpu(0)
+    assert reason.startswith(f"its kernels, for {library.CUDA.build['cuda']['architectures']}, ")
+    assert "cannot run on GPU 0: " in reason and "CUDA" in reason
