@@ -25,9 +25,10 @@ from tcae.data.video_survey import STILLS, Survey, frame_rate, in_stored_order, 
 log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES: tuple[str, ...] = (
-    *(".3g2", ".3gp", ".apng", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".hevc"),
-    *(".ivf", ".m1v", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg"),
-    *(".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+    *(".264", ".265", ".3g2", ".3gp", ".apng", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv"),
+    *(".gif", ".h264", ".h265", ".hevc", ".ivf", ".lrv", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v"),
+    *(".mj2", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogm"),
+    *(".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
 )
 # Containers that hold their own data. A list of other files, addresses among them, is a video to
 # FFmpeg too, whatever its name ends with: it would read what it was not given.
