@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 _TICKS = 90_000  # a second
 _CODEC = "libx264"
-_OPTIONS = {"crf": "20", "preset": "veryfast", "g": "50", "threads": "0"}
+# Without B-frames, so that packets are in the order of their times, however uneven these are.
+_OPTIONS = {"crf": "20", "preset": "veryfast", "g": "50", "bf": "0", "threads": "0"}
 _COPIED = ("aac", "ac3", "alac", "eac3", "mp3", "opus")  # what players find in MP4
 _BT709 = 1  # as the standards number it: primaries, transfer and matrix
 

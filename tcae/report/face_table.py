@@ -129,8 +129,18 @@ class FaceTable:
 
     @cached_property
     def times(self) -> Floats:
-        """Return the times (F,) in seconds of all frames in the table, with a face or without."""
-        return np.unique(self.columns["timestamp"])
+        """Return the times (F,) in seconds of all frames in the table, with a face or without.
+
+        Raises:
+            ValueError: The times are not known.
+        """
+        times = self._column("timestamp")
+        if np.isnan(times).any():
+            raise ValueError(
+                f"{self.path}: {np.isnan(times).sum()} of its {len(times)} rows have no "
+                "'timestamp', which a table of a video needs"
+            )
+        return np.unique(times)
 
     def tracks(self) -> list[Track]:
         """Return the faces of a video, those in most frames first.
@@ -139,7 +149,7 @@ class FaceTable:
             ValueError: A face has two rows in one frame.
         """
         tracks = []
-        place = np.searchsorted(self.times, self.columns["timestamp"])
+        place = np.searchsorted(self.times, self._column("timestamp"))
         for face in np.unique(self.columns["face_id"][self.found]):
             rows = np.flatnonzero(self.found & (self.columns["face_id"] == face))
             rows = rows[np.argsort(place[rows], kind="stable")]
