@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.pictures import encode_jpeg
-from tcae.data.sources import Picture, Source, read_source
+from tcae.data.sources import Picture, Source
 from tcae.data.video import VideoError
 from tcae.files.durable import write_durably
 from tcae.report.face_table import FaceTable
@@ -60,7 +60,7 @@ class MarkedPictures:
         if self._folder:
             target.mkdir(exist_ok=True)
         try:
-            for frame in read_source(self._source, None):
+            for frame in self._source.read():
                 assert isinstance(frame, Picture)
                 path = target / f"{frame.file.name}.jpg" if self._folder else target
                 self._write(frame, path)
