@@ -13,6 +13,7 @@ from typing import Annotated
 
 import tyro
 
+from tcae.analyse import AnalyseOptions, analyse
 from tcae.cli import command
 from tcae.cli.displays import FrameDisplay
 from tcae.cli.progress import say
@@ -46,13 +47,15 @@ class ShowOptions:
     table: Annotated[
         tyro.conf.Positional[Path | None],
         tyro.conf.arg(
-            help="Its table, .csv or .parquet. Default: beside it, as talk.csv of talk.mp4.",
+            help="Its table, .csv or .parquet. Default: talk.csv of talk.mp4, in the folder of the "
+            "results, in the working directory or beside the video; if there is none, tcae analyse "
+            "makes it.",
             metavar="TABLE",
         ),
     ] = None
     out: Annotated[
-        Path | None, tyro.conf.arg(help="Folder for the results. Default: beside the input.")
-    ] = None
+        Path, tyro.conf.arg(help="Folder for the results. Default: the working directory.")
+    ] = Path()
     tone_map: command.ToneMapOption = False
     overwrite: command.OverwriteOption = False
 
@@ -61,14 +64,14 @@ def show(options: ShowOptions) -> int:
     """Run ``tcae show`` and return its exit status."""
     source = _source(options.input)
     name = options.input.stem if options.input.is_file() else options.input.resolve().name
-    folder = options.out or options.input.resolve().parent
+    folder = options.out
     page = folder / f"{name}.html"
     ending = ".mp4" if source.is_file else ".jpg" if source.stills else ""
     marked = folder / f"{name}-faces{ending}"
     _check_free(page, options.overwrite)
     _check_free(marked, options.overwrite)
     files = [source.path] if source.is_file else source.pictures()
-    table = read_face_table(options.table or _beside(options.input, name), files)
+    table = read_face_table(_table(options, name, folder), files)
     folder.mkdir(parents=True, exist_ok=True)
     if source.is_file:
         failure = _show_video(source, table, marked, page, options.tone_map)
@@ -97,15 +100,19 @@ def _check_free(path: Path, overwrite: bool) -> None:
         raise ValueError(f"{path}: already there; give --overwrite, or another folder by --out")
 
 
-def _beside(path: Path, name: str) -> Path:
-    tables = [path.resolve().parent / f"{name}{ending}" for ending in (".csv", ".parquet")]
-    for table in tables:
-        if table.exists():
-            return table
-    raise ValueError(
-        f"{path}: no table {tables[0].name} beside it; make one with tcae extract {path} "
-        f"--encoder detector-64 --probe detector-64 --points --out {tables[0]}"
-    )
+def _table(options: ShowOptions, name: str, folder: Path) -> Path:
+    """Return the table that was given, or the one of that name, or make it."""
+    if options.table is not None:
+        return options.table
+    for place in (folder, Path(), options.input.resolve().parent):
+        for ending in (".csv", ".parquet"):
+            if (table := place / f"{name}{ending}").exists():
+                return table
+    table = folder / f"{name}.csv"
+    say(f"no {table.name} yet: analysing {options.input}")
+    folder.mkdir(parents=True, exist_ok=True)
+    analyse(AnalyseOptions((str(options.input),), table))
+    return table
 
 
 def _show_video(

@@ -112,6 +112,6 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_odd_sides_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="height, width: 63, 96; H.264 needs even ones"):
+    with pytest.raises(ValueError, match="height, width: 63, 96; "):
         VideoWriter(tmp_path / "a.mp4", 63, 96)
     assert not list(tmp_path.iterdir())

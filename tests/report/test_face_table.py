@@ -44,7 +44,9 @@ def test_faces_frames_and_values(read) -> None:
 
 
 def test_what_a_table_may_lack(read) -> None:
-    intensities = read(["frame, face_id, timestamp, AU06_r, AU45_c", "1, 0, 0.0, 4.5, 1"])  # OpenFace
+    intensities = read(
+        ["frame, face_id, timestamp, AU06_r, AU45_c", "1, 0, 0.0, 4.5, 1"]
+    )  # OpenFace
     assert (intensities.kind, intensities.full, intensities.files) == ("r", 5, [VIDEO])
     assert intensities.present("AU45").all() and intensities.present("AU06").all()
     likely = read(["face_id,timestamp,AU06_p", "0,0.0,0.5", "0,0.1,0.49"])
@@ -124,7 +126,9 @@ def test_nan_is_a_gap_and_a_line(read, caplog) -> None:
         table = read([HEAD, *rows])
     np.testing.assert_array_equal(table.values("AU06"), [0.75, np.nan, np.nan])
     [record] = caplog.records
-    assert "2 cells are no numbers" in record.getMessage() and "line 3, AU06_p" in record.getMessage()
+    assert (
+        "2 cells are no numbers" in record.getMessage() and "line 3, AU06_p" in record.getMessage()
+    )
 
 
 def test_a_large_table_is_not_held_as_text(read, monkeypatch) -> None:
