@@ -9,6 +9,8 @@ from typing import NamedTuple
 from tcae.evaluation.disentanglement import GOALS
 from tcae.evaluation.estimates import Estimate
 
+_FEW = 3  # goals that the verdict names
+
 
 class GoalRow(NamedTuple):
     """One measure as text.
@@ -46,6 +48,28 @@ def goal_rows(measures: Mapping[str, Estimate]) -> list[GoalRow]:
         shown = _rounded(value, goal.percent)
         rows.append(GoalRow(goal.title, shown, interval, goal.wanted, goal.reached(measures)))
     return rows
+
+
+def verdict(measures: Mapping[str, Estimate]) -> str:
+    """Return in a sentence how far a run came; empty if nothing was measured.
+
+    Example:
+        >>> verdict({"recon_ratio": Estimate(0.4), "pose_r2_from_au": Estimate(0.5)})
+        '1 of 2 goals is reached. Missed: pose from the AU embedding, mean R² (0.500, goal ≤ .20).'
+    """
+    rows = goal_rows(measures)
+    known = [row for row in rows if row.reached is not None]
+    if not known:
+        return ""
+    reached = sum(bool(row.reached) for row in known)
+    missed = [
+        f"{row.title} ({row.measured}, goal {row.wanted})" for row in known if not row.reached
+    ]
+    if not missed:
+        return "The goal is reached." if reached == 1 else f"All {reached} goals are reached."
+    shown = "; ".join(missed[:_FEW]) + (f"; and {len(missed) - _FEW} more" if missed[_FEW:] else "")
+    are = "is" if reached == 1 else "are"
+    return f"{reached} of {len(known)} goals {are} reached. Missed: {shown}."
 
 
 def _rounded(value: float, percent: bool) -> str:

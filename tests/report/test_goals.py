@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from tcae.evaluation.estimates import Estimate
-from tcae.report.goals import goal_rows, goals_markdown, goals_text
+from tcae.report.goals import goal_rows, goals_markdown, goals_text, verdict
 
 FIGURES = {
     "au_image_gain": Estimate(0.254, 0.2, 0.3), "recon_ratio": Estimate(0.6),
@@ -41,3 +41,21 @@ def test_markdown():
     lines = goals_markdown(FIGURES).splitlines()
     assert lines[2] == "| reconstruction L1 / unmoved source L1 | 0.600 | – | ≤ .50 | missed |"
     assert {line.count("|") for line in lines} == {6}
+
+
+def test_the_verdict_counts_goals_and_names_what_was_missed():
+    assert verdict(FIGURES) == (
+        "1 of 2 goals is reached. "
+        "Missed: reconstruction L1 / unmoved source L1 (0.600, goal ≤ .50)."
+    )
+    assert verdict({"recon_ratio": Estimate(0.4)}) == "The goal is reached."
+    assert verdict({"au_auc": Estimate(0.9)}) == verdict({}) == ""  # whether it is, is not known
+    bad = ("recon_ratio", "pose_r2_from_au", "pose_image_gain", "au_image_gain", "au_flow_epe_gain")
+    values = {
+        name: Estimate(0.9 if name[0] in "rp" and "gain" not in name else 0.0) for name in bad
+    }
+    text = verdict(values)
+    assert text.startswith("0 of 5 goals are reached. Missed: ") and text.endswith("; and 2 more.")
+    assert verdict({name: Estimate(1 - v.value) for name, v in values.items()}) == (
+        "All 5 goals are reached."
+    )
