@@ -16,15 +16,16 @@ def duration(seconds: float) -> str:
     """Return a time span in words.
 
     Example:
-        >>> duration(9.96), duration(75), duration(7260)
-        ('10 s', '1 min 15 s', '2 h 1 min')
+        >>> duration(9.96), duration(75), duration(7260), duration(18000)
+        ('10 s', '1 min 15 s', '2 h 1 min', '5 h')
     """
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s" if whole else f"{seconds:.2g} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    large, small, names = (whole // 60, whole % 60, ("min", "s"))
+    if whole >= 3600:
+        large, small, names = (whole // 3600, whole % 3600 // 60, ("h", "min"))
+    return f"{large} {names[0]} {small} {names[1]}" if small else f"{large} {names[0]}"
 
 
 def verdict(table: FaceTable, tracks: Sequence[Track], seconds: float) -> str:

@@ -24,10 +24,16 @@ log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
-KINDS = {"p": "probability", "r": "intensity", "c": "presence"}
+KINDS = {"p": "probability", "score": "score", "r": "intensity", "c": "presence"}
 """What the end of a unit's column says, the most telling first."""
 
-_UNIT = re.compile(r"(AU\d+)_([prc])")
+
+def largest(kind: str) -> int:
+    """Return the largest value that a kind of column may have."""
+    return 5 if kind == "r" else 1
+
+
+_UNIT = re.compile(rf"(AU\d+)_({'|'.join(KINDS)})")
 _BOX = tuple(f"face_{name}" for name in "xywh")
 _POINTS = tuple(f"{name}_{axis}" for name in POINT_NAMES for axis in "xy")
 _ANGLES = ("pitch", "yaw", "roll")
@@ -73,22 +79,31 @@ class FaceTable:
         found = (match[1] for match in map(_UNIT.fullmatch, self.columns) if match)
         return list(dict.fromkeys(found))
 
+    @cached_property
+    def kinds(self) -> list[str]:
+        """Return which of `KINDS` the table has; presence only if it has nothing else."""
+        found = [kind for kind in KINDS if f"{self.units[0]}_{kind}" in self.columns]
+        return [kind for kind in found if kind != "c"] or found
+
+    @property
+    def kind(self) -> str:
+        """Return what is shown of a unit first."""
+        return self.kinds[0]
+
     @property
     def full(self) -> int:
-        """Return the largest value that a unit may have."""
-        return 5 if self.kind == "r" else 1
+        """Return the largest of `values`."""
+        return largest(self.kind)
 
-    @cached_property
-    def kind(self) -> str:
-        """Return what is shown of a unit: the first of `KINDS` that the table has."""
-        return next(kind for kind in KINDS if f"{self.units[0]}_{kind}" in self.columns)
-
-    def values(self, unit: str) -> Floats:
-        """Return what is shown of a unit, (N,): from 0 to 1, intensities from 0 to 5."""
-        return self._column(f"{unit}_{self.kind}")
+    def values(self, unit: str, kind: str | None = None) -> Floats:
+        """Return what is shown of a unit, (N,), from 0 to `largest`. NaN: not known."""
+        return self._column(f"{unit}_{kind or self.kind}")
 
     def present(self, unit: str) -> NDArray[np.bool_]:
-        """Return in which rows (N,) a unit is on: its ``_c`` is 1, without one its ``_p`` .5."""
+        """Return in which rows (N,) a unit is on: its ``_c`` is 1, without one its ``_p`` .5.
+
+        Of intensities 1 is enough.
+        """
         if f"{unit}_c" in self.columns:
             return self.columns[f"{unit}_c"] >= 0.5
         least = 1.0 if self.kind == "r" else 0.5

@@ -18,7 +18,7 @@ from tcae import __version__
 from tcae.data.action_units import in_words
 from tcae.report.face_curves import SHORTEST, Thinned, find_events, thin
 from tcae.report.face_summary import duration, verdict
-from tcae.report.face_table import FaceTable, Track
+from tcae.report.face_table import KINDS, FaceTable, Track, largest
 from tcae.report.overlay import FACE_COLOURS
 from tcae.report.page import asset, download_link, page
 
@@ -46,15 +46,17 @@ def video_page(
     """
     tracks = table.tracks()
     shown = tracks[: len(FACE_COLOURS)]
-    strips, curves = _strips(table, shown)
-    thinned = thin(table.times, curves, MOST_POINTS)
+    views = [_strips(table, shown, kind) for kind in table.kinds]
+    thinned = thin(table.times, np.concatenate([curves for _, curves in views]), MOST_POINTS)
     data = {
         "duration": max(seconds, 0.001),
         "times": np.round(thinned.times, 4).tolist(),
         "faces": [{"label": f"face {track.face}"} for track in shown],
-        "strips": [
-            {**strip, "curves": [_plain(curve) for curve in thinned.curves[i :: len(strips)]]}
-            for i, strip in enumerate(strips)
+        "views": [
+            {"name": KINDS[kind], "strips": _with_curves(strips, curves)}
+            for kind, (strips, _), curves in zip(
+                table.kinds, views, np.split(thinned.curves, len(views)), strict=True
+            )
         ],
         "events": _events(table, shown),
     }
@@ -78,13 +80,22 @@ def video_page(
     return page(f"{video.name}: faces", body, styles, scripts)
 
 
-def _strips(table: FaceTable, tracks: Sequence[Track]) -> tuple[list[dict[str, Any]], Floats]:
+def _with_curves(strips: Sequence[dict[str, Any]], curves: Floats) -> list[dict[str, Any]]:
+    return [
+        {**strip, "curves": [_plain(curve) for curve in curves[i :: len(strips)]]}
+        for i, strip in enumerate(strips)
+    ]
+
+
+def _strips(
+    table: FaceTable, tracks: Sequence[Track], kind: str
+) -> tuple[list[dict[str, Any]], Floats]:
     """Return what is said of each strip, and the curves: all strips of a face, then the next."""
     strips, columns = [], []
     for unit in table.units:
         words = in_words(unit)
-        strips.append({"unit": unit, "words": words, "low": 0, "high": table.full, "digits": 2})
-        columns.append(table.values(unit))
+        strips.append({"unit": unit, "words": words, "low": 0, "high": largest(kind), "digits": 2})
+        columns.append(table.values(unit, kind))
     for name, angle in table.angles.items():
         most = max(30, int(np.ceil(np.nanmax(np.abs(angle), initial=0) / 10)) * 10)
         strips.append({"unit": f"{name} °", "words": "", "low": -most, "high": most, "digits": 0})
@@ -127,9 +138,12 @@ def _events(table: FaceTable, tracks: Sequence[Track]) -> list[list[float]]:
 
 def _notes(table: FaceTable, tracks: Sequence[Track], thinned: Thinned) -> list[str]:
     faces = len({int(frame) for track in tracks for frame in track.frames})
+    shown = " or ".join(
+        f"AUxx_{kind} ({KINDS[kind]}, 0 to {largest(kind)})" for kind in table.kinds
+    )
     notes = [
         f"{len(table.times):,} frames, {faces / len(table.times):.0%} of them with a face. Curves "
-        f"show the columns {table.scale}. A gap is a frame without the face.",
+        f"show the columns {shown}. A gap is a frame without the face.",
         f"A bar below a curve, and a line of the list, is an event: {table.rule}, for at least "
         f"{SHORTEST:g} s; shorter breaks are bridged.",
     ]

@@ -49,8 +49,12 @@ def test_what_a_table_may_lack(read) -> None:
     )  # OpenFace
     assert (intensities.kind, intensities.full, intensities.files) == ("r", 5, [VIDEO])
     assert intensities.present("AU45").all() and intensities.present("AU06").all()
-    likely = read(["face_id,timestamp,AU06_p", "0,0.0,0.5", "0,0.1,0.49"])
-    assert likely.present("AU06").tolist() == [True, False]
+    for kind in ("p", "score"):
+        likely = read([f"face_id,timestamp,AU06_r,AU06_{kind}", "0,0.0,9,0.5", "0,0.1,9,0.49"])
+        assert (likely.kind, likely.full, likely.kinds) == (kind, 1, [kind, "r"])
+        np.testing.assert_array_equal(likely.values("AU06", "r"), [9, 9])
+        assert likely.present("AU06").tolist() == [True, False]
+        assert likely.scale.startswith(f"AUxx_{kind} (")
 
 
 def test_parquet_says_the_same(read, tmp_path: Path) -> None:

@@ -54,17 +54,29 @@ def shown(tmp_path_factory: pytest.TempPathFactory, filmed: Callable[..., Any]) 
             frame = av.VideoFrame.from_ndarray(film[k % 10][0], "rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    head = (
-        "file,frame,timestamp,face_id,success,face_x,face_y,face_w,face_h,AU12_c,AU12_p,AU45_p,yaw"
-    )
-    rows: list[list[object]] = [head.split(",")]
+    head = "file,frame,timestamp,face_id,success,face_x,face_y,face_w,face_h,"
+    rows: list[list[object]] = [(head + "AU12_c,AU12_p,AU12_r,AU45_p,yaw").split(",")]
     for k in range(FRAMES):
         time = k / FPS
         smile = max(0.0, 1 - abs(time - 1.5) * 0.8)
         box = [110, 60, 100, 120]
-        rows.append(["talk.mp4", k, time, 0, 1, *box, int(1 <= time <= 2), smile, 0.25, 10 * time])
+        rows.append(
+            [
+                "talk.mp4",
+                k,
+                time,
+                0,
+                1,
+                *box,
+                int(1 <= time <= 2),
+                smile,
+                4 * smile,
+                0.25,
+                10 * time,
+            ]
+        )
         if time >= 2:
-            rows.append(["talk.mp4", k, time, 1, 1, 0, 0, 50, 60, 0, 0.125, "", -10])
+            rows.append(["talk.mp4", k, time, 1, 1, 0, 0, 50, 60, 0, 0.125, 0, "", -10])
     with open(folder / "talk.csv", "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
     cv2.imwrite(str(folder / "face.png"), film[0][0][..., ::-1])
@@ -117,6 +129,13 @@ def test_nothing_is_loaded_nothing_complains_and_nothing_sticks_out(shown, opene
 
 
 @each_width
+def test_the_video_is_shown_whole_without_the_bars_beside_it(shown, opened, size) -> None:
+    box = opened(shown / "talk.html", size).page.locator("video").bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(320 / 240, rel=0.01)
+    assert box["height"] <= 0.6 * size[1]
+
+
+@each_width
 def test_a_click_on_a_curve_takes_the_video_there(shown, opened, size) -> None:
     found = opened(shown / "talk.html", size)
     assert found.video("duration") == pytest.approx(FRAMES / FPS, abs=0.02)
@@ -155,6 +174,20 @@ def test_values_and_names_of_the_moment(shown, opened) -> None:
     found.page.evaluate("seek(3)")
     assert strip.inner_text().split()[-2:] == ["0.00", "0.13"]
     assert found.page.locator(".strip", has_text="yaw").inner_text().split()[-2:] == ["30", "-10"]
+
+
+def test_curves_show_intensities_too(shown, opened) -> None:
+    found = opened(shown / "talk.html")
+    strip = found.page.locator(".strip", has_text="lip corner puller")
+    found.page.evaluate("seek(1.5)")
+    for name, value, most in (("intensity", "4.00", 5), ("probability", "1.00", 1)):
+        found.page.get_by_role("button", name=name).click()
+        assert strip.inner_text().split()[4] == value
+        assert found.page.evaluate("strips[1].u.scales.y.max") == most
+        assert found.page.evaluate("strips[1].u.scales.x.max") == pytest.approx(
+            FRAMES / FPS, abs=0.02
+        )
+    assert found.complaints == []
 
 
 def test_events_lead_to_their_peak(shown, opened) -> None:
@@ -209,7 +242,7 @@ def test_a_long_video_lies_beside_its_page(shown, opened, tmp_path, monkeypatch)
     )
     assert found.complaints == []
     assert "the largest value, for every 5 frames" in found.page.locator("footer").inner_text()
-    highest = found.page.evaluate("Math.max(...data.strips[0].curves[0])")
+    highest = found.page.evaluate("Math.max(...data.views[0].strips[0].curves[0])")
     assert highest == pytest.approx(1.0)
 
 

@@ -2,9 +2,11 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const video = document.querySelector("video");
+const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400]; // seconds
 const DASHES = [[], [7, 4], [2, 3], [8, 3, 2, 3]]; // faces can be told apart without colours
 const shown = data.faces.map(() => true);
-const strips = []; // {u, now, meters, strip}
+const strips = []; // {u, now, meters, place, strip}: the plots, and which strip of the view each shows
+let view = data.views[0]; // probabilities, or intensities
 let span = Infinity; // seconds of the window on the curves
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -56,17 +58,17 @@ function marks(strip) {
   };
 }
 
-function options(width, strip) {
-  const { low, high } = strip ?? { low: 0, high: 1 };
+function options(width, shows) {
+  const { strip } = shows;
   const font = "10px system-ui, sans-serif", rows = 4 * data.faces.length + 2;
   const height = strip ? 47 + rows : 24;
   const x = {
-    side: 0, show: true, size: strip ? 0 : 22, font, stroke: () => colour("--dim"), space: 70, gap: 2,
+    side: 0, show: true, size: strip ? 0 : 22, font, stroke: () => colour("--dim"), space: 70, gap: 2, incrs: STEPS,
     grid: { stroke: () => colour("--line"), width: 1, show: Boolean(strip) }, ticks: { show: !strip, size: 4, stroke: () => colour("--line") },
     values: (u, splits) => splits.map((t) => (strip ? "" : clock(t, splits.every(Number.isInteger) ? 0 : 1))),
   };
   const y = {
-    show: true, size: 26, font, gap: 3, stroke: () => colour("--dim"), splits: [low, (low + high) / 2, high],
+    show: true, size: 26, font, gap: 3, stroke: () => colour("--dim"), splits: () => (({ low, high }) => [low, (low + high) / 2, high])(shows.strip ?? { low: 0, high: 1 }),
     values: (u, splits) => (strip ? splits.map((v, i) => (i === 1 ? "" : v)) : []),
     grid: { stroke: () => colour("--line"), width: 1, show: Boolean(strip) }, ticks: { show: false },
   };
@@ -74,7 +76,7 @@ function options(width, strip) {
     width, height, padding: [strip ? 7 : 0, 16, 0, 0], legend: { show: false },
     scales: {
       x: { time: false, range }, // room for the bars below the curve
-      y: { range: [low - (high - low) * (rows / 40), high] },
+      y: { range: () => (({ low, high }) => [low - (high - low) * (rows / 40), high])(shows.strip ?? { low: 0, high: 1 }) },
     },
     axes: [x, y],
     cursor: { sync: { key: "all" }, drag: { x: false, y: false }, y: false, points: { show: false } },
@@ -82,13 +84,14 @@ function options(width, strip) {
       stroke: () => colour("--face" + i), width: 1.6, dash: DASHES[i], points: { show: false }, spanGaps: false,
     }))],
     hooks: {
-      draw: strip ? [marks(data.strips.indexOf(strip))] : [],
+      draw: strip ? [marks(shows.place)] : [],
       setCursor: [(u) => { if (u.cursor.event) tell(u.cursor.left >= 0 ? u.posToVal(u.cursor.left, "x") : video.currentTime); }],
     },
   };
 }
 
-function addStrip(parent, strip) {
+function addStrip(parent, place) {
+  const strip = view.strips[place], shows = { place, strip };
   const name = element("div", { class: "name" }), plot = element("div", { class: "plot" });
   const now = element("div", { class: "now" });
   const meters = [];
@@ -107,10 +110,21 @@ function addStrip(parent, strip) {
   }
   parent.append(element("div", { class: strip ? "strip" : "strip axis" }, name, plot));
   const values = [data.times, ...(strip ? strip.curves : [])];
-  const u = new uPlot(options(plot.clientWidth, strip), values, plot);
+  const u = new uPlot(options(plot.clientWidth, shows), values, plot);
   u.over.append(now);
   u.over.addEventListener("click", (event) => seek(u.posToVal(event.offsetX, "x")));
-  strips.push({ u, now, meters, strip });
+  strips.push(Object.assign(shows, { u, now, meters, plot }));
+}
+
+function choose(next) {
+  view = next;
+  strips.filter(({ strip }) => strip).forEach((shows) => {
+    shows.strip = view.strips[shows.place];
+    shows.plot.setAttribute("aria-label", shows.strip.about);
+    shows.u.setData([data.times, ...shows.strip.curves]);
+  });
+  window_ = null; // scales are set anew
+  follow();
 }
 
 // The frame that a time shows: the last one that began before.
@@ -165,19 +179,26 @@ function controls() {
     };
     bar.append(chip);
   });
-  const spans = [Infinity, 60, 10].filter((s) => s === Infinity || s < data.duration / 1.5);
-  if (spans.length < 2) return;
-  const zoom = element("span", { class: "zoom", role: "group", "aria-label": "Part of the video on the curves" });
-  for (const s of spans) {
-    const button = element("button", { "aria-pressed": s === span }, s === Infinity ? "All" : s + " s");
+  const spans = [Infinity, 600, 60, 10].filter((s) => s === Infinity || s < data.duration / 1.5);
+  const words = (s) => (s === Infinity ? "All" : s < 60 ? s + " s" : s / 60 + " min");
+  choices(bar, "Part of the video on the curves", spans, words, (s) => { span = s; follow(); });
+  const over = document.querySelector("#curves .over");
+  choices(over, "What curves show", data.views, (v) => v.name, choose);
+}
+
+// Buttons of which one is pressed; none if there is nothing to choose.
+function choices(parent, about, values, words, chosen) {
+  if (values.length < 2) return;
+  const group = element("span", { class: "choices", role: "group", "aria-label": about });
+  values.forEach((value, i) => {
+    const button = element("button", { "aria-pressed": i === 0 }, words(value));
     button.onclick = () => {
-      span = s;
-      for (const other of zoom.children) other.setAttribute("aria-pressed", other === button);
-      follow();
+      for (const other of group.children) other.setAttribute("aria-pressed", other === button);
+      chosen(value);
     };
-    zoom.append(button);
-  }
-  bar.append(zoom);
+    group.append(button);
+  });
+  parent.append(group);
 }
 
 const MOST = 200;
@@ -186,7 +207,7 @@ function list() {
   const choice = document.getElementById("unit"), body = document.getElementById("events");
   const fits = data.events.filter(([s, face]) => shown[face] && (choice.value === "" || s === Number(choice.value)));
   body.replaceChildren(...fits.slice(0, wanted).map(([s, face, onset, peak, offset, height]) => {
-    const strip = data.strips[s], go = element("button", { title: "Go to its peak" }, clock(peak));
+    const strip = view.strips[s], go = element("button", { title: "Go to its peak" }, clock(peak));
     go.onclick = () => seek(peak);
     const cell = (text, kind = "") => element("td", { class: kind }, text);
     return element("tr", {}, element("td", {}, go), cell(`${strip.unit} ${strip.words}`), cell(data.faces[face].label),
@@ -201,11 +222,11 @@ function list() {
 function start() {
   film();
   const parent = document.getElementById("strips");
-  addStrip(parent, null);
-  data.strips.forEach((strip) => addStrip(parent, strip));
+  addStrip(parent, -1);
+  view.strips.forEach((strip, place) => addStrip(parent, place));
   controls();
   const choice = document.getElementById("unit");
-  new Set(data.events.map(([s]) => s)).forEach((s) => choice.append(element("option", { value: s }, `${data.strips[s].unit} ${data.strips[s].words}`)));
+  new Set(data.events.map(([s]) => s)).forEach((s) => choice.append(element("option", { value: s }, `${view.strips[s].unit} ${view.strips[s].words}`)));
   choice.onchange = () => { wanted = MOST; list(); };
   document.getElementById("more").onclick = () => { wanted = Infinity; list(); };
   list();
