@@ -9,7 +9,10 @@ from typing import NamedTuple
 from tcae.evaluation.disentanglement import GOALS
 from tcae.evaluation.estimates import Estimate
 
-_FEW = 3  # goals that the verdict names
+_HEADLINES = {
+    "au_auc": "the AU embedding tells action units with a mean AUC",
+    "pose_r2_from_pose": "the pose embedding tells the head pose with a mean R²",
+}
 
 
 class GoalRow(NamedTuple):
@@ -51,25 +54,23 @@ def goal_rows(measures: Mapping[str, Estimate]) -> list[GoalRow]:
 
 
 def verdict(measures: Mapping[str, Estimate]) -> str:
-    """Return in a sentence how far a run came; empty if nothing was measured.
+    """Return in a sentence how far a run came; empty if nothing was measured that has a goal.
 
     Example:
-        >>> verdict({"recon_ratio": Estimate(0.4), "pose_r2_from_au": Estimate(0.5)})
-        '1 of 2 goals is reached. Missed: pose from the AU embedding, mean R² (0.500, goal ≤ .20).'
+        >>> verdict({"recon_ratio": Estimate(0.4), "pose_r2_from_pose": Estimate(0.5)})
+        '1 of 2 goals is reached; the pose embedding tells the head pose with a mean R² of 0.500.'
     """
-    rows = goal_rows(measures)
-    known = [row for row in rows if row.reached is not None]
+    known = [row for row in goal_rows(measures) if row.reached is not None]
     if not known:
         return ""
     reached = sum(bool(row.reached) for row in known)
-    missed = [
-        f"{row.title} ({row.measured}, goal {row.wanted})" for row in known if not row.reached
+    told = [
+        f"{words} of {_rounded(measures[name].value, False)}"
+        for name, words in _HEADLINES.items()
+        if name in measures
     ]
-    if not missed:
-        return "The goal is reached." if reached == 1 else f"All {reached} goals are reached."
-    shown = "; ".join(missed[:_FEW]) + (f"; and {len(missed) - _FEW} more" if missed[_FEW:] else "")
-    are = "is" if reached == 1 else "are"
-    return f"{reached} of {len(known)} goals {are} reached. Missed: {shown}."
+    count = f"{reached} of {len(known)} goals {'is' if reached == 1 else 'are'} reached"
+    return f"{'; '.join([count, ', '.join(told)]) if told else count}."
 
 
 def _rounded(value: float, percent: bool) -> str:

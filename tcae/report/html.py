@@ -23,7 +23,6 @@ Picture = NDArray[np.uint8]
 _WORDS = {
     "au": "AU",
     "auc": "AUC",
-    "exact": "with the exact flow",
     "f1": "F1",
     "high": "(upper bound)",
     "l1": "L1",
@@ -33,6 +32,30 @@ _WORDS = {
     "recon": "reconstruction",
     "val": "validation",
 }
+_TITLES = {
+    "rec": "reconstruction loss",
+    "sparsity": "sparsity loss",
+    "contrast": "contrast loss",
+    "transfer": "transfer loss",
+    "cycle_au": "AU cycle loss",
+    "cycle_pose": "pose cycle loss",
+    **{
+        f"emb_{face}_{symbol}": f"{embedding} embedding of the {words}, distance"
+        for face, words in (
+            ("au", "AU-changed face"),
+            ("pose", "pose-changed face"),
+            ("rec", "reconstruction"),
+        )
+        for symbol, embedding in (("phi", "AU"), ("psi", "pose"))
+    },
+    "identity_l1": "L1 of the unmoved source",
+    "au_flow": "AU flow, mean length",
+    "pose_flow": "pose flow, mean length",
+    "data_wait_share": "share of the time waiting for data",
+    "au_f1": "action units, mean F1",
+}
+_SHOWN_FIRST = 4  # pairs
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -96,16 +119,19 @@ def _measures(measures: Mapping[str, Estimate]) -> str:
         mark = {True: "✓ ", False: "✗ ", None: ""}[row.reached]
         told = f'<b class="{"yes" if row.reached else "no"}">{mark}{row.verdict}</b>'
         cells = [row.measured, row.interval, escape(row.wanted), told if mark else ""]
-        tail = "".join(f"<td>{cell}</td>" for cell in cells)
-        rows.append(f'<tr><td class="words">{escape(row.title)}</td>{tail}</tr>')
+        rows.append([escape(row.title), *cells])
     return _table(["measure", "measured", "95 %", "goal", ""], rows)
 
 
 def _pairs(pairs: Sequence[Mapping[str, Picture]]) -> str:
     if not pairs:
         return ""
-    blocks = "".join(f'<div class="pair">{_pair(pair)}</div>' for pair in pairs)
-    return f'<p class="dim">{escape(FLOW_NOTE)}</p><div class="pairs">{blocks}</div>'
+    blocks = [f'<div class="pair">{_pair(pair)}</div>' for pair in pairs]
+    first, others = (f'<div class="pairs">{"".join(part)}</div>' for part in
+                     (blocks[:_SHOWN_FIRST], blocks[_SHOWN_FIRST:]))  # fmt: skip
+    more = f"<details><summary>{len(blocks) - _SHOWN_FIRST} more</summary>{others}</details>"
+    note = f'<p class="dim">{escape(FLOW_NOTE)}</p>'
+    return f"{note}{first}{more if len(blocks) > _SHOWN_FIRST else ''}"
 
 
 def _pair(pair: Mapping[str, Picture]) -> str:
@@ -116,8 +142,9 @@ def _pair(pair: Mapping[str, Picture]) -> str:
         caption = name.replace(f"{group} ", "")
         groups[group].append(_figure(caption, f"{group}: {caption}", picture))
     groups["the pair"].append(_figure("key to flows", "key to flows", colour_wheel(64), "key"))
+    columns = max(map(len, groups.values()))
     return "".join(
-        f'<h3>{group}</h3><div class="group">{"".join(figures)}</div>'
+        f'<h3>{group}</h3><div class="group" style="--columns:{columns}">{"".join(figures)}</div>'
         for group, figures in groups.items()
         if figures
     )
@@ -155,8 +182,7 @@ def _units(rows: Rows) -> str:
     for row in rows:
         names = (("prevalence",), ("f1",), ("f1_low", "f1_high"), ("auc",), ("auc_low", "auc_high"))
         cells = [number(row, *group) for group in names] + [_range(row)]
-        tail = "".join(f"<td>{cell}</td>" for cell in cells)
-        lines.append(f"<tr><td>{escape(with_words(str(row['unit'])))}</td>{tail}</tr>")
+        lines.append([escape(with_words(str(row["unit"]))), *cells])
     return _table(["unit", "share", "F1", "95 %", "AUC", "95 %", "AUC from .5 to 1"], lines)
 
 
@@ -181,7 +207,7 @@ def _numbers(report: RunReport) -> str:
     others = {name: value for name, value in report.measures.items() if name not in GOALS}
     numbers = {**report.numbers, **flat(others)}
     rows = "".join(
-        f"<div><span>{escape(in_plain_words(name))}</span><span>{value:,.5g}</span></div>"
+        f"<div><span>{escape(in_plain_words(name))}</span><span>{_number(value)}</span></div>"
         for name, value in numbers.items()
     )
     return f'<div class="numbers">{rows}</div>' if rows else ""
@@ -191,10 +217,14 @@ def in_plain_words(key: str) -> str:
     """Return what a key of the run's files means.
 
     Example:
-        >>> in_plain_words("best_val_loss"), in_plain_words("pose_effective_rank")
-        ('best validation loss', 'pose effective rank')
+        >>> in_plain_words("best_val_loss"), in_plain_words("cycle_au")
+        ('best validation loss', 'AU cycle loss')
     """
-    return " ".join(_WORDS.get(part, part) for part in key.split("_"))
+    return _TITLES.get(key) or " ".join(_WORDS.get(part, part) for part in key.split("_"))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.5g}"
 
 
 def _folded(text: str) -> str:
@@ -203,8 +233,14 @@ def _folded(text: str) -> str:
     return f"<details><summary>config.yaml</summary><pre>{escape(text)}</pre></details>"
 
 
-def _table(head: Sequence[str], rows: Sequence[str]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of HTML cells. On a phone each names its column, and the head is hidden."""
     if not rows:
         return ""
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
-    return f'<div class="wide"><table><tr>{titles}</tr>{"".join(rows)}</table></div>'
+    lines = "".join(f"<tr>{''.join(map(_cell, head, row))}</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead>{lines}</table></div>'
+
+
+def _cell(title: str, content: str) -> str:
+    return f'<td data-title="{escape(title)}">{content}</td>'

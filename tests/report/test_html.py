@@ -27,7 +27,7 @@ class Texts(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag not in ("meta", "img", "path", "polyline"):
+        if tag not in ("meta", "img", "path", "polyline", "circle"):
             self.open.append(tag)
         if tag == "tr":
             self.rows.append([])
@@ -64,7 +64,7 @@ def test_the_page_shows_what_was_measured_and_needs_nothing_else() -> None:
     assert rows[title] == ["-12%", "–", "≥ 30 %", "✗ missed"]
     assert rows["AU12 lip corner puller"][:-1] == ["0.250", "0.500", "0.400 to 0.600", "0.750", "–"]
     assert "images per second</span><span>1,234.5<" in page
-    assert '<p class="verdict">1 of 2 goals is reached. Missed: AU flow: end-point error' in page
+    assert '<p class="verdict">1 of 2 goals is reached.</p>' in page
     assert "<h2>Pairs of &lt;others&gt;</h2>" in page
     assert "<h1>run &lt;1&gt;</h1>" in page and "a: &lt;b&gt;" in page
     assert not re.search(r"https?:|<script|<link|@import|url[(]", page)
@@ -87,14 +87,21 @@ def test_pictures_of_a_pair_stand_in_groups() -> None:
     assert captions == [["source", "key to flows"], ["changed", "truth: changed", "mask"], ["flow"]]
 
 
+def test_pairs_after_the_fourth_are_folded() -> None:
+    page = render_report(RunReport("run", "", {}, pairs=[{"source": RED}] * 6))
+    shown, folded = page.split("<summary>2 more</summary>")
+    assert shown.count('class="pair"') == 4 and folded.count('class="pair"') == 2
+
+
 def test_a_unit_has_its_auc_as_a_bar() -> None:
     page = render_report(RunReport("run", "", {}, units=[UNIT | {"auc_high": 0.85}]))
     assert '<i style="left:40.0%;width:30.0%"></i><b style="left:50.0%"></b>' in page
 
 
 def test_keys_of_files_become_words() -> None:
-    assert in_plain_words("au_image_gain_exact") == "AU image gain with the exact flow"
+    assert in_plain_words("au_image_gain_exact") == "AU image gain exact"
     assert in_plain_words("au_f1_low") == "AU F1 (lower bound)"
+    assert in_plain_words("emb_pose_phi") == "AU embedding of the pose-changed face, distance"
     assert in_plain_words("best_val_loss") == "best validation loss"
 
 
@@ -106,6 +113,11 @@ def test_a_line_goes_through_its_points() -> None:
     np.testing.assert_allclose(places[1], (places[0] + places[2]) / 2, atol=0.1)
     assert places[2, 1] < places[0, 1]  # larger is higher
     assert line_chart("t", {"a": []}) == ""
+
+
+def test_a_single_point_is_a_dot() -> None:
+    chart = line_chart("t", {"a": [(60, 1.0)]})
+    assert '<circle cx="52.0" cy="44.0"' in chart and chart.count(">60</text>") == 1
 
 
 def test_axes_are_marked_with_what_logarithms_are_of_and_begin_where_told() -> None:

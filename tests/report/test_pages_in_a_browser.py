@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 from tcae import show
+from tcae.evaluation.disentanglement import GOALS
+from tcae.evaluation.estimates import Estimate
+from tcae.report.html import RunReport, render_report
 
 FPS, FRAMES = 10, 40
 DESKTOP, PHONE = (1280, 800), (375, 700)
@@ -126,6 +129,24 @@ def test_nothing_is_loaded_nothing_complains_and_nothing_sticks_out(shown, opene
         assert addresses == [(shown / name).as_uri()]
         assert found.complaints == []
         assert found.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+@each_width
+def test_the_report_of_a_run_fits_too(opened, tmp_path, size) -> None:
+    names = ["source", "AU changed", "truth: AU changed", "AU flow", "truth: AU flow", "AU mask"]
+    pair = dict.fromkeys(names, np.zeros((64, 64, 3), np.uint8))
+    scores = ("prevalence", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high")
+    unit = {"unit": "AU15"} | dict.fromkeys(scores, 0.75)
+    measures = {name: Estimate(0.5, 0.25, 0.75) for name in GOALS}
+    report = RunReport("a" * 99, "", measures, {"steps": 1.0}, [pair] * 6, units=[unit])
+    (tmp_path / "report.html").write_text(render_report(report))
+    found = opened(tmp_path / "report.html", size)
+    assert found.complaints == [] and len(found.requests) == 1
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    pictures = found.page.locator(".pair img:visible").all()
+    assert min(picture.bounding_box()["width"] for picture in pictures) > 95
+    heads = found.page.locator("thead:visible").count()
+    assert heads == (2 if size == DESKTOP else 0)
 
 
 @each_width
