@@ -85,6 +85,10 @@ def show(options: ShowOptions) -> int:
 
 
 def _source(path: Path) -> Source:
+    if path.suffix in (".csv", ".parquet"):
+        raise ValueError(
+            f"{path}: is a table; give the video or the pictures first, then the table"
+        )
     sources = find_sources(path)
     if len(sources) > 1 or (path.is_dir() and sources[0].path != path):
         raise ValueError(
@@ -121,7 +125,7 @@ def _show_video(
     """Write the film and the page. Return what was wrong with the video, None if nothing was."""
     video = OverlayVideo(source.path, table, tone_map)
     _watch(source, video.write(film))
-    write_durably(page, video_page(source.path, table, film, video.shape, video.seconds).encode())
+    _write(page, video_page(source.path, table, film, video.shape, video.seconds))
     return video.failure
 
 
@@ -129,11 +133,14 @@ def _show_pictures(source: Source, table: FaceTable, marked: Path, page: Path) -
     """Write the pictures and the page. Return what was wrong with them, None if nothing was."""
     pictures = MarkedPictures(source, table)
     _watch(source, pictures.write(marked))
-    text = picture_page(
-        source.path.name, table, pictures.shown, os.path.relpath(table.path, page.parent)
-    )
-    write_durably(page, text.encode())
+    beside = os.path.relpath(table.path, page.parent)
+    title = source.path.resolve().name
+    _write(page, picture_page(title, table, pictures.shown, beside))
     return pictures.failure
+
+
+def _write(page: Path, text: str) -> None:
+    write_durably(page, text.encode("utf-8", "surrogateescape"))  # names may be in any encoding
 
 
 def _watch(source: Source, frames: Iterator[int]) -> None:

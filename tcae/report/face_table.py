@@ -253,7 +253,7 @@ class _Reader:
             missing = "of an action unit, such as 'AU12_p'"
         if missing:
             raise ValueError(
-                f"{self._path}: no column {missing}; a table of tcae extract with --probe is needed"
+                f"{self._path}: no column {missing}; a table of tcae analyse is needed"
             )
         self._places = [(header.index(name), array("d"), name) for name in wanted]
         self._name_places = [header.index(name) for name in ("file", "video") if name in header]

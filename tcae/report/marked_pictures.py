@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ from tcae.data.video import VideoError
 from tcae.files.durable import write_durably
 from tcae.report.face_table import FaceTable
 from tcae.report.overlay import Marks, Overlay
-from tcae.report.page import data_address
+from tcae.report.page import address_of, data_address
 from tcae.report.picture_page import ShownPicture
 
 MOST_HELD = 30_000_000
@@ -77,7 +76,7 @@ class MarkedPictures:
         drawn = overlay.draw(frame.rgb, faces)
         write_durably(path, encode_jpeg(drawn))
         small = _for_the_page(drawn[:, : overlay.picture_width])
-        address = quote(f"{path.parent.name}/{path.name}" if self._folder else path.name)
+        address = address_of(f"{path.parent.name}/{path.name}" if self._folder else path.name)
         if self._held + len(small) <= MOST_HELD:
             self._held += len(small)
             address = data_address(small, "image/jpeg")

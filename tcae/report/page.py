@@ -48,6 +48,11 @@ def asset(name: str) -> str:
     return (files("tcae.report") / "assets" / name).read_text(encoding="utf-8")
 
 
+def address_of(path: str) -> str:
+    """Return the address of a file beside the page. Its name may be in any encoding."""
+    return quote(path, errors="surrogateescape")
+
+
 def data_address(content: bytes, kind: str) -> str:
     """Return an address that holds its content, for a MIME type such as ``image/png``."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
@@ -68,7 +73,7 @@ def download_link(content: str | None, name: str, beside: str) -> str:
         beside: Where it lies if the page does not hold it, from the page.
     """
     if content is None:
-        address, name = quote(beside), PurePath(beside).name
+        address, name = address_of(beside), PurePath(beside).name
     else:
         address = data_address(content.encode("utf-8", "surrogateescape"), "text/csv")
     return f'<a class="button" href="{address}" download="{escape(name)}">Table as CSV</a>'

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from tcae.report.face_curves import SHORTEST, Thinned, find_events, thin
 from tcae.report.face_summary import duration, verdict
 from tcae.report.face_table import KINDS, FaceTable, Track, largest
 from tcae.report.overlay import FACE_COLOURS
-from tcae.report.page import asset, download_link, page
+from tcae.report.page import address_of, asset, download_link, page
 
 Floats = NDArray[np.float64]
 
@@ -61,7 +60,7 @@ def video_page(
         "events": _events(table, shown),
     }
     held = film.stat().st_size <= MOST_FILM
-    source = "" if held else f' src="{quote(film.name)}"'
+    source = "" if held else f' src="{address_of(film.name)}"'
     beside = os.path.relpath(table.path, film.parent)
     body = asset("video_page.html").format(
         title=escape(video.name),
@@ -71,7 +70,7 @@ def video_page(
         height=shape[0],
         width=shape[1],
         film=base64.b64encode(film.read_bytes()).decode() if held else "",
-        data=json.dumps(data, separators=(",", ":")).replace("</", "<\\/"),
+        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         notes="".join(f"<p>{escape(note)}</p>" for note in _notes(table, tracks, thinned)),
         licence=asset("LICENSE-uPlot"),
         version=__version__,

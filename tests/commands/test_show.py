@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import av
@@ -193,6 +194,37 @@ def test_pictures_that_are_too_many_lie_beside_the_page(pictures, monkeypatch) -
     monkeypatch.setattr("tcae.report.marked_pictures.MOST_HELD", 0)
     assert main("in") == 0
     assert 'src="in-faces/a.png.jpg"' in Path("in.html").read_text()
+
+
+def test_names_in_any_encoding_and_with_any_sign(talk, monkeypatch) -> None:
+    monkeypatch.setattr("tcae.report.video_page.MOST_FILM", 0)
+    name = os.fsdecode(b"caf\xe9 <b>&\"'#%.mp4")
+    talk.rename(name)
+    with open("t.csv", "w", errors="surrogateescape", newline="") as file:
+        csv.writer(file).writerows([HEAD, *(row(name, k, 4) for k in range(12))])
+    assert main(name, "t.csv") == 0
+    page = Path(os.fsdecode(b"caf\xe9 <b>&\"'#%.html")).read_text(errors="surrogateescape")
+    assert 'src="caf%E9%20%3Cb%3E%26%22%27%23%25-faces.mp4"' in page
+    assert '<b>&"' not in page and "&lt;b&gt;&amp;&quot;" in page
+
+
+def test_the_folder_where_one_is(pictures, monkeypatch) -> None:
+    monkeypatch.chdir("in")
+    assert main(".", "../in.csv", "--out", "..") == 0
+    assert "<h1>in</h1>" in Path("../in.html").read_text()
+
+
+def test_a_video_without_a_face_is_shown_too(talk) -> None:
+    rows = [["talk.mp4", k, k / 4, "", 0, 0, *[""] * 8] for k in range(12)]
+    write_table(Path("talk.csv"), rows)
+    assert main(talk) == 0
+    assert "No face in 3 s." in Path("talk.html").read_text()
+    assert len(list(read_frames("talk-faces.mp4"))) == 12
+
+
+def test_a_table_in_place_of_the_video_is_refused(talk, capsys) -> None:
+    assert main("talk.csv") == 2
+    assert "talk.csv: is a table; give the video or the pictures first" in capsys.readouterr().err
 
 
 def test_a_folder_of_videos_is_refused(talk, capsys) -> None:
