@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tcae.data.action_units import with_words
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.folds import TRAIN_ONLY
 from tcae.evaluation.linear_probe import PROBE_FILE, save_probe
@@ -115,7 +116,7 @@ def _text_row(row: dict[str, float | str]) -> list[str]:
 
     frames = float(row["frames"])
     return [
-        str(row["unit"]),
+        with_words(str(row["unit"])),
         "-" if np.isnan(frames) else f"{frames:.0f}",
         *(number("prevalence"), number("f1"), interval("f1")),
         *(number("auc"), interval("auc"), number("f1_always")),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tcae.data.shards import PackedDataset
-from tcae.data.sources import find_sources, read_source
+from tcae.data.sources import find_sources
 from tcae.data.stills import StillError, read_still
 from tcae.data.tone_mapping import tone_map
 from tcae.data.video import VideoError, read_frames
@@ -75,10 +75,10 @@ def test_hdr_is_refused_or_tone_mapped(tmp_path: Path, kind: str, transfer: int,
     shutil.copy(*folder.iterdir(), tmp_path / "b.mp4")
     (source,) = find_sources(folder)
     message = rf": is HDR \({name}, .*whose colours would be read washed out; --tone-map reads it"
-    for frames in (read_source(source, None), read_frames(tmp_path / "b.mp4")):
+    for frames in (source.read(None), read_frames(tmp_path / "b.mp4")):
         with pytest.raises(VideoError, match=message):
             next(frames)
-    (in_folder,) = read_source(source, None, tone_mapped=True)
+    (in_folder,) = source.read(None, tone_mapped=True)
     (frame,) = read_frames(tmp_path / "b.mp4", tone_mapped=True)
     assert in_folder.rgb.shape == (48, 64, 3)
     assert np.array_equal(in_folder.rgb, frame.rgb)
