@@ -37,10 +37,11 @@ class ExtractOptions:
 
     Columns: video, frame, timestamp, face_id, confidence, success, named as in OpenFace; face_x,
     face_y, face_w, face_h, the box in pixels; the embeddings au_000 ... and pose_000 ...; with
-    --probe for each action unit AU12_c (1: present, else 0) and AU12_p (its probability). Pictures
-    are stills: a column file names them, every face has a row, and face_id counts the faces of
-    each picture from the largest one. A frame without a face has one row, with success 0 and empty
-    cells. To keep face_id and AU12_c whole numbers, read a CSV table with
+    --probe for each action unit AU12_c (1: present, else 0), AU12_p (the probability of that) and,
+    if intensities were known, AU12_r (from 0 to 5). A probe that was not calibrated has AU12_score
+    in their place. Pictures are stills: a column file names them, every face has a row, and face_id
+    counts the faces of each picture from the largest one. A frame without a face has one row, with
+    success 0 and empty cells. To keep face_id and AU12_c whole numbers, read a CSV table with
     pandas.read_csv(..., dtype_backend="numpy_nullable"); a Parquet table needs no option. The exit
     status is 1 if something could not be read in full or shows no face. If the command is stopped,
     the rows so far are in OUT.partial, and --resume goes on with them.
@@ -154,9 +155,16 @@ def _sources(paths: Sequence[Path]) -> tuple[list[Source], int]:
 def _extractor(options: ExtractOptions, sources: Sequence[Source]) -> Extractor:
     device = command.device_of(options.device)
     encoder = face_encoder(options.encoder, Material(None, device=device))
+    probe = load_probe(options.probe, device) if options.probe else None
+    if probe is not None and probe.calibration is None:
+        log.warning(
+            "--probe %s: not calibrated, so it gives scores (AU12_score) and no probabilities; "
+            "tcae.probe makes a calibrated one",
+            options.probe,
+        )
     return Extractor(
         encoder,
-        load_probe(options.probe, device) if options.probe else None,
+        probe,
         _EMBEDDINGS[options.embeddings],
         options.batch_size,
         points=options.points,
@@ -178,7 +186,7 @@ def _settings(
     probe = extractor.probe
     return {
         "encoder": extractor.encoder.fingerprint,
-        "probe": None if probe is None else digest(probe.state_dict()),
+        "probe": None if probe is None else digest(probe.weights()),
         "fps": options.fps,
         "tone_map": options.tone_map,
         "faces": "aligned" if options.aligned else options.detector,

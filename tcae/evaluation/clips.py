@@ -11,6 +11,7 @@ from tcae.data.video import read_frames
 from tcae.evaluation.agreement import Agreement, Series, compare
 from tcae.evaluation.extraction import SUCCESS, Extractor
 from tcae.evaluation.landmarker import Detect, blendshapes, face_landmarker
+from tcae.evaluation.unit_columns import kinds
 
 
 def agreement_on_clips(
@@ -45,15 +46,19 @@ def agreement_on_clips(
 
 
 def outputs_of(clip: Source, cropper: Cropper, extractor: Extractor) -> Series:
-    """Return the probabilities of the action units in each frame, of the person in most frames."""
+    """Return the values of the action units in each frame, of the person in most frames.
+
+    They are intensities, or probabilities if the probe has none, or scores.
+    """
     names = [column.name for column in extractor.columns]
-    units = extractor.probe.names if extractor.probe is not None else ()
+    probe = extractor.probe
+    columns = {} if probe is None else {u: f"{u}_{kinds(probe)[-1]}" for u in probe.names}
     people: dict[int, dict[float, dict[str, float]]] = defaultdict(dict)
     for rows in extractor.rows(clip.name, cropper(clip)):
         for row in rows:
             if row[SUCCESS]:
                 cells = dict(zip(names, row, strict=True))
-                found = {unit: cells[f"{unit}_p"] for unit in units}
+                found = {unit: cells[column] for unit, column in columns.items()}
                 people[cells["face_id"]][cells["timestamp"]] = found
     return max(people.values(), key=len, default={})
 

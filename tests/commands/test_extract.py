@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 import subprocess
@@ -18,7 +19,8 @@ from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.crops import Cropper
 from tcae.data.pictures import resize
 from tcae.data.video import read_frames
-from tcae.evaluation.linear_probe import LinearProbe, save_probe
+from tcae.evaluation.calibration import Calibration
+from tcae.evaluation.linear_probe import LinearProbe, load_probe, save_probe
 from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import load_encoder, save_encoder
 from tcae.models.model_config import ModelConfig
@@ -96,14 +98,45 @@ def probe(run) -> Path:
     return path
 
 
-def test_probe_columns(run, tmp_path, write_video, probe):
+def test_probe_columns(run, tmp_path, write_video, probe, capsys):
     video = write_video(tmp_path / "a.mp4", 5)
     assert main(run, tmp_path / "t.csv", video, "--probe", probe, "--embeddings", "none") == 0
     rows = read(tmp_path / "t.csv")
-    assert list(rows[0])[10:] == ["AU06_c", "AU12_c", "AU06_p", "AU12_p"]
+    assert list(rows[0])[10:] == ["AU06_c", "AU12_c", "AU06_score", "AU12_score"]
     for row in rows:
         for unit in ("AU06", "AU12"):
-            assert row[f"{unit}_c"] == str(int(float(row[f"{unit}_p"]) >= 0.5))
+            assert row[f"{unit}_c"] == str(int(float(row[f"{unit}_score"]) >= 0.5))
+    said = capsys.readouterr().err
+    assert said.count("not calibrated, so it gives scores (AU12_score) and no probabilities") == 1
+
+
+@pytest.mark.parametrize("intensity", [None, [[1.0, 1.0], [-2.0, -2.0]]])
+def test_columns_of_a_calibrated_probe(run, tmp_path, write_video, probe, capsys, intensity):
+    """Log odds of presence are twice the logit and one; a unit is present from .7 on."""
+    known = load_probe(probe)
+    numbers = {"presence": [[2.0, 2.0], [1.0, 1.0]], "threshold": [0.7, 0.7], "prior": [0.3, 0.3]}
+    numbers |= {} if intensity is None else {"intensity": intensity}
+    arrays = {name: np.array(value) for name, value in numbers.items()}
+    known.calibration = Calibration.from_arrays(arrays)
+    video = write_video(tmp_path / "a.mp4", 5)
+    assert main(run, tmp_path / "s.csv", video, "--probe", probe, "--embeddings", "none") == 0
+    save_probe(probe / "probe.safetensors", known)
+    capsys.readouterr()
+    assert main(run, tmp_path / "t.csv", video, "--probe", probe, "--embeddings", "none") == 0
+    assert "not calibrated" not in capsys.readouterr().err
+    kinds = "cp" if intensity is None else "cpr"
+    rows = read(tmp_path / "t.csv")
+    assert list(rows[0])[10:] == [f"{unit}_{kind}" for kind in kinds for unit in ("AU06", "AU12")]
+    for row, before in zip(rows, read(tmp_path / "s.csv"), strict=True):
+        for unit in ("AU06", "AU12"):
+            score = float(before[f"{unit}_score"])
+            logit = math.log(score / (1 - score))
+            p = 1 / (1 + math.exp(-2 * logit - 1))
+            assert float(row[f"{unit}_p"]) == pytest.approx(p, rel=1e-4)
+            assert row[f"{unit}_c"] == str(int(p >= 0.7))
+            if intensity is not None:
+                r = 5 / (1 + math.exp(-logit + 2))
+                assert float(row[f"{unit}_r"]) == pytest.approx(r, rel=1e-4)
 
 
 def test_a_probe_of_another_encoder_is_refused(run, tmp_path, write_video, probe, capsys):
