@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tcae.evaluation.analyse import analyse as analyse
     from tcae.evaluation.linear_probe import load_probe as load_probe
     from tcae.models.encoder_file import load_encoder as load_encoder
 
-__all__ = ["load_encoder", "load_probe"]
 __version__ = "0.1.0"
 
-
-def __getattr__(name: str) -> Any:
-    # Imported when they are needed: `import tcae` alone does not wait for torch.
-    if name == "load_encoder":
-        from tcae.models.encoder_file import load_encoder
-
-        return load_encoder
-    if name == "load_probe":
-        from tcae.evaluation.linear_probe import load_probe
-
-        return load_probe
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Imported when they are needed: `import tcae` alone does not wait for torch.
+_HOMES = {
+    "analyse": "tcae.evaluation.analyse",
+    "load_encoder": "tcae.models.encoder_file",
+    "load_probe": "tcae.evaluation.linear_probe",
+}
+__all__ = [*_HOMES]
 
 
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+class _Package(ModuleType):
+    """This package. `tcae.analyse` is the function, whoever imports the command of that name."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # An import of the module tcae.analyse would set it.
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted([*globals(), *__all__])
+
+
+sys.modules[__name__].__class__ = _Package

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import os
+import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,19 +14,15 @@ import tyro
 from tcae.cli import command
 from tcae.cli.displays import FrameDisplay
 from tcae.cli.progress import say
-from tcae.cli.signals import terminations_as_interrupts
 from tcae.data.crops import Cropper
 from tcae.data.detectors import DETECTORS
-from tcae.data.sources import Source, find_sources, gather_stills
-from tcae.evaluation.analysis import Analysis
+from tcae.data.sources import Source, find_every_source
+from tcae.evaluation.analysis import Analysis, write_table
 from tcae.evaluation.extraction import Extractor
 from tcae.evaluation.linear_probe import load_probe
-from tcae.evaluation.table import TableWriter, check_table_path, partial_table
-from tcae.files.weight_file import digest
+from tcae.evaluation.table import check_table_path, partial_table
 from tcae.methods.method import Material
 from tcae.methods.registry import face_encoder
-
-log = logging.getLogger("tcae.extract")  # not __name__, which is __main__ here
 
 
 @dataclass(frozen=True)
@@ -99,23 +93,17 @@ _EMBEDDINGS = {"au": ("au",), "pose": ("pose",), "both": ("au", "pose"), "none":
 def extract(options: ExtractOptions) -> int:
     """Run ``tcae extract`` and return its exit status."""
     _check(options)
-    sources, missing = _sources(options.inputs)
+    sources, missing = find_every_source(options.inputs)
     extractor = _extractor(options, sources)
     faces = "aligned" if options.aligned else options.detector
     config = extractor.crop_config(options.fps, faces)
     cropper = Cropper(replace(config, tone_mapped=options.tone_map))
-    settings = _settings(options, extractor, sources)
-    with TableWriter(options.out, extractor.columns, settings, options.resume) as table:
-        analysis = Analysis(sources, cropper, extractor, table.position)
-        try:
-            _write(analysis, table, options.fps)
-        except BaseException:
-            if table.kept:
-                log.warning("%s: %d rows are kept; --resume goes on", options.out, table.kept)
-            raise
-        if not table.rows:
-            raise ValueError(f"no frame could be read, so {options.out} is not written")
-    say(f"{options.out}: {table.rows} rows")
+    analysis = Analysis(sources, cropper, extractor)
+    with contextlib.closing(FrameDisplay("tcae.extract", options.fps)) as display:
+        rows = write_table(
+            analysis, options.out, display, resume=options.resume, advice="--resume goes on"
+        )
+    say(f"{options.out}: {rows} rows")
     return command.SOME_FAILED if missing or analysis.failed else command.DONE
 
 
@@ -140,69 +128,17 @@ def _check(options: ExtractOptions) -> None:
         )
 
 
-def _sources(paths: Sequence[Path]) -> tuple[list[Source], int]:
-    """Return what is at the given paths, and the number of paths without anything."""
-    sources, missing = [], 0
-    for path in paths:
-        try:
-            sources += find_sources(path)
-        except ValueError as error:
-            log.warning("%s", error)
-            missing += 1
-    return gather_stills(sources), missing
-
-
 def _extractor(options: ExtractOptions, sources: Sequence[Source]) -> Extractor:
     device = command.device_of(options.device)
     encoder = face_encoder(options.encoder, Material(None, device=device))
-    probe = load_probe(options.probe, device) if options.probe else None
-    if probe is not None and probe.calibration is None:
-        log.warning(
-            "--probe %s: not calibrated, so it gives scores (AU12_score) and no probabilities; "
-            "tcae.probe makes a calibrated one",
-            options.probe,
-        )
     return Extractor(
         encoder,
-        probe,
+        load_probe(options.probe, device) if options.probe else None,
         _EMBEDDINGS[options.embeddings],
         options.batch_size,
         points=options.points,
         files=not all(source.is_file for source in sources),
     )
-
-
-def _settings(
-    options: ExtractOptions, extractor: Extractor, sources: Sequence[Source]
-) -> dict[str, object]:
-    """Return what the rows depend on besides their columns."""
-    inputs = hashlib.sha256()
-    for source in sources:
-        try:
-            names, size = [source.path] if source.is_file else source.pictures(), source.size()
-        except OSError:  # whoever reads it will say so
-            names, size = [source.path], 0
-        inputs.update(repr((*map(os.fspath, names), size)).encode())
-    probe = extractor.probe
-    return {
-        "encoder": extractor.encoder.fingerprint,
-        "probe": None if probe is None else digest(probe.weights()),
-        "fps": options.fps,
-        "tone_map": options.tone_map,
-        "faces": "aligned" if options.aligned else options.detector,
-        "batch_size": options.batch_size,
-        "inputs": inputs.hexdigest()[:12],
-    }
-
-
-def _write(analysis: Analysis, table: TableWriter, fps: float | None) -> None:
-    with terminations_as_interrupts():
-        display = FrameDisplay("tcae.extract", fps)
-        try:
-            for rows in analysis.rows(table.mark, display):
-                table.write(rows)
-        finally:
-            display.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from tcae.data.pack_worker import VideoRow
 from tcae.data.sources import Source
-from tcae.data.video import estimated_frames
 
 LINE_SECONDS = 10.0
 """At least this long between two lines."""
@@ -73,12 +72,11 @@ class FrameDisplay:
     def begin(self, source: Source, frames: int) -> None:
         """Show a source from the start, or after some frames."""
         self._bar.close()
-        total = estimated_frames(source.path, self._fps) if source.is_file else _pictures(source)
-        self._label, self._total = source.label, total
+        self._label, self._total = source.label, source.estimated_frames(self._fps)
         self._first = self._done = frames
         self._begun = time.monotonic()
         self._bar = tqdm(
-            total=total,
+            total=self._total,
             initial=frames,
             desc=source.path.name,
             unit="frame",
@@ -104,13 +102,6 @@ class FrameDisplay:
     def close(self) -> None:
         """Remove the bar."""
         self._bar.close()
-
-
-def _pictures(source: Source) -> int | None:
-    try:
-        return len(source.pictures())
-    except OSError:  # whoever reads them will say so
-        return None
 
 
 class _Lines:

@@ -12,7 +12,8 @@ from types import FrameType
 class StopSignals:
     """Records Ctrl-C, SIGTERM and SIGUSR1 while active, instead of stopping at once.
 
-    A second Ctrl-C stops at once. Launchers and batch systems send the others more than once:
+    Other threads than the main one get no signals, and there it records none. A second Ctrl-C stops
+    at once. Launchers and batch systems send the others more than once:
     SIGTERM before they kill, SIGUSR1 some minutes before the time is up.
 
     Example:
@@ -30,7 +31,9 @@ class StopSignals:
         """Number of the signal that came, 0 if none did."""
 
     def __enter__(self) -> StopSignals:
-        self._before = {number: signal.signal(number, self._note) for number in self._WATCHED}
+        main = threading.current_thread() is threading.main_thread()
+        watched = self._WATCHED if main else ()
+        self._before = {number: signal.signal(number, self._note) for number in watched}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,7 +17,7 @@ from tcae.data.detectors import make_detector
 from tcae.data.face_tracks import Tracker
 from tcae.data.faces import Detector, Face
 from tcae.data.pictures import resize
-from tcae.data.sources import Picture, Source, read_source
+from tcae.data.sources import Picture, Source
 from tcae.data.turned_faces import UprightDetector
 from tcae.data.video import VideoFrame
 from tcae.files.csv_text import dict_reader, open_table
@@ -128,14 +128,14 @@ class Cropper:
     """Cuts the faces out of videos.
 
     Args:
-        config: How to find and cut them out.
+        config: How to find and cut them out; kept as an attribute.
 
     Raises:
         ValueError: The detector is unknown or not installed.
     """
 
     def __init__(self, config: CropConfig) -> None:
-        self._config = config
+        self.config = config
         given = config.faces in ("aligned", "landmarks")
         self._detector: Detector | None = None if given else make_detector(config.faces)
         self._begin()
@@ -154,15 +154,15 @@ class Cropper:
             start: What `state_dict` gave after some frames, to go on with the next one.
 
         Raises:
-            VideoError: See `tcae.data.sources.read_source`.
+            VideoError: See `tcae.data.sources.Source.read`.
         """
         self._begin()
         if start is not None:
             self._load_state_dict(start)
-        config = self._config
+        config = self.config
         stills = bool(source.stills) or (config.stills and not source.is_file)
         find = self._finder(source, landmarks or {}, stills)
-        frames = read_source(source, config.fps, config.tone_mapped)
+        frames = source.read(config.fps, config.tone_mapped)
         for frame in islice(frames, self._frames, None):
             crops = []
             for track, face in find(frame):
@@ -193,9 +193,9 @@ class Cropper:
         self, source: Source, landmarks: Landmarks, stills: bool
     ) -> Callable[[VideoFrame], list[tuple[str, Face]]]:
         """Return the function that gives the named tracks and faces of a frame of this source."""
-        if self._config.faces == "landmarks":
+        if self.config.faces == "landmarks":
             return lambda frame: [(source.track(t), f) for t, f in landmarks.get(frame.index, [])]
-        if self._config.faces == "aligned":
+        if self.config.faces == "aligned":
             return lambda frame: [(source.track(), _whole(frame.rgb))]
         assert self._detector is not None and self._upright is not None
         detector, detect, tracker = self._detector, self._upright, self._tracker
@@ -216,13 +216,13 @@ class Cropper:
 
         if stills:
             return every
-        return tracked if source.is_file and self._config.dataset is None else largest
+        return tracked if source.is_file and self.config.dataset is None else largest
 
     def _cut(self, rgb: NDArray[np.uint8], face: Face) -> NDArray[np.uint8] | None:
-        if self._config.faces == "aligned":
-            return resize(_central_square(rgb), self._config.image_size)
+        if self.config.faces == "aligned":
+            return resize(_central_square(rgb), self.config.image_size)
         try:
-            return align(rgb, face.points, self._config.template, self._config.image_size)
+            return align(rgb, face.points, self.config.template, self.config.image_size)
         except ValueError:  # points on one spot: no face
             return None
 

@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.pictures import decode_image
-from tcae.data.video import VIDEO_SUFFIXES, VideoError, VideoFrame, irregular, read_frames
+from tcae.data.video import (
+    VIDEO_SUFFIXES,
+    VideoError,
+    VideoFrame,
+    estimated_frames,
+    irregular,
+    read_frames,
+)
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +62,8 @@ class Source:
         video: Name of the video, unique in the data set. It includes the identity if a folder is
             named after it.
         clip: Part of the video that the file or folder holds, "" if it holds all of it.
-        is_file: Whether it is a video file, not pictures.
+        is_file: Whether it is a video file, or another thing whose frames follow each other in
+            time, not pictures.
         stills: The pictures that were named one by one; none for a folder.
     """
 
@@ -105,6 +113,48 @@ class Source:
             OSError: The folder cannot be read.
         """
         return list(self.stills) or [self.path / name for name in _pictures(self.path)]
+
+    def read(self, fps: float | None = None, tone_mapped: bool = False) -> Iterator[VideoFrame]:
+        """Yield its frames: those sampled at `fps` of a video file, each `Picture` else.
+
+        The number of a picture is the last number in its name, or its place among the others if the
+        names do not number the pictures. Its time is unknown (NaN). HDR is read only if
+        `tone_mapped`.
+
+        Raises:
+            VideoError: Nothing can be read. After the last good frame: something could not be read.
+        """
+        if self.is_file:
+            yield from read_frames(self.path, fps, threads=1, tone_mapped=tone_mapped)
+            return
+        failures = []
+        try:
+            files = self.pictures()
+        except OSError as error:
+            raise VideoError(f"{self.path}: {error.strerror}") from error
+        numbers = _numbers_in([file.name for file in files]) or range(len(files))
+        for number, file in zip(numbers, files, strict=True):
+            rgb = _read_picture(file)
+            if rgb is None:
+                failures.append(file)
+            else:
+                yield Picture(number, float("nan"), rgb, file)
+        if failures and len(files) == 1:
+            raise VideoError(f"{failures[0]}: cannot be read as a picture")
+        if failures:
+            raise VideoError(
+                f"{self.label}: {len(failures)} of {len(files)} pictures cannot be read, "
+                f"as {failures[0].name}"
+            )
+
+    def estimated_frames(self, fps: float | None = None) -> int | None:
+        """Return how many frames `read` will probably yield, None if unknown."""
+        if self.is_file:
+            return estimated_frames(self.path, fps)
+        try:
+            return len(self.pictures())
+        except OSError:  # whoever reads them will say so
+            return None
 
 
 def find_sources(root: Path) -> list[Source]:
@@ -168,39 +218,16 @@ def gather_stills(sources: Iterable[Source]) -> list[Source]:
     return gathered
 
 
-def read_source(
-    source: Source, fps: float | None, tone_mapped: bool = False
-) -> Iterator[VideoFrame]:
-    """Yield the frames of a source: those sampled at `fps` of a video file, each `Picture` else.
-
-    The number of a picture is the last number in its name, or its place among the others if the
-    names do not number the pictures. Its time is unknown (NaN). HDR is read only if `tone_mapped`.
-
-    Raises:
-        VideoError: Nothing can be read. After the last good frame: something could not be read.
-    """
-    if source.is_file:
-        yield from read_frames(source.path, fps, threads=1, tone_mapped=tone_mapped)
-        return
-    failures = []
-    try:
-        files = source.pictures()
-    except OSError as error:
-        raise VideoError(f"{source.path}: {error.strerror}") from error
-    numbers = _numbers_in([file.name for file in files]) or range(len(files))
-    for number, file in zip(numbers, files, strict=True):
-        rgb = _read_picture(file)
-        if rgb is None:
-            failures.append(file)
-        else:
-            yield Picture(number, float("nan"), rgb, file)
-    if failures and len(files) == 1:
-        raise VideoError(f"{failures[0]}: cannot be read as a picture")
-    if failures:
-        raise VideoError(
-            f"{source.label}: {len(failures)} of {len(files)} pictures cannot be read, "
-            f"as {failures[0].name}"
-        )
+def find_every_source(paths: Iterable[Path]) -> tuple[list[Source], int]:
+    """Return the sources at several paths, and the number of paths without any: a warning each."""
+    sources, missing = [], 0
+    for path in paths:
+        try:
+            sources += find_sources(path)
+        except ValueError as error:
+            log.warning("%s", error)
+            missing += 1
+    return gather_stills(sources), missing
 
 
 def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:

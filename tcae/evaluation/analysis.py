@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
+from tcae.cli.signals import terminations_as_interrupts
 from tcae.data.crops import Cropper
 from tcae.data.sources import Source
 from tcae.data.video import VideoError
 from tcae.evaluation.extraction import SUCCESS, Extractor
-from tcae.evaluation.table import Row
+from tcae.evaluation.table import Column, Row, TableWriter
+from tcae.files.weight_file import digest
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +64,6 @@ class Analysis:
         sources: The videos and pictures.
         cropper: Cuts the faces out.
         extractor: Embeds them.
-        start: Where to go on: a position that `rows` gave to `mark`.
 
     Example:
         >>> import cv2
@@ -76,15 +80,36 @@ class Analysis:
         [1]
     """
 
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        cropper: Cropper,
-        extractor: Extractor,
-        start: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, sources: Sequence[Source], cropper: Cropper, extractor: Extractor) -> None:
         self._sources, self._cropper, self._extractor = sources, cropper, extractor
-        self._at = _Position(**(start or {}))
+        self._at = _Position()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Return the columns of the rows."""
+        return self._extractor.columns
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Return what the rows depend on besides their columns, as `TableWriter` takes it."""
+        inputs = hashlib.sha256()
+        for source in self._sources:
+            try:
+                names = [source.path] if source.is_file else source.pictures()
+                size = source.size()
+            except OSError:  # whoever reads it will say so
+                names, size = [source.path], 0
+            inputs.update(repr((*map(os.fspath, names), size)).encode())
+        config, probe = self._cropper.config, self._extractor.probe
+        return {
+            "encoder": self._extractor.encoder.fingerprint,
+            "probe": None if probe is None else digest(probe.weights()),
+            "fps": config.fps,
+            "tone_map": config.tone_mapped,
+            "faces": config.faces,
+            "batch_size": self._extractor.batch_size,
+            "inputs": inputs.hexdigest()[:12],
+        }
 
     @property
     def failed(self) -> int:
@@ -95,6 +120,7 @@ class Analysis:
         self,
         mark: Callable[[dict[str, Any]], object] = lambda _: None,
         watcher: Watcher | None = None,
+        start: Mapping[str, Any] | None = None,
     ) -> Iterator[list[Row]]:
         """Yield the rows, a batch at a time.
 
@@ -102,7 +128,9 @@ class Analysis:
             mark: Called now and then, when the caller comes back for more, with where to go on
                 after the rows that it has got. JSON can hold it.
             watcher: Is told how far the analysis is.
+            start: Where to go on: a position that `mark` was given.
         """
+        self._at = _Position(**(start or {}))
         while self._at.source < len(self._sources):
             source = self._sources[self._at.source]
             try:
@@ -139,3 +167,45 @@ class Analysis:
             at.rows += len(rows)
             at.faces += sum(row[SUCCESS] for row in rows)
             yield rows
+
+
+def write_table(
+    analysis: Analysis,
+    out: Path,
+    watcher: Watcher,
+    *,
+    names: Sequence[str] | None = None,
+    resume: bool,
+    advice: str,
+) -> int:
+    """Write the rows of an analysis to a table and return their number.
+
+    Memory does not grow with it. If the process is stopped, the rows so far are kept.
+
+    Args:
+        analysis: Gives the rows.
+        out: The table.
+        watcher: Is told how far it is.
+        names: Which columns to write, in this order. None: all.
+        resume: Go on with a table that was not finished, if there is one.
+        advice: What to say of how to go on with rows that are kept.
+
+    Raises:
+        ValueError: No frame could be read. Or as for `TableWriter`.
+        OSError: For example the disk is full.
+    """
+    every = {column.name: column for column in analysis.columns}
+    chosen = [every[name] for name in (every if names is None else names)]
+    places = [list(every).index(column.name) for column in chosen]
+    with TableWriter(out, chosen, analysis.settings, resume) as table:
+        try:
+            with terminations_as_interrupts():
+                for rows in analysis.rows(table.mark, watcher, table.position):
+                    table.write([[row[place] for place in places] for row in rows])
+        except BaseException:
+            if table.kept:
+                log.warning("%s: %d rows are kept; %s", out, table.kept, advice)
+            raise
+        if not table.rows:
+            raise ValueError(f"no frame could be read, so {out} is not written")
+        return table.rows

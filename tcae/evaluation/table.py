@@ -129,11 +129,9 @@ class TableWriter:
             return None
         advice = "give the options and inputs of that run, or --overwrite"
         for name, (old, new) in differences(content["settings"], self._settings).items():
-            raise ValueError(
-                f"--resume: {self._partial} was written with {name} {old}, not {new}; {advice}"
-            )
+            raise ValueError(f"{self._partial}: was written with {name} {old}, not {new}; {advice}")
         if content["columns"] != [column.name for column in self._columns]:
-            raise ValueError(f"--resume: {self._partial} has other columns; {advice}")
+            raise ValueError(f"{self._partial}: has other columns; {advice}")
         return mark
 
     def __enter__(self) -> TableWriter:

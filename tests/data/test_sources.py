@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tcae.data.sources import find_sources, gather_stills, join_sources, read_source
+from tcae.data.sources import find_sources, gather_stills, join_sources
 from tcae.data.video import VideoError
 
 
@@ -134,11 +134,11 @@ def test_one_picture(tmp_path):
     (source,) = find_sources(tmp_path / "ann_7.png")
     assert (source.identity, source.video, source.clip) == ("ann_7", "ann_7", "")
     assert source.size() == (tmp_path / "ann_7.png").stat().st_size
-    (frame,) = read_source(source, fps=None)
+    (frame,) = source.read(fps=None)
     assert (frame.index, frame.file, frame.rgb[0, 0, 0]) == (7, tmp_path / "ann_7.png", 50)
     touch(tmp_path, "bob.jpg")
     with pytest.raises(VideoError, match=r"bob\.jpg: cannot be read as a picture"):
-        next(read_source(find_sources(tmp_path / "bob.jpg")[0], fps=None))
+        next(find_sources(tmp_path / "bob.jpg")[0].read(fps=None))
 
 
 def test_pictures_that_are_named_one_after_the_other_are_gathered(tmp_path):
@@ -154,7 +154,7 @@ def test_pictures_that_are_named_one_after_the_other_are_gathered(tmp_path):
         f"{tmp_path}/a.png and 1 more",
         *(f"{tmp_path}/{name}" for name in ("talk.mp4", "c.png", "v")),
     ]
-    assert [f.file.name for s in sources if not s.is_file for f in read_source(s, None)] == [
+    assert [f.file.name for s in sources if not s.is_file for f in s.read(None)] == [
         "a.png", "b.png", "c.png", "1.png",
     ]  # fmt: skip
 
@@ -182,7 +182,7 @@ def test_pictures_are_numbered(tmp_path, names, numbers):
         picture(tmp_path / "id" / "v" / name, 50)
     (source,) = find_sources(tmp_path)
     assert source.size() == len(names)
-    frames = list(read_source(source, fps=1))
+    frames = list(source.read(fps=1))
     assert [frame.index for frame in frames] == numbers
     assert np.isnan([frame.timestamp for frame in frames]).all()
 
@@ -194,7 +194,7 @@ def test_pictures_that_cannot_be_read_are_told_after_the_rest(tmp_path):
     (source,) = find_sources(tmp_path)
     frames = []
     with pytest.raises(VideoError, match=r"v: 1 of 3 pictures cannot be read, as 2.png"):
-        for frame in read_source(source, fps=None):
+        for frame in source.read(fps=None):
             frames.append((frame.index, int(frame.rgb[0, 0, 0])))
     assert frames == [(1, 10), (3, 30)]
 
@@ -207,8 +207,8 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "v" / "2.png")
     video, pictures = find_sources(tmp_path)
     with pytest.raises(VideoError, match="a FIFO, not a regular file"):
-        next(read_source(video, fps=None))
-    frames = read_source(pictures, fps=None)
+        next(video.read(fps=None))
+    frames = pictures.read(fps=None)
     assert next(frames).index == 1
     with pytest.raises(VideoError, match=r"1 of 2 pictures cannot be read, as 2\.png"):
         next(frames)

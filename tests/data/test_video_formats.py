@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tcae.data.pictures import decode_image
-from tcae.data.sources import find_sources, read_source
+from tcae.data.sources import find_sources
 from tcae.data.video import VideoError, VideoFrame, read_frames
 
 SIZES = {"dv": (720, 576)}
@@ -68,7 +68,7 @@ def test_a_video_is_read_whatever_its_ending(
     name = {"yuv4mpegpipe": "y4m"}.get(container, container) if ending == "right" else ending
     path = film(tmp_path / f"a.{name}", container, codec, layout)
     (source,) = find_sources(tmp_path)
-    frames = list(read_source(source, None))
+    frames = list(source.read(None))
     if container == "gif":  # 256 colours
         assert [frame.index for frame in frames] == list(range(12))
     else:
@@ -159,11 +159,11 @@ def test_pictures_in_other_formats_are_no_gaps(
     (folder / "notes.txt").write_bytes(b"x")
     pictures, gif = find_sources(tmp_path)
     assert (pictures.is_file, gif.is_file) == (False, True)
-    frames = list(read_source(pictures, None))
+    frames = list(pictures.read(None))
     assert [frame.index for frame in frames] == list(range(9))
     for i, frame in enumerate(frames):
         assert np.abs(frame.rgb - scene(i, (64, 48))).mean() < 4
-    assert len(list(read_source(gif, None))) == 12
+    assert len(list(gif.read(None))) == 12
     assert caplog.messages == [
         f"{tmp_path}: 2 pictures or videos of kinds that are not read, as {folder}/9.heic, are "
         "skipped"

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tcae.data.sources import find_sources, read_source
+from tcae.data.sources import find_sources
 from tcae.data.synthetic.camera import CameraConfig
 from tcae.data.synthetic.expression import ACTION_UNITS
 from tcae.data.synthetic.world import Video, World
@@ -64,7 +64,7 @@ def _frames(world: World, count: int) -> Iterator[NDArray[np.uint8]]:
 def _real(paths: Iterable[Path]) -> Iterator[NDArray[np.uint8]]:
     for path in paths:
         for source in find_sources(path):
-            yield from (frame.rgb for frame in read_source(source, fps=5))
+            yield from (frame.rgb for frame in source.read(fps=5))
 
 
 def _scores(detect: Detect, pictures: Iterable[NDArray[np.uint8]]) -> list[Scores]:
