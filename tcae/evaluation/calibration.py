@@ -32,6 +32,7 @@ class Calibration:
         presence: (2, A) slope and offset from logits to the log odds that a unit is present.
         threshold: (A,) probability from which on a unit is called present.
         prior: (A,) share of frames in which it is present where the probabilities hold.
+        rest: (A,) mean logit of frames in which it is absent: that of a neutral face.
         intensity: (2, A) slope and offset from logits to the log odds of intensity as a share of
             the strongest. None if intensities were not known.
 
@@ -45,6 +46,7 @@ class Calibration:
     presence: Array
     threshold: Array
     prior: Array
+    rest: Array
     intensity: Array | None = None
 
     def probabilities(self, logits: Floats) -> Array:
@@ -89,15 +91,20 @@ def calibrate(logits: Floats, labels: Floats, intensities: Floats | None = None)
     for name, given in (("labels", labels), ("intensities", intensities)):
         if given is not None and given.shape != logits.shape:
             raise ValueError(f"{name}: shape {given.shape} came, {logits.shape} is needed")
-    units = range(logits.shape[1])
-    presence = np.transpose([_line(logits[:, a], labels[:, a]) for a in units])
-    probability = sigmoid(presence[0] * logits + presence[1])
+    known = [_known(x, y) for x, y in zip(logits.T, labels.T, strict=True)]
+    lines = [_line(x, y) for x, y in known]
+    chances = [sigmoid(a * x + b) for (a, b), (x, _) in zip(lines, known, strict=True)]
     intensity = None
     if intensities is not None:
-        intensity = np.transpose([_line(logits[:, a], intensities[:, a]) for a in units])
-    threshold = np.array([_threshold(probability[:, a], labels[:, a]) for a in units])
-    prior = np.array([_share(_known(logits[:, a], labels[:, a])[1]) for a in units])
-    return Calibration(presence, threshold, prior, intensity)
+        pairs = zip(logits.T, intensities.T, strict=True)
+        intensity = np.transpose([_line(*_known(x, y)) for x, y in pairs])
+    return Calibration(
+        np.transpose(lines),
+        np.array([_threshold(p, y) for p, (_, y) in zip(chances, known, strict=True)]),
+        np.array([_share(y) for _, y in known]),
+        np.array([x[y == 0].mean() if (y == 0).any() else 0.0 for x, y in known]),
+        intensity,
+    )
 
 
 def sigmoid(values: Floats) -> Array:
@@ -116,19 +123,18 @@ def _known(logits: Floats, target: Floats) -> tuple[Array, Array]:
     return logits[known].astype(np.float64), target[known].astype(np.float64)
 
 
-def _line(logits: Floats, target: Floats) -> tuple[float, float]:
-    """Fit slope and offset of the log odds by logistic regression; the slope is never negative.
+def _line(x: Array, y: Array) -> tuple[float, float]:
+    """Fit slope and offset of the log odds of shares (n,) at logits (n,) by logistic regression.
 
-    The target may be any share. A weight of one frame pulls the slope to zero: without, classes
-    that do not overlap would make it infinite.
+    The slope is never negative. A weight of one frame pulls it to zero: without, classes that do
+    not overlap would make it infinite.
     """
-    x, y = _known(logits, target)
-    rest = float(log_odds(np.array(_share(y))))
+    constant = float(log_odds(np.array(_share(y))))
     if not len(x) or not np.ptp(x):
-        return 0.0, rest
+        return 0.0, constant
     centre, scale = x.mean(), x.std()
     design = np.stack([(x - centre) / scale, np.ones(len(x))])
-    line = np.array([0.0, rest])
+    line = np.array([0.0, constant])
     for _ in range(_STEPS):
         p = sigmoid(line @ design)
         slope = design @ (y - p) - [line[0], 0]
@@ -138,19 +144,19 @@ def _line(logits: Floats, target: Floats) -> tuple[float, float]:
         if np.abs(step).max() < 1e-9:
             break
     if line[0] <= 0:
-        return 0.0, rest
+        return 0.0, constant
     return float(line[0] / scale), float(line[1] - line[0] * centre / scale)
 
 
-def _share(target: Floats) -> float:
+def _share(y: Array) -> float:
     """Return the mean, drawn a little to the middle: neither 0 nor 1, and known of no frames."""
-    return float((target.sum() + 0.5) / (len(target) + 1))
+    return float((y.sum() + 0.5) / (len(y) + 1))
 
 
-def _threshold(probability: Floats, labels: Floats) -> float:
-    """Return the probability above which as many frames lie as the unit is present in."""
-    p, y = _known(probability, labels)
+def _threshold(p: Array, y: Array) -> float:
+    """Return the probability above which as many frames lie as are positive."""
     count = round(float(y.sum()))
     if not count:
         return 1.0
-    return float(np.sort(p)[::-1][count - 1])
+    falling = np.sort(p)[::-1]
+    return float(falling[count - 1 : count + 1].mean())

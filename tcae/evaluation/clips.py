@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tcae.data.crops import Cropper
 from tcae.data.sources import Source, find_sources
@@ -50,16 +52,25 @@ def outputs_of(clip: Source, cropper: Cropper, extractor: Extractor) -> Series:
 
     They are intensities, or probabilities if the probe has none, or scores.
     """
-    names = [column.name for column in extractor.columns]
     probe = extractor.probe
     columns = {} if probe is None else {u: f"{u}_{kinds(probe)[-1]}" for u in probe.names}
-    people: dict[int, dict[float, dict[str, float]]] = defaultdict(dict)
+    return {
+        time: {unit: cells[column] for unit, column in columns.items()}
+        for time, cells in person_in(clip, cropper, extractor).items()
+    }
+
+
+def person_in(
+    clip: Source, cropper: Cropper, extractor: Extractor
+) -> Mapping[float, Mapping[str, Any]]:
+    """Return the cells of each frame, by time and by column, of the person in most frames."""
+    names = [column.name for column in extractor.columns]
+    people: dict[int, dict[float, dict[str, Any]]] = defaultdict(dict)
     for rows in extractor.rows(clip.name, cropper(clip)):
         for row in rows:
             if row[SUCCESS]:
                 cells = dict(zip(names, row, strict=True))
-                found = {unit: cells[column] for unit, column in columns.items()}
-                people[cells["face_id"]][cells["timestamp"]] = found
+                people[cells["face_id"]][cells["timestamp"]] = cells
     return max(people.values(), key=len, default={})
 
 

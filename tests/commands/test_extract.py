@@ -115,6 +115,7 @@ def test_columns_of_a_calibrated_probe(run, tmp_path, write_video, probe, capsys
     """Log odds of presence are twice the logit and one; a unit is present from .7 on."""
     known = load_probe(probe)
     numbers = {"presence": [[2.0, 2.0], [1.0, 1.0]], "threshold": [0.7, 0.7], "prior": [0.3, 0.3]}
+    numbers |= {"rest": [-1.0, -1.0]}
     numbers |= {} if intensity is None else {"intensity": intensity}
     arrays = {name: np.array(value) for name, value in numbers.items()}
     known.calibration = Calibration.from_arrays(arrays)

@@ -28,6 +28,7 @@ def test_is_logistic_regression_on_the_known_frames_of_each_unit():
         truth = LogisticRegression(tol=1e-8).fit(x, labels[known, a])
         found = got.probabilities(logits)[known, a]
         np.testing.assert_allclose(found, truth.predict_proba(x)[:, 1], atol=1e-5)
+        assert got.rest[a] == pytest.approx(logits[known, a][labels[known, a] == 0].mean())
         assert got.prior[a] == pytest.approx(labels[known, a].mean(), abs=1e-3)
 
 

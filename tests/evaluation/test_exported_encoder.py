@@ -73,7 +73,7 @@ def probe_of(encoder: FrozenEncoder, embedding: str = "au") -> LinearProbe:
         probe.norm(getattr(encoder.embed(images(16)), embedding))
     presence, strength = np.random.default_rng(0).random((2, 2, len(UNITS))) + 0.5
     known = strength if embedding == "au" else None
-    probe.calibration = Calibration(presence, *np.full((2, len(UNITS)), 0.5), known)
+    probe.calibration = Calibration(presence, *np.full((3, len(UNITS)), 0.5), known)
     return probe.eval()
 
 

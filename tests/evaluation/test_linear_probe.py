@@ -157,7 +157,7 @@ def test_a_calibration_is_kept_with_the_probe(tmp_path):
     with pytest.raises(ValueError, match="probe: it was not calibrated, so it has scores and no"):
         probe.probabilities(features)
     presence = np.array([[0.5, 2.0], [-1.0, 0.25]])
-    probe.calibration = Calibration(presence, np.array([0.3, 0.6]), np.array([0.1, 0.2]))
+    probe.calibration = Calibration(presence, np.array([0.3, 0.6]), *np.ones((2, 2)))
     save_probe(tmp_path / "probe.safetensors", probe)
     again = load_probe(tmp_path)
     logits = np.log(again.scores(features) / (1 - again.scores(features)))
@@ -166,7 +166,7 @@ def test_a_calibration_is_kept_with_the_probe(tmp_path):
     np.testing.assert_array_equal(again.decisions(features), expected >= [0.3, 0.6])
     with pytest.raises(ValueError, match="calibration: it was fitted without intensities"):
         again.intensities(features)
-    again.calibration = Calibration(presence, np.ones(2), np.ones(2), presence[::-1].copy())
+    again.calibration = Calibration(presence, *np.ones((3, 2)), presence[::-1].copy())
     save_probe(tmp_path / "probe.safetensors", again)
     expected = 5 / (1 + np.exp(-(logits * [-1.0, 0.25] + [0.5, 2.0])))
     np.testing.assert_allclose(load_probe(tmp_path).intensities(features), expected, rtol=1e-4)
