@@ -20,6 +20,7 @@ from tcae.data.sources import Source, find_every_source
 from tcae.evaluation.analysis import Analysis, write_table
 from tcae.evaluation.extraction import Extractor
 from tcae.evaluation.linear_probe import load_probe
+from tcae.evaluation.refinement_options import refined
 from tcae.evaluation.table import check_table_path, partial_table
 from tcae.methods.method import Material
 from tcae.methods.registry import face_encoder
@@ -64,6 +65,8 @@ class ExtractOptions:
         ),
         tyro.conf.FlagCreatePairsOff,
     ] = False
+    neutral: command.NeutralOption = "auto"
+    smooth: command.SmoothOption = 0.0
     fps: Annotated[
         float | None,
         tyro.conf.arg(help="Frames to take from each second of a video file. Default: all."),
@@ -98,11 +101,19 @@ def extract(options: ExtractOptions) -> int:
     faces = "aligned" if options.aligned else options.detector
     config = extractor.crop_config(options.fps, faces)
     cropper = Cropper(replace(config, tone_mapped=options.tone_map))
+    extractor, refinement = refined(extractor, cropper, options.neutral, options.smooth)
     analysis = Analysis(sources, cropper, extractor)
     with contextlib.closing(FrameDisplay("tcae.extract", options.fps)) as display:
         rows = write_table(
-            analysis, options.out, display, resume=options.resume, advice="--resume goes on"
+            analysis,
+            options.out,
+            display,
+            resume=options.resume,
+            advice="--resume goes on",
+            refinement=refinement,
         )
+    if refinement is not None:
+        say(refinement.summary())
     say(f"{options.out}: {rows} rows")
     return command.SOME_FAILED if missing or analysis.failed else command.DONE
 

@@ -59,6 +59,18 @@ ProbeOption = Annotated[
         "directory of tcae.train, or the name of weights that ship with the package."
     ),
 ]
+NeutralOption = Annotated[
+    str,
+    tyro.conf.arg(
+        help="What of a face is there at rest and is taken off its action units: auto, the calmest "
+        "tenth of its frames in the video; START:END, seconds of the video; FILE, a picture or "
+        "video of the person's neutral face; or none."
+    ),
+]
+SmoothOption = Annotated[
+    float,
+    tyro.conf.arg(help="Smooth action units over so many seconds, without a delay. Default: no."),
+]
 LabelsOption = Annotated[
     Path | None,
     tyro.conf.arg(

@@ -18,7 +18,7 @@ from tcae.data.pictures import centre
 from tcae.data.video import VideoError
 from tcae.evaluation.linear_probe import LinearProbe
 from tcae.evaluation.table import Column, Row
-from tcae.evaluation.unit_columns import unit_columns, unit_values
+from tcae.evaluation.unit_columns import logit_columns, unit_columns, unit_values
 from tcae.models.face_encoder import FaceEncoder
 
 _FIXED = (
@@ -29,8 +29,8 @@ _FIXED = (
     Column("confidence", "real"),
     Column("success", "int"),
 )
-SUCCESS = 5
-"""Place in a row of the column ``success``."""
+FACE_ID, SUCCESS = 3, 5
+"""Places in a row of the columns ``face_id`` and ``success``."""
 _FILE = (Column("file", "text"),)
 _BOX = tuple(Column(f"face_{name}", "real") for name in "xywh")
 _POINTS = tuple(Column(f"{name}_{axis}", "real") for name in POINT_NAMES for axis in "xy")
@@ -57,6 +57,8 @@ class Extractor:
         points: Whether the five points of each face become columns (``left_eye_x`` ...), in the
             same pixels; 0 is the centre of the first one.
         files: Whether there is a column ``file``, as stills need it.
+        logits: Whether the action units have columns ``AU12_logit`` in place of all others. They
+            are for a `Refinement`, which makes the others once a whole video is known.
 
     Raises:
         ValueError: The probe belongs to another encoder.
@@ -68,6 +70,7 @@ class Extractor:
     batch_size: int = 64
     points: bool = False
     files: bool = False
+    logits: bool = False
 
     def __post_init__(self) -> None:
         if self.probe is not None:
@@ -98,8 +101,11 @@ class Extractor:
         return (
             *self._found,
             *(Column(name, "real") for name in names),
-            *(() if self.probe is None else unit_columns(self.probe)),
+            *(() if self.probe is None else self._units(self.probe)),
         )
+
+    def _units(self, probe: LinearProbe) -> tuple[Column, ...]:
+        return logit_columns(probe) if self.logits else unit_columns(probe)
 
     @property
     def _found(self) -> tuple[Column, ...]:
@@ -187,7 +193,7 @@ class Extractor:
         parts += [arrays[name].tolist() for name in self.embeddings]
         if self.probe is not None:
             logits = self.probe.logits(arrays[self.probe.embedding])
-            parts.append(unit_values(self.probe, logits))
+            parts.append(logits.tolist() if self.logits else unit_values(self.probe, logits))
         return [list(chain.from_iterable(row)) for row in zip(*parts, strict=True)]
 
 

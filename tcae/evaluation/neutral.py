@@ -39,6 +39,15 @@ class Neutral:
     frames: Literal["auto"] | tuple[float, float] = "auto"
     logits: Array | None = None
 
+    @property
+    def title(self) -> str:
+        """Return in a few words which frames these are."""
+        if self.logits is not None:
+            return "the given one"
+        if self.frames == "auto":
+            return "the calmest tenth of its frames"
+        return "{:g} to {:g} s".format(*self.frames)
+
     def of(self, logits: Floats, times: Array, calibration: Calibration) -> Array | None:
         """Return the logits (A,) of the neutral face of one person, None if it is not known.
 

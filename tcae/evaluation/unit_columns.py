@@ -25,6 +25,11 @@ def unit_columns(probe: LinearProbe) -> tuple[Column, ...]:
     )
 
 
+def logit_columns(probe: LinearProbe) -> tuple[Column, ...]:
+    """Return columns for the logits, from which all others can be made: ``AU12_logit``."""
+    return tuple(Column(f"{unit}_logit", "real") for unit in probe.names)
+
+
 def kinds(probe: LinearProbe) -> tuple[str, ...]:
     """Return the endings of the columns with real numbers that the probe's units have."""
     if probe.calibration is None:

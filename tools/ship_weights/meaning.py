@@ -208,8 +208,8 @@ def _clips(encoder: FrozenEncoder, probe: LinearProbe, folder: Path) -> str:
     counts = [f"{way.count:.1f}" for way in ways]
     return (
         f"{len(clips)} clips, {len(truth):,} frames. A unit is present where the landmarker's "
-        f"score is {_PRESENT} or more, and counts\nif it is in {ENOUGH} frames or more. Units called "
-        f"present in a frame: {counts[0]} before, {counts[1]} now, {counts[2]} with "
+        f"score is {_PRESENT} or more, and counts\nif it is in {ENOUGH} frames or more. Units "
+        f"called present in a frame: {counts[0]} before, {counts[1]} now, {counts[2]} with "
         "`--neutral auto`.\n\n"
         + _table(head, [[row[0], *(f"{x:.2f}" for x in row[1:])] for row in rows])
     )
