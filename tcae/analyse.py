@@ -56,7 +56,7 @@ class AnalyseOptions:
     ] = None
     encoder: command.EncoderOption = Path("detector-64")
     probe: command.ProbeOption = None
-    neutral: command.NeutralOption = "auto"
+    neutral: command.NeutralOption = "none"
     smooth: command.SmoothOption = 0.0
     fps: Annotated[
         float | None,

@@ -65,7 +65,7 @@ class ExtractOptions:
         ),
         tyro.conf.FlagCreatePairsOff,
     ] = False
-    neutral: command.NeutralOption = "auto"
+    neutral: command.NeutralOption = "none"
     smooth: command.SmoothOption = 0.0
     fps: Annotated[
         float | None,

@@ -62,9 +62,9 @@ ProbeOption = Annotated[
 NeutralOption = Annotated[
     str,
     tyro.conf.arg(
-        help="What of a face is there at rest and is taken off its action units: auto, the calmest "
-        "tenth of its frames in the video; START:END, seconds of the video; FILE, a picture or "
-        "video of the person's neutral face; or none."
+        help="Which face is at rest: what it shows is taken off the person's action units. auto: "
+        "the calmest tenth of the face's frames in the video; START:END: seconds of the video; "
+        "FILE: a picture or video of the person; or none."
     ),
 ]
 SmoothOption = Annotated[

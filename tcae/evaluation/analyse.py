@@ -43,7 +43,7 @@ def analyse(
     fps: float | None = None,
     seconds: float | None = None,
     embeddings: bool = False,
-    neutral: NeutralChoice = "auto",
+    neutral: NeutralChoice = None,
     smooth: float = 0.0,
     device: str = "auto",
 ) -> pandas.DataFrame:

@@ -120,7 +120,9 @@ class RefinedRows:
                 logits.extend(row[self._units])
                 times.append(float("nan") if time is None else time)
                 faces.append(face)
-        every = np.array(logits).reshape(len(faces), self._units.stop - self._units.start)
+        if not faces:
+            return count, iter(())
+        every = np.frombuffer(logits).reshape(len(faces), -1)
         refined = self._refinement(every, np.array(times), np.array(faces))
         parts = (refined[start : start + _AT_ONCE] for start in range(0, len(faces), _AT_ONCE))
         return count, (row for part in parts for row in unit_values(self._refinement.probe, part))

@@ -44,12 +44,11 @@ def refined(
         return extractor, None
     if probe.calibration is None:
         log.warning(
-            "the probe was not calibrated: AU12_score is a score from 0 to 1, no probability, and "
-            "no neutral face is taken off (docs/weights.md)"
+            "the probe was not calibrated: AU12_score is a score from 0 to 1 and no probability "
+            "(docs/weights.md)"
         )
-        if neutral not in ("auto", "none", None):
+        if found is not None:
             raise ValueError(f"--neutral {neutral}: needs a calibrated probe, as tcae.probe makes")
-        found = None
     if isinstance(found, Path):
         found = look_at(found, cropper, extractor)
     if found is None and not smooth:
