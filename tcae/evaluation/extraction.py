@@ -18,6 +18,7 @@ from tcae.data.pictures import centre
 from tcae.data.video import VideoError
 from tcae.evaluation.linear_probe import LinearProbe
 from tcae.evaluation.table import Column, Row
+from tcae.evaluation.unit_columns import logit_columns, unit_columns, unit_values
 from tcae.models.face_encoder import FaceEncoder
 
 _FIXED = (
@@ -28,8 +29,8 @@ _FIXED = (
     Column("confidence", "real"),
     Column("success", "int"),
 )
-SUCCESS = 5
-"""Place in a row of the column ``success``."""
+FACE_ID, SUCCESS = 3, 5
+"""Places in a row of the columns ``face_id`` and ``success``."""
 _FILE = (Column("file", "text"),)
 _BOX = tuple(Column(f"face_{name}", "real") for name in "xywh")
 _POINTS = tuple(Column(f"{name}_{axis}", "real") for name in POINT_NAMES for axis in "xy")
@@ -40,11 +41,10 @@ class Extractor:
     """The cropped frames of a video as table rows, one per frame and face.
 
     The columns ``frame, timestamp, face_id, confidence, success`` are named as OpenFace names
-    them, and so is ``AU12_c``, the presence of an action unit (0 or 1). ``AU12_p`` is its
-    probability. There is no ``AU12_r``: that is an intensity from 0 to 5, and the probe learns
-    from occurrence labels. A frame without a face has one row with ``confidence`` and ``success``
-    0 and no other values. ``face_x, face_y, face_w, face_h`` is the box of the face: left, top,
-    width and height in pixels of the picture as shown.
+    them, and so are ``AU12_c``, the presence of an action unit (0 or 1), and ``AU12_r``, its
+    intensity from 0 to 5; `unit_columns` tells what a probe has. A frame without a face has one row
+    with ``confidence`` and ``success`` 0 and no other values. ``face_x, face_y, face_w, face_h`` is
+    the box of the face: left, top, width and height in pixels of the picture as shown.
 
     A still is no video: its ``video`` is empty, ``file`` names it, and ``face_id`` counts its own
     faces, from the largest one.
@@ -57,6 +57,8 @@ class Extractor:
         points: Whether the five points of each face become columns (``left_eye_x`` ...), in the
             same pixels; 0 is the centre of the first one.
         files: Whether there is a column ``file``, as stills need it.
+        logits: Whether the action units have columns ``AU12_logit`` in place of all others. They
+            are for a `Refinement`, which makes the others once a whole video is known.
 
     Raises:
         ValueError: The probe belongs to another encoder.
@@ -68,6 +70,7 @@ class Extractor:
     batch_size: int = 64
     points: bool = False
     files: bool = False
+    logits: bool = False
 
     def __post_init__(self) -> None:
         if self.probe is not None:
@@ -95,13 +98,14 @@ class Extractor:
         names = [
             f"{embedding}_{i:03d}" for embedding in self.embeddings for i in range(sizes[embedding])
         ]
-        units = self.probe.names if self.probe is not None else ()
         return (
             *self._found,
             *(Column(name, "real") for name in names),
-            *(Column(f"{unit}_c", "int") for unit in units),
-            *(Column(f"{unit}_p", "real") for unit in units),
+            *(() if self.probe is None else self._units(self.probe)),
         )
+
+    def _units(self, probe: LinearProbe) -> tuple[Column, ...]:
+        return logit_columns(probe) if self.logits else unit_columns(probe)
 
     @property
     def _found(self) -> tuple[Column, ...]:
@@ -182,14 +186,14 @@ class Extractor:
             yield [[*row.fixed, *(nothing if row.rgb is None else next(values))] for row in batch]
 
     def _values(self, faces: NDArray[np.uint8]) -> list[list[Any]]:
-        """Return the embeddings, presences and probabilities of (N, S, S, 3) faces."""
+        """Return the embeddings and the values of the action units of (N, S, S, 3) faces."""
         embedded = self.encoder.embed(torch.from_numpy(faces).permute(0, 3, 1, 2))
         arrays = {name: value.float().cpu().numpy() for name, value in embedded._asdict().items()}
         parts: list[list[Any]] = [[()] * len(faces)]
         parts += [arrays[name].tolist() for name in self.embeddings]
         if self.probe is not None:
-            probability = self.probe.probabilities(arrays[self.probe.embedding])
-            parts += [(probability >= 0.5).astype(int).tolist(), probability.tolist()]
+            logits = self.probe.logits(arrays[self.probe.embedding])
+            parts.append(logits.tolist() if self.logits else unit_values(self.probe, logits))
         return [list(chain.from_iterable(row)) for row in zip(*parts, strict=True)]
 
 

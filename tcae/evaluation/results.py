@@ -87,7 +87,8 @@ def write_results(directory: Path, results: ProbeResults, dataset: PackedDataset
     cells = [[_cell(value) for value in row.values()] for row in table]
     write_csv(directory / "results.csv", [_COLUMNS, *cells])
     labels = results.labels
-    header = ["frame", "subject", "fold", *labels.names, *(f"{name}_p" for name in labels.names)]
+    scores = [f"{name}_score" for name in labels.names]
+    header = ["frame", "subject", "fold", *labels.names, *scores]
     predictions = (
         [dataset.name(int(frame)), subject, int(fold), *map(_cell, truth), *map(_cell, values)]
         for frame, subject, fold, truth, values in zip(
@@ -95,7 +96,7 @@ def write_results(directory: Path, results: ProbeResults, dataset: PackedDataset
             labels.subjects,
             results.fold,
             labels.values,
-            results.probability,
+            results.predicted,
             strict=True,
         )
     )
