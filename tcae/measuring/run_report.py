@@ -125,7 +125,7 @@ def _write_report(trainer: Trainer, measurement: Measurement) -> None:
         measures=measurement.measures,
         numbers=trainer.summary(),
         pairs=measurement.pairs,
-        pairs_of=_pairs_of(trainer),
+        pairs_of=pairs_of(trainer),
         lengths=measurement.lengths,
         units=measurement.units,
         curves=_curves(trainer.run),
@@ -134,7 +134,7 @@ def _write_report(trainer: Trainer, measurement: Measurement) -> None:
     write_durably(trainer.run / REPORT_FILE, render_report(report).encode())
 
 
-def _pairs_of(trainer: Trainer) -> str:
+def pairs_of(trainer: Trainer) -> str:
     """Return whose pairs the report shows, and no more than is known of that."""
     if first_world([dataset.path for dataset in trainer.mixture.datasets]) is not None:
         return "Pairs of people never seen"

@@ -182,12 +182,11 @@ function controls() {
   const spans = [Infinity, 600, 60, 10].filter((s) => s === Infinity || s < data.duration / 1.5);
   const words = (s) => (s === Infinity ? "All" : s < 60 ? s + " s" : s / 60 + " min");
   choices(bar, "Part of the video on the curves", spans, words, (s) => { span = s; follow(); });
-  const over = document.querySelector("#curves .over");
-  choices(over, "What curves show", data.views, (v) => v.name, choose);
+  choices(document.querySelector("#curves h2"), "What curves show", data.views, (v) => v.name, choose, true);
 }
 
 // Buttons of which one is pressed; none if there is nothing to choose.
-function choices(parent, about, values, words, chosen) {
+function choices(place, about, values, words, chosen, after = false) {
   if (values.length < 2) return;
   const group = element("span", { class: "choices", role: "group", "aria-label": about });
   values.forEach((value, i) => {
@@ -198,7 +197,7 @@ function choices(parent, about, values, words, chosen) {
     };
     group.append(button);
   });
-  parent.append(group);
+  if (after) place.after(group); else place.append(group);
 }
 
 const MOST = 200;
