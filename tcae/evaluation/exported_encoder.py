@@ -40,6 +40,9 @@ class ExportedEncoder(nn.Module):
         (torch.Size([5, 128]), torch.Size([5, 16]), torch.Size([5, 21]))
     """
 
+    presence: Tensor | None
+    intensity: Tensor | None
+
     def __init__(self, encoder: FrozenEncoder, probe: LinearProbe | None = None) -> None:
         super().__init__()
         if probe is not None:

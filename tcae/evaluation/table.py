@@ -34,7 +34,10 @@ class Column(NamedTuple):
 class Finish(Protocol):
     """Makes the rows of a table from those that were written, when all of them are there."""
 
-    columns: Sequence[Column]
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Return the columns of the rows that it makes."""
+        ...
 
     def __call__(self, read: Callable[[], Iterator[Row]]) -> Iterator[Row]:
         """Yield the rows; each call of `read` reads those that were written once more."""
