@@ -8,25 +8,62 @@ it; only where there is none does the build ask pip for one.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import shlex
+import shutil
 import sys
 import sysconfig
 from pathlib import Path
 
+import setuptools
 from setuptools import build_meta
 from setuptools.build_meta import *  # noqa: F403
 
+SETUPTOOLS_NEEDED = 77  # the first that reads our pyproject.toml
 TORCH_NEEDED = (2, 10)
+COMPILERS = ("c++", "g++", "clang++")  # that CMake looks for
 TORCH_REQUIREMENT = "torch==2.13.0"
+
+
+def check_setuptools(version: str = setuptools.__version__) -> None:
+    """Stop a build whose setuptools would not understand our pyproject.toml.
+
+    Raises:
+        SystemExit: It is too old.
+    """
+    if int(version.split(".")[0]) < SETUPTOOLS_NEEDED:
+        raise SystemExit(
+            f"tcae: setuptools >= {SETUPTOOLS_NEEDED} is needed to build, but this is {version}; "
+            "`pip install -U setuptools`, or leave out --no-build-isolation"
+        )
+
+
+def check_compiler() -> None:
+    """Stop a build that would fail, before pip's log is long.
+
+    Raises:
+        SystemExit: There is no C++ compiler. pip shows it as the last line of the build.
+    """
+    named = os.environ.get("CXX")
+    if any(map(shutil.which, shlex.split(named)[:1] if named else COMPILERS)):
+        return
+    missing = f"CXX={named} is not there" if named else f"there is none of {', '.join(COMPILERS)}"
+    raise SystemExit(
+        f"tcae: a C++17 compiler is needed to compile the operators, but {missing}; "
+        "`apt-get install g++`, or what your system has for it"
+    )
 
 
 def get_requires_for_build_wheel(config_settings=None):
     """Return what a wheel needs to be built: a torch only if there is none to compile against."""
+    check_compiler()
     return build_meta.get_requires_for_build_wheel(config_settings) + torch_requirement()
 
 
 def get_requires_for_build_editable(config_settings=None):
     """Return what an editable install needs to be built."""
+    check_compiler()
     return build_meta.get_requires_for_build_editable(config_settings) + torch_requirement()
 
 
@@ -98,3 +135,6 @@ def _sees_system_packages() -> bool:
     except OSError:
         return False
     return re.search(r"include-system-site-packages\s*=\s*true", text, re.IGNORECASE) is not None
+
+
+check_setuptools()  # that of --no-build-isolation may be any

@@ -3,6 +3,9 @@
 Environment:
     TCAE_OPS_CUDA: AUTO (default) builds the CUDA library if nvcc is found and goes on without it if
         that fails; ON makes a failure an error; OFF does not try.
+    MAX_JOBS, CMAKE_BUILD_PARALLEL_LEVEL: How many compilers run at once, the first that is set.
+        By default as many as there are processors that this process may use.
+    CXX: The C++ compiler, by default the one that CMake finds.
     TCAE_OPS_CUDA_ARCHITECTURES: CMake's list of architectures. By default all of ARCHITECTURES that
         nvcc knows, and PTX of the last one for what comes later.
 """
@@ -21,10 +24,10 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).parent))
-from build_backend import torch_to_compile_against, torch_version
+from build_backend import check_compiler, torch_to_compile_against, torch_version
 
 ROOT = Path(__file__).resolve().parent
-ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120]
+ARCHITECTURES = [75, 80, 86, 89, 90, 100, 110, 120]
 
 
 class build_libraries(build_ext):
@@ -32,6 +35,7 @@ class build_libraries(build_ext):
 
     def run(self) -> None:
         """Build the libraries into the package, or into the source tree of an editable install."""
+        check_compiler()
         inplace = self.inplace or self.editable_mode
         package = (ROOT if inplace else Path(self.build_lib).resolve()) / "tcae_ops"
         package.mkdir(parents=True, exist_ok=True)
@@ -85,7 +89,8 @@ class build_libraries(build_ext):
         definitions = [f"-D{name}={value}" for name, value in options.items()]
         generator = ["-G", "Ninja"] if ninja else []
         subprocess.run(["cmake", "-S", ROOT, "-B", build, *generator, *definitions], check=True)
-        subprocess.run(["cmake", "--build", build, "--parallel", "--target", "install"], check=True)
+        jobs = ["--parallel", str(_jobs())]
+        subprocess.run(["cmake", "--build", build, *jobs, "--target", "install"], check=True)
 
 
 class any_python_wheel(bdist_wheel):
@@ -94,6 +99,16 @@ class any_python_wheel(bdist_wheel):
     def get_tag(self) -> tuple[str, str, str]:
         """Return Python and ABI tags that promise nothing, and the platform."""
         return "py3", "none", super().get_tag()[2]
+
+
+def _jobs() -> int:
+    for name in ("MAX_JOBS", "CMAKE_BUILD_PARALLEL_LEVEL"):
+        value = os.environ.get(name)
+        if value and not (value.isdecimal() and int(value)):
+            raise SystemExit(f"{name} is {value!r}, but must be a number of compilers, from 1")
+        if value:
+            return int(value)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _nvcc_of_cuda_home() -> str | None:

@@ -24,6 +24,7 @@ from tcae.evaluation.analyse import (
     make_extractor,
 )
 from tcae.evaluation.analysis import Analysis, write_table
+from tcae.evaluation.refinement_options import refined
 from tcae.evaluation.table import check_table_path, partial_table
 
 
@@ -33,9 +34,10 @@ class AnalyseOptions:
 
     It has a row for each frame and face, and one for each frame without a face: file, frame,
     timestamp in seconds, face_id, confidence, success, the box and five points of the face in
-    pixels, and for each action unit AU12_c (1: present, else 0) and AU12_p. docs/analyse.md tells
-    more. If the command is stopped, started again it goes on where it was. The exit status is 1 if
-    something could not be read in full or shows no face.
+    pixels, and for each action unit AU12_c (1: present, else 0), AU12_p (the probability of that)
+    and AU12_r (intensity from 0 to 5). docs/analyse.md tells more. If the command is stopped,
+    started again it goes on where it was. The exit status is 1 if something could not be read in
+    full or shows no face.
     """
 
     inputs: Annotated[
@@ -54,6 +56,8 @@ class AnalyseOptions:
     ] = None
     encoder: command.EncoderOption = Path("detector-64")
     probe: command.ProbeOption = None
+    neutral: command.NeutralOption = "none"
+    smooth: command.SmoothOption = 0.0
     fps: Annotated[
         float | None,
         tyro.conf.arg(help="Frames to take from each second. Default: all."),
@@ -82,6 +86,7 @@ def analyse(options: AnalyseOptions) -> int:
         device = command.device_of(options.device)
         extractor = make_extractor(options.encoder, options.probe, options.embeddings, device)
         cropper = Cropper(extractor.crop_config(options.fps, DETECTOR))
+        extractor, refinement = refined(extractor, cropper, options.neutral, options.smooth)
         analysis = Analysis(sources, cropper, extractor, remarks=True)
         with contextlib.closing(FrameDisplay("tcae.analyse", options.fps)) as display:
             rows = write_table(
@@ -91,7 +96,10 @@ def analyse(options: AnalyseOptions) -> int:
                 names=column_names(extractor),
                 resume=not options.overwrite,
                 advice="the same command goes on",
+                refinement=refinement,
             )
+    if refinement is not None:
+        say(refinement.summary())
     say(f"{out}: {rows} rows")
     return command.SOME_FAILED if missing or analysis.failed else command.DONE
 

@@ -12,7 +12,7 @@ import tyro
 
 from tcae.cli import command
 from tcae.cli.progress import say
-from tcae.evaluation.exported_encoder import encode_encoder
+from tcae.evaluation.exported_encoder import encode_encoder, unit_outputs
 from tcae.evaluation.linear_probe import load_probe
 from tcae.files.durable import write_durably
 from tcae.files.network_formats import format_of
@@ -24,7 +24,8 @@ class ExportOptions:
     """Write the encoder to an ONNX file or to an exported program of torch.
 
     Input: images (N, 3, S, S), RGB, float32 in [0, 1]. Outputs: the embeddings au and pose; with
-    --probe also the probabilities of action units. The file says how faces must be aligned. Before
+    --probe also the probabilities and intensities of action units, or the scores of a probe that
+    was not calibrated. The file says how faces must be aligned. Before
     it is written, its outputs are compared with those of the encoder.
     """
 
@@ -51,7 +52,8 @@ def export(options: ExportOptions) -> int:
     side = encoder.image_size
     outputs = f"au (N, {encoder.embedding_size}), pose (N, {encoder.pose_size})"
     if probe is not None:
-        outputs += f", probabilities (N, {len(probe.names)}) of {' '.join(probe.names)}"
+        kinds = " and ".join(unit_outputs(probe))
+        outputs += f", {kinds} (N, {len(probe.names)}) of {' '.join(probe.names)}"
     say(f"images (N, 3, {side}, {side}), RGB, float32 in [0, 1] -> {outputs}")
     return command.DONE
 

@@ -22,6 +22,7 @@ from tcae.evaluation.confidence import find_confidence
 from tcae.evaluation.extraction import Extractor
 from tcae.evaluation.head_pose import find_head_pose
 from tcae.evaluation.linear_probe import load_probe
+from tcae.evaluation.refinement_options import refined
 from tcae.evaluation.table import check_table_path, partial_table
 from tcae.methods.method import Material
 from tcae.methods.registry import face_encoder
@@ -33,10 +34,11 @@ class ExtractOptions:
 
     Columns: video, frame, timestamp, face_id, confidence, success, named as in OpenFace; face_x,
     face_y, face_w, face_h, the box in pixels; the embeddings au_000 ... and pose_000 ...; with
-    --probe for each action unit AU12_c (1: present, else 0) and AU12_p (its probability). Pictures
-    are stills: a column file names them, every face has a row, and face_id counts the faces of
-    each picture from the largest one. A frame without a face has one row, with success 0 and empty
-    cells. To keep face_id and AU12_c whole numbers, read a CSV table with
+    --probe for each action unit AU12_c (1: present, else 0), AU12_p (the probability of that) and,
+    if intensities were known, AU12_r (from 0 to 5). A probe that was not calibrated has AU12_score
+    in their place. Pictures are stills: a column file names them, every face has a row, and face_id
+    counts the faces of each picture from the largest one. A frame without a face has one row, with
+    success 0 and empty cells. To keep face_id and AU12_c whole numbers, read a CSV table with
     pandas.read_csv(..., dtype_backend="numpy_nullable"); a Parquet table needs no option. The exit
     status is 1 if something could not be read in full or shows no face. If the command is stopped,
     the rows so far are in OUT.partial, and --resume goes on with them.
@@ -65,6 +67,8 @@ class ExtractOptions:
         ),
         tyro.conf.FlagCreatePairsOff,
     ] = False
+    neutral: command.NeutralOption = "none"
+    smooth: command.SmoothOption = 0.0
     fps: Annotated[
         float | None,
         tyro.conf.arg(help="Frames to take from each second of a video file. Default: all."),
@@ -99,11 +103,19 @@ def extract(options: ExtractOptions) -> int:
     faces = "aligned" if options.aligned else options.detector
     config = extractor.crop_config(options.fps, faces)
     cropper = Cropper(replace(config, tone_mapped=options.tone_map))
+    extractor, refinement = refined(extractor, cropper, options.neutral, options.smooth)
     analysis = Analysis(sources, cropper, extractor)
     with contextlib.closing(FrameDisplay("tcae.extract", options.fps)) as display:
         rows = write_table(
-            analysis, options.out, display, resume=options.resume, advice="--resume goes on"
+            analysis,
+            options.out,
+            display,
+            resume=options.resume,
+            advice="--resume goes on",
+            refinement=refinement,
         )
+    if refinement is not None:
+        say(refinement.summary())
     say(f"{options.out}: {rows} rows")
     return command.SOME_FAILED if missing or analysis.failed else command.DONE
 

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from tcae.cli import command
 from tcae.cli.progress import say
 from tcae.data.fingerprint import fingerprint
-from tcae.data.labels import LABELS, read_intensities
+from tcae.data.labels import LABELS, read_intensities, select
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.embedding import check_template, damaged_files
 from tcae.evaluation.labelled_frames import LabelledFrames, read_labels_with_folds
 from tcae.evaluation.linear_probe import PROBE_FILE, save_probe
-from tcae.evaluation.protocol import fold_of_each, judge, out_of_fold
+from tcae.evaluation.protocol import calibrate_probe, fold_of_each, judge, out_of_fold
 from tcae.evaluation.results import text_table, write_results
 from tcae.files.durable import write_durably
 from tcae.methods.fine_tuning import SETTINGS, FineTuned, FineTuner, FineTuningConfig
@@ -150,6 +150,7 @@ def _encoder(options: FinetuneOptions, dataset: PackedDataset) -> FrozenEncoder:
 def _run(options: FinetuneOptions, tuner: FineTuner, fold: NDArray[np.int64]) -> None:
     """Fine-tune for each fold, then for use, and write the results."""
     everybody, count = np.ones(len(fold), bool), int(fold.max()) + 1
+    intensities = None if options.intensities is None else tuner.targets
     out, steps = options.out, None
     if options.test:
         taken: list[int] = []
@@ -159,13 +160,19 @@ def _run(options: FinetuneOptions, tuner: FineTuner, fold: NDArray[np.int64]) ->
             taken.append(tuned.steps)
             return tuned
 
-        probability = out_of_fold(fit, tuner.labels.frame_index, tuner.labels, fold)
+        predicted = out_of_fold(fit, tuner.labels.frame_index, tuner.labels, fold)
         steps = int(np.median(taken))
     tuned = tuner.fit(everybody, "all people", 1 / (count + 1) if options.test else 1.0, steps)
     if options.test:
-        results = judge(tuner.labels, fold, probability, tuned.probe, tuner.failures, options.seed)
+        results = judge(
+            tuner.labels, fold, predicted, tuned.probe, tuner.failures, options.seed, intensities
+        )
         write_results(out, results, tuner.dataset)
         say(text_table(results))
+    else:
+        others = select(tuner.labels, tuned.held_out)
+        known = None if intensities is None else intensities[tuned.held_out]
+        calibrate_probe(tuned.probe, others, tuned.scores(others.frame_index), known)
     save_probe(out / PROBE_FILE, tuned.probe)
     encoder = tuned.encoder
     save_encoder(out / ENCODER_FILE, encoder.network, encoder.template, encoder.crop)

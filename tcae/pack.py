@@ -28,8 +28,9 @@ from tcae.data.merging import merge
 from tcae.data.pack_parts import WHOLE, Part
 from tcae.data.pack_worker import VideoRow
 from tcae.data.packing import MANIFEST, pack_videos, remove_pack
-from tcae.data.sources import find_sources, join_sources
+from tcae.data.sources import Source, find_sources, join_sources
 from tcae.data.verify import shard_bytes, verify
+from tcae.files.csv_text import encoding_hint
 
 log = logging.getLogger("tcae.pack")  # __name__ is __main__ when run as a command
 
@@ -112,6 +113,7 @@ def pack(options: PackOptions) -> int:
         sources = join_sources(map(find_sources, options.sources))
     else:
         sources = [recording.source for recording in labelled.recordings]
+    _tell_of_unknown(options.landmarks, landmarks or {}, sources)
     if options.overwrite:
         remove_pack(options.out)
     count = sum(part.holds(source.name) for source in sources)
@@ -179,6 +181,18 @@ def merge_sets(options: MergeOptions) -> int:
     shards = merge(options.merge, options.out)
     print(f"{options.out}: {shards} shards of {len(options.merge)} data sets")
     return command.DONE
+
+
+def _tell_of_unknown(
+    table: Path | None, landmarks: Mapping[str, Landmarks], sources: Sequence[Source]
+) -> None:
+    """Name a video of the landmarks that is not there."""
+    unknown = list(landmarks.keys() - {source.key for source in sources})
+    if unknown:
+        log.warning(
+            "%s: %d of its %d videos are not there, as %s%s",
+            *(table, len(unknown), len(landmarks), min(unknown), encoding_hint(unknown)),
+        )
 
 
 def _part(options: PackOptions) -> Part:

@@ -32,7 +32,7 @@ BACKENDS: dict[str, Run] = {
 }
 _override: str | None = os.environ.get("TCAE_OPS_BACKEND") or None
 _block: ContextVar[str | None] = ContextVar("backend", default=None)
-_fastest: dict[str, Run] = {}  # by type of device, filled at the first call
+_fastest: dict[torch.device, Run] = {}  # filled at the first call
 
 
 class _Traced(threading.local):
@@ -94,12 +94,12 @@ def choose(device: torch.device, requested: str | None) -> Run:
     if name is None:
         name, origin = _override, "TCAE_OPS_BACKEND"
     if name is None:
-        run = _fastest.get(device.type)
+        run = _fastest.get(device)
         if run is None:
             usable = [name for name in BACKENDS if why_not(name, device) is None]
             if triton.INTERPRETED and "triton" in usable:
                 usable.remove("triton")  # only for tests: it is slower than the definition
-            run = _fastest[device.type] = BACKENDS[usable[0]]
+            run = _fastest[device] = BACKENDS[usable[0]]
         return run
     _check_name(name, origin)
     reason = why_not(name, device)
@@ -117,7 +117,7 @@ def why_not(name: str, device: torch.device) -> str | None:
     compiled = library.CPU if name == "cpp" else library.CUDA
     if device.type != compiled.device:
         return f"it is for {compiled.device} tensors, but the image is on {device}"
-    return compiled.problem
+    return compiled.why_not(device.index)
 
 
 def _check_name(name: str, origin: str) -> None:

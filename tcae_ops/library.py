@@ -6,6 +6,7 @@ programs that are traced, exported or scripted by name.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import json
 import os
@@ -31,6 +32,7 @@ class Library:
         self.needs = needs
         self.path: Path | None = None
         self.build: dict[str, Any] = {}
+        self._problems: dict[int, str | None] = {}  # of GPUs that were asked
         self.problem: str | None = f"no library for {device} was built; run `pip install .`"
         for directory in _directories():
             path = directory / f"libtcae_ops_{device}.so"
@@ -60,6 +62,27 @@ class Library:
             self.problem = f"{path} cannot be loaded: {error}"
         else:
             self.problem = None
+
+    def why_not(self, index: int | None) -> str | None:
+        """Return why the library cannot run on the device with this number, or None if it can."""
+        if self.problem is not None or self.device != "cuda":
+            return self.problem
+        return self._problem_of_gpu(torch.cuda.current_device() if index is None else index)
+
+    def _problem_of_gpu(self, index: int) -> str | None:
+        """Ask the kernels themselves whether the driver and the GPU can run them."""
+        if index not in self._problems:
+            self._problems[index] = self._ask(index)
+        return self._problems[index]
+
+    def _ask(self, index: int) -> str | None:
+        ask = ctypes.CDLL(str(self.path)).tcae_ops_cuda_problem
+        ask.restype = ctypes.c_char_p
+        problem: bytes | None = ask(index)
+        if problem is None:
+            return None
+        built_for = self.build.get("cuda", {}).get("architectures", "unknown architectures")
+        return f"its kernels, for {built_for}, cannot run on GPU {index}: {problem.decode()}"
 
     def _note_skipped(self, directory: Path) -> None:
         self.build = self.build or _build(directory)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -177,6 +178,24 @@ def detector() -> None:
         make_detector()
     except ValueError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """The system's Chromium, driven by Playwright: `playwright.sync_api.Browser`."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if found is None:
+        pytest.skip("there is no Chromium; apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        # Chromium's sandbox does not work for root, as whom containers run.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        try:
+            started = playwright.chromium.launch(executable_path=found, args=arguments)
+        except sync_api.Error as error:
+            pytest.skip(f"{found} cannot be started: {str(error).splitlines()[0]}")
+        yield started
+        started.close()
 
 
 @pytest.fixture

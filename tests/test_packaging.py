@@ -35,7 +35,7 @@ def test_type_checkers_use_the_annotations_of_an_installed_package(
 
 
 def test_what_ships_is_built(built: Path) -> None:
-    for folder in ("tcae/weights", "tcae/data/synthetic"):
+    for folder in ("tcae/weights", "tcae/data/synthetic", "tcae/report/assets"):
         wanted = {
             path.relative_to(ROOT)
             for path in (ROOT / folder).rglob("*")

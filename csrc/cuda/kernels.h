@@ -21,4 +21,8 @@ cudaError_t forward(const Sampling& s, const Outputs& out, void* scratch, cudaSt
 int64_t backward_scratch(const Sampling& s, const Gradients& g, bool deterministic);
 cudaError_t backward(const Sampling& s, const Gradients& g, bool deterministic, void* scratch, cudaStream_t stream);
 
+// Whether the kernels can run on the current device: an error if the driver is too old for them or they
+// were not compiled for its architecture.
+cudaError_t probe();
+
 }  // namespace tcae_ops

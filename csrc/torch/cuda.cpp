@@ -66,5 +66,22 @@ STABLE_TORCH_LIBRARY_IMPL(tcae_ops, CUDA, m) {
   m.impl("backward_deterministic", TORCH_BOX(&backward_cuda<true>));
 }
 
+// Why the kernels cannot run on a device, or nullptr if they can. Called without torch.
+const char* problem_of(int device) {
+  int before = 0;
+  cudaError_t error = cudaGetDevice(&before);
+  if (error == cudaSuccess) error = cudaSetDevice(device);
+  if (error == cudaSuccess) {
+    error = probe();
+    cudaSetDevice(before);
+  }
+  cudaGetLastError();  // else the next one who asks gets it
+  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+}
+
 }  // namespace
 }  // namespace tcae_ops
+
+extern "C" __attribute__((visibility("default"))) const char* tcae_ops_cuda_problem(int device) {
+  return tcae_ops::problem_of(device);
+}

@@ -59,6 +59,18 @@ ProbeOption = Annotated[
         "directory of tcae.train, or the name of weights that ship with the package."
     ),
 ]
+NeutralOption = Annotated[
+    str,
+    tyro.conf.arg(
+        help="Which face is at rest: what it shows is taken off the person's action units. auto: "
+        "the calmest tenth of the face's frames in the video; START:END: seconds of the video; "
+        "FILE: a picture or video of the person; or none."
+    ),
+]
+SmoothOption = Annotated[
+    float,
+    tyro.conf.arg(help="Smooth action units over so many seconds, without a delay. Default: no."),
+]
 LabelsOption = Annotated[
     Path | None,
     tyro.conf.arg(
@@ -99,7 +111,7 @@ WorkersOption = Annotated[
 ToneMapOption = Annotated[
     bool,
     tyro.conf.arg(
-        help="Read HDR videos (PQ, HLG) in the colours of ordinary ones, instead of refusing them."
+        help="Read HDR (PQ, HLG) in ordinary colours instead of refusing it: videos and pictures."
     ),
     tyro.conf.FlagCreatePairsOff,
 ]

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from tcae.data.pictures import decode_image
+from tcae.data.stills import StillError, read_still
 from tcae.data.video import (
     VIDEO_SUFFIXES,
     VideoError,
@@ -127,24 +127,23 @@ class Source:
         if self.is_file:
             yield from read_frames(self.path, fps, threads=1, tone_mapped=tone_mapped)
             return
-        failures = []
+        failures: list[tuple[Path, str]] = []
         try:
             files = self.pictures()
         except OSError as error:
             raise VideoError(f"{self.path}: {error.strerror}") from error
         numbers = _numbers_in([file.name for file in files]) or range(len(files))
         for number, file in zip(numbers, files, strict=True):
-            rgb = _read_picture(file)
-            if rgb is None:
-                failures.append(file)
-            else:
-                yield Picture(number, float("nan"), rgb, file)
+            try:
+                yield Picture(number, float("nan"), _read_picture(file, tone_mapped), file)
+            except StillError as error:
+                failures.append((file, str(error)))
         if failures and len(files) == 1:
-            raise VideoError(f"{failures[0]}: cannot be read as a picture")
+            raise VideoError(f"{failures[0][0]}: {failures[0][1]}")
         if failures:
             raise VideoError(
-                f"{self.label}: {len(failures)} of {len(files)} pictures cannot be read, "
-                f"as {failures[0].name}"
+                f"{self.label}: {len(failures)} of {len(files)} pictures are left out, as "
+                f"{failures[0][0].name}, which {failures[0][1]}"
             )
 
     def estimated_frames(self, fps: float | None = None) -> int | None:
@@ -323,8 +322,12 @@ def _numbers_in(names: list[str]) -> list[int] | None:
     return numbers if len(set(numbers)) == len(names) else None
 
 
-def _read_picture(path: Path) -> NDArray[np.uint8] | None:
+def _read_picture(path: Path, tone_mapped: bool) -> NDArray[np.uint8]:
     try:
-        return decode_image(path.read_bytes()) if irregular(path) is None else None
-    except OSError:
-        return None
+        kind = irregular(path)
+        content = b"" if kind else path.read_bytes()
+    except OSError as error:
+        raise StillError(f"cannot be read ({error.strerror})") from None
+    if kind is not None:
+        raise StillError(f"is {kind}, not a regular file")
+    return read_still(content, tone_mapped)

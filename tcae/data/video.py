@@ -8,8 +8,8 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -17,17 +17,18 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tcae.data.pictures import decode_image, is_animated
-from tcae.data.tone_mapping import TRANSFERS, tone_map
+from tcae.data.shown import Shown, can_be, hdr_refusal
+from tcae.data.stills import StillError, read_still
 from tcae.data.video_clock import Clock
 from tcae.data.video_survey import STILLS, Survey, frame_rate, in_stored_order, survey
 
 log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES: tuple[str, ...] = (
-    *(".3g2", ".3gp", ".apng", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".hevc"),
-    *(".ivf", ".m1v", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg"),
-    *(".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+    *(".264", ".265", ".3g2", ".3gp", ".apng", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv"),
+    *(".gif", ".h264", ".h265", ".hevc", ".ivf", ".lrv", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v"),
+    *(".mj2", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogm"),
+    *(".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
 )
 # Containers that hold their own data. A list of other files, addresses among them, is a video to
 # FFmpeg too, whatever its name ends with: it would read what it was not given.
@@ -42,7 +43,7 @@ _IRREGULAR = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-_WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; standards have up to 32/11
+_NO_VIDEO = Disposition.attached_pic | Disposition.dependent  # a cover, a tile of a picture
 _DEFAULT_BONUS = 5_000_000  # pixels; FFmpeg's weight of the mark "default"
 
 
@@ -98,13 +99,11 @@ def read_frames(
     if found.is_cover:
         raise VideoError(f"{path}: has no video stream, only a cover picture")
     if is_still:
-        content = Path(path).read_bytes()
-        if is_animated(content):
-            raise VideoError(f"{path}: is an animated WebP, which is not read; convert it to GIF")
-        picture = decode_image(content)
-        if picture is not None:
-            yield VideoFrame(0, 0.0, picture)
-            return
+        try:
+            yield VideoFrame(0, 0.0, read_still(Path(path).read_bytes(), tone_mapped))
+        except StillError as error:
+            raise VideoError(f"{path}: {error}") from None
+        return
     with _opened(path) as (container, stream):
         stream.codec_context.thread_count = threads
         stream.thread_type = "AUTO"
@@ -117,7 +116,7 @@ def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> 
     Use it for progress bars only: containers can be wrong. A file that is no video gives None.
     """
     try:
-        with _open(os.fspath(path)) as container:
+        with open_container(path) as container:
             stream = _main_stream(container)
             if stream is None:
                 return None
@@ -138,7 +137,13 @@ def irregular(path: str | os.PathLike[str]) -> str | None:
     return next((kind for is_kind, kind in _IRREGULAR if is_kind(mode)), None)
 
 
-def _open(path: str) -> av.container.InputContainer:
+def open_container(path: str | os.PathLike[str]) -> av.container.InputContainer:
+    """Open a file that holds its own data, as `read_frames` does; the caller closes it.
+
+    Raises:
+        av.FFmpegError: It is of no format that is read.
+        OSError: It is no regular file.
+    """
     # FFmpeg would wait for whoever writes to a FIFO, or read a device without end.
     if kind := irregular(path):
         raise OSError(f"{kind}, not a regular file")
@@ -146,11 +151,19 @@ def _open(path: str) -> av.container.InputContainer:
     return av.open(os.path.abspath(path), options=_OPTIONS, metadata_errors="replace")
 
 
+def start_of(container: av.container.InputContainer) -> float:
+    """Return the container's time in seconds of the first picture, which is 0 for `read_frames`."""
+    stream = _main_stream(container)
+    if stream is None or stream.start_time is None or stream.time_base is None:
+        return 0.0
+    return float(stream.start_time * stream.time_base)
+
+
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[tuple[av.container.InputContainer, VideoStream]]:
     """Open a file and choose its video stream."""
     try:
-        container = _open(path)
+        container = open_container(path)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)})") from error
     with container:
@@ -165,7 +178,7 @@ def _main_stream(container: av.container.InputContainer) -> VideoStream | None:
     streams = [
         stream
         for stream in container.streams.video
-        if not _is_cover(stream) and stream.codec_context is not None  # no decoder
+        if not stream.disposition & _NO_VIDEO and stream.codec_context is not None  # no decoder
     ]
 
     def rank(stream: VideoStream) -> tuple[bool, int]:
@@ -178,16 +191,14 @@ def _main_stream(container: av.container.InputContainer) -> VideoStream | None:
     return max(streams, key=rank, default=None)
 
 
-def _is_cover(stream: VideoStream) -> bool:
-    return bool(stream.disposition & Disposition.attached_pic)
-
-
 def _others(container: av.container.InputContainer) -> str:
     """Say what a file without a video has instead."""
-    if not container.streams.video:
+    kinds = [stream.disposition & _NO_VIDEO for stream in container.streams.video]
+    if not kinds:
         return ""
-    covers = all(map(_is_cover, container.streams.video))
-    return ", only a cover picture" if covers else " that can be decoded"
+    if Disposition.dependent in kinds:
+        return ", only a picture in tiles"
+    return ", only a cover picture" if all(kinds) else " that can be decoded"
 
 
 class _Decoder:
@@ -226,19 +237,23 @@ def _sampled(
     fps: float | None,
     tone_mapped: bool,
 ) -> Iterator[VideoFrame]:
-    decoder, pixel = _Decoder(container, stream), _pixel(path, stream)
+    decoder, shown = _Decoder(container, stream), Shown(_pixel(path, stream))
     clock = Clock(path, found, frame_rate(stream), in_stored_order(container))
     count = taken = corrupt = failed = 0
     for frame in decoder:
         clock.advance(frame, decoder.failed_packets - failed)
         failed = decoder.failed_packets
-        if not tone_mapped:
-            _check_range(path, frame)
+        if not tone_mapped and (refusal := hdr_refusal(frame)):
+            raise VideoError(f"{path}: {refusal}")
         # Half a millisecond of slack: time bases such as 1/90000 cannot name 1/fps exactly.
         if frame.is_corrupt:
             corrupt += 1
         elif fps is None or clock.time >= taken / fps - 5e-4:
-            yield VideoFrame(clock.number, clock.time, _as_shown(frame, pixel))
+            try:
+                rgb = shown(frame)
+            except av.FFmpegError as error:
+                raise VideoError(f"{path}: frames cannot be shown ({_reason(error)})") from error
+            yield VideoFrame(clock.number, clock.time, rgb)
             taken = taken + 1 if fps is None else int((clock.time + 5e-4) * fps) + 1
         count += 1
     if count == corrupt:
@@ -259,60 +274,19 @@ def _sampled(
         raise VideoError(
             f"{path}: truncated, has {found.reached:.4g} of {found.announced:.4g} seconds"
         )
+    if found.cut_off:
+        raise VideoError(f"{path}: truncated, the end of the file is missing")
 
 
-def _check_range(path: str, frame: av.VideoFrame) -> None:
-    if transfer := TRANSFERS.get(frame.color_trc):
-        raise VideoError(
-            f"{path}: is HDR ({transfer}), whose colours would be read washed out; --tone-map "
-            "reads it, or convert it to SDR (BT.709) first"
-        )
-
-
-def _pixel(path: str, stream: VideoStream) -> float:
+def _pixel(path: str, stream: VideoStream) -> Fraction:
     """Width of a pixel by its height."""
-    ratio = float(stream.sample_aspect_ratio or 1)
-    if 1 / _WIDEST_PIXEL <= ratio <= _WIDEST_PIXEL:
+    ratio = stream.sample_aspect_ratio or Fraction(1)
+    if can_be(ratio):
         return ratio
-    log.warning("%s: pixels %.4g times as wide as high; they are read as square", path, ratio)
-    return 1.0
-
-
-def _as_shown(frame: av.VideoFrame, pixel: float) -> NDArray[np.uint8]:
-    # Phones store the picture as the sensor saw it, with a matrix that says how to show it: what is
-    # stored at (x, y) belongs at (a x + c y, b x + d y). Only its signs and larger half count.
-    a, b, c, d = _matrix(frame)
-    turned = abs(b) + abs(c) > abs(a) + abs(d)
-    rgb = _with_square_pixels(frame, pixel, turned)
-    if turned:
-        rgb, a, d = rgb.swapaxes(0, 1), c, b
-    return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
-
-
-def _matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:
-    try:
-        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV 18 knows no EXIF data, and then gives no other either but the turn
-        turn = np.deg2rad(-frame.rotation)
-        return np.cos(turn), np.sin(turn), -np.sin(turn), np.cos(turn)
-    if matrix is None:
-        return 1, 0, 0, 1
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
-    return a, b, c, d
-
-
-def _with_square_pixels(frame: av.VideoFrame, pixel: float, turned: bool) -> NDArray[Any]:
-    """Decode a picture, resized along what is its width when it is shown, as FFmpeg does."""
-    width, height = frame.width, frame.height
-    if pixel != 1 and turned:
-        height = max(int(height / pixel), 1)
-    elif pixel != 1:
-        width = max(int(width * pixel), 1)
-    hdr = frame.color_trc in TRANSFERS
-    shown: Any = frame.to_ndarray(
-        format="rgb48le" if hdr else "rgb24", width=width, height=height, interpolation="BICUBIC"
+    log.warning(
+        "%s: pixels %.4g times as wide as high; they are read as square", path, float(ratio)
     )
-    return tone_map(shown, frame.color_trc) if hdr else shown
+    return Fraction(1)
 
 
 def _reason(error: Exception) -> str:

@@ -65,18 +65,19 @@ class Clock:
 
     def _start(self, own: float | None, lost: int) -> None:
         first = self._survey.first
-        if lost and own is not None and first is not None:
-            self.time = max(own - first, 0.0)
+        if lost and own is not None and first is not None and 0 < own - first < self._survey.leap:
+            self.time = own - first
         self._tell_of_missing(own)
         self._shift = None if own is None else self.time - own
 
     def _go_on(self, own: float | None) -> None:
         following = self.time + 1 / self._rate
         time = following if own is None or self._shift is None else own + self._shift
-        if time <= self.time:
+        step = time - self.time
+        if not 0 < step < self._survey.leap:
             self._warn()
             # As where files were joined. A little may be a rounded time: the next ones are right.
-            far = self.time - time > _JUMP
+            far = step < -_JUMP or step > 0
             time = following if far else self.time + 0.5 / self._rate
             self._shift = None if far else self._shift
         self._tell_of_missing(own)
@@ -92,8 +93,8 @@ class Clock:
     def _warn(self) -> None:
         if not self._warned:
             log.warning(
-                "%s: some frames have no time or an earlier one than the frame before; these "
-                "follow it at %.4g frames a second",
+                "%s: some frames have no time, an earlier one than the frame before or one much "
+                "later; these follow it at %.4g frames a second",
                 *(self._path, self._rate),
             )
         self._warned = True

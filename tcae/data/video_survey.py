@@ -12,6 +12,8 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from tcae.data.file_ends import Last, is_cut_off
+
 STILLS = ("bmp", "gif", "jpeg2000", "mjpeg", "png", "tiff", "webp")
 """Codecs of covers."""
 
@@ -20,6 +22,9 @@ _MOST_SLACK = 0.4
 _USUAL = 0.5  # share of the pictures that follow the one before by one slot, at least
 _LATE = 2.0  # slots by which a file may end early, and this share of its length
 _LATE_SHARE = 0.02
+_BROKEN = 10.0  # seconds to the next picture that are a break of the container's time, as for
+_WRONG = 30 * 3600.0  # FFmpeg; where time cannot break, so many are an error
+_CAN_BREAK = 0x0200  # AVFMT_TS_DISCONT
 _CHUNK_HEADER = 8  # bytes before a picture in AVI
 
 
@@ -31,10 +36,12 @@ class Survey:
         pictures: Their number, without those that are never shown.
         slots: Number of frames of constant rate from the first to the last picture, if each
             picture is in one; None if pictures come at any time.
+        leap: Seconds from a picture to the next that its time cannot mean.
         first: Time of the first picture in seconds, None if unknown. See `own_time`.
         reached: Seconds that the file has.
         announced: Seconds that its header tells, 0 if it does not.
         truncated: Whether it ends much earlier than announced.
+        cut_off: Whether its last bytes are missing, see `tcae.data.file_ends`.
         is_cover: Whether this is the picture of a sound file.
         skips: Where pictures are gone from an AVI file that its index has: the container's number
             of the next one, and by how much the numbers are too small from there on.
@@ -42,10 +49,12 @@ class Survey:
 
     pictures: int
     slots: int | None
+    leap: float
     first: float | None
     reached: float
     announced: float
     truncated: bool
+    cut_off: bool
     is_cover: bool
     skips: tuple[tuple[int, int], ...]
 
@@ -85,32 +94,38 @@ def survey(container: av.container.InputContainer, stream: VideoStream) -> Surve
     rate, index = frame_rate(stream), _Index(stream, stored_order)
     times, ends, pictures = array("d"), dict[int, float](), 0
     first: float | None = None
+    last = Last(0, 0)
     try:
         for packet in container.demux():
             time = own_time(packet, stored_order)
             _extend(ends, packet)
+            last = last._replace(end=max(last.end, (packet.pos or 0) + packet.size))
             if packet.stream_index != stream.index or not packet.size or packet.is_discard:
                 continue
             pictures += 1
+            last = last._replace(size=last.size or packet.size)
             gone = index.gone(packet)
             if time is not None:
                 times.append(time + gone / rate)
                 first = times[-1] if first is None and packet.is_keyframe else first
     except av.FFmpegError:
         pass
+    leap = _BROKEN if container.format.flags & _CAN_BREAK else _WRONG
     slots = None
     if len(times) == pictures and pictures:
         slack = 2 * float(stream.time_base or 0) * rate + _SLACK
-        slots = _slots(np.array(times) * rate, min(slack, _MOST_SLACK), stored_order)
+        slots = _slots(np.array(times) * rate, min(slack, _MOST_SLACK), leap * rate, stored_order)
     reached, announced = _length(container, stream, ends)
     allowed = max(_LATE / rate, _LATE_SHARE * announced)
     return Survey(
         pictures,
         slots,
+        leap,
         first,
         reached,
         announced,
         reached < announced - allowed,
+        is_cut_off(container.name, container.format.name, last),
         stream.codec_context.name in STILLS and pictures == 1 and bool(container.streams.audio),
         tuple(index.skips),
     )
@@ -146,15 +161,17 @@ def _extend(ends: dict[int, float], packet: av.Packet) -> None:
         ends[packet.stream_index] = max(ends.get(packet.stream_index, end), end)
 
 
-def _slots(places: NDArray[np.float64], slack: float, always: bool) -> int | None:
+def _slots(places: NDArray[np.float64], slack: float, leap: float, always: bool) -> int | None:
     """Return how many slots there are from the first to the last of these places, in slots.
 
     Args:
         places: (n,) where pictures are, in any order.
         slack: How far a step may be from a whole number.
+        leap: A step of so many slots or more is a break.
         always: Whether the container has nothing but slots.
     """
     steps = np.diff(np.sort(places))
+    steps[steps >= leap] = 1
     whole = np.rint(steps)
     if (whole < 1).any() or (abs(steps - whole) > slack).any():
         return None

@@ -31,11 +31,15 @@ def team(device: str) -> Iterator[None]:
         device: The option --device. With GPUs, each process takes the one with its local rank.
 
     Raises:
-        ValueError: This machine has fewer GPUs than processes.
+        ValueError: This machine has fewer GPUs than processes, or the option names one of them.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
+    if device.startswith("cuda:"):
+        raise ValueError(
+            f"--device {device}: each process takes the GPU of its local rank, give cuda instead"
+        )
     gpus = torch.cuda.is_available() and device in ("auto", "cuda")
     if gpus:
         number, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()

@@ -83,7 +83,7 @@ def compare(clip: str, outputs: Series, scores: Series) -> list[Agreement]:
         >>> f"{row.unit} {row.frames} {row.correlation:.2f}"
         'AU26 60 -1.00'
     """
-    pairs = _common_times(outputs, scores)
+    pairs = common_times(outputs, scores)
     known = {unit for values in outputs.values() for unit in values}
     rows = []
     for unit, shapes in BLENDSHAPES.items():
@@ -135,7 +135,7 @@ def unit_table(rows: Sequence[Agreement]) -> str:
     return "\n".join(lines)
 
 
-def _common_times(outputs: Series, scores: Series) -> list[tuple[float, float]]:
+def common_times(outputs: Series, scores: Series) -> list[tuple[float, float]]:
     """Return the times of the frames that both series have, in both clocks."""
     if not scores:
         return []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ from tcae.evaluation.confidence import find_confidence
 from tcae.evaluation.extraction import Extractor
 from tcae.evaluation.head_pose import find_head_pose
 from tcae.evaluation.linear_probe import PROBE, PROBE_FILE, LinearProbe, load_probe
+from tcae.evaluation.refinement import RefinedRows, Refinement
+from tcae.evaluation.refinement_options import NeutralChoice, refined
 from tcae.evaluation.table import Column, Row
 from tcae.models.encoder_file import beside_encoder, load_encoder
 from tcae.models.face_encoder import FaceEncoder
@@ -26,7 +30,10 @@ from tcae.models.face_encoder import FaceEncoder
 if TYPE_CHECKING:
     import pandas
 
+log = logging.getLogger(__name__)
+
 DETECTOR = "mtcnn"
+_BATCH = 1024  # rows
 _FIRST = ("file", "frame", "timestamp", "face_id", "confidence", "success")
 
 
@@ -38,6 +45,8 @@ def analyse(
     fps: float | None = None,
     seconds: float | None = None,
     embeddings: bool = False,
+    neutral: NeutralChoice = None,
+    smooth: float = 0.0,
     device: str = "auto",
 ) -> pandas.DataFrame:
     """Return a table of the faces in videos, pictures, arrays or a camera, and what they do.
@@ -58,6 +67,11 @@ def analyse(
         seconds: How long to look at a camera. None: until it is interrupted (Ctrl-C, or the stop
             button of a notebook), which keeps the rows so far.
         embeddings: Whether to add the embeddings as columns ``au_000 ...`` and ``pose_000 ...``.
+        neutral: What is taken off each face's action units, because it is there at rest: "auto",
+            the calmest tenth of the face's frames in a video; (start, end) in seconds of the video;
+            a picture or video (path) of the person's neutral face; or None. The log says what was
+            done.
+        smooth: Smooth action units over so many seconds, without a delay. 0: no smoothing.
         device: Where to compute: "auto", "cpu", "cuda", "cuda:1", "mps".
 
     Returns:
@@ -82,8 +96,13 @@ def analyse(
         sources = sources_of(source, fps, seconds, stopped)
         extractor = make_extractor(encoder, probe, embeddings, device_of(device))
         cropper = Cropper(extractor.crop_config(fps, DETECTOR))
+        extractor, refinement = refined(extractor, cropper, neutral, smooth)
         analysis = Analysis(sources, cropper, extractor, remarks=True)
-        table = _data_frame(extractor.columns, column_names(extractor), analysis.rows())
+        columns, names = extractor.columns, column_names(extractor)
+        table = _data_frame(columns, names, analysis.rows())
+    if refinement is not None and len(table):
+        table = _refined(table, columns, names, refinement)
+        log.info("%s", refinement.summary())
     if not len(table):
         raise ValueError(f"{', '.join(s.label for s in sources)}: no frame could be read")
     return table
@@ -153,6 +172,26 @@ def _data_frame(
     if not parts:
         return pandas.DataFrame(columns=[*names])
     return pandas.concat(parts, ignore_index=True)
+
+
+def _refined(
+    table: pandas.DataFrame,
+    columns: Sequence[Column],
+    names: Sequence[str],
+    refinement: Refinement,
+) -> pandas.DataFrame:
+    """Return a table of logits with the values that are made of them."""
+    kinds = {column.name: column for column in columns}
+    missing = _pandas().isna
+    finish = RefinedRows([kinds[name] for name in names], refinement)
+
+    def read() -> Iterator[Row]:
+        for row in table.itertuples(index=False, name=None):
+            yield [None if missing(cell) else cell for cell in row]
+
+    rows = finish(read)
+    batches = iter(lambda: list(islice(rows, _BATCH)), [])
+    return _data_frame(finish.columns, [column.name for column in finish.columns], batches)
 
 
 def _pandas() -> Any:

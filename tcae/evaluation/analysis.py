@@ -15,6 +15,7 @@ from tcae.data.crops import Cropper
 from tcae.data.sources import Source
 from tcae.data.video import VideoError
 from tcae.evaluation.extraction import SUCCESS, Extractor
+from tcae.evaluation.refinement import RefinedRows, Refinement
 from tcae.evaluation.remarks import Remarks
 from tcae.evaluation.table import Column, Row, TableWriter
 from tcae.files.weight_file import digest
@@ -114,7 +115,7 @@ class Analysis:
         config, probe = self._cropper.config, self._extractor.probe
         return {
             "encoder": self._extractor.encoder.fingerprint,
-            "probe": None if probe is None else digest(probe.state_dict()),
+            "probe": None if probe is None else digest(probe.weights()),
             "fps": config.fps,
             "tone_map": config.tone_mapped,
             "faces": config.faces,
@@ -195,6 +196,7 @@ def write_table(
     names: Sequence[str] | None = None,
     resume: bool,
     advice: str,
+    refinement: Refinement | None = None,
 ) -> int:
     """Write the rows of an analysis to a table and return their number.
 
@@ -207,6 +209,8 @@ def write_table(
         names: Which columns to write, in this order. None: all.
         resume: Go on with a table that was not finished, if there is one.
         advice: What to say of how to go on with rows that are kept.
+        refinement: What is done to the logits of a video once all its rows are there; the extractor
+            gives logits then.
 
     Raises:
         ValueError: No frame could be read. Or as for `TableWriter`.
@@ -215,7 +219,8 @@ def write_table(
     every = {column.name: column for column in analysis.columns}
     chosen = [every[name] for name in (every if names is None else names)]
     places = [list(every).index(column.name) for column in chosen]
-    with TableWriter(out, chosen, analysis.settings, resume) as table:
+    finish = None if refinement is None else RefinedRows(chosen, refinement)
+    with TableWriter(out, chosen, analysis.settings, resume, finish) as table:
         try:
             with terminations_as_interrupts():
                 for rows in analysis.rows(table.mark, watcher, table.position):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tcae.data.crops import Cropper
 from tcae.data.sources import Source, find_sources
@@ -11,6 +13,7 @@ from tcae.data.video import read_frames
 from tcae.evaluation.agreement import Agreement, Series, compare
 from tcae.evaluation.extraction import SUCCESS, Extractor
 from tcae.evaluation.landmarker import Detect, blendshapes, face_landmarker
+from tcae.evaluation.unit_columns import kinds
 
 
 def agreement_on_clips(
@@ -45,16 +48,29 @@ def agreement_on_clips(
 
 
 def outputs_of(clip: Source, cropper: Cropper, extractor: Extractor) -> Series:
-    """Return the probabilities of the action units in each frame, of the person in most frames."""
+    """Return the values of the action units in each frame, of the person in most frames.
+
+    They are intensities, or probabilities if the probe has none, or scores.
+    """
+    probe = extractor.probe
+    columns = {} if probe is None else {u: f"{u}_{kinds(probe)[-1]}" for u in probe.names}
+    return {
+        time: {unit: cells[column] for unit, column in columns.items()}
+        for time, cells in person_in(clip, cropper, extractor).items()
+    }
+
+
+def person_in(
+    clip: Source, cropper: Cropper, extractor: Extractor
+) -> Mapping[float, Mapping[str, Any]]:
+    """Return the cells of each frame, by time and by column, of the person in most frames."""
     names = [column.name for column in extractor.columns]
-    units = extractor.probe.names if extractor.probe is not None else ()
-    people: dict[int, dict[float, dict[str, float]]] = defaultdict(dict)
+    people: dict[int, dict[float, dict[str, Any]]] = defaultdict(dict)
     for rows in extractor.rows(clip.name, cropper(clip)):
         for row in rows:
             if row[SUCCESS]:
                 cells = dict(zip(names, row, strict=True))
-                found = {unit: cells[f"{unit}_p"] for unit in units}
-                people[cells["face_id"]][cells["timestamp"]] = found
+                people[cells["face_id"]][cells["timestamp"]] = cells
     return max(people.values(), key=len, default={})
 
 

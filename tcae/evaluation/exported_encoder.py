@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from tcae.evaluation.calibration import STRONGEST
 from tcae.evaluation.linear_probe import LinearProbe
 from tcae.files.network_formats import NetworkFormat, Run, export_network
 from tcae.models.encoder_file import FrozenEncoder
@@ -19,7 +20,7 @@ TOLERANCE = 1e-4
 
 
 class ExportedEncoder(nn.Module):
-    """From images to embeddings and, with a probe, the probabilities of action units.
+    """From images to embeddings and, with a probe, what it says of action units.
 
     Decorrelation is a linear layer here: exporters cannot write the solver that finds its
     coefficients. Encoder and probe are copied, and stay as they are.
@@ -34,9 +35,13 @@ class ExportedEncoder(nn.Module):
     Example:
         >>> from tcae import load_encoder, load_probe
         >>> network = ExportedEncoder(load_encoder("synthetic-64"), load_probe("synthetic-64"))
-        >>> {name: tuple(rows.shape) for name, rows in network(torch.rand(5, 3, 64, 64)).items()}
-        {'au': (5, 128), 'pose': (5, 16), 'probabilities': (5, 21)}
+        >>> outputs = network(torch.rand(5, 3, 64, 64))
+        >>> outputs["au"].shape, outputs["pose"].shape, outputs["probabilities"].shape
+        (torch.Size([5, 128]), torch.Size([5, 16]), torch.Size([5, 21]))
     """
+
+    presence: Tensor | None
+    intensity: Tensor | None
 
     def __init__(self, encoder: FrozenEncoder, probe: LinearProbe | None = None) -> None:
         super().__init__()
@@ -45,19 +50,31 @@ class ExportedEncoder(nn.Module):
         self.encoder, self.probe = deepcopy((encoder.network, probe))
         decorrelation, self.encoder.decorrelation = self.encoder.decorrelation, None
         self.prediction = None if decorrelation is None else decorrelation.prediction()
+        calibration = None if self.probe is None else self.probe.calibration
+        for name in ("presence", "intensity"):
+            line = None if calibration is None else getattr(calibration, name)
+            self.register_buffer(name, None if line is None else torch.from_numpy(line).float())
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return `au`, `pose` and, with a probe, `probabilities` of images (N, 3, S, S).
 
-        The images are RGB, float32 in [0, 1].
+        The images are RGB, float32 in [0, 1]. If the probe knows intensities, there are
+        `intensities` too. A probe that was not calibrated has `scores` in place of both.
         """
         au, pose = self.encoder(images)
         if self.prediction is not None:
             au = au - self.prediction(pose)
         outputs = {"au": au, "pose": pose}
         if self.probe is not None:
-            outputs["probabilities"] = self.probe(outputs[self.probe.embedding]).sigmoid()
+            logits = self.probe(outputs[self.probe.embedding])
+            if self.presence is None:
+                outputs["scores"] = logits.sigmoid()
+            else:
+                outputs["probabilities"] = (self.presence[0] * logits + self.presence[1]).sigmoid()
+            if self.intensity is not None:
+                share = (self.intensity[0] * logits + self.intensity[1]).sigmoid()
+                outputs["intensities"] = STRONGEST * share
         return outputs
 
 
@@ -81,6 +98,7 @@ def encode_encoder(encoder: FrozenEncoder, probe: LinearProbe | None, form: Netw
 
 def describe(encoder: FrozenEncoder, probe: LinearProbe | None) -> dict[str, Any]:
     """Return what a program must know to show faces to the encoder and to read its outputs."""
+    calibration = None if probe is None else probe.calibration
     return {
         "tcae_version": VERSION,
         "encoder": encoder.fingerprint,
@@ -90,6 +108,7 @@ def describe(encoder: FrozenEncoder, probe: LinearProbe | None) -> dict[str, Any
         "embedding_size": encoder.embedding_size,
         "pose_size": encoder.pose_size,
         "units": [] if probe is None else list(probe.names),
+        "thresholds": [] if calibration is None else calibration.threshold.tolist(),
     }
 
 
@@ -108,9 +127,18 @@ def differences(run: Run, encoder: FrozenEncoder, probe: LinearProbe | None) -> 
         truth = encoder.embed(images)._asdict()
         if probe is not None:
             features = truth[probe.embedding].numpy()
-            truth["probabilities"] = torch.from_numpy(probe.probabilities(features))
+            for name in unit_outputs(probe):
+                truth[name] = torch.from_numpy(getattr(probe, name)(features))
         outputs = run(images)
         for name, rows in truth.items():
             share = (outputs[name] - rows).abs().max() / rows.abs().max()
             found[name] = float(torch.maximum(share, torch.tensor(found.get(name, 0.0))))
     return found
+
+
+def unit_outputs(probe: LinearProbe) -> tuple[str, ...]:
+    """Return the names of the outputs that a probe adds, which are methods of it too."""
+    if probe.calibration is None:
+        return ("scores",)
+    known = probe.calibration.intensity is not None
+    return ("probabilities", "intensities") if known else ("probabilities",)

@@ -19,6 +19,7 @@ from tcae.evaluation.confidence import Confidence
 from tcae.evaluation.head_pose import HEAD_POSE_COLUMNS, HeadPose, openface_angles, turns_of
 from tcae.evaluation.linear_probe import LinearProbe
 from tcae.evaluation.table import Column, Row
+from tcae.evaluation.unit_columns import logit_columns, unit_columns, unit_values
 from tcae.models.face_encoder import FaceEncoder
 
 _FIXED = (
@@ -29,9 +30,8 @@ _FIXED = (
     Column("confidence", "real"),
     Column("success", "int"),
 )
-SUCCESS = 5
-"""Place in a row of the column ``success``."""
-_CONFIDENCE = 4
+FACE_ID, CONFIDENCE, SUCCESS = 3, 4, 5
+"""Places in a row of the columns ``face_id``, ``confidence`` and ``success``."""
 _FILE = (Column("file", "text"),)
 _BOX = tuple(Column(f"face_{name}", "real") for name in "xywh")
 _POINTS = tuple(Column(f"{name}_{axis}", "real") for name in POINT_NAMES for axis in "xy")
@@ -42,11 +42,10 @@ class Extractor:
     """The cropped frames of a video as table rows, one per frame and face.
 
     The columns ``frame, timestamp, face_id, confidence, success`` are named as OpenFace names
-    them, and so is ``AU12_c``, the presence of an action unit (0 or 1). ``AU12_p`` is its
-    probability. There is no ``AU12_r``: that is an intensity from 0 to 5, and the probe learns
-    from occurrence labels. A frame without a face has one row with ``confidence`` and ``success``
-    0 and no other values. ``face_x, face_y, face_w, face_h`` is the box of the face: left, top,
-    width and height in pixels of the picture as shown.
+    them, and so are ``AU12_c``, the presence of an action unit (0 or 1), and ``AU12_r``, its
+    intensity from 0 to 5; `unit_columns` tells what a probe has. A frame without a face has one row
+    with ``confidence`` and ``success`` 0 and no other values. ``face_x, face_y, face_w, face_h`` is
+    the box of the face: left, top, width and height in pixels of the picture as shown.
 
     A still is no video: its ``video`` is empty, ``file`` names it, and ``face_id`` counts its own
     faces, from the largest one.
@@ -59,6 +58,8 @@ class Extractor:
         points: Whether the five points of each face become columns (``left_eye_x`` ...), in the
             same pixels; 0 is the centre of the first one.
         files: Whether there is a column ``file``, as stills need it.
+        logits: Whether the action units have columns ``AU12_logit`` in place of all others. They
+            are for a `Refinement`, which makes the others once a whole video is known.
         head_pose: Adds the pose of the head, if given.
         confidence: Makes the column ``confidence`` tell how far the action units can be trusted.
             Without it, it is the detector's.
@@ -73,6 +74,7 @@ class Extractor:
     batch_size: int = 64
     points: bool = False
     files: bool = False
+    logits: bool = False
     head_pose: HeadPose | None = None
     confidence: Confidence | None = None
 
@@ -107,14 +109,15 @@ class Extractor:
         names = [
             f"{embedding}_{i:03d}" for embedding in self.embeddings for i in range(sizes[embedding])
         ]
-        units = self.probe.names if self.probe is not None else ()
         return (
             *self._found,
             *(() if self.head_pose is None else HEAD_POSE_COLUMNS),
             *(Column(name, "real") for name in names),
-            *(Column(f"{unit}_c", "int") for unit in units),
-            *(Column(f"{unit}_p", "real") for unit in units),
+            *(() if self.probe is None else self._units(self.probe)),
         )
+
+    def _units(self, probe: LinearProbe) -> tuple[Column, ...]:
+        return logit_columns(probe) if self.logits else unit_columns(probe)
 
     @property
     def _found(self) -> tuple[Column, ...]:
@@ -193,11 +196,11 @@ class Extractor:
             batch = pending[start : start + self.batch_size]
             crops = [row.crop for row in batch if row.crop is not None]
             read = iter(self._values(crops) if crops else [])
-            rows = []
+            rows: list[Row] = []
             for row in batch:
                 values = nothing
                 if row.crop is not None:
-                    row.fixed[_CONFIDENCE], values = next(read)
+                    row.fixed[CONFIDENCE], values = next(read)
                 rows.append([*row.fixed, *values])
             yield rows
 
@@ -217,8 +220,8 @@ class Extractor:
                 confidences = self.confidence(seen).tolist()
         parts += [arrays[name].tolist() for name in self.embeddings]
         if self.probe is not None:
-            probability = self.probe.probabilities(arrays[self.probe.embedding])
-            parts += [(probability >= 0.5).astype(int).tolist(), probability.tolist()]
+            logits = self.probe.logits(arrays[self.probe.embedding])
+            parts.append(logits.tolist() if self.logits else unit_values(self.probe, logits))
         values = [list(chain.from_iterable(row)) for row in zip(*parts, strict=True)]
         return list(zip(confidences, values, strict=True))
 

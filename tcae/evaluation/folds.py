@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tcae.data.splits import TRAIN_FOLD, UNUSED_FOLD
-from tcae.files.csv_text import dict_reader, open_table
+from tcae.files.csv_text import dict_reader, encoding_hint, open_table
 
 TRAIN_ONLY = -1
 """Fold of people who train every probe and are never tested."""
@@ -128,7 +128,7 @@ def read_folds(path: Path, subjects: Sequence[str]) -> dict[str, int]:
     if missing:
         raise ValueError(
             f"{path}: {len(missing)} of {len(needed)} labelled subjects have no fold, "
-            f"first {missing[0]}"
+            f"first {missing[0]}{encoding_hint(fold_of)}"
         )
     part = {subject: fold_of[subject] for subject in needed if fold_of[subject] != UNUSED_FOLD}
     if len(set(part.values())) < 2:

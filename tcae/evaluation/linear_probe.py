@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from tcae.evaluation.calibration import Calibration
 from tcae.evaluation.metrics import Array
 from tcae.files.weight_file import read_weights, write_weights
 from tcae.weights import find_weights
@@ -29,6 +30,7 @@ PROBE_FILE = "probe.safetensors"
 """Name of the probe inside its directory."""
 
 _FORMAT = "tcae-probe"
+_CALIBRATION = "calibration."
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,10 @@ class LinearProbe(nn.Module):
         names: The A action units.
         embedding: Which embedding it reads, ``"au"`` or ``"pose"``.
         encoder: Fingerprint of the encoder it was trained on, see `tcae.evaluation.embedding`.
+        calibration: What its logits mean. None if it was not calibrated.
     """
+
+    calibration: Calibration | None = None
 
     def __init__(
         self, width: int, names: Sequence[str], embedding: str = "au", encoder: str = ""
@@ -85,15 +90,66 @@ class LinearProbe(nn.Module):
             )
 
     @torch.inference_mode()
-    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the probabilities (N, A) of features (N, D), by the running statistics."""
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits (N, A) of features (N, D), by the running statistics."""
         self.eval()
         device = self.linear.weight.device
         parts = [
-            self(torch.from_numpy(features[start : start + 8192]).to(device)).sigmoid().cpu()
+            self(torch.from_numpy(features[start : start + 8192]).to(device)).cpu()
             for start in range(0, len(features), 8192)
         ]
         return torch.cat(parts).numpy() if parts else np.zeros((0, len(self.names)), np.float32)
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the sigmoid of the logits, (N, A): what the probe was trained to tell.
+
+        They rank frames. Where the training balanced the classes, or learned intensities, they are
+        no probabilities.
+        """
+        return torch.from_numpy(self.logits(features)).sigmoid().numpy()
+
+    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities (N, A) that the units are present, of features (N, D).
+
+        Raises:
+            ValueError: The probe was not calibrated.
+        """
+        return self.calibrated().probabilities(self.logits(features)).astype(np.float32)
+
+    def decisions(self, features: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return whether the units are called present (N, A), of features (N, D).
+
+        Raises:
+            ValueError: The probe was not calibrated.
+        """
+        return self.calibrated().decisions(self.logits(features))
+
+    def intensities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the intensities to be expected (N, A), from 0 to 5, of features (N, D).
+
+        Raises:
+            ValueError: The probe was not calibrated, or without intensities.
+        """
+        return self.calibrated().intensities(self.logits(features)).astype(np.float32)
+
+    def calibrated(self) -> Calibration:
+        """Return the calibration.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self.calibration is None:
+            raise ValueError(
+                "probe: it was not calibrated, so it has scores and no probabilities; tcae.probe "
+                "and tcae.finetune make calibrated ones"
+            )
+        return self.calibration
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return all that decides its outputs, by name: the weights and the calibration."""
+        calibration = {} if self.calibration is None else self.calibration.arrays()
+        named = {f"{_CALIBRATION}{name}": torch.from_numpy(a) for name, a in calibration.items()}
+        return {**self.state_dict(), **named}
 
 
 def class_weights(labels: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
@@ -218,7 +274,7 @@ def save_probe(path: Path, probe: LinearProbe) -> None:
         "embedding": probe.embedding,
         "encoder": probe.encoder,
     }
-    write_weights(path, description, probe.state_dict())
+    write_weights(path, description, probe.weights())
 
 
 def load_probe(path: Path | str, device: str | torch.device = "cpu") -> LinearProbe:
@@ -240,6 +296,10 @@ def load_probe(path: Path | str, device: str | torch.device = "cpu") -> LinearPr
     description, tensors = read_weights(file, _FORMAT)
     names, embedding, encoder = (description[name] for name in ("names", "embedding", "encoder"))
     probe = LinearProbe(tensors["linear.weight"].shape[1], names, embedding, encoder)
+    numbers = {name: tensors.pop(name) for name in [*tensors] if name.startswith(_CALIBRATION)}
+    if numbers:  # probes of earlier versions have none
+        arrays = {name.removeprefix(_CALIBRATION): value.numpy() for name, value in numbers.items()}
+        probe.calibration = Calibration.from_arrays(arrays)
     probe.load_state_dict(tensors)
     return probe.to(device).eval()
 

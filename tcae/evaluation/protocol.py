@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tcae.data.labels import LabelTable, select
+from tcae.evaluation.calibration import calibrate, log_odds
 from tcae.evaluation.embedding import EmbeddedFrames
 from tcae.evaluation.folds import TRAIN_ONLY, subject_folds
 from tcae.evaluation.linear_probe import LinearProbe, ProbeConfig, fit_probe
@@ -29,8 +30,8 @@ class Predictor(Protocol):
         """Return the names of the action units."""
         ...
 
-    def probabilities(self, features: Any) -> NDArray[np.float32]:
-        """Return the probabilities (N, A) of N rows of what it was trained on."""
+    def scores(self, features: Any) -> NDArray[np.float32]:
+        """Return scores (N, A) in [0, 1] of N rows of what it was trained on."""
         ...
 
 
@@ -41,18 +42,19 @@ class ProbeResults:
     Attributes:
         labels: The labelled frames that could be read.
         fold: (n,) the fold that tests each frame; `TRAIN_ONLY` if none does.
-        probability: (n, A) out-of-fold probabilities; NaN where no probe could be trained, and for
+        predicted: (n, A) out-of-fold scores in [0, 1]; NaN where no probe could be trained, and for
             frames that no fold tests.
         scores: F1, AUC and prevalence over all tested frames, each tested once.
         f1_interval: 95 % bootstrap over subjects.
         auc_interval: 95 % bootstrap over subjects.
-        probe: A probe trained on all frames, for use on new ones.
+        probe: A probe trained on all frames, for use on new ones, calibrated by the out-of-fold
+            scores.
         failures: One line for each frame that could not be read.
     """
 
     labels: LabelTable
     fold: NDArray[np.int64]
-    probability: NDArray[np.float32]
+    predicted: NDArray[np.float32]
     scores: Scores
     f1_interval: Interval
     auc_interval: Interval
@@ -109,38 +111,62 @@ def cross_validate(
                 advance=bar.update,
             )
 
-        probability = out_of_fold(fit, features, labels, fold)
+        predicted = out_of_fold(fit, features, labels, fold)
         probe = fit(np.ones(len(features), bool)).cpu()
     probe.embedding, probe.encoder = embedding, embedded.encoder
-    return judge(labels, fold, probability, probe, embedded.failures, seed)
+    return judge(labels, fold, predicted, probe, embedded.failures, seed)
 
 
 def judge(
     labels: LabelTable,
     fold: NDArray[np.int64],
-    probability: NDArray[np.float32],
+    predicted: NDArray[np.float32],
     probe: LinearProbe,
     failures: tuple[str, ...],
     seed: int = 0,
+    intensities: NDArray[np.float32] | None = None,
 ) -> ProbeResults:
-    """Score out-of-fold probabilities. Warn of units that have no score.
+    """Score out-of-fold predictions and calibrate the probe by them. Warn of units without a score.
 
     Args:
         labels: The n labelled frames.
         fold: (n,) the fold that tests each frame, or `TRAIN_ONLY`.
-        probability: (n, A) out-of-fold probabilities.
-        probe: The probe for use on new frames.
+        predicted: (n, A) out-of-fold scores.
+        probe: The probe for use on new frames. It gets its calibration here.
         failures: One line for each frame that could not be read.
         seed: Of the bootstrap.
+        intensities: (n, A) in [0, 1], if they are known.
     """
     tested = fold != TRAIN_ONLY
-    scores = score(labels.values[tested], probability[tested])
+    scores = score(labels.values[tested], predicted[tested])
     people = np.array(labels.subjects)[tested]
-    f1, auc = bootstrap(labels.values[tested], probability[tested], people, seed=seed)
+    f1, auc = bootstrap(labels.values[tested], predicted[tested], people, seed=seed)
     no_score = [n for n, f1 in zip(labels.names, scores.f1, strict=True) if np.isnan(f1)]
     if no_score:
         log.warning("%s: one class only, no F1 and no AUC, not in the means", ", ".join(no_score))
-    return ProbeResults(labels, fold, probability, scores, f1, auc, probe, failures)
+    known = None if intensities is None else intensities[tested]
+    calibrate_probe(probe, select(labels, tested), predicted[tested], known)
+    return ProbeResults(labels, fold, predicted, scores, f1, auc, probe, failures)
+
+
+def calibrate_probe(
+    probe: LinearProbe,
+    labels: LabelTable,
+    predicted: NDArray[np.float32],
+    intensities: NDArray[np.float32] | None = None,
+) -> None:
+    """Give a probe the calibration that fits people whom no training saw.
+
+    Args:
+        probe: The probe, of some of the A units.
+        labels: Labels of n frames.
+        predicted: (n, A) scores of probes that have not learned from these people; NaN = none.
+        intensities: (n, A) in [0, 1], if they are known.
+    """
+    columns = [labels.names.index(name) for name in probe.names]
+    known = None if intensities is None else intensities[:, columns]
+    logits = log_odds(predicted[:, columns])
+    probe.calibration = calibrate(logits, labels.values[:, columns], known)
 
 
 def fold_of_each(
@@ -180,13 +206,13 @@ def out_of_fold(
             other folds.
 
     Returns:
-        Probabilities (n, A); NaN where no probe could be trained, or where no fold tests the frame.
+        Scores (n, A); NaN where no probe could be trained, or where no fold tests the frame.
     """
-    probability = np.full(labels.values.shape, np.nan, np.float32)
+    predicted = np.full(labels.values.shape, np.nan, np.float32)
     for k in range(int(fold.max()) + 1):
         probe = fit(fold != k if learners is None else learners(k))
         columns = [labels.names.index(name) for name in probe.names]
-        probability[np.ix_(fold == k, columns)] = probe.probabilities(features[fold == k])
+        predicted[np.ix_(fold == k, columns)] = probe.scores(features[fold == k])
         missing = [name for name in labels.names if name not in probe.names]
         if missing and learners is None:  # few frames lack classes: who chose them knows
             log.warning(
@@ -194,4 +220,4 @@ def out_of_fold(
                 ", ".join(missing),
                 k,
             )
-    return probability
+    return predicted

@@ -13,7 +13,7 @@ from tcae.evaluation.table import Row
 _ALWAYS = 0.95  # share of its faces in which a unit is on that is always on
 _OFTEN = 0.1  # share of frames or faces from which on something is told
 _ENOUGH = 50  # faces; fewer say nothing about what is always on
-_CUT = 0.05  # share of an aligned face that may lie outside the picture
+_CUT = 0.25  # share of an aligned face that may lie outside the picture, as in tight videos
 _TURNED = 60.0  # degrees of roll from which on a face does not stand upright
 
 
@@ -72,7 +72,7 @@ class Remarks:
         if on and self.faces >= _ENOUGH:
             yield (
                 f"{', '.join(on)} on in {_ALWAYS:.0%} of the faces or more: probably how the face "
-                "looks at rest, not an action"
+                "looks at rest; --neutral takes that off"
             )
 
     def _share(self, count: int) -> str:

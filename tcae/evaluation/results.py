@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tcae.data.action_units import with_words
 from tcae.data.shards import PackedDataset
 from tcae.evaluation.folds import TRAIN_ONLY
 from tcae.evaluation.linear_probe import PROBE_FILE, save_probe
@@ -86,7 +87,8 @@ def write_results(directory: Path, results: ProbeResults, dataset: PackedDataset
     cells = [[_cell(value) for value in row.values()] for row in table]
     write_csv(directory / "results.csv", [_COLUMNS, *cells])
     labels = results.labels
-    header = ["frame", "subject", "fold", *labels.names, *(f"{name}_p" for name in labels.names)]
+    scores = [f"{name}_score" for name in labels.names]
+    header = ["frame", "subject", "fold", *labels.names, *scores]
     predictions = (
         [dataset.name(int(frame)), subject, int(fold), *map(_cell, truth), *map(_cell, values)]
         for frame, subject, fold, truth, values in zip(
@@ -94,7 +96,7 @@ def write_results(directory: Path, results: ProbeResults, dataset: PackedDataset
             labels.subjects,
             results.fold,
             labels.values,
-            results.probability,
+            results.predicted,
             strict=True,
         )
     )
@@ -115,7 +117,7 @@ def _text_row(row: dict[str, float | str]) -> list[str]:
 
     frames = float(row["frames"])
     return [
-        str(row["unit"]),
+        with_words(str(row["unit"])),
         "-" if np.isnan(frames) else f"{frames:.0f}",
         *(number("prevalence"), number("f1"), interval("f1")),
         *(number("auc"), interval("auc"), number("f1_always")),

@@ -7,11 +7,11 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from tcae.files.durable import errors_naming, lock, write_durably
 from tcae.files.plain import differences
@@ -31,6 +31,19 @@ class Column(NamedTuple):
     kind: Kind
 
 
+class Finish(Protocol):
+    """Makes the rows of a table from those that were written, when all of them are there."""
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Return the columns of the rows that it makes."""
+        ...
+
+    def __call__(self, read: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+        """Yield the rows; each call of `read` reads those that were written once more."""
+        ...
+
+
 class TableWriter:
     """A table that rows are written to, ``.csv`` or ``.parquet`` by the ending of its name.
 
@@ -44,6 +57,7 @@ class TableWriter:
         columns: Its columns.
         settings: What the rows depend on, as JSON can hold it. Who goes on must have the same.
         resume: Go on with the rows of a table that was not finished, if there are some.
+        finish: Makes the rows of the table. None: they are those that were written.
 
     Attributes:
         rows: Number of rows so far.
@@ -64,13 +78,15 @@ class TableWriter:
         columns: Sequence[Column],
         settings: Mapping[str, Any] | None = None,
         resume: bool = False,
+        finish: Finish | None = None,
     ) -> None:
         check_table_path(path)
         self._path, self._partial, self._marks = path, partial_table(path), _marks(path)
-        self._columns = columns
+        self._columns, self._finisher = columns, finish
         self._settings = json.loads(json.dumps(settings or {}))
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._format = _Csv(self._partial, columns, exact=path.suffix == ".parquet")
+        self._exact = path.suffix == ".parquet"
+        self._format = _Csv(self._partial, columns, self._exact or finish is not None)
         try:
             self._mark = self._last_mark() if resume else None
         except BaseException:
@@ -166,21 +182,45 @@ class TableWriter:
 
     def _finish(self) -> None:
         """Make the table of the partial one."""
+        finished = self._path.with_name(f"{self._path.name}.finished")
         with errors_naming(self._path):
             self._format.sync()
-            if self._path.suffix == ".parquet":
-                temporary = self._path.with_name(f"{self._path.name}.tmp")
-                try:
-                    _to_parquet(self._partial, temporary, self._columns)
-                    with open(temporary, "rb") as file:
-                        os.fsync(file.fileno())
-                    os.replace(temporary, self._path)
-                finally:
-                    temporary.unlink(missing_ok=True)
-                self._partial.unlink()
-            else:
-                os.replace(self._partial, self._path)
+            rows, columns = self._partial, self._columns
+            try:
+                if self._finisher is not None:
+                    rows, columns = finished, self._finisher.columns
+                    self._rewrite(self._finisher, finished)
+                self._place(rows, columns)
+            finally:
+                finished.unlink(missing_ok=True)
+            self._partial.unlink(missing_ok=True)
             self._marks.unlink(missing_ok=True)
+
+    def _rewrite(self, finish: Finish, path: Path) -> None:
+        """Write the rows that `finish` makes to a CSV file."""
+        rows = finish(lambda: _read(self._partial, self._columns))
+        file = _Csv(path, finish.columns, self._exact)
+        try:
+            file.begin(None)
+            while batch := list(islice(rows, _ROW_GROUP)):
+                file.write(batch)
+            file.sync()
+        finally:
+            file.close()
+
+    def _place(self, rows: Path, columns: Sequence[Column]) -> None:
+        """Make the table of a CSV file that is complete."""
+        if not self._exact:
+            os.replace(rows, self._path)
+            return
+        temporary = self._path.with_name(f"{self._path.name}.tmp")
+        try:
+            _to_parquet(rows, temporary, columns)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, self._path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def partial_table(path: Path) -> Path:
@@ -266,14 +306,24 @@ class _Csv:
         self._file.close()
 
 
+_PARSERS: dict[Kind, Callable[[str], Any]] = {"text": str, "int": int, "time": float, "real": float}
+
+
+def _read(path: Path, columns: Sequence[Column]) -> Iterator[Row]:
+    """Yield the rows of a CSV table."""
+    parsers = [_PARSERS[column.kind] for column in columns]
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        lines = csv.reader(file)
+        next(lines)
+        for cells in lines:
+            yield [
+                parse(cell) if cell else None for parse, cell in zip(parsers, cells, strict=True)
+            ]
+
+
 def _to_parquet(partial: Path, path: Path, columns: Sequence[Column]) -> None:
     """Make a Parquet table of an exact CSV one, a row group after the other."""
-    parsers: dict[Kind, Callable[[str], Any]] = {
-        "text": _escaped,
-        "int": int,
-        "time": float,
-        "real": float,
-    }
+    parsers = {**_PARSERS, "text": _escaped}
     read = [parsers[column.kind] for column in columns]
     table = _Parquet(path, columns)
     with open(partial, newline="", encoding="utf-8", errors="surrogateescape") as file:

@@ -129,7 +129,7 @@ def transferred(probe: LinearProbe, features: Floats, names: tuple[str, ...]) ->
     readable = np.flatnonzero(np.isfinite(features).all(1))
     probability = np.full((len(features), len(names)), np.nan, np.float32)
     known = [name for name in names if name in probe.names]
-    predicted = probe.probabilities(features[readable])[:, [probe.names.index(n) for n in known]]
+    predicted = probe.scores(features[readable])[:, [probe.names.index(n) for n in known]]
     columns = np.array([names.index(name) for name in known], np.int64)
     probability[np.ix_(readable, columns)] = predicted
     return probability

@@ -30,7 +30,7 @@ from tcae.measuring.trained import Trained, fabnet_of, first_world
 from tcae.models.encoder import unit_range
 from tcae.models.encoder_file import load_encoder
 from tcae.report.html import RunReport, render_report
-from tcae.report.panels import FLOW_NOTE, pair_pictures
+from tcae.report.panels import pair_pictures
 from tcae.training.config import describe, versions
 from tcae.training.logbook import METRICS_FILE
 from tcae.training.run_directory import PROBE, REPORT_FILE
@@ -125,13 +125,22 @@ def _write_report(trainer: Trainer, measurement: Measurement) -> None:
         measures=measurement.measures,
         numbers=trainer.summary(),
         pairs=measurement.pairs,
-        flow_unit=FLOW_NOTE,
+        pairs_of=pairs_of(trainer),
         lengths=measurement.lengths,
         units=measurement.units,
         curves=_curves(trainer.run),
         config=describe(trainer.config),
     )
     write_durably(trainer.run / REPORT_FILE, render_report(report).encode())
+
+
+def pairs_of(trainer: Trainer) -> str:
+    """Return whose pairs the report shows, and no more than is known of that."""
+    if first_world([dataset.path for dataset in trainer.mixture.datasets]) is not None:
+        return "Pairs of people never seen"
+    if trainer.config.pairs.split == "identity":
+        return "Pairs of people with other names than those trained on"
+    return "Pairs that were not trained on"
 
 
 def _curves(run: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from tcae.methods.alexnet_trunk import AlexNetTrunk
 from tcae.methods.training import supervised
 from tcae.models.encoder import unit_range
 from tcae.models.model_config import check_image_size
+
+
+class _AveragePool(nn.Module):
+    """The same as `nn.AdaptiveAvgPool2d`, whose gradient is not deterministic on a GPU."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Average maps (N, C, S, S) to (N, C, side, side)."""
+        one = torch.eye(maps.shape[-1], dtype=maps.dtype, device=maps.device)
+        shares = nn.functional.adaptive_avg_pool1d(one, self.side)  # (S, side)
+        pooled: Tensor = shares.T @ maps @ shares
+        return pooled
 
 
 class AlexNet(nn.Module):
@@ -27,7 +43,7 @@ class AlexNet(nn.Module):
         side = min(image_size // 16, 6)
         self.trunk = AlexNetTrunk(3, 1.0)
         self.hidden = nn.Sequential(
-            nn.AdaptiveAvgPool2d(side),
+            _AveragePool(side),
             nn.Flatten(),
             nn.Dropout(),
             nn.Linear(self.trunk.widths[-1] * side * side, hidden),

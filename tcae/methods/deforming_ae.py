@@ -78,7 +78,9 @@ class DeformingAutoencoder(nn.Module):
         """
         texture = self.texture_decoder(self.texture_code(latent))
         steps = self.warp_decoder(self.warp_code(latent)) * (_STEP / self.image_size)
-        x, y = steps[:, 0].cumsum(2), steps[:, 1].cumsum(1)
+        # Sums of all steps up to each pixel. torch's cumsum is not deterministic on a GPU.
+        upper = torch.ones_like(steps[0, 0]).triu()
+        x, y = steps[:, 0] @ upper, upper.T @ steps[:, 1]
         grid = (torch.stack([x, y], 1) + _FIRST).clamp(-1, 1)
         at = torch.linspace(-1, 1, self.image_size, dtype=grid.dtype, device=grid.device)
         return texture, grid - torch.stack(torch.meshgrid(at, at, indexing="xy"))

@@ -122,21 +122,23 @@ class FineTuned:
         probe: The probe.
         dataset: The packed frames.
         steps: For how many steps it was trained.
+        held_out: (n,) which of the labelled frames are of people who only said when to stop.
     """
 
     encoder: FrozenEncoder
     probe: LinearProbe
     dataset: PackedDataset
     steps: int
+    held_out: NDArray[np.bool_]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of the action units."""
         return self.probe.names
 
-    def probabilities(self, frames: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the probabilities (n, A) of the packed frames with numbers (n,)."""
-        return self.probe.probabilities(embed_frames(self.encoder, self.dataset, frames).au)
+    def scores(self, frames: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the scores (n, A) of the packed frames with numbers (n,)."""
+        return self.probe.scores(embed_frames(self.encoder, self.dataset, frames).au)
 
 
 class FineTuner:
@@ -156,6 +158,7 @@ class FineTuner:
         dataset: The packed frames.
         labels: The n labelled frames that can be read.
         failures: One line for each of the others.
+        targets: (n, A) what is learned: their labels or their intensities.
     """
 
     def __init__(
@@ -178,7 +181,7 @@ class FineTuner:
         readable = np.concatenate([part for part, _ in parts])
         self.failures = tuple(line for _, failures in parts for line in failures)
         self.labels = select(labels, readable)
-        self._targets = self.labels.values if targets is None else targets[readable]
+        self.targets = self.labels.values if targets is None else targets[readable]
 
     def fit(
         self, rows: NDArray[np.bool_], name: str, share: float = 1.0, steps: int | None = None
@@ -224,7 +227,7 @@ class FineTuner:
             stopping=stopping,
             rates=detector.rates(config.layer_decay),
         )
-        return self._finished(detector, np.flatnonzero(rows), steps)
+        return self._finished(detector, np.flatnonzero(rows), steps, held_out)
 
     def _detector(self, learned: NDArray[np.int64]) -> Detector:
         """Return the network to train: the encoder, with a probe fitted to its embeddings.
@@ -247,12 +250,12 @@ class FineTuner:
         return LabelledBatches(
             self.dataset,
             self.labels.frame_index[learned],
-            self._targets[learned][:, columns],
+            self.targets[learned][:, columns],
             crop=self._encoder.crop,
             image_size=self._encoder.image_size,
             batch_size=self._config.batch_size,
             seed=self._seed,
-            balanced=self._targets is self.labels.values,
+            balanced=self.targets is self.labels.values,
         )
 
     def _stopping(self, detector: Detector, held_out: NDArray[np.bool_]) -> EarlyStopping:
@@ -269,7 +272,13 @@ class FineTuner:
     def _faces(self, frames: NDArray[np.int64]) -> Tensor:
         return read_faces(self.dataset, frames, self._encoder.crop, self._encoder.image_size)
 
-    def _finished(self, detector: Detector, rows: NDArray[np.int64], steps: int) -> FineTuned:
+    def _finished(
+        self,
+        detector: Detector,
+        rows: NDArray[np.int64],
+        steps: int,
+        held_out: NDArray[np.bool_],
+    ) -> FineTuned:
         """Return encoder and probe as they are used. Decorrelation is fitted to the new encoder."""
         network, probe = detector.encoder.eval(), detector.probe
         decorrelation = deepcopy(self._encoder.network.decorrelation)
@@ -284,7 +293,7 @@ class FineTuner:
             network.decorrelation = decorrelation
         encoder = FrozenEncoder(network, self._encoder.template, self._encoder.crop)
         probe.encoder = encoder.fingerprint
-        return FineTuned(encoder, probe.requires_grad_(False), self.dataset, steps)
+        return FineTuned(encoder, probe.requires_grad_(False), self.dataset, steps, held_out)
 
 
 def _some(items: NDArray[np.int64], count: int) -> NDArray[np.int64]:

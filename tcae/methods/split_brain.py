@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
+from torch.nn.functional import adaptive_avg_pool2d
 
 from tcae.methods.alexnet_trunk import AlexNetTrunk
 from tcae.methods.training import self_supervised
@@ -58,7 +58,7 @@ class SplitBrain(nn.Module):
         grey = self.to_lightness(self.colour(ab))
         small = adaptive_avg_pool2d(lab, colour.shape[-1])
         return sum(  # type: ignore[return-value]
-            cross_entropy(logits, classes, reduction="none").mean((1, 2))
+            _cross_entropy(logits, classes).mean((1, 2))
             for logits, classes in ((colour, self._colour(small)), (grey, self._grey(small)))
         )
 
@@ -71,11 +71,16 @@ class SplitBrain(nn.Module):
         return (lab[:, 0] * (_GREYS / 100)).long().clamp(0, _GREYS - 1)
 
 
+def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return cross entropies (N, H, W) of logits (N, C, H, W), as torch's but deterministic."""
+    return logits.logsumexp(1) - logits.gather(1, classes[:, None])[:, 0]
+
+
 def rgb_to_lab(images: Tensor) -> Tensor:
     """Convert sRGB images (N, 3, H, W) in [0, 1] to CIE L*a*b* (white D65), L in [0, 100]."""
     linear = torch.where(images > 0.04045, ((images + 0.055) / 1.055) ** 2.4, images / 12.92)
-    matrix = torch.tensor(_TO_XYZ, dtype=images.dtype, device=images.device)
-    xyz = torch.einsum("ij,njhw->nihw", matrix, linear)
+    red, green, blue = linear.unbind(1)
+    xyz = torch.stack([r * red + g * green + b * blue for r, g, b in _TO_XYZ], 1)
     knee = 6 / 29
     root = torch.where(xyz > knee**3, xyz.clamp_min(1e-9) ** (1 / 3), xyz / (3 * knee**2) + 4 / 29)
     x, y, z = root.unbind(1)

@@ -102,7 +102,8 @@ def rigid_flow(source: Tensor, target: Tensor, depth: Tensor, grid: Tensor) -> T
     Returns:
         (N, 2, S, S) in normalised units.
     """
-    turn = _rotation(source) @ _rotation(target).transpose(1, 2)
+    of_source, of_target = _rotation(torch.cat([source, target])).chunk(2)
+    turn = of_source @ of_target.transpose(1, 2)
     scale, target_scale = source[:, 3].exp(), target[:, 3].exp()
     at = (grid - target[:, 4:, None, None]) / target_scale[:, None, None, None]
     points = torch.cat([at, depth[:, None]], 1)

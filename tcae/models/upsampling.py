@@ -1,7 +1,8 @@
 """Bilinear x2 up-sampling and the 3x3 convolution after it as one operation.
 
-A convolution is linear, and up-sampling treats all channels alike. So values can be multiplied by
-the weights first, when there are a quarter as many, and up-sampled afterwards.
+On a CPU: a convolution is linear, and up-sampling treats all channels alike. So values can be
+multiplied by the weights first, when there are a quarter as many, and up-sampled afterwards. On a
+GPU, where starting an operation takes longer than doing it, the one simply follows the other.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ def upsampled_conv(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Up-sample square maps bilinearly, then convolve them with zero padding.
 
     The result is that of `conv2d(interpolate(maps, scale_factor=2, mode="bilinear"), weight, bias,
-    padding=1)`, except for rounding. The up-sampled maps are never computed, and only `maps` is
-    kept for the gradient.
+    padding=1)`, except for rounding. On a CPU the up-sampled maps are never computed, and only
+    `maps` is kept for the gradient. On a GPU every operation is deterministic, as torch's own
+    up-sampling is not.
 
     Args:
         maps: (N, C, S, S).
@@ -33,12 +35,29 @@ def upsampled_conv(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Returns:
         (N, C', 2S, 2S).
     """
+    if maps.is_cuda:
+        return F.conv2d(_upsampled(maps), weight, bias, padding=1)
     side = maps.shape[-1]
     if len(weight) <= _FEW:
         return _beyond_edges(_by_phases, maps, weight, bias)
     if side >= _LARGE:
         return _beyond_edges(_by_blurring, maps, weight, bias)
     return _by_matrices(maps, weight, bias) if side > 1 else _of_points(maps, weight, bias)
+
+
+def _upsampled(maps: Tensor) -> Tensor:
+    """Up-sample maps (N, C, S, S) by a product along each axis. They become channels-last."""
+    count, channels, side, _ = maps.shape
+    matrix = _upsampling_matrix(side, maps).T
+    rows = matrix @ maps.permute(0, 2, 3, 1).reshape(count, side, side * channels)
+    both = matrix @ rows.view(count * 2 * side, side, channels)
+    return both.view(count, 2 * side, 2 * side, channels).permute(0, 3, 1, 2)
+
+
+def _upsampling_matrix(side: int, like: Tensor) -> Tensor:
+    """Return the matrix (S, 2S) from values along an axis to up-sampled ones."""
+    points = torch.eye(side, dtype=like.dtype, device=like.device)
+    return F.interpolate(points[None], scale_factor=2, mode="linear")[0]
 
 
 def _of_points(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -70,8 +89,7 @@ def _axis_matrices(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
         (2S, S 3) from values times taps to new values, and (3, 2S, S) from values to new values for
         each tap.
     """
-    points = torch.eye(side, dtype=like.dtype, device=like.device)
-    upsampled = F.interpolate(points[None], scale_factor=2, mode="linear")[0]
+    upsampled = _upsampling_matrix(side, like)
     by_tap = F.pad(upsampled, (1, 1)).unfold(1, 2 * side, 1)  # value, tap, new value
     return by_tap.flatten(0, 1).T, by_tap.permute(1, 2, 0)
 

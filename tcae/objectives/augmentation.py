@@ -28,16 +28,17 @@ def augment(images: Tensor, of_pair: int = 2) -> Tensor:
         (M, 3, S, S), not clamped to [0, 1].
     """
     count, size = len(images), images.shape[-1]
+    like: dict[str, Any] = {"dtype": images.dtype, "device": images.device}
 
-    def drawn(*shape: int, draw: Callable[..., Tensor] = torch.randn, **like: Any) -> Tensor:
-        return ranks.draw(draw, count, *shape, of_pair=of_pair, **like).to(images)
+    def drawn(*shape: int, draw: Callable[..., Tensor] = torch.randn) -> Tensor:
+        return ranks.draw(draw, count, *shape, of_pair=of_pair, **like)
 
-    side = torch.linspace(-1, 1, size).to(images)
+    side = torch.linspace(-1, 1, size, **like)
     x, y = torch.meshgrid(side, side, indexing="xy")
     zoom, turn, shift = _TURN * drawn(1, 1), _TURN * drawn(1, 1), _SHIFT * drawn(2, 1, 1)
     flow = torch.stack([zoom * x - turn * y, turn * x + zoom * y], 1) + shift
     moved = warp(images, flow, units="normalized") - 0.5
     coloured = moved * (_CONTRAST * drawn(1, 1, 1)).exp() + 0.5 + _BRIGHTNESS * drawn(3, 1, 1)
     strength = _NOISE * drawn(1, 1, 1, draw=torch.rand)
-    noise = drawn(*coloured.shape[1:], dtype=coloured.dtype, device=coloured.device)
+    noise = drawn(*coloured.shape[1:])
     return coloured + strength * noise

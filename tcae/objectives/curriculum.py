@@ -154,6 +154,6 @@ def in_window(losses: Tensor, window: tuple[float, float]) -> tuple[Tensor, int]
     first = min(math.floor(window[0] * count + 1e-9), count - 1)
     last = max(math.floor(window[1] * count + 1e-9), first + 1)
     order = losses.detach().argsort(stable=True)
-    chosen = torch.zeros_like(losses, dtype=torch.bool)
-    chosen[order[first:last]] = True
+    # Not by an index: setting values by one waits for the GPU.
+    chosen = torch.zeros_like(losses, dtype=torch.bool).scatter(0, order[first:last], True)
     return chosen, last - first

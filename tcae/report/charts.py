@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+_DASHES = ("", "6 3", "2 2.5", "9 3 2 3")  # lines can be told apart without colours
 _WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 44, 30
 
@@ -36,7 +37,11 @@ def line_chart(
     for i, (name, line) in enumerate(finite.items()):
         colour = COLOURS[i % len(COLOURS)]
         at = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in line)
-        parts.append(f'<polyline points="{at}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
+        style = f'fill="none" stroke="{colour}" stroke-width="1.8" {_dash(i)}'
+        parts.append(f'<polyline points="{at}" {style}/>')
+        if len(line) == 1:
+            x, y = at.split(",")
+            parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>')
         parts.append(_key(i, name, colour))
     return _svg(title, parts)
 
@@ -57,7 +62,8 @@ def histogram(title: str, samples: Mapping[str, Sequence[float]], bins: int = 24
         for left, right, height in zip(edges, edges[1:], share, strict=False):
             steps.append(f"L{frame.x(left):.1f} {frame.y(height):.1f}H{frame.x(right):.1f}")
         path = "".join([*steps, f"V{frame.y(0):.1f}"])
-        parts.append(f'<path d="{path}" fill="{colour}" fill-opacity=".25" stroke="{colour}"/>')
+        style = f'fill="{colour}" fill-opacity=".15" stroke="{colour}" {_dash(i)}'
+        parts.append(f'<path d="{path}" {style}/>')
         parts.append(_key(i, name, colour))
     return _svg(title, parts)
 
@@ -89,6 +95,8 @@ class _Frame:
             at = self.y(y)
             parts.append(f'<path d="M{_LEFT} {at:.1f}H{_WIDTH - _RIGHT}" stroke="#8884"/>')
             parts.append(f'<text x="{_LEFT - 4}" y="{at + 4:.1f}" text-anchor="end">{y:.3g}</text>')
+            if self._x[0] == self._x[1] and share:
+                continue
             anchor = ("start", "middle", "end")[round(share * 2)]
             words = f"{10**x:.3g}" if self._log else f"{x:.4g}"
             at = self.x(x)
@@ -99,8 +107,13 @@ class _Frame:
 
 
 def _key(number: int, name: str, colour: str) -> str:
-    x = _LEFT + number * (_WIDTH - _LEFT - _RIGHT) / len(COLOURS)
-    return f'<text x="{x:.0f}" y="30" fill="{colour}">{escape(name)}</text>'
+    x = 4 + number * (_WIDTH - 4) / len(COLOURS)
+    line = f'<path d="M{x:.0f} 26h14" stroke="{colour}" stroke-width="2" {_dash(number)}/>'
+    return f'{line}<text x="{x + 17:.0f}" y="30" fill="{colour}">{escape(name)}</text>'
+
+
+def _dash(number: int) -> str:
+    return f'stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
 
 
 def _svg(title: str, parts: list[str]) -> str:

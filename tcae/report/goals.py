@@ -9,6 +9,11 @@ from typing import NamedTuple
 from tcae.evaluation.disentanglement import GOALS
 from tcae.evaluation.estimates import Estimate
 
+_HEADLINES = {
+    "au_auc": "the AU embedding tells action units with a mean AUC",
+    "pose_r2_from_pose": "the pose embedding tells the head pose with a mean R²",
+}
+
 
 class GoalRow(NamedTuple):
     """One measure as text.
@@ -46,6 +51,26 @@ def goal_rows(measures: Mapping[str, Estimate]) -> list[GoalRow]:
         shown = _rounded(value, goal.percent)
         rows.append(GoalRow(goal.title, shown, interval, goal.wanted, goal.reached(measures)))
     return rows
+
+
+def verdict(measures: Mapping[str, Estimate]) -> str:
+    """Return in a sentence how far a run came; empty if nothing was measured that has a goal.
+
+    Example:
+        >>> verdict({"recon_ratio": Estimate(0.4), "pose_r2_from_pose": Estimate(0.5)})
+        '1 of 2 goals is reached; the pose embedding tells the head pose with a mean R² of 0.500.'
+    """
+    known = [row for row in goal_rows(measures) if row.reached is not None]
+    if not known:
+        return ""
+    reached = sum(bool(row.reached) for row in known)
+    told = [
+        f"{words} of {_rounded(measures[name].value, False)}"
+        for name, words in _HEADLINES.items()
+        if name in measures
+    ]
+    count = f"{reached} of {len(known)} goals {'is' if reached == 1 else 'are'} reached"
+    return f"{'; '.join([count, ', '.join(told)]) if told else count}."
 
 
 def _rounded(value: float, percent: bool) -> str:

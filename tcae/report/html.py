@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tcae.data.action_units import with_words
 from tcae.evaluation.disentanglement import GOALS
 from tcae.evaluation.estimates import Estimate, flat
 from tcae.report.charts import Points, histogram, line_chart
-from tcae.report.goals import goal_rows
-
-_STYLE = """
-:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:1180px;margin:0 auto;padding:12px}
-h1{font-size:1.5rem;margin:.3em 0}h2{font-size:1.2rem;margin:1.6em 0 .4em}
-p{color:GrayText;margin:.3em 0;overflow-wrap:anywhere}
-.wide{overflow-x:auto}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-td,th{padding:3px 10px 3px 0;text-align:right;border-bottom:1px solid #8884}
-td:first-child,th:first-child,td.words{text-align:left}
-@media(max-width:600px){table{font-size:.78rem}td,th{padding-right:5px}}
-.yes{color:#087a3c}.no{color:#c0392b}
-.pair{display:grid;grid-template-columns:repeat(auto-fill,minmax(78px,1fr));gap:4px;
-border-top:1px solid #8884;padding:6px 0}
-figure{margin:0}figcaption{font-size:.72rem;line-height:1.2;color:GrayText}
-img{width:100%;display:block;border-radius:3px}
-.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:12px}
-svg{width:100%;height:auto;font:11px system-ui,sans-serif;fill:currentColor}
-pre{overflow-x:auto;font-size:.75rem;white-space:pre-wrap;overflow-wrap:anywhere}
-"""
+from tcae.report.goals import goal_rows, verdict
+from tcae.report.page import page, picture_address
+from tcae.report.panels import FLOW_NOTE, colour_wheel
 
 Picture = NDArray[np.uint8]
+
+_WORDS = {
+    "au": "AU",
+    "auc": "AUC",
+    "f1": "F1",
+    "high": "(upper bound)",
+    "l1": "L1",
+    "low": "(lower bound)",
+    "mb": "(MB)",
+    "r2": "R²",
+    "recon": "reconstruction",
+    "val": "validation",
+}
+_TITLES = {
+    "rec": "reconstruction loss",
+    "sparsity": "sparsity loss",
+    "contrast": "contrast loss",
+    "transfer": "transfer loss",
+    "cycle_au": "AU cycle loss",
+    "cycle_pose": "pose cycle loss",
+    **{
+        f"emb_{face}_{symbol}": f"{embedding} embedding of the {words}, distance"
+        for face, words in (
+            ("au", "AU-changed face"),
+            ("pose", "pose-changed face"),
+            ("rec", "reconstruction"),
+        )
+        for symbol, embedding in (("phi", "AU"), ("psi", "pose"))
+    },
+    "identity_l1": "L1 of the unmoved source",
+    "au_flow": "AU flow, mean length",
+    "pose_flow": "pose flow, mean length",
+    "data_wait_share": "share of the time waiting for data",
+    "au_f1": "action units, mean F1",
+}
+_SHOWN_FIRST = 4  # pairs
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -51,7 +69,7 @@ class RunReport:
         measures: What was measured, by name.
         numbers: Other figures of the run.
         pairs: For each pair, pictures (S, S, 3) uint8 by what they show.
-        flow_unit: A line about the colours of flows.
+        pairs_of: Whose pairs these are; it stands over them.
         lengths: Mean displacement length of each pair, by kind of flow.
         units: Rows of `tcae.evaluation.results.rows`, one per action unit.
         curves: Title -> name -> (step, value) points.
@@ -63,7 +81,7 @@ class RunReport:
     measures: Mapping[str, Estimate]
     numbers: Mapping[str, float] = field(default_factory=dict)
     pairs: Sequence[Mapping[str, Picture]] = ()
-    flow_unit: str = ""
+    pairs_of: str = "Pairs"
     lengths: Mapping[str, Sequence[float]] = field(default_factory=dict)
     units: Rows = ()
     curves: Mapping[str, Mapping[str, Points]] = field(default_factory=dict)
@@ -74,52 +92,68 @@ def render_report(report: RunReport) -> str:
     """Return the page. It loads nothing from anywhere."""
     sections = {
         "What is told apart": _measures(report.measures),
-        "Pairs of people never seen": _pairs(report),
-        "Mean displacement lengths": _lengths(report),
         "Action units": _units(report.units),
+        report.pairs_of: _pairs(report.pairs),
+        "Mean displacement lengths": _lengths(report),
         "Learning curves": _curves(report.curves),
         "The run in numbers": _numbers(report),
-        "Configuration": f"<pre>{escape(report.config)}</pre>" if report.config else "",
+        "Configuration": _folded(report.config),
     }
-    body = [f"<section><h2>{name}</h2>{html}</section>" for name, html in sections.items() if html]
-    return "\n".join(
-        [
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width,initial-scale=1">',
-            f"<title>{escape(report.title)}</title><style>{_STYLE}</style></head><body>",
-            f"<h1>{escape(report.title)}</h1><p>{escape(report.about)}</p>",
-            *body,
-            "</body></html>\n",
-        ]
-    )
+    words = verdict(report.measures)
+    body = [
+        f"<header><h1>{escape(report.title)}</h1>",
+        f'<p class="verdict">{escape(words)}</p>' if words else "",
+        f'<p class="dim">{escape(report.about)}</p></header>',
+        *(
+            f'<section class="card"><h2>{escape(name)}</h2>{html}</section>'
+            for name, html in sections.items()
+            if html
+        ),
+    ]
+    return page(report.title, "\n".join(body), ["run_page.css"])
 
 
 def _measures(measures: Mapping[str, Estimate]) -> str:
     rows = []
     for row in goal_rows(measures):
-        verdict = row.verdict
-        if verdict:
-            verdict = f'<b class="{"yes" if row.reached else "no"}">{verdict}</b>'
-        cells = [row.measured, row.interval, escape(row.wanted), verdict]
-        tail = "".join(f"<td>{cell}</td>" for cell in cells)
-        rows.append(f'<tr><td class="words">{escape(row.title)}</td>{tail}</tr>')
+        mark = {True: "✓ ", False: "✗ ", None: ""}[row.reached]
+        told = f'<b class="{"yes" if row.reached else "no"}">{mark}{row.verdict}</b>'
+        cells = [row.measured, row.interval, escape(row.wanted), told if mark else ""]
+        rows.append([escape(row.title), *cells])
     return _table(["measure", "measured", "95 %", "goal", ""], rows)
 
 
-def _pairs(report: RunReport) -> str:
-    blocks = [
-        f'<div class="pair">{"".join(_figure(*item) for item in pair.items())}</div>'
-        for pair in report.pairs
-    ]
-    return f"<p>{escape(report.flow_unit)}</p>{''.join(blocks)}" if blocks else ""
+def _pairs(pairs: Sequence[Mapping[str, Picture]]) -> str:
+    if not pairs:
+        return ""
+    blocks = [f'<div class="pair">{_pair(pair)}</div>' for pair in pairs]
+    first, others = (f'<div class="pairs">{"".join(part)}</div>' for part in
+                     (blocks[:_SHOWN_FIRST], blocks[_SHOWN_FIRST:]))  # fmt: skip
+    more = f"<details><summary>{len(blocks) - _SHOWN_FIRST} more</summary>{others}</details>"
+    note = f'<p class="dim">{escape(FLOW_NOTE)}</p>'
+    return f"{note}{first}{more if len(blocks) > _SHOWN_FIRST else ''}"
 
 
-def _figure(name: str, picture: Picture) -> str:
-    encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
-    data = base64.b64encode(encoded).decode()
+def _pair(pair: Mapping[str, Picture]) -> str:
+    """Return the pictures of a pair in three groups, whose name the captions need not repeat."""
+    groups: dict[str, list[str]] = {"the pair": [], "AU": [], "pose": []}
+    for name, picture in pair.items():
+        group = next((word for word in ("AU", "pose") if word in name.split()), "the pair")
+        caption = name.replace(f"{group} ", "")
+        groups[group].append(_figure(caption, f"{group}: {caption}", picture))
+    groups["the pair"].append(_figure("key to flows", "key to flows", colour_wheel(64), "key"))
+    columns = max(map(len, groups.values()))
+    return "".join(
+        f'<h3>{group}</h3><div class="group" style="--columns:{columns}">{"".join(figures)}</div>'
+        for group, figures in groups.items()
+        if figures
+    )
+
+
+def _figure(caption: str, about: str, picture: Picture, kind: str = "") -> str:
     return (
-        f'<figure><img alt="{escape(name)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(name)}</figcaption></figure>"
+        f'<figure class="{kind}"><img alt="{escape(about)}" src="{picture_address(picture)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
 
@@ -136,7 +170,7 @@ def _lengths(report: RunReport) -> str:
         if name in report.measures
     ]
     words = "; ".join([*ratios, "half the picture is 1."])
-    return f'<p>{escape(words)}</p><div class="charts">{chart}</div>'
+    return f'<p class="dim">{escape(words)}</p><div class="charts">{chart}</div>'
 
 
 def _units(rows: Rows) -> str:
@@ -147,10 +181,20 @@ def _units(rows: Rows) -> str:
     lines = []
     for row in rows:
         names = (("prevalence",), ("f1",), ("f1_low", "f1_high"), ("auc",), ("auc_low", "auc_high"))
-        cells = [number(row, *group) for group in names]
-        tail = "".join(f"<td>{cell}</td>" for cell in cells)
-        lines.append(f"<tr><td>{escape(str(row['unit']))}</td>{tail}</tr>")
-    return _table(["unit", "share", "F1", "95 %", "AUC", "95 %"], lines)
+        cells = [number(row, *group) for group in names] + [_range(row)]
+        lines.append([escape(with_words(str(row["unit"]))), *cells])
+    return _table(["unit", "share", "F1", "95 %", "AUC", "95 %", "AUC from .5 to 1"], lines)
+
+
+def _range(row: Mapping[str, Any]) -> str:
+    """Return the AUC of a unit and its interval as a bar from .5 to 1."""
+    value, low, high = (
+        min(max(200 * (float(row[name]) - 0.5), 0), 100) for name in ("auc", "auc_low", "auc_high")
+    )
+    if np.isnan([value, low, high]).any():
+        return ""
+    band = f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i>'
+    return f'<span class="range">{band}<b style="left:{value:.1f}%"></b></span>'
 
 
 def _curves(curves: Mapping[str, Mapping[str, Points]]) -> str:
@@ -162,12 +206,41 @@ def _curves(curves: Mapping[str, Mapping[str, Points]]) -> str:
 def _numbers(report: RunReport) -> str:
     others = {name: value for name, value in report.measures.items() if name not in GOALS}
     numbers = {**report.numbers, **flat(others)}
-    rows = [f"<tr><td>{escape(k)}</td><td>{v:,.5g}</td></tr>" for k, v in numbers.items()]
-    return _table(["", ""], rows)
+    rows = "".join(
+        f"<div><span>{escape(in_plain_words(name))}</span><span>{_number(value)}</span></div>"
+        for name, value in numbers.items()
+    )
+    return f'<div class="numbers">{rows}</div>' if rows else ""
 
 
-def _table(head: Sequence[str], rows: Sequence[str]) -> str:
+def in_plain_words(key: str) -> str:
+    """Return what a key of the run's files means.
+
+    Example:
+        >>> in_plain_words("best_val_loss"), in_plain_words("cycle_au")
+        ('best validation loss', 'AU cycle loss')
+    """
+    return _TITLES.get(key) or " ".join(_WORDS.get(part, part) for part in key.split("_"))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.5g}"
+
+
+def _folded(text: str) -> str:
+    if not text:
+        return ""
+    return f"<details><summary>config.yaml</summary><pre>{escape(text)}</pre></details>"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of HTML cells. On a phone each names its column, and the head is hidden."""
     if not rows:
         return ""
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
-    return f'<div class="wide"><table><tr>{titles}</tr>{"".join(rows)}</table></div>'
+    lines = "".join(f"<tr>{''.join(map(_cell, head, row))}</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead>{lines}</table></div>'
+
+
+def _cell(title: str, content: str) -> str:
+    return f'<td data-title="{escape(title)}">{content}</td>'

@@ -139,6 +139,14 @@ class TrainConfig:
         ),
         Resume.FREE,
     ] = False
+    deterministic: Annotated[
+        bool,
+        _Option(
+            help="Compute the same bits in every run on a GPU, which resuming to the bit needs. "
+            "Off: faster. A CPU always does."
+        ),
+        Resume.FREE,
+    ] = True
     max_skipped: Annotated[
         int,
         _Option(

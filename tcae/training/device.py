@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.utils.deterministic
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,11 +24,32 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
-def make_deterministic(device: torch.device) -> None:
-    """Make torch compute the same bits every time. On a CPU it does so anyway."""
+@contextlib.contextmanager
+def deterministic(device: torch.device, wanted: bool = True) -> Iterator[None]:
+    """Make torch compute the same bits every time inside the block. On a CPU it does so anyway.
+
+    Memory that is about to be written is not filled before, as torch would do: no kernel of a step
+    reads what it has not written.
+    """
+    if not wanted or device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    memory: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    memory.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        memory.fill_uninitialized_memory = before[1]
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done all that was launched."""
     if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
+        torch.cuda.synchronize(device)
 
 
 def configure_passes(model: TwinCycle, compiled: bool, recomputed: bool) -> None:

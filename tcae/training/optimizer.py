@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tcae.files.options import Before
 
@@ -113,6 +113,9 @@ class Optimizer:
             self._torch = torch.optim.SGD(
                 of_share, rate, config.momentum, weight_decay=decay, fused=True
             )
+            if config.momentum:  # torch would begin with what is not set, should step 0 be skipped
+                for parameter in self._parameters:
+                    self._torch.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         else:
             self._torch = torch.optim.AdamW(
                 of_share, rate, betas=config.betas, weight_decay=decay, fused=True
@@ -136,22 +139,31 @@ class Optimizer:
         share = config.final_share
         return rate * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * progress)))
 
-    def step(self, loss: torch.Tensor, step: int, total_steps: int | None) -> bool:
+    def step(
+        self, loss: Tensor, step: int, total_steps: int | None, usable: Tensor | None = None
+    ) -> Tensor:
         """Differentiate the loss and update the weights, unless the gradient is not finite.
 
+        Args:
+            loss: ().
+            step: The step, from 0.
+            total_steps: The number of steps, None while it is not known.
+            usable: () bool. If it is false, nothing is updated.
+
         Returns:
-            Whether the weights were updated.
+            () bool, whether the weights were updated. Nothing here waits for the GPU to know it.
         """
         self._torch.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm or math.inf)
-        if not math.isfinite(norm):
-            return False
+        moves = norm.isfinite() if usable is None else norm.isfinite() & usable
         rate = self.rate(step, total_steps)
         for group, share in zip(self._torch.param_groups, self._shares, strict=True):
             group["lr"] = share * rate
+        # Where torch's scaler of gradients tells a fused optimiser to update nothing.
+        self._torch.found_inf = (~moves).float()  # type: ignore[attr-defined]
         self._torch.step()
-        return True
+        return moves
 
     def observe(self, validation_loss: float, last_window: bool) -> bool:
         """Take note of the loss of one validation, and return whether the learning rate dropped.

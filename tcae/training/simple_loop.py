@@ -22,6 +22,7 @@ from tcae.cli.progress import say
 from tcae.cli.signals import StopSignals
 from tcae.files.durable import write_durably
 from tcae.objectives.curriculum import Curriculum, CurriculumConfig
+from tcae.training.device import deterministic, wait_for
 from tcae.training.early_stopping import EarlyStopping
 from tcae.training.optimizer import Optimizer, OptimizerConfig
 
@@ -100,7 +101,7 @@ def fit(
     training = _Training(network, losses, recipe, path, name, validation, stopping, rates)
     if training.step == 0:
         training.score()
-    with StopSignals() as stop:
+    with StopSignals() as stop, deterministic(training.device):
         while not training.ended:
             training.learn(batch_of)
             if stop.received:
@@ -136,7 +137,7 @@ class _Training:
         self.curriculum = Curriculum(recipe.curriculum)
         self.device = next(network.parameters()).device
         self.step, self.total, self.seconds = 0, recipe.steps, 0.0
-        self._recent: list[float] = []
+        self._recent: list[Tensor] = []  # losses since the last line, still on the device
         if path.exists():
             self._restore()
         self._saved = time.monotonic()
@@ -151,11 +152,11 @@ class _Training:
         """Take one step. Then validate, report and save if it is time to."""
         start = time.monotonic()
         loss = self._loss(batch_of(self.step))
-        self._recent.append(float(loss.detach()))
-        if not math.isfinite(self._recent[-1]):
-            raise FloatingPointError(f"{self.name}: loss of step {self.step + 1} is not finite")
+        self._recent.append(loss.detach())
         self.optimizer.step(loss, self.step, self.total)
         self.step += 1
+        if self.step == _TIMED_STEPS:
+            wait_for(self.device)
         every = max(self.total // _VALIDATIONS, 1)
         if self.validation and self.step % every == 0:
             self._validate()
@@ -173,6 +174,8 @@ class _Training:
 
     def save(self) -> None:
         """Write everything that the rest of the training depends on."""
+        if self._recent:
+            self._mean_loss()  # for its error
         state = {
             "step": self.step,
             "total": self.total,
@@ -228,8 +231,16 @@ class _Training:
         self.network.train()
         self._scoring = time.monotonic() - start
 
+    def _mean_loss(self) -> float:
+        """Return the mean loss since the last line, if all were finite."""
+        losses = torch.stack(self._recent).tolist()  # the only wait for a GPU in many steps
+        for step, loss in enumerate(losses, self.step - len(losses) + 1):
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"{self.name}: loss of step {step} is not finite")
+        return float(sum(losses) / len(losses))
+
     def _report(self) -> None:
-        loss = sum(self._recent) / len(self._recent)
+        loss = self._mean_loss()
         self._recent = []
         left = (self.total - self.step) * self.seconds / self.step
         score = "" if self.stopping is None else f"  {self.stopping.line()}"

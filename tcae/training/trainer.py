@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import deque
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from signal import SIGUSR1
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ from tcae.training.device import (
     begin_step,
     configure_passes,
     data_parallel,
-    make_deterministic,
+    deterministic,
     random_state,
     set_random_state,
 )
@@ -45,6 +46,7 @@ from tcae.training.optimizer import Optimizer
 from tcae.training.refit_decorrelation import refit_decorrelation
 from tcae.training.run_directory import CHECKPOINTS, PANELS, SKIPPED
 from tcae.training.skipped_steps import SkippedSteps
+from tcae.training.step import Outcome, TrainingStep
 from tcae.training.time_budget import RunTime, first_full_step, steps_that_fit, time_full_step
 from tcae.training.validation import Validation, validation_line
 
@@ -52,6 +54,15 @@ _TIMED_STEPS = 20  # steps after which --minutes becomes a number of steps
 
 _OF_EACH = ("loss", "recon_ratio")  # measures that are told of each data set
 _ENDLESS = 10**9  # more steps than anybody takes
+
+
+class _Launched(NamedTuple):
+    """A step whose numbers have not been read."""
+
+    step: int  # from 1
+    batch: dict[str, Tensor]
+    outcome: Outcome
+    waited: float  # seconds for its batch
 
 
 class Trainer:
@@ -82,7 +93,6 @@ class Trainer:
         self.config, self.run = config, run
         self.mixture = data if isinstance(data, Mixture) else Mixture(data)
         self.device = device_of(config.device)
-        make_deterministic(self.device)
         self.model = TwinCycle(Encoder(config.model, config.image_size)).to(self.device)
         # Convolutions take half the time in this layout on a CPU.
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -93,6 +103,8 @@ class Trainer:
         self._forward = data_parallel(self.objective, self.device)
         self.curriculum = Curriculum(config.curriculum)
         self.optimizer = Optimizer(self.model.parameters(), config.optimizer)
+        self._step = TrainingStep(self.objective, self._forward, self.curriculum, self.optimizer)
+        self._launched: deque[_Launched] = deque()
         self.pairs = self._pairs()
         self.validations = self._validations()
         self.checkpoints = CheckpointFolder(run / CHECKPOINTS, config.checkpoints.keep)
@@ -139,6 +151,7 @@ class Trainer:
                 are intact.
         """
         with (
+            deterministic(self.device, self.config.deterministic),
             team.explain_lost_process(),
             explain_lost_worker(),
             StopSignals() as stop,
@@ -212,31 +225,29 @@ class Trainer:
         yield from feed(self.pairs, steps, self.config.workers, self.device, self._watch)
 
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
-        """Take one optimiser step, or skip it if it is not finite. Return its learning rate."""
-        source, target, tracks = (batch[name].to(self.device) for name in INPUTS)
+        """Launch an optimiser step, which is skipped if it is not finite. Return its rate."""
+        on_device = batch | {name: batch[name].to(self.device) for name in INPUTS}
         begin_step(self.config.compile)
-        statistics = [(buffer, buffer.clone()) for buffer in self.objective.buffers()]
-        with autocast(self.device, self.config.optimizer.precision):
-            terms = self._forward(source, target, self.step, tracks)
-        loss = self.curriculum.loss(terms, self.objective.weights(self.step))
-        own = {"loss": loss.detach()} | {k: v.detach().mean() for k, v in terms.items()}
-        failed = batch["failures"].to(loss)
-        # All numbers at once, because each transfer waits for the GPU.
-        *means, failed = team.mean(torch.stack([*own.values(), failed])).tolist()
-        losses = dict(zip(own, means, strict=True))
-        finite = all(map(math.isfinite, means))
-        moved = finite and self.optimizer.step(loss, self.step, self.total_steps)
+        outcome = self._step(on_device, self.step, self.total_steps)
         rate = self.optimizer.rate(self.step, self.total_steps)
         self.step += 1
-        self.failures += round(failed * ranks.world_size())
-        if not moved:
-            for buffer, before in statistics:
-                buffer.copy_(before)
-            state = {"model": self.model.state_dict(), "config": plain_config(self.config)}
-            self.skipped.add(self.step, batch, terms, state)
-            losses = {}
-        self.progress.add(self.config.batch_size, waited, waited + self._watch.lap(), losses)
+        self._launched.append(_Launched(self.step, batch, outcome, waited))
+        # A GPU that had to wait until its numbers are read would have nothing to do meanwhile.
+        self._take_note(leave=self.device.type == "cuda")
         return rate
+
+    def _take_note(self, leave: int = 0) -> None:
+        """Read the numbers of the steps launched so far, of all but the last `leave`."""
+        while len(self._launched) > leave:
+            step, batch, outcome, waited = self._launched.popleft()
+            losses, failures, moved = outcome.read()
+            self.failures += round(failures * ranks.world_size())
+            if not moved:
+                state = {"model": self.model.state_dict(), "config": plain_config(self.config)}
+                self.skipped.add(step, batch, outcome.terms, state)
+                losses = {}
+            seconds = waited + self._watch.lap()
+            self.progress.add(self.config.batch_size, waited, seconds, losses)
 
     # Now and then ---------------------------------------------------------------------------------
 
@@ -248,13 +259,15 @@ class Trainer:
         """
         if self.total_steps is not None or self.step < _TIMED_STEPS:
             return
+        self._take_note()
         watch = Stopwatch()
         self._measure()
         validation = watch.lap() / self.config.validation.every
         pair = self.validation.example(self.pairs.batch_size)
         with autocast(self.device, self.config.optimizer.precision):
             weights = self.objective.weights()
-            full = time_full_step(self._forward, weights, self.curriculum, *pair)
+            begin = partial(begin_step, self.config.compile)
+            full = time_full_step(self._forward, weights, self.curriculum, *pair, begin=begin)
         steps = self.step + steps_that_fit(
             self._time.seconds_left(),
             self.progress.seconds_per_step + validation,
@@ -278,12 +291,14 @@ class Trainer:
         return int(number)
 
     def _log(self, rate: float) -> None:
+        self._take_note()
         values = self.progress.flush() | {"learning_rate": rate}
         low, high = self.curriculum.window
         self._write("train", values | {"window_low": low, "window_high": high})
         self.progress.tell(self.step, self.total_steps, values)
 
     def _validate(self, last: bool) -> None:
+        self._take_note()
         team.broadcast_buffers(self.model)
         self.measures = self._measure()
         loss = self.measures["loss"]
@@ -333,6 +348,7 @@ class Trainer:
 
     def _save(self, best: bool = False) -> None:
         """Write a checkpoint with everything that the rest of the run depends on."""
+        self._take_note()
         if self.logbook is None:
             return
         weights = self.model.state_dict()

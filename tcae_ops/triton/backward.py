@@ -174,7 +174,7 @@ def backward(
         **call.types,
     )
     if sums is not None:
-        results[needs.index(0)] = image_gradient.finished(sums, wholes, scales, inputs[0].dtype)
+        image_gradient.finish(by_input[0], sums, wholes, scales)
     return results
 
 
@@ -189,10 +189,14 @@ def _sums(
     by_warped: Tensor | None,
     deterministic: bool,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Return the sums of the image's gradient: in the working type, as whole numbers, scales."""
+    """Return the sums of the image's gradient: in the working type, as whole numbers, scales.
+
+    The first are the result itself if it has the working type.
+    """
     if result is None:
         return None, None, None
-    sums = torch.zeros_like(result, dtype=call.working)
+    same = result.dtype == call.working
+    sums = result.zero_() if same else torch.zeros_like(result, dtype=call.working)
     if not deterministic:
         return sums, None, None
     largest = None

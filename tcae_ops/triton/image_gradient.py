@@ -77,10 +77,9 @@ def scales(largest: Tensor | None, by_loss: Tensor | None, image: Tensor) -> Ten
     return torch.ldexp(torch.ones_like(bound), power)
 
 
-def finished(
-    sums: Tensor, wholes: Tensor | None, scale: Tensor | None, dtype: torch.dtype
-) -> Tensor:
-    """Return the sums of both kinds together, rounded once."""
+def finish(result: Tensor, sums: Tensor, wholes: Tensor | None, scale: Tensor | None) -> None:
+    """Write the sums of both kinds together, rounded once, to the result, which may be `sums`."""
     if wholes is not None and scale is not None:
-        sums = sums + (wholes / scale[:, None, None, None]).to(sums.dtype)
-    return sums.to(dtype)
+        sums += (wholes / scale[:, None, None, None]).to(sums.dtype)
+    if result is not sums:
+        result.copy_(sums)

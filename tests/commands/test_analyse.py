@@ -14,7 +14,7 @@ from tcae.data import crops
 from tcae.data.crops import Cropper
 from tcae.data.faces import Face
 
-FACE = np.array([[10, 12], [30, 12], [20, 20], [12, 30], [28, 30]], float)
+FACE = np.array([[29, 20], [35, 20], [32, 23], [30, 27], [34, 27]], float)
 
 
 @pytest.fixture(autouse=True)

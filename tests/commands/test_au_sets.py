@@ -290,7 +290,7 @@ def test_gft(tmp_path, probe):
     numbers, predictions = probe(out)
     assert (numbers["folds"], numbers["subjects"]) == (1, 4)
     assert (numbers["frames"], numbers["frames_tested"]) == (24, 6)
-    tested = [row["subject"] for row in predictions if row["AU12_p"]]
+    tested = [row["subject"] for row in predictions if row["AU12_score"]]
     assert tested == ["002A"] * 6
 
 

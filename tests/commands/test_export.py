@@ -48,7 +48,7 @@ def test_onnx(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert re.fullmatch(rf"{out}: \d+\.\d MB, checked against the encoder in onnxruntime", first)
     assert second == (
         "images (N, 3, 32, 32), RGB, float32 in [0, 1] -> "
-        "au (N, 8), pose (N, 5), probabilities (N, 2) of AU06 AU12"
+        "au (N, 8), pose (N, 5), scores (N, 2) of AU06 AU12"
     )
     assert [path.name for path in out.parent.iterdir()] == ["encoder.onnx"]
     session = onnxruntime.InferenceSession(out)
@@ -58,7 +58,7 @@ def test_onnx(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert {o.name: o.shape for o in session.get_outputs()} == {
         "au": ["N", 8],
         "pose": ["N", 5],
-        "probabilities": ["N", 2],
+        "scores": ["N", 2],
     }
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 import subprocess
@@ -18,7 +19,8 @@ from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.crops import Cropper
 from tcae.data.pictures import resize
 from tcae.data.video import read_frames
-from tcae.evaluation.linear_probe import LinearProbe, save_probe
+from tcae.evaluation.calibration import Calibration
+from tcae.evaluation.linear_probe import LinearProbe, load_probe, save_probe
 from tcae.models.encoder import Encoder
 from tcae.models.encoder_file import load_encoder, save_encoder
 from tcae.models.model_config import ModelConfig
@@ -96,14 +98,94 @@ def probe(run) -> Path:
     return path
 
 
-def test_probe_columns(run, tmp_path, write_video, probe):
+def test_probe_columns(run, tmp_path, write_video, probe, capsys):
     video = write_video(tmp_path / "a.mp4", 5)
     assert main(run, tmp_path / "t.csv", video, "--probe", probe, "--embeddings", "none") == 0
     rows = read(tmp_path / "t.csv")
-    assert list(rows[0])[10:] == ["AU06_c", "AU12_c", "AU06_p", "AU12_p"]
+    assert list(rows[0])[10:] == ["AU06_c", "AU12_c", "AU06_score", "AU12_score"]
     for row in rows:
         for unit in ("AU06", "AU12"):
-            assert row[f"{unit}_c"] == str(int(float(row[f"{unit}_p"]) >= 0.5))
+            assert row[f"{unit}_c"] == str(int(float(row[f"{unit}_score"]) >= 0.5))
+    assert capsys.readouterr().err.count("not calibrated: AU12_score is a score from 0 to 1") == 1
+
+
+@pytest.fixture
+def calibrated(probe) -> Path:
+    """Log odds of presence are twice the logit and one; a unit is present from .7 on."""
+    known = load_probe(probe)
+    numbers = {"presence": [[2.0, 2.0], [1.0, 1.0]], "threshold": [0.7, 0.7], "prior": [0.3, 0.3]}
+    numbers |= {"rest": [-1.0, -3.0], "intensity": [[1.0, 1.0], [-2.0, -2.0]]}
+    known.calibration = Calibration.from_arrays({n: np.array(v) for n, v in numbers.items()})
+    (probe.parent / "calibrated").mkdir()
+    save_probe(probe.parent / "calibrated" / "probe.safetensors", known)
+    return probe.parent / "calibrated"
+
+
+def logits_of(rows) -> np.ndarray:
+    scores = np.array([[float(row[f"{unit}_score"]) for unit in ("AU06", "AU12")] for row in rows])
+    return np.log(scores / (1 - scores))
+
+
+def check_values(rows, logits) -> None:
+    for row, x in zip(rows, logits, strict=True):
+        for unit, logit in zip(("AU06", "AU12"), x, strict=True):
+            p = 1 / (1 + math.exp(-2 * logit - 1))
+            assert float(row[f"{unit}_p"]) == pytest.approx(p, rel=1e-3)
+            assert row[f"{unit}_c"] == str(int(p >= 0.7))
+            r = 5 / (1 + math.exp(-logit + 2))
+            assert float(row[f"{unit}_r"]) == pytest.approx(r, rel=1e-3)
+
+
+def test_columns_of_a_calibrated_probe(run, tmp_path, write_video, probe, calibrated, capsys):
+    video, words = write_video(tmp_path / "a.mp4", 25), ("--embeddings", "none", "--probe")
+    assert main(run, tmp_path / "s.csv", video, *words, probe) == 0
+    logits = logits_of(read(tmp_path / "s.csv"))
+    capsys.readouterr()
+    assert main(run, tmp_path / "t.csv", video, *words, calibrated, "--neutral", "none") == 0
+    said = capsys.readouterr()
+    assert "calibrated" not in said.err and "neutral" not in said.out
+    rows = read(tmp_path / "t.csv")
+    assert list(rows[0])[10:] == [f"{unit}_{kind}" for kind in "cpr" for unit in ("AU06", "AU12")]
+    check_values(rows, logits)
+
+
+@pytest.mark.parametrize("way", ["auto", "0.2:0.5", "a.mp4"])
+def test_a_neutral_face_is_taken_off(run, tmp_path, write_video, probe, calibrated, way, capsys):
+    video, words = write_video(tmp_path / "a.mp4", 30), ("--embeddings", "none", "--probe")
+    assert main(run, tmp_path / "s.csv", video, *words, probe) == 0
+    before = read(tmp_path / "s.csv")
+    logits, times = logits_of(before), np.array([float(row["timestamp"]) for row in before])
+    neutral = tmp_path / way if way == "a.mp4" else way
+    assert main(run, tmp_path / "t.csv", video, *words, calibrated, "--neutral", neutral) == 0
+    shown = {
+        "auto": (1 / (1 + np.exp(-2 * logits - 1))).sum(1).argsort()[:3],
+        "0.2:0.5": np.flatnonzero((times >= 0.2) & (times <= 0.5)),
+        "a.mp4": np.arange(30),
+    }[way]
+    check_values(read(tmp_path / "t.csv"), logits - 0.75 * (logits[shown].mean(0) - [-1, -3]))
+    title = {"auto": "the calmest tenth of its frames", "0.2:0.5": "0.2 to 0.5 s"}
+    told = f"neutral face ({title.get(way, 'the given one')}) taken off 1 of 1 faces"
+    assert capsys.readouterr().out.count(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--neutral", "2:1"), "--neutral 2:1: START must lie before END"),
+        (("--neutral", "no.png"), "--neutral no.png: no such file; auto, none, START:END"),
+        (("--smooth", "-1"), "--smooth must be a number of seconds from 0 on, not -1.0"),
+    ],
+)
+def test_wrong_ways_to_refine(run, tmp_path, write_video, calibrated, capsys, words, said):
+    video = write_video(tmp_path / "a.mp4", 3)
+    assert main(run, tmp_path / "t.csv", video, "--probe", calibrated, *words) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "t.csv").exists()
+
+
+def test_a_neutral_face_needs_a_calibrated_probe(run, tmp_path, write_video, probe, capsys):
+    video = write_video(tmp_path / "a.mp4", 3)
+    assert main(run, tmp_path / "t.csv", video, "--probe", probe, "--neutral", "0:1") == 2
+    assert "--neutral 0:1: needs a calibrated probe" in capsys.readouterr().err
 
 
 def test_a_probe_of_another_encoder_is_refused(run, tmp_path, write_video, probe, capsys):
@@ -255,7 +337,7 @@ def test_a_picture_that_cannot_be_read_is_named(run, tmp_path, capsys):
     (tmp_path / "b.png").write_bytes(b"no picture")
     assert main(run, tmp_path / "t.csv", tmp_path / "a.png", tmp_path / "b.png") == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("a.png and 1 more: 1 of 2 pictures cannot be read, as b.png")
+    assert re.search(r"a\.png and 1 more: 1 of 2 pictures are left out, as b\.png, which can", line)
     assert len(read(tmp_path / "t.csv")) == 1
 
 

@@ -73,7 +73,7 @@ def test_writes_encoder_probe_and_scores_that_fit_together(argv, data, tmp_path,
     rows = list(csv.DictReader((out / "predictions.csv").open()))
     known = [row for row in rows if row["AU12"]]
     auc = roc_auc_score(
-        [float(row["AU12"]) for row in known], [float(row["AU12_p"]) for row in known]
+        [float(row["AU12"]) for row in known], [float(row["AU12_score"]) for row in known]
     )
     assert numbers["auc_AU12"] == pytest.approx(auc, abs=1e-6)
     assert f"{numbers['auc_AU12']:.3f}" in capsys.readouterr().out

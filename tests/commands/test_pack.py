@@ -114,6 +114,20 @@ def test_two_people_are_two_tracks(write_video, tmp_path):
     assert len(dataset) == 6
 
 
+def test_landmarks_of_a_video_that_is_not_there(write_video, tmp_path, capfd):
+    """As a spreadsheet saves a name in Latin-1."""
+    write_video(tmp_path / "zo\u00e9.mp4", frames=1)
+    points = ",".join(map(str, DEFAULT_TEMPLATE.pixels(20).ravel()))
+    table = tmp_path / "points.csv"
+    text = f"{','.join(LANDMARK_COLUMNS)}\nzo\u00e9.mp4,0,{points}\n"
+    table.write_bytes(text.encode("latin-1"))
+    words = ["--out", str(tmp_path / "out"), "--landmarks", str(table), "--workers", "1"]
+    assert main([str(tmp_path / "zo\u00e9.mp4"), *words]) == 1
+    line = capfd.readouterr().err.splitlines()[0]
+    assert f"{table}: 1 of its 1 videos are not there, as zo" in line
+    assert line.endswith("some of its names are not UTF-8: perhaps save it as such")
+
+
 def test_the_prepared_tree(tmp_path):
     for track, count in (("0_folder", 3), ("1_folder", 2)):
         for k in range(count):

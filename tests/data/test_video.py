@@ -78,8 +78,20 @@ def test_time_goes_on_where_files_were_joined(tmp_path, caplog):
     frames = list(read_frames(path))
     assert np.allclose([frame.timestamp for frame in frames], np.arange(20) / 10)
     assert len(caplog.messages) == 1
-    assert "some frames have no time or an earlier one" in caplog.text
+    assert "some frames have no time, an earlier one" in caplog.text
     assert [frame.index for frame in read_frames(path, 5)] == list(range(0, 20, 2))
+
+
+@pytest.mark.parametrize(("ending", "hours"), [("mkv", 40), ("mp4", 40), ("ts", 1)])
+def test_time_goes_on_after_a_leap_that_cannot_be(tmp_path, caplog, ending, hours):
+    """Where FFmpeg's command sees an error: transport streams may begin anew at any time."""
+    path = ramp(tmp_path / f"a.{ending}", pts=lambda i: i + 36_000 * hours * (i > 4))
+    frames = list(read_frames(path))
+    assert np.allclose([frame.timestamp for frame in frames], np.arange(10) / 10, atol=1e-3)
+    assert [frame.index for frame in frames] == list(range(10))
+    assert len(caplog.messages) == 1 and "one much later" in caplog.text
+    hour = ramp(tmp_path / "b.mkv", pts=lambda i: i + 36_000 * (i > 4))
+    assert [frame.index for frame in read_frames(hour)][5:] == list(range(36_005, 36_010))
 
 
 @pytest.mark.parametrize("threads", [0, 1, 4])
@@ -232,6 +244,26 @@ def test_hdr_is_refused(tmp_path, ending, transfer, name):
             next(read_frames(path))
     else:
         assert next(read_frames(path)).rgb.mean() == pytest.approx(99, abs=3)
+
+
+@pytest.mark.parametrize("value", [0, 3, 200])
+@pytest.mark.parametrize("field", [0, 1, 2])
+def test_colours_that_mean_nothing_are_those_of_ordinary_video(tmp_path, field, value):
+    """FFmpeg's filters refuse them, and its command too; players show something."""
+    path = tmp_path / "a.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height = 64, 48
+        context = stream.codec_context
+        context.color_trc = context.color_primaries = context.colorspace = 1
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 99, np.uint8), "rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    content = bytearray(path.read_bytes())
+    # ISO 14496-12, 12.1.5: primaries, transfer, matrix
+    struct.pack_into(">H", content, content.index(b"colrncl") + 8 + 2 * field, value)
+    path.write_bytes(content)
+    assert next(read_frames(path)).rgb.mean() == pytest.approx(99, abs=3)
 
 
 def test_a_title_that_is_not_utf_8(tmp_path):

@@ -131,8 +131,18 @@ def test_an_animated_webp_is_refused(tmp_path: Path) -> None:
     animation.durations = [100] * 3
     assert cv2.imwriteanimation(str(tmp_path / "a.webp"), animation)
     shutil.copy(tmp_path / "a.webp", tmp_path / "a.mp4")
-    with pytest.raises(VideoError, match=r"a\.mp4: is an animated WebP"):
+    with pytest.raises(VideoError, match=r"a\.mp4: is an animation, not a picture"):
         list(read_frames(tmp_path / "a.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "codec"),
+    [("a.265", "h264", "libx264"), ("a.M2T", "mpegts", "mpeg2video"), ("a.mj2", "mov", "jpeg2000")],
+)
+def test_rarer_endings(tmp_path: Path, name: str, container: str, codec: str) -> None:
+    film(tmp_path / name, container, codec, "yuv420p")
+    (source,) = find_sources(tmp_path)
+    check(list(source.read(None)), 12, (64, 48))
 
 
 def test_a_format_that_is_not_read_is_said_so(tmp_path: Path) -> None:

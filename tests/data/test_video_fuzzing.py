@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -83,6 +84,10 @@ KINDS = {
     "a.ivf": ("ivf", "libvpx", {}),
     "a.h264": ("h264", "libx264", {}),
 }
+STILLS = (
+    *("avif.mp4", "bmp.mp4", "jp2.mp4", "jpg.mp4", "pgm.mp4", "png.mp4", "ppm.mp4", "tif.mp4"),
+    "webp.mp4",
+)
 LAYOUTS = {"mjpeg": "yuvj420p", "gif": "rgb8", "apng": "rgb24"}
 
 # What says how pictures are shown, with how many bytes after it tell it: matrices, edit lists, time
@@ -94,6 +99,7 @@ FIELDS = {
     b"vprp": 70, b"\x2a\xd7\xb1": 5, b"\x44\x89": 10, b"\xe7": 4, b"\x54\xb0": 3, b"\x54\xba": 3,
     b"\x23\xe3\x83": 6, b"\xa3": 6, b"\x00\x00\x01\xe0": 20, b"\x00\x00\x01\xb3": 10,
     b"duration": 10, b"framerate": 10, b"width": 10, b"\x21\xf9\x04": 6, b"fcTL": 26, b"IHDR": 13,
+    b"ispe": 12, b"iloc": 40, b"ipma": 20, b"av1C": 12, b"pHYs": 9, b"JFIF": 14, b"P6": 12,
     b"DKIF": 32, b"YUV4MPEG2": 50, b"OggS": 24, b"\xff\xc0": 10,
 }  # fmt: skip
 NUMBERS = [0, 1, 2, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x40000000, 2**31 - 1, 2**31, 2**32 - 1]
@@ -144,6 +150,22 @@ def write(path: Path, container: str, codec: str, options: dict[str, str]) -> by
             frame.pts, frame.time_base = i, Fraction(1, 25)
             output.mux(stream.encode(frame))
         output.mux(stream.encode())
+    return path.read_bytes()
+
+
+def write_still(path: Path) -> bytes:
+    """A picture that is called a video, of the kind that its name begins with."""
+    rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    if path.stem == "avif":
+        options = {"preset": "8", "svtav1-params": "avif=1"}
+        with av.open(str(path), "w", format="avif") as output:
+            stream = output.add_stream("libsvtav1", rate=1, options=options)
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, "rgb24")))
+            output.mux(stream.encode())
+    else:
+        picture = rgb[..., 0] if path.stem == "pgm" else rgb
+        path.write_bytes(cv2.imencode(f".{path.stem}", picture)[1])
     return path.read_bytes()
 
 
@@ -217,6 +239,9 @@ def whole(folder: Path, reader: Reader) -> dict[str, bytes]:
     files = Whole({name: write(folder / name, *kind) for name, kind in KINDS.items()})
     for name in files:
         assert reader.read(folder / name) == [None, 8, 8], name
+    files.update({name: write_still(folder / name) for name in STILLS})
+    for name in STILLS:
+        assert reader.read(folder / name)[:2] == [None, 1], name
     return files
 
 
@@ -224,14 +249,26 @@ def whole(folder: Path, reader: Reader) -> dict[str, bytes]:
 def test_damaged_videos(
     folder: Path, reader: Reader, whole: dict[str, bytes], name: str, operations: list[Any]
 ) -> None:
-    content = whole[name]
+    error, rows, shown = outcome(folder / name, reader, whole[name], operations)
+    assert error or rows >= shown > 0
+
+
+@given(name=st.sampled_from(STILLS), operations=changes)
+def test_damaged_pictures(
+    folder: Path, reader: Reader, whole: dict[str, bytes], name: str, operations: list[Any]
+) -> None:
+    error, rows, _ = outcome(folder / name, reader, whole[name], operations)
+    assert error or rows > 0
+
+
+def outcome(path: Path, reader: Reader, content: bytes, operations: list[Any]) -> Any:
+    """What becomes of a file after some changes: error, rows, pictures shown."""
     for operation in operations:
         content = changed(content, *operation)
-    (folder / name).write_bytes(content)
-    outcome = reader.read(folder / name)
-    assert isinstance(outcome, list), outcome
-    error, rows, shown = outcome
-    assert error or rows >= shown > 0
+    path.write_bytes(content)
+    read = reader.read(path)
+    assert isinstance(read, list), read
+    return read
 
 
 def test_a_process_that_dies_or_hangs_is_noticed(folder: Path, monkeypatch: Any) -> None:

@@ -16,7 +16,9 @@ from tcae.data import any_source, crops
 from tcae.data.camera import Camera
 from tcae.data.faces import Face
 from tcae.data.video import VideoError, VideoFrame
+from tcae.evaluation.calibration import Calibration
 from tcae.evaluation.linear_probe import LinearProbe
+from tcae.evaluation.smoothing import smooth
 
 BOX = [f"face_{name}" for name in "xywh"]
 POINTS = [f"{n}_{a}" for n in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
@@ -60,14 +62,41 @@ def test_units_and_then_embeddings(encoder):
     probe = LinearProbe(3, ("AU01", "AU12"), "au", encoder.fingerprint).eval()
     table = tcae.analyse(film(90, 200), encoder=encoder, probe=probe, embeddings=True)
     embedded = [f"{name}_00{k}" for name in ("au", "pose") for k in range(3)]
-    assert [*table][len(FIXED) :] == ["AU01_c", "AU12_c", "AU01_p", "AU12_p", *embedded]
+    assert [*table][len(FIXED) :] == ["AU01_c", "AU12_c", "AU01_score", "AU12_score", *embedded]
     assert table["timestamp"].isna().all()
     np.testing.assert_allclose(
         table[embedded[:3]], np.array([[90] * 3, [200] * 3]) / 255, rtol=1e-5
     )
-    wanted = probe.probabilities(table[embedded[:3]].to_numpy(np.float32))
-    np.testing.assert_allclose(table[["AU01_p", "AU12_p"]], wanted, rtol=1e-5)
-    assert (table["AU12_c"] == (table["AU12_p"] >= 0.5)).all()
+    wanted = probe.scores(table[embedded[:3]].to_numpy(np.float32))
+    np.testing.assert_allclose(table[["AU01_score", "AU12_score"]], wanted, rtol=1e-5)
+    assert (table["AU12_c"] == (table["AU12_score"] >= 0.5)).all()
+
+
+def test_a_neutral_face_and_smoothing(encoder):
+    """Every tenth frame shows nobody; the rest of the table stays as it is."""
+    torch.manual_seed(0)
+    probe = LinearProbe(3, ("AU01", "AU12"), "au", encoder.fingerprint).eval()
+    lines = np.array([[1.0, 2.0], [-0.5, 0.5]])
+    probe.calibration = Calibration(lines, *np.array([[0.4, 0.6], [0.2, 0.3], [-2, -1]]), lines)
+    values = np.random.default_rng(0).integers(1, 255, 60)
+    values[::10] = 0
+    given = film(*values)
+    plain, refined = (
+        tcae.analyse(given, fps=25, encoder=encoder, probe=probe, embeddings=True, **options)
+        for options in ({}, {"neutral": (0, 1), "smooth": 0.2})
+    )
+    assert [*refined] == [*plain] and (refined.dtypes == plain.dtypes).all()
+    same = [name for name in plain if not name.startswith("AU")]
+    assert refined[same].equals(plain[same])
+    seen = plain["success"] == 1
+    assert refined[~seen].filter(like="AU").isna().all(axis=None)
+    logits = probe.logits(plain.loc[seen, ["au_000", "au_001", "au_002"]].to_numpy(np.float32))
+    times = plain.loc[seen, "timestamp"].to_numpy()
+    logits = logits - 0.75 * (logits[times <= 1].mean(0) - [-2, -1])
+    logits = smooth(logits, times, 0.2)
+    p = 1 / (1 + np.exp(-(lines[0] * logits + lines[1])))
+    np.testing.assert_allclose(refined.loc[seen, ["AU01_p", "AU12_p"]], p, rtol=1e-4)
+    np.testing.assert_allclose(refined.loc[seen, ["AU01_r", "AU12_r"]], 5 * p, rtol=1e-4)
 
 
 def test_what_is_odd_is_a_line_of_the_log(encoder, caplog):

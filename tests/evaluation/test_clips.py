@@ -62,7 +62,7 @@ def test_blendshapes_by_name():
     assert blendshapes(result()) is None
 
 
-def test_outputs_are_the_probes_probabilities(tmp_path, write_video, extractor):
+def test_outputs_are_what_the_probe_says(tmp_path, write_video, extractor):
     path = write_video(tmp_path / "a.mp4", 20, fps=5, size=(64, 64))
     (clip,) = find_sources(path)
     found = outputs_of(clip, Cropper(extractor.crop_config(None, "aligned")), extractor)
@@ -81,7 +81,7 @@ def test_the_person_seen_longest_counts(tmp_path, write_video, extractor, monkey
 
     def row(time: float, face: int | None, value: float):
         cells = {"timestamp": time, "face_id": face, "success": int(face is not None)}
-        cells |= {"AU26_p": value, "AU12_p": value}
+        cells |= {"AU26_score": value, "AU12_score": value}
         return [cells.get(name) for name in names]
 
     nobody = [row(time, None, 0.5) for time in (2, 3, 4)]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import tcae
 from tcae.data.align import DEFAULT_TEMPLATE
+from tcae.evaluation.calibration import Calibration
 from tcae.evaluation.exported_encoder import (
     ExportedEncoder,
     describe,
@@ -64,11 +65,15 @@ def scramble(decorrelation: Decorrelation, au: Tensor, pose: Tensor) -> None:
 
 
 def probe_of(encoder: FrozenEncoder, embedding: str = "au") -> LinearProbe:
+    """A calibrated probe; that of the AU embedding knows intensities."""
     torch.manual_seed(1)
     width = getattr(encoder.embed(images(1)), embedding).shape[1]
     probe = LinearProbe(width, UNITS, embedding, encoder.fingerprint)
     for _ in range(2):
         probe.norm(getattr(encoder.embed(images(16)), embedding))
+    presence, strength = np.random.default_rng(0).random((2, 2, len(UNITS))) + 0.5
+    known = strength if embedding == "au" else None
+    probe.calibration = Calibration(presence, *np.full((3, len(UNITS)), 0.5), known)
     return probe.eval()
 
 
@@ -92,7 +97,11 @@ def truth(encoder: FrozenEncoder, probe: LinearProbe | None, pictures: Tensor) -
     outputs = {"au": embeddings.au, "pose": embeddings.pose}
     if probe is not None:
         features = outputs[probe.embedding].numpy()
+        if probe.calibration is None:
+            return outputs | {"scores": torch.from_numpy(probe.scores(features))}
         outputs["probabilities"] = torch.from_numpy(probe.probabilities(features))
+        if probe.calibration.intensity is not None:
+            outputs["intensities"] = torch.from_numpy(probe.intensities(features))
     return outputs
 
 
@@ -115,6 +124,16 @@ def test_the_network_is_encoder_and_probe(preset: str, embedding: str | None) ->
     assert encoder.fingerprint == before
     if probe is None:
         assert torch.equal(torch.random.get_rng_state(), random)
+
+
+def test_a_probe_that_was_not_calibrated_gives_scores() -> None:
+    encoder, probe = frozen(), probe_of(frozen())
+    probe.calibration = None
+    with torch.no_grad():
+        found = ExportedEncoder(encoder, probe)(images(4))
+    assert list(found) == ["au", "pose", "scores"]
+    check(found, truth(encoder, probe, images(4)), 1e-5)
+    assert describe(encoder, probe)["thresholds"] == []
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -186,6 +205,7 @@ def test_the_description_tells_how_to_show_faces(ending: str) -> None:
         "embedding_size": 6,
         "pose_size": 5,
         "units": list(UNITS),
+        "thresholds": [0.5] * 3,
     }
     assert found == describe(encoder, probe)
 

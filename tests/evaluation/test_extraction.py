@@ -78,7 +78,7 @@ def probe_of(encoder, embedding: str = "au") -> LinearProbe:
 def test_probe_columns(encoder, embedding):
     extractor = Extractor(encoder, probe_of(encoder, embedding), ())
     names = [column.name for column in extractor.columns]
-    assert names == [*HEAD, *BOX, "AU12_c", "AU45_c", "AU12_p", "AU45_p"]
+    assert names == [*HEAD, *BOX, "AU12_c", "AU45_c", "AU12_score", "AU45_score"]
     rows = all_rows(extractor, film([["0"], ["3"], []]))
     sigmoid = 1 / (1 + np.exp(-np.array([0, 100 / 255])))
     assert rows[0][VALUES:] == pytest.approx([1, 1, 0.5, 0.5])

@@ -102,3 +102,9 @@ def test_names_of_people_that_are_not_utf_8(tmp_path):
     (tmp_path / "folds.csv").write_bytes(b"subject,fold\nJos\xe9,1\nann,2\n")
     jose = os.fsdecode(b"Jos\xe9")
     assert read_folds(tmp_path / "folds.csv", [jose, "ann"]) == {jose: 0, "ann": 1}
+
+
+def test_names_that_differ_in_their_encoding_are_told(tmp_path):
+    (tmp_path / "folds.csv").write_bytes(b"subject,fold\nJos\xe9,1\nann,2\n")
+    with pytest.raises(ValueError, match="first Jos\u00e9; some of its names are not UTF-8"):
+        read_folds(tmp_path / "folds.csv", ["Jos\u00e9", "ann"])

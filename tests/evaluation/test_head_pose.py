@@ -83,7 +83,7 @@ def test_weights_that_ship_read_the_pose_of_a_rendered_head(name, heads):
     turned = found[1:] - found[0]
     wanted = np.array([attitude for attitude, _ in heads[1:]])
     own = wanted != 0
-    np.testing.assert_allclose(turned[own], wanted[own], atol=7)
+    np.testing.assert_allclose(turned[own], wanted[own], atol=9)  # a wrong sign is 36 away
     assert np.abs(turned[~own]).mean() < 4
 
 

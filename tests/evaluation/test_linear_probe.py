@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
+from tcae.evaluation.calibration import Calibration
 from tcae.evaluation.linear_probe import (
     LinearProbe,
     ProbeConfig,
@@ -44,7 +45,7 @@ def test_is_batch_norm_and_a_linear_layer_without_bias():
     }
     probe.load_state_dict({k: torch.from_numpy(np.asarray(v)) for k, v in state.items()})
     expected = ((x - mean) / np.sqrt(var) * gain + shift) @ weight.T
-    got = probe.probabilities(x.astype(np.float32))
+    got = probe.scores(x.astype(np.float32))
     np.testing.assert_allclose(got, 1 / (1 + np.exp(-expected)), rtol=1e-5)
 
 
@@ -61,7 +62,7 @@ def test_class_weights_by_hand():
 def test_finds_the_optimum_of_balanced_logistic_regression_on_the_known_labels(l2):
     features, labels = problem()
     config = ProbeConfig(steps=1000, batch_size=400, learning_rate=0.05, l2=l2)
-    got = fit_probe(features, labels, NAMES, config=config).probabilities(features)
+    got = fit_probe(features, labels, NAMES, config=config).scores(features)
     scaled = (features - features.mean(0)) / features.std(0)
     for a in range(2):
         known = ~np.isnan(labels[:, a])
@@ -74,7 +75,7 @@ def test_the_scale_of_an_embedding_does_not_matter():
     features, labels = problem()
     config = ProbeConfig(steps=50)
     got, small = (
-        fit_probe(x, labels, NAMES, config=config).probabilities(x)
+        fit_probe(x, labels, NAMES, config=config).scores(x)
         for x in (features, (features * 2.0**-6).astype(np.float32))
     )
     np.testing.assert_allclose(got, small, atol=1e-3)
@@ -88,7 +89,7 @@ def test_minibatches_come_close_to_the_whole_batch():
             labels,
             NAMES,
             config=ProbeConfig(steps=600, batch_size=size),
-        ).probabilities(features)
+        ).scores(features)
         for size in (600, 128)
     )
     assert np.abs(whole - small).max() < 0.05
@@ -132,7 +133,7 @@ def test_file_round_trip(tmp_path):
     for path in (tmp_path, tmp_path / "probe.safetensors"):
         again = load_probe(path)
         assert (again.names, again.embedding, again.encoder) == (NAMES, "pose", "abc")
-        same = again.probabilities(features) == probe.probabilities(features)
+        same = again.scores(features) == probe.scores(features)
         assert same.all()
     assert [path.name for path in tmp_path.iterdir()] == ["probe.safetensors"]
 
@@ -148,3 +149,32 @@ def test_bad_files_are_named(tmp_path):
         ValueError, match=r"other\.safetensors: a safetensors file, but not a tcae-probe"
     ):
         load_probe(tmp_path / "other.safetensors")
+
+
+def test_a_calibration_is_kept_with_the_probe(tmp_path):
+    features, labels = problem()
+    probe = fit_probe(features, labels, NAMES, config=ProbeConfig(steps=5))
+    with pytest.raises(ValueError, match="probe: it was not calibrated, so it has scores and no"):
+        probe.probabilities(features)
+    presence = np.array([[0.5, 2.0], [-1.0, 0.25]])
+    probe.calibration = Calibration(presence, np.array([0.3, 0.6]), *np.ones((2, 2)))
+    save_probe(tmp_path / "probe.safetensors", probe)
+    again = load_probe(tmp_path)
+    logits = np.log(again.scores(features) / (1 - again.scores(features)))
+    expected = 1 / (1 + np.exp(-(logits * [0.5, 2.0] + [-1.0, 0.25])))
+    np.testing.assert_allclose(again.probabilities(features), expected, rtol=1e-4)
+    np.testing.assert_array_equal(again.decisions(features), expected >= [0.3, 0.6])
+    with pytest.raises(ValueError, match="calibration: it was fitted without intensities"):
+        again.intensities(features)
+    again.calibration = Calibration(presence, *np.ones((3, 2)), presence[::-1].copy())
+    save_probe(tmp_path / "probe.safetensors", again)
+    expected = 5 / (1 + np.exp(-(logits * [-1.0, 0.25] + [0.5, 2.0])))
+    np.testing.assert_allclose(load_probe(tmp_path).intensities(features), expected, rtol=1e-4)
+
+
+def test_a_file_without_a_calibration(tmp_path):
+    """They hold the state of the module and nothing else."""
+    probe = LinearProbe(5, NAMES)
+    save_probe(tmp_path / "probe.safetensors", probe)
+    assert set(load_file(tmp_path / "probe.safetensors")) == set(probe.state_dict())
+    assert load_probe(tmp_path).calibration is None

@@ -97,4 +97,4 @@ def test_transfer_picks_units_by_name(numbers):
     known = ~np.isnan(labelled.labels.values[:, 1])
     known[3] = False
     assert roc_auc_score(labelled.labels.values[known, 1], got[known, 0]) > 0.9
-    assert got[0, 0] == pytest.approx(probe.probabilities(features)[0, 1])
+    assert got[0, 0] == pytest.approx(probe.scores(features)[0, 1])

@@ -94,6 +94,7 @@ def test_the_probe_belongs_to_the_rounded_encoder(saved: Path, rendered_run: Pat
     before, after = load_probe(rendered_run), load_probe(saved)
     assert after.encoder == load_encoder(saved).fingerprint != before.encoder
     features = np.random.default_rng(0).random((4, 8), np.float32)
+    np.testing.assert_array_equal(after.scores(features), before.scores(features))
     np.testing.assert_array_equal(after.probabilities(features), before.probabilities(features))
 
 

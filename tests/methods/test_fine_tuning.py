@@ -98,12 +98,10 @@ def test_nothing_leaks_from_the_people_of_the_tested_fold(tune, labelled) -> Non
     values = np.where(mine[:, None], 1 - labels.values, labels.values)
     others = dataclasses.replace(labels, values=values)
     frames = labels.frame_index[mine]
-    first, second = (
-        tune(given).fit(fold != 1, "it").probabilities(frames) for given in (labels, others)
-    )
+    first, second = (tune(given).fit(fold != 1, "it").scores(frames) for given in (labels, others))
     np.testing.assert_array_equal(first, second)
-    learned = tune(others).fit(fold != 0, "it").probabilities(frames)
-    assert (tune(labels).fit(fold != 0, "it").probabilities(frames) != learned).any()
+    learned = tune(others).fit(fold != 0, "it").scores(frames)
+    assert (tune(labels).fit(fold != 0, "it").scores(frames) != learned).any()
 
 
 def test_people_who_say_when_to_stop_are_not_learned_from(tune, monkeypatch) -> None:
@@ -173,7 +171,7 @@ def test_without_decorrelation_the_probe_sees_what_was_trained(tune, labelled) -
     assert tuned.probe.encoder == tuned.encoder.fingerprint
     faces = read_faces(labelled.dataset, np.arange(20), 0.9, 32)
     expected = tuned.probe(tuned.encoder.embed(faces).au).sigmoid().numpy()
-    np.testing.assert_allclose(tuned.probabilities(np.arange(20)), expected, atol=1e-6)
+    np.testing.assert_allclose(tuned.scores(np.arange(20)), expected, atol=1e-6)
 
 
 def test_rates_fall_towards_the_pixels() -> None:

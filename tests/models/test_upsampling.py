@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tcae.models.upsampling import upsampled_conv
+from tcae.models.upsampling import _upsampled, upsampled_conv
 
 Convolve = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 WIDTHS = pytest.mark.parametrize("outputs", [3, 8, 9, 20])
@@ -43,6 +43,17 @@ def derivatives(convolve: Convolve, side: int, outputs: int) -> list[Tensor]:
 def test_it_is_up_sampling_and_convolution(side: int, outputs: int) -> None:
     found = derivatives(upsampled_conv, side, outputs)
     for one, other in zip(found, derivatives(plain, side, outputs), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def on_gpus(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return F.conv2d(_upsampled(maps), weight, bias, padding=1)
+
+
+@pytest.mark.parametrize("side", [1, 2, 8, 17])
+def test_the_way_of_gpus_is_up_sampling_and_convolution(side: int) -> None:
+    found = derivatives(on_gpus, side, 3)
+    for one, other in zip(found, derivatives(plain, side, 3), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 

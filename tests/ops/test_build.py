@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tcae_ops import library
 
@@ -88,7 +90,7 @@ def build(tmp_path):
         (tools / name).write_text(f"#!/bin/sh\n{script}\n")
         (tools / name).chmod(0o755)
 
-    def run(**environment):
+    def run(fails=False, **environment):
         asked.unlink(missing_ok=True)
         folders = ["--build-lib", tmp_path / "lib", "--build-temp", tmp_path / "temp"]
         done = subprocess.run(
@@ -98,6 +100,9 @@ def build(tmp_path):
             capture_output=True,
             text=True,
         )
+        if fails:
+            assert done.returncode
+            return done.stderr.splitlines()[-1]
         assert done.returncode == 0, done.stderr
         built = json.loads((tmp_path / "lib/tcae_ops/build.json").read_text())
         return built["cuda"], asked.read_text().split()
@@ -112,6 +117,35 @@ def test_architectures_are_those_that_nvcc_knows_or_that_are_asked_for(build):
     report, asked = build(TCAE_OPS_CUDA_ARCHITECTURES="86-real")
     assert report == {"architectures": "86-real"}
     assert "-DCMAKE_CUDA_ARCHITECTURES=86-real" in asked
+
+
+def test_as_many_compilers_run_at_once_as_are_allowed(build):
+    def jobs(**environment):
+        _, asked = build(TCAE_OPS_CUDA="OFF", **environment)
+        return asked[asked.index("--parallel") + 1]
+
+    assert jobs(MAX_JOBS="1", CMAKE_BUILD_PARALLEL_LEVEL="3") == "1"
+    assert jobs(CMAKE_BUILD_PARALLEL_LEVEL="3") == "3"
+    assert jobs() == str(len(os.sched_getaffinity(0)))
+    assert "MAX_JOBS is 'many'" in build(fails=True, TCAE_OPS_CUDA="OFF", MAX_JOBS="many")
+
+
+def test_without_a_compiler_the_last_line_says_so(build, build_backend, monkeypatch):
+    line = build(fails=True, TCAE_OPS_CUDA="OFF", CXX="no-such-compiler -O2")
+    assert line.startswith("tcae: a C++17 compiler is needed")
+    assert "CXX=no-such-compiler -O2 is not there" in line
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(SystemExit, match=r"there is none of c\+\+, g\+\+, clang\+\+; `apt-get"):
+        build_backend.get_requires_for_build_wheel()
+
+
+def test_an_old_setuptools_is_refused_with_what_to_do(build_backend):
+    build_backend.check_setuptools("77.0.1")
+    with pytest.raises(
+        SystemExit, match=r"setuptools >= 77 is needed to build, but this is 68\.2\.2;"
+    ):
+        build_backend.check_setuptools("68.2.2")
 
 
 def test_the_cuda_library_can_be_left_out(build):
@@ -172,3 +206,12 @@ def test_libraries_need_nothing_outside_the_stable_abi(device):
     symbols = [line.split()[-1] for line in listing.stdout.splitlines()]
     assert any(symbol.startswith("torch_") for symbol in symbols)
     assert [s for s in symbols if not STABLE.fullmatch(s)] == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this GPU may well run them")
+def test_the_cuda_library_itself_says_why_it_cannot_run():
+    if library.CUDA.path is None:
+        pytest.skip(f"{library.CUDA.problem}")
+    reason = library.CUDA._problem_of_gpu(0)
+    assert reason.startswith(f"its kernels, for {library.CUDA.build['cuda']['architectures']}, ")
+    assert "cannot run on GPU 0: " in reason and "CUDA" in reason

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from tcae.evaluation.estimates import Estimate
-from tcae.report.goals import goal_rows, goals_markdown, goals_text
+from tcae.report.goals import goal_rows, goals_markdown, goals_text, verdict
 
 FIGURES = {
     "au_image_gain": Estimate(0.254, 0.2, 0.3), "recon_ratio": Estimate(0.6),
@@ -41,3 +41,16 @@ def test_markdown():
     lines = goals_markdown(FIGURES).splitlines()
     assert lines[2] == "| reconstruction L1 / unmoved source L1 | 0.600 | – | ≤ .50 | missed |"
     assert {line.count("|") for line in lines} == {6}
+
+
+def test_the_verdict_counts_goals_and_says_what_is_told():
+    assert verdict(FIGURES) == (
+        "1 of 2 goals is reached; the AU embedding tells action units with a mean AUC of 0.900."
+    )
+    both = verdict({"au_auc": Estimate(0.7, 0.6, 0.8), "pose_r2_from_pose": Estimate(0.9)})
+    assert both.startswith("1 of 2 goals is reached; the AU embedding tells action units with a ")
+    assert both.endswith(
+        "AUC of 0.700, the pose embedding tells the head pose with a mean R² of 0.900."
+    )
+    assert verdict({"recon_ratio": Estimate(0.6)}) == "0 of 1 goals are reached."
+    assert verdict({"au_auc": Estimate(0.9)}) == verdict({}) == ""  # whether it is, is not known

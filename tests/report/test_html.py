@@ -10,10 +10,10 @@ import numpy as np
 
 from tcae.evaluation.estimates import Estimate
 from tcae.report.charts import histogram, line_chart, standalone
-from tcae.report.html import RunReport, render_report
+from tcae.report.html import RunReport, in_plain_words, render_report
 
 RED = np.full((8, 8, 3), (255, 0, 0), np.uint8)
-UNIT = {"unit": "AU<12>", "prevalence": 0.25, "f1": 0.5, "f1_low": 0.4, "f1_high": 0.6}
+UNIT = {"unit": "AU12", "prevalence": 0.25, "f1": 0.5, "f1_low": 0.4, "f1_high": 0.6}
 UNIT |= {"auc": 0.75, "auc_low": 0.7, "auc_high": float("nan")}
 
 
@@ -27,7 +27,7 @@ class Texts(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag not in ("meta", "img", "path", "polyline"):
+        if tag not in ("meta", "img", "path", "polyline", "circle"):
             self.open.append(tag)
         if tag == "tr":
             self.rows.append([])
@@ -50,7 +50,7 @@ def test_the_page_shows_what_was_measured_and_needs_nothing_else() -> None:
     page = render_report(
         RunReport(
             "run <1>", "about", measures, {"images_per_second": 1234.5},
-            pairs=[{"source": RED}], lengths={"AU flow": [0.1, 0.2]},
+            pairs=[{"source": RED}], pairs_of="Pairs of <others>", lengths={"AU flow": [0.1, 0.2]},
             units=[UNIT], curves={"loss": {"loss": [(1, 2.0), (2, 1.0)]}}, config="a: <b>",
         )
     )  # fmt: skip
@@ -58,15 +58,17 @@ def test_the_page_shows_what_was_measured_and_needs_nothing_else() -> None:
     assert found.open == []
     rows = {row[0]: row[1:] for row in found.rows if row}
     assert rows["reconstruction L1 / unmoved source L1"] == [
-        "0.400", "0.300 to 0.500", "≤ .50", "reached",
+        "0.400", "0.300 to 0.500", "≤ .50", "✓ reached",
     ]  # fmt: skip
     title = "AU flow: end-point error below the zero flow's, in the face"
-    assert rows[title] == ["-12%", "–", "≥ 30 %", "missed"]
-    assert rows["AU<12>"] == ["0.250", "0.500", "0.400 to 0.600", "0.750", "–"]
-    assert rows["images_per_second"] == ["1,234.5"]
+    assert rows[title] == ["-12%", "–", "≥ 30 %", "✗ missed"]
+    assert rows["AU12 lip corner puller"][:-1] == ["0.250", "0.500", "0.400 to 0.600", "0.750", "–"]
+    assert "images per second</span><span>1,234.5<" in page
+    assert '<p class="verdict">1 of 2 goals is reached.</p>' in page
+    assert "<h2>Pairs of &lt;others&gt;</h2>" in page
     assert "<h1>run &lt;1&gt;</h1>" in page and "a: &lt;b&gt;" in page
     assert not re.search(r"https?:|<script|<link|@import|url[(]", page)
-    [encoded] = re.findall(r"base64,([^\"]+)", page)
+    encoded, _ = re.findall(r"base64,([^\"]+)", page)  # the other one is the key to flows
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), 1)
     np.testing.assert_array_equal(picture[..., ::-1], RED)
 
@@ -74,6 +76,33 @@ def test_the_page_shows_what_was_measured_and_needs_nothing_else() -> None:
 def test_what_is_not_there_has_no_heading() -> None:
     page = render_report(RunReport("run", "", {}, {"steps": 3}))
     assert re.findall("<h2>(.*?)</h2>", page) == ["The run in numbers"]
+
+
+def test_pictures_of_a_pair_stand_in_groups() -> None:
+    names = ["source", "AU changed", "truth: AU changed", "pose flow", "AU mask"]
+    page = render_report(RunReport("run", "", {}, pairs=[dict.fromkeys(names, RED)]))
+    groups = re.split("<h3>", page)[1:]
+    assert [group.partition("<")[0] for group in groups] == ["the pair", "AU", "pose"]
+    captions = [re.findall("<figcaption>(.*?)<", group) for group in groups]
+    assert captions == [["source", "key to flows"], ["changed", "truth: changed", "mask"], ["flow"]]
+
+
+def test_pairs_after_the_fourth_are_folded() -> None:
+    page = render_report(RunReport("run", "", {}, pairs=[{"source": RED}] * 6))
+    shown, folded = page.split("<summary>2 more</summary>")
+    assert shown.count('class="pair"') == 4 and folded.count('class="pair"') == 2
+
+
+def test_a_unit_has_its_auc_as_a_bar() -> None:
+    page = render_report(RunReport("run", "", {}, units=[UNIT | {"auc_high": 0.85}]))
+    assert '<i style="left:40.0%;width:30.0%"></i><b style="left:50.0%"></b>' in page
+
+
+def test_keys_of_files_become_words() -> None:
+    assert in_plain_words("au_image_gain_exact") == "AU image gain exact"
+    assert in_plain_words("au_f1_low") == "AU F1 (lower bound)"
+    assert in_plain_words("emb_pose_phi") == "AU embedding of the pose-changed face, distance"
+    assert in_plain_words("best_val_loss") == "best validation loss"
 
 
 def test_a_line_goes_through_its_points() -> None:
@@ -84,6 +113,11 @@ def test_a_line_goes_through_its_points() -> None:
     np.testing.assert_allclose(places[1], (places[0] + places[2]) / 2, atol=0.1)
     assert places[2, 1] < places[0, 1]  # larger is higher
     assert line_chart("t", {"a": []}) == ""
+
+
+def test_a_single_point_is_a_dot() -> None:
+    chart = line_chart("t", {"a": [(60, 1.0)]})
+    assert '<circle cx="52.0" cy="44.0"' in chart and chart.count(">60</text>") == 1
 
 
 def test_axes_are_marked_with_what_logarithms_are_of_and_begin_where_told() -> None:

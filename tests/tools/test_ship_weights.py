@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tcae.evaluation.linear_probe import load_probe
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.measuring.people import measure_unseen
 from tcae.measuring.trained import load_trained
@@ -19,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 def ship(run: Path, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "tools/ship_weights"), str(run), "--out", str(tmp_path)]
-    command += ["--cache", str(run.parent / "data"), "--people", "4", "--pairs", "3", *words]
+    command += ["--cache", str(run.parent / "data"), "--people", "4", "--pairs", "3"]
+    command += ["--calibration-people", "4", *words]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -41,7 +43,8 @@ def test_files_and_card(rendered_run, tmp_path):
     assert "--unseen.people 4 --unseen.pairs 3 --unseen.seed 1" in card
     assert "| `--model.base-filters` | 4 | 16 |" in card
     assert "$" not in card and str(tmp_path) not in card and str(rendered_run.parent) not in card
-    assert "in the clip: not measured." in card
+    assert "in the clip: not measured." in card and card.count("## What the numbers mean") == 1
+    assert load_probe(tmp_path / "tiny").calibrated().intensity is not None
     config = replace(trained.config, unseen=UnseenConfig(4, 3, 1))
     figures = measure_unseen(replace(trained, config=config), rendered_run.parent / "data").measures
     assert goals_markdown(figures) in card

@@ -6,6 +6,10 @@ import sys
 from collections.abc import Callable
 
 import pytest
+import torch
+import torch.utils.deterministic
+
+from tcae.training.device import deterministic
 
 # As a training run: gradients are averaged, then the team ends.
 ENDS = """
@@ -27,6 +31,20 @@ with team.team("cpu"):
     del parallel
 os.write(1, f"{before} {talking()}".encode())
 """
+
+
+def test_determinism_ends_with_its_block() -> None:
+    gpu, memory = torch.device("cuda"), torch.utils.deterministic
+    before = memory.fill_uninitialized_memory
+    with pytest.raises(KeyError), deterministic(gpu):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not memory.fill_uninitialized_memory
+        raise KeyError
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert memory.fill_uninitialized_memory is before
+    for device, wanted in (("cpu", True), ("cuda", False)):
+        with deterministic(torch.device(device), wanted):
+            assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")

@@ -74,6 +74,31 @@ def test_long_gradients_are_cut() -> None:
     torch.testing.assert_close(weight.detach(), torch.tensor([-3.0, -4.0]))
 
 
+@pytest.mark.parametrize("algorithm", ["sgd", "adamw"])
+@pytest.mark.parametrize("usable", [False, None])
+def test_a_step_that_is_not_usable_leaves_no_trace(algorithm: str, usable: bool | None) -> None:
+    """Neither as the first step nor later, whether by word or by a gradient that is not finite."""
+
+    def train(bad: set[int]) -> list[float]:
+        weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+        steps = Optimizer([weight], OptimizerConfig(algorithm=algorithm))  # type: ignore[arg-type]
+        for step in range(8):
+            wrong = step in bad
+            loss = weight.square().sum() * (math.inf if wrong and usable is None else 1)
+            said = None if usable is None else torch.tensor(not wrong)
+            moved = steps.step(
+                loss, 100 if wrong else 100 + step - sum(b < step for b in bad), 200, said
+            )
+            assert bool(moved) is not wrong
+        return list(weight.detach())
+
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    steps = Optimizer([weight], OptimizerConfig(algorithm=algorithm))  # type: ignore[arg-type]
+    for step in range(6):
+        steps.step(weight.square().sum(), 100 + step, 200)
+    assert train({0, 4}) == list(weight.detach())
+
+
 def test_the_plateau_waits_for_the_last_window_and_then_for_its_patience() -> None:
     steps = optimizer(
         schedule="plateau", plateau_patience=2, plateau_factor=0.5, learning_rate=1.0,

@@ -215,6 +215,13 @@ def test_resume_auto_starts_where_there_is_nothing(tiny: TrainConfig) -> None:
     assert [line["step"] for line in records(run, "train")] == [3, 6, 9, 12]
 
 
+class Behind(Trainer):
+    """Reads the numbers of a step after the next one was launched, as on a GPU."""
+
+    def _take_note(self, leave: int | None = None) -> None:
+        super()._take_note(0 if leave is None else 1)
+
+
 class Breaks(Trainer):
     """From step `first` to step `last` the first pair's target is not finite."""
 
@@ -252,6 +259,17 @@ def test_a_loss_that_is_not_finite_costs_one_step_and_leaves_a_dump(
     # The weights, and the statistics of batch norm, from which the step can be repeated.
     for name, tensor in before.model.state_dict().items():
         assert torch.equal(found["model"][name], tensor), name
+
+
+def test_a_run_is_the_same_if_numbers_are_read_a_step_late(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare
+) -> None:
+    at_once = trainer_of(tiny, kind=Breaks, out=tmp_path / "at-once")
+    at_once.fit()
+    late = trainer_of(tiny, kind=type("Both", (Breaks, Behind), {}))
+    late.fit()
+    assert late.skipped.count == 1
+    assert_same_run(at_once.run, late.run)
 
 
 def test_too_many_such_steps_stop_the_run_and_keep_the_checkpoint(tiny: TrainConfig) -> None:

@@ -17,12 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from calibration import add_options, calibrate_and_tell
 from card import Card, card_text
 
 from tcae.evaluation.clips import agreement_on_clips
 from tcae.evaluation.embedding import embed_frames
 from tcae.evaluation.extraction import Extractor
-from tcae.evaluation.linear_probe import LinearProbe, load_probe
+from tcae.evaluation.linear_probe import PROBE, PROBE_FILE, LinearProbe, load_probe, save_probe
 from tcae.evaluation.metrics import score
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.measuring.people import measure_unseen, rendered_people
@@ -66,6 +67,9 @@ def _measure(draft: Path, options: argparse.Namespace) -> Card:
     unseen = UnseenConfig(options.people, options.pairs, options.seed)
     trained = replace(trained, config=replace(trained.config, unseen=unseen))
     probe = load_probe(draft)
+    assert trained.world is not None  # only such models are saved
+    meaning = calibrate_and_tell(trained.encoder, probe, trained.world, options)
+    save_probe(draft / PROBE / PROBE_FILE, probe)
     clips = []
     if options.clips is not None:
         clips = agreement_on_clips(options.clips, Extractor(trained.encoder, probe, ()))
@@ -76,7 +80,9 @@ def _measure(draft: Path, options: argparse.Namespace) -> Card:
     files = {path.relative_to(draft).as_posix(): path.stat().st_size for path in _files(draft)}
     start = load_config(options.run).init_from
     named = start.name if start is not None else None
-    return Card(options.name, trained, aucs, summary, probed, measurement, clips, files, named)
+    return Card(
+        options.name, trained, aucs, summary, probed, measurement, clips, files, named, meaning
+    )
 
 
 def _probe_aucs(trained: Trained, probe: LinearProbe, cache: Path) -> dict[str, float]:
@@ -86,7 +92,7 @@ def _probe_aucs(trained: Trained, probe: LinearProbe, cache: Path) -> dict[str, 
     dataset, labels = people.dataset, people.labels
     embedded = embed_frames(trained.encoder, dataset, labels.frame_index)
     truth = labels.values[:, [labels.names.index(name) for name in probe.names]]
-    scores = score(truth, probe.probabilities(embedded.of(probe.embedding)))
+    scores = score(truth, probe.scores(embedded.of(probe.embedding)))
     return dict(zip(probe.names, scores.auc.tolist(), strict=True)) | {"mean": scores.auc_mean}
 
 
@@ -108,6 +114,7 @@ def main() -> None:
     add("--pairs", type=int, default=unseen.pairs, help="number of pairs of frames to measure on")
     add("--cache", type=Path, default=Path("runs/data"), help="directory of rendered people")
     add("--out", type=Path, default=FOLDER, help="directory to write to")
+    add_options(parser)
     torch.manual_seed(0)
     try:
         card = ship(parser.parse_args())

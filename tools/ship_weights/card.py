@@ -37,6 +37,7 @@ class Card:
         clips: Its agreement with the landmarker on real clips. Empty if not measured.
         files: Sizes of the files in bytes, by name.
         start: Name of the weights that the training started from. None: from random ones.
+        meaning: What the numbers of the probe mean, a section in Markdown.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Card:
     clips: Sequence[Agreement]
     files: Mapping[str, int]
     start: str | None
+    meaning: str
 
 
 def card_text(card: Card) -> str:
@@ -83,6 +85,7 @@ def card_text(card: Card) -> str:
         goals=goals_markdown(card.measurement.measures),
         au=_units(card.measurement.units, card.aucs),
         varies=VARIES,
+        meaning=card.meaning,
         agreement=_agreement(card.clips),
     )
 

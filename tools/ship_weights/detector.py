@@ -19,6 +19,7 @@ from pathlib import Path
 from string import Template
 
 import numpy as np
+from calibration import add_options, calibrate_and_tell
 from card import changed_options
 
 from tcae.data.labels import LABELS, read_labels
@@ -68,6 +69,8 @@ def _save(draft: Path, options: argparse.Namespace) -> None:
 
 def _card(draft: Path, options: argparse.Namespace) -> str:
     world, encoder, probe = world_of(draft), load_encoder(draft), load_probe(draft)
+    meaning = calibrate_and_tell(encoder, probe, world, options)
+    save_probe(draft / PROBE / PROBE_FILE, probe)
     start = load_encoder(options.start), load_probe(options.start)
     settings = json.loads((options.result / SETTINGS).read_text())
     unseen = UnseenConfig(options.people, seed=options.seed)
@@ -98,6 +101,7 @@ def _card(draft: Path, options: argparse.Namespace) -> str:
         varies=VARIES,
         before="{:.2f} of {}".format(*mean_correlation(rows["before"])),
         agreement=unit_table(rows["after"]),
+        meaning=meaning,
         negative=f"{np.mean(after < -0.2):.0%}" if len(after) else "-",
     )
 
@@ -114,9 +118,9 @@ def _aucs(people: PackedDataset, detectors: Mapping[str, tuple[FrozenEncoder, Li
     columns: dict[str, dict[str, float]] = {}
     for name, (encoder, probe) in detectors.items():
         embedded = embed_frames(encoder, people, labels.frame_index)
-        probabilities = probe.probabilities(embedded.of(probe.embedding))
+        scores = probe.scores(embedded.of(probe.embedding))
         truth = labels.values[:, [labels.names.index(unit) for unit in probe.names]]
-        found = score(truth, probabilities)
+        found = score(truth, scores)
         columns[name] = dict(zip(probe.names, found.auc.tolist(), strict=True))
         columns[name]["mean"] = found.auc_mean
     names = [*next(iter(columns.values()))]
@@ -141,6 +145,7 @@ def main() -> None:
     add("--people", type=int, default=80, help="number of people to measure on")
     add("--cache", type=Path, default=Path("runs/data"), help="directory of rendered people")
     add("--out", type=Path, default=FOLDER, help="directory to write to")
+    add_options(parser)
     try:
         print(ship(parser.parse_args()))
     except (ValueError, OSError) as error:

@@ -30,6 +30,7 @@ from tcae.data.pictures import centre, decode_image
 from tcae.data.sources import find_sources
 from tcae.data.synthetic.expression import ACTION_UNITS
 from tcae.data.synthetic.packed import world_of
+from tcae.evaluation.calibration import STRONGEST
 from tcae.evaluation.confidence import (
     CONFIDENCE_FILE,
     QUALITIES,
@@ -77,9 +78,9 @@ class Read(NamedTuple):
         au: (N, D) AU embeddings.
         pose: (N, P) pose embeddings.
         degrees: (N, 3) true yaw, pitch and roll in the picture.
-        outputs: (N, A) of the probe.
-        frontal: (N, A) of the probe for the frontal faces.
-        truth: (N, A) intensities.
+        outputs: (N, A) intensities by the probe, in [0, 1].
+        frontal: (N, A) the same for the frontal faces.
+        truth: (N, A) true intensities.
     """
 
     faces: Faces
@@ -147,8 +148,16 @@ def read(faces: Faces, of: Portraits, encoder: FrozenEncoder, probe: LinearProbe
     au, pose = _embedded(faces.crops, encoder)
     frontal, _ = _embedded(faces.frontal, encoder)
     truth = of.intensities[:, [ACTION_UNITS.index(unit) for unit in probe.names]]
-    outputs = (probe.probabilities(embeddings) for embeddings in (au, frontal))
+    outputs = (_intensities(probe, embeddings) for embeddings in (au, frontal))
     return Read(faces, au, pose, of.pose[faces.number], *outputs, truth[faces.number])
+
+
+def _intensities(probe: LinearProbe, embeddings: Floats) -> Floats:
+    """Return what a probe says from 0 to 1: intensities, or scores if it was not calibrated."""
+    calibration = probe.calibration
+    if calibration is None or calibration.intensity is None:
+        return probe.scores(embeddings)
+    return probe.intensities(embeddings) / STRONGEST
 
 
 def _embedded(crops: list[Crop], encoder: FrozenEncoder) -> tuple[Floats, Floats]:
@@ -212,7 +221,7 @@ def pose_table(seen: Read, head_pose: HeadPose) -> str:
 def confidence_table(seen: Read, confidences: Floats) -> str:
     """Return how wrong the outputs are by tenths of the confidence, as Markdown."""
     lines = [
-        "| confidence | spoiled | astray | correlation with the truth | squared error |",
+        "| confidence | spoiled | led astray | squared error | correlation with the truth |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     error = ((seen.outputs - seen.truth) ** 2).mean(1)
@@ -220,8 +229,8 @@ def confidence_table(seen: Read, confidences: Floats) -> str:
         of, spoiled = confidences[part], (seen.faces.way[part] != "").mean()
         lines.append(
             f"| {of[0]:.2f} to {of[-1]:.2f} | {spoiled:.0%} | {seen.astray[part].mean():.2f} "
-            f"| {_correlation(seen.outputs[part], seen.truth[part]):.2f} "
-            f"| {error[part].mean():.4f} |"
+            f"| {error[part].mean():.4f} "
+            f"| {_correlation(seen.outputs[part], seen.truth[part]):.2f} |"
         )
     return "\n".join(lines)
 
@@ -290,12 +299,14 @@ def ship(name: str, options: argparse.Namespace) -> None:
     save_head_pose(folder / HEAD_POSE_FILE, head_pose)
     save_confidence(folder / CONFIDENCE_FILE, confidence)
     hard = hard_to_see(confidence, others, head_pose)
-    weights = sorted(zip(confidence.weights * hard.std(0), QUALITIES, strict=True))
+    weights = sorted(zip(-confidence.weights * hard.std(0), QUALITIES, strict=True))
     well = others.degrees[others.faces.way == ""]
     section = Template(_CARD.read_text(encoding="utf-8")).substitute(
         heading=HEADING,
-        pose_file=HEAD_POSE_FILE,
-        confidence_file=CONFIDENCE_FILE,
+        files=", ".join(
+            f"`{name}` {(folder / name).stat().st_size:,}"
+            for name in (HEAD_POSE_FILE, CONFIDENCE_FILE)
+        ),
         fitted=len(fitted.faces.crops),
         people=options.people,
         others=options.others,

@@ -1,0 +1,113 @@
+"""One training step: all of it is launched without waiting for the GPU, and read afterwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tcae.distributed import team
+from tcae.objectives.curriculum import Curriculum
+from tcae.objectives.twin_cycle import TwinCycleObjective
+from tcae.training.device import autocast
+from tcae.training.optimizer import Optimizer
+
+
+class Numbers(NamedTuple):
+    """What a step amounted to, in all processes together.
+
+    Attributes:
+        losses: The loss and the mean of each term, by name.
+        failures: Mean number of frames per process that could not be read.
+        moved: Whether the weights were updated. If not, something was not finite.
+    """
+
+    losses: dict[str, float]
+    failures: float
+    moved: bool
+
+
+class Outcome(NamedTuple):
+    """The results of a step, as they lie on the device.
+
+    Attributes:
+        terms: The losses (N,) of the pairs, by name.
+        means: The loss, the mean of each term, the failures, and 1 if the weights were updated.
+    """
+
+    terms: dict[str, Tensor]
+    means: Tensor
+
+    def read(self) -> Numbers:
+        """Return the numbers. It waits until the GPU has done the step."""
+        *losses, failures, moved = self.means.tolist()  # at once, as each transfer waits
+        return Numbers(dict(zip(("loss", *self.terms), losses, strict=True)), failures, bool(moved))
+
+
+class TrainingStep:
+    """Takes optimiser steps. One that is not finite leaves weights and statistics as they were.
+
+    Args:
+        objective: The losses of a pair.
+        forward: The objective, or what wraps it for several processes.
+        curriculum: Chooses among the pairs.
+        optimizer: Updates the weights.
+    """
+
+    def __init__(
+        self,
+        objective: TwinCycleObjective,
+        forward: nn.Module,
+        curriculum: Curriculum,
+        optimizer: Optimizer,
+    ) -> None:
+        self._objective, self._forward = objective, forward
+        self._curriculum, self._optimizer = curriculum, optimizer
+        self._statistics = _Statistics(objective.buffers())
+
+    def __call__(self, batch: Mapping[str, Tensor], step: int, total_steps: int | None) -> Outcome:
+        """Launch a step.
+
+        Args:
+            batch: `source` and `target` (N, 3, S, S) and `tracks` (N,) on the device, and
+                `failures` ().
+            step: The step, from 0.
+            total_steps: The number of steps, None while it is not known.
+        """
+        source = batch["source"]
+        before = self._statistics.copy()
+        with autocast(source.device, self._optimizer.config.precision):
+            terms = self._forward(source, batch["target"], step, batch["tracks"])
+        loss = self._curriculum.loss(terms, self._objective.weights(step))
+        failures = batch["failures"].to(loss, non_blocking=True)
+        own = [loss.detach(), *(term.detach().mean() for term in terms.values()), failures]
+        means = team.mean(torch.stack(own))
+        moved = self._optimizer.step(loss, step, total_steps, means.isfinite().all())
+        self._statistics.restore_unless(moved, before)
+        return Outcome(terms, torch.cat([means, moved.to(means)[None]]))
+
+
+class _Statistics:
+    """Buffers that a step changes, such as the running statistics of batch norm."""
+
+    def __init__(self, buffers: Iterable[Tensor]) -> None:
+        kinds: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in buffers:
+            kinds.setdefault(buffer.dtype, []).append(buffer)
+        self._kinds = list(kinds.values())
+
+    @torch.no_grad()
+    def copy(self) -> list[Tensor]:
+        """Return the values of all buffers: one vector of each dtype, so few operations."""
+        return [torch.cat([buffer.flatten() for buffer in kind]) for kind in self._kinds]
+
+    @torch.no_grad()
+    def restore_unless(self, good: Tensor, values: list[Tensor]) -> None:
+        """Set the buffers to earlier values if `good` () is false. The host need not know."""
+        for kind, before, now in zip(self._kinds, values, self.copy(), strict=True):
+            parts = torch.where(good, now, before).split([math.prod(b.shape) for b in kind])
+            shaped = [part.view_as(buffer) for part, buffer in zip(parts, kind, strict=True)]
+            torch._foreach_copy_(kind, shaped)
