@@ -2,8 +2,8 @@
 
 python tools/other_torch 2.10.0
 
-Installs that torch into an environment of its own (7 GB of disk if it comes with CUDA), builds a
-wheel there, and runs the self-test three times: this wheel with its torch, this wheel with the torch
+Installs that torch into an environment of its own (7 GB of disk if it comes with CUDA), and builds
+a wheel there. Runs the self-test three times: this wheel with its torch, this wheel with the torch
 of this environment, and the libraries of this environment with the other torch.
 """
 
