@@ -117,7 +117,7 @@ def estimated_frames(path: str | os.PathLike[str], fps: float | None = None) -> 
     Use it for progress bars only: containers can be wrong. A file that is no video gives None.
     """
     try:
-        with _open(os.fspath(path)) as container:
+        with open_container(path) as container:
             stream = _main_stream(container)
             if stream is None:
                 return None
@@ -138,7 +138,13 @@ def irregular(path: str | os.PathLike[str]) -> str | None:
     return next((kind for is_kind, kind in _IRREGULAR if is_kind(mode)), None)
 
 
-def _open(path: str) -> av.container.InputContainer:
+def open_container(path: str | os.PathLike[str]) -> av.container.InputContainer:
+    """Open a file that holds its own data, as `read_frames` does; the caller closes it.
+
+    Raises:
+        av.FFmpegError: It is of no format that is read.
+        OSError: It is no regular file.
+    """
     # FFmpeg would wait for whoever writes to a FIFO, or read a device without end.
     if kind := irregular(path):
         raise OSError(f"{kind}, not a regular file")
@@ -146,11 +152,19 @@ def _open(path: str) -> av.container.InputContainer:
     return av.open(os.path.abspath(path), options=_OPTIONS, metadata_errors="replace")
 
 
+def start_of(container: av.container.InputContainer) -> float:
+    """Return the container's time in seconds of the first picture, which is 0 for `read_frames`."""
+    stream = _main_stream(container)
+    if stream is None or stream.start_time is None or stream.time_base is None:
+        return 0.0
+    return float(stream.start_time * stream.time_base)
+
+
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[tuple[av.container.InputContainer, VideoStream]]:
     """Open a file and choose its video stream."""
     try:
-        container = _open(path)
+        container = open_container(path)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)})") from error
     with container:
