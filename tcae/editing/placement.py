@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,15 +17,7 @@ Matrix = NDArray[Any]
 
 _FADE = 0.35  # of half the side of the aligned face, from its border inwards
 _ROUND = 3.0  # 2 would be a circle
-
-
-class _Part(NamedTuple):
-    """A rectangle of a picture, in whole pixels."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
+_MARGIN = 0.125  # of the side, around the aligned face
 
 
 def moved(picture: Picture, flow: Tensor, matrix: Matrix) -> Picture:
@@ -41,32 +33,23 @@ def moved(picture: Picture, flow: Tensor, matrix: Matrix) -> Picture:
     Returns:
         The picture (H, W, 3) with the moved face.
     """
-    layers = (flow * fade(flow.shape[-1])).permute(1, 2, 0).numpy()
     inverse = cv2.invertAffineTransform(matrix)
-    part = _part_of(picture, inverse, flow.shape[-1])
+    first, last = _part_of(picture, inverse, flow.shape[-1])
+    part = (slice(first[1], last[1]), slice(first[0], last[0]))
     shifted = matrix.copy()
-    shifted[:, 2] += matrix[:, :2] @ part[:2]
+    shifted[:, 2] += matrix[:, :2] @ first
     spread = cv2.warpAffine(
-        layers,
+        (flow * fade(flow.shape[-1])).permute(1, 2, 0).numpy(),
         shifted,
-        (part.right - part.left, part.bottom - part.top),
+        tuple((last - first).tolist()),
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
     )
-    pixels = torch.from_numpy(spread @ inverse[:, :2].T.astype(np.float32)).permute(2, 0, 1)[None]
-    margin = int(pixels.abs().max().ceil()) + 1  # from so far beyond the part colours may come
-    wide = _Part(
-        max(part.left - margin, 0),
-        max(part.top - margin, 0),
-        min(part.right + margin, picture.shape[1]),
-        min(part.bottom + margin, picture.shape[0]),
-    )
-    before, after = np.subtract(part[:2], wide[:2]), np.subtract(wide[2:], part[2:])
-    pixels = torch.nn.functional.pad(pixels, (before[0], after[0], before[1], after[1]))
-    image = torch.from_numpy(np.ascontiguousarray(_rows(picture, wide))).permute(2, 0, 1)[None]
-    changed = (warp(image, pixels)[0] * 255).round().clamp(0, 255).byte()
+    pixels = torch.from_numpy(spread @ inverse[:, :2].T.astype(np.float32)).permute(2, 0, 1)
+    image = torch.from_numpy(np.ascontiguousarray(picture[part])).permute(2, 0, 1)
+    changed = (warp(image[None], pixels[None])[0] * 255).round().byte()
     result = picture.copy()
-    _rows(result, wide)[:] = changed.permute(1, 2, 0).numpy()
+    result[part] = changed.permute(1, 2, 0).numpy()
     return result
 
 
@@ -98,14 +81,13 @@ def turned(flow: Tensor, degrees: float) -> Tensor:
     return back + warp(flow[None], back[None])[0]
 
 
-def _part_of(picture: Picture, inverse: Matrix, size: int) -> _Part:
-    """Return the part of a picture that an aligned face shows."""
-    corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]]) @ inverse.T
+def _part_of(picture: Picture, inverse: Matrix, size: int) -> tuple[Matrix, Matrix]:
+    """Return the corners of the part of a picture that an aligned face shows, and a margin.
+
+    From the margin the warp may take colours.
+    """
+    low, end = -_MARGIN * size, (1 + _MARGIN) * size
+    corners = np.array([[low, low, 1], [end, low, 1], [low, end, 1], [end, end, 1]]) @ inverse.T
     high = np.array([picture.shape[1], picture.shape[0]])
-    first = np.clip(np.floor(corners.min(0) - 2), 0, high - 1).astype(int)
-    last = np.clip(np.ceil(corners.max(0) + 3), first + 1, high).astype(int)
-    return _Part(*first.tolist(), *last.tolist())
-
-
-def _rows(picture: Picture, part: _Part) -> Picture:
-    return picture[part.top : part.bottom, part.left : part.right]
+    first = np.clip(np.floor(corners.min(0)), 0, high - 1).astype(int)
+    return first, np.clip(np.ceil(corners.max(0)), first + 1, high).astype(int)

@@ -43,7 +43,7 @@ class Reading:
         return embedding @ self.weight.T + self.bias
 
     def moved(self, embedding: Tensor, wanted: Mapping[str, float]) -> Tensor:
-        """Return the nearest embedding (1, D) with some values as wanted and all others as before."""
+        """Return the nearest embedding (1, D) with some values as wanted, all others as before."""
         change = torch.zeros(len(self.names))
         now = self(embedding)[0]
         for name, value in wanted.items():

@@ -108,7 +108,7 @@ def main() -> None:
     """Read the command line and write both files."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("weights", help="name of weights that ship, or their directory")
-    parser.add_argument("--people", type=int, default=1000, help="rendered people")
+    parser.add_argument("--people", type=int, default=400, help="rendered people")
     options = parser.parse_args()
     folder: Path = find_weights(options.weights)
     encoder, world = load_encoder(folder), world_of(folder)
