@@ -108,7 +108,8 @@ def edit(options: EditOptions) -> int:
         _write_video(options.out, films[0], people, edited)
     else:
         write_durably(options.out, _encoded(edited(), options.out))
-    say(f"{options.out}: written")
+    height, width = source.now.picture.shape[:2]
+    say(f"{options.out}: {width}x{height} pixels")
     return command.SOME_FAILED if any(p.failed for p in people.values()) else command.DONE
 
 

@@ -137,12 +137,8 @@ class FaceEditor:
         known = self._agreement
         weak = [f"{unit} (r = {known[unit]:.2f})" for unit in units if known.get(unit, 1) < GOAL]
         unknown = [unit for unit in units if unit not in known]
-        parts = [
-            f"{words}: {', '.join(found)}"
-            for words, found in (("weak on real faces", weak), ("not measured", unknown))
-            if found
-        ]
-        return "; ".join(parts)
+        parts = (("weak on real faces", weak), ("not measured on real faces", unknown))
+        return "; ".join(f"{words}: {', '.join(found)}" for words, found in parts if found)
 
     def portrait(self, picture: Picture, points: NDArray[np.floating] | None = None) -> Portrait:
         """Find the largest face in a picture (H, W, 3) uint8 RGB, and read it.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -69,9 +71,10 @@ def test_flows_are_like_the_exact_ones(editor, portrait, person, unit, least):
         acting[ACTION_UNITS.index(unit)] = 1
         truth = video.flow(rest, rest._replace(intensities=acting))
         ours = editor.flow(face, {unit: 1.0}).permute(1, 2, 0).numpy()
-        seen = cv2.warpAffine(
-            ours, face.matrix, truth.face.shape[::-1], flags=cv2.WARP_INVERSE_MAP
-        ) @ np.linalg.inv(face.matrix[:, :2]).T
+        seen = (
+            cv2.warpAffine(ours, face.matrix, truth.face.shape[::-1], flags=cv2.WARP_INVERSE_MAP)
+            @ np.linalg.inv(face.matrix[:, :2]).T
+        )
         a, b = seen[truth.face].ravel(), truth.flow[:, truth.face].T.ravel()
         found.append(a @ b / np.sqrt((a @ a) * (b @ b)))
     assert np.mean(found) > least
@@ -169,7 +172,7 @@ def test_weak_units_are_named():
 
 
 def test_weights_without_decoders_cannot_edit():
-    with pytest.raises((ValueError, FileNotFoundError), match="decoders.safetensors"):
+    with pytest.raises((ValueError, FileNotFoundError), match=r"decoders\.safetensors"):
         FaceEditor.load("detector-64")
 
 
@@ -177,3 +180,11 @@ def test_a_probe_of_another_encoder_is_refused(editor):
     encoder, probe = tcae.load_encoder("synthetic-64"), tcae.load_probe("detector-64")
     with pytest.raises(ValueError, match="trained on the encoder"):
         FaceEditor(encoder, probe, editor._pose, editor._motions)
+
+
+def test_the_example_of_the_page_runs(portrait, detector):
+    text = (Path(__file__).parents[2] / "docs/edit.md").read_text()
+    (program,) = re.findall(r"<!-- example -->\n\n```python\n(.*?)```", text, re.DOTALL)
+    names = {"picture": portrait(1).picture, "other": portrait(2).picture}
+    exec(program, names)
+    assert names["smiling"].shape == names["picture"].shape
