@@ -107,9 +107,9 @@ def edit(options: EditOptions) -> int:
     if films:
         _write_video(options.out, films[0], people, edited)
     else:
-        write_durably(options.out, _encoded(edited(), options.out))
-    height, width = source.now.picture.shape[:2]
-    say(f"{options.out}: {width}x{height} pixels")
+        picture = edited()
+        write_durably(options.out, _encoded(picture, options.out))
+        say(f"{options.out}: {picture.shape[1]}x{picture.shape[0]} pixels")
     return command.SOME_FAILED if any(p.failed for p in people.values()) else command.DONE
 
 
@@ -167,6 +167,7 @@ def _write_video(
                 break
         if without == frames:
             raise ValueError(f"no face was found in any of its {frames} frames")
+    say(f"{out}: {frames} frames of {width}x{height} pixels")
     if without:
         log.warning("%d of %d frames show no face and stay as they are", without, frames)
 

@@ -1,4 +1,4 @@
-"""How faces usually move: a flow for each action unit, the same for all faces.
+"""How faces usually move: flows of each action unit, the same for all faces.
 
 They are fitted to the exact flows of rendered people by least squares (`tools/fit_motions`).
 """
@@ -20,7 +20,7 @@ _FORMAT = "tcae-motions"
 
 
 class UsualMotions(nn.Module):
-    """Backward flows of aligned faces, linear in the changes of action units and their squares.
+    """Backward flows of aligned faces, linear in how far action units rise and fall.
 
     Args:
         units: Names of the A action units.
@@ -46,8 +46,12 @@ class UsualMotions(nn.Module):
 
 
 def causes(change: Tensor) -> Tensor:
-    """Return changes (N, A) and their squares, which keep the sign: (N, 2 A)."""
-    return torch.cat([change, change * change.abs()], 1)
+    """Return how far units rise and how far they fall, (N, 2 A), of their changes (N, A).
+
+    These have flows of their own: where a lid falls, skin must come from above the eye. Where it
+    rises, the eye is found in its place.
+    """
+    return torch.cat([change.clamp(min=0), (-change).clamp(min=0)], 1)
 
 
 def save_motions(path: Path, motions: UsualMotions) -> None:

@@ -15,11 +15,11 @@ def motions() -> UsualMotions:
     return made
 
 
-def test_flows_are_those_of_changes_and_squares(motions):
-    flow = motions(torch.tensor([[0.5, 0.0], [0.0, -1.0]]))
-    once, twice = motions.flows[:2], motions.flows[2:]
-    assert torch.allclose(flow[0], 0.5 * once[0] + 0.25 * twice[0])
-    assert torch.allclose(flow[1], -once[1] - twice[1])
+def test_rise_and_fall_have_flows_of_their_own(motions):
+    flow = motions(torch.tensor([[0.5, 0.0], [0.0, -1.0], [0.25, -0.5]]))
+    rise, fall = motions.flows[:2], motions.flows[2:]
+    assert torch.allclose(flow[0], 0.5 * rise[0]) and torch.allclose(flow[1], fall[1])
+    assert torch.allclose(flow[2], 0.25 * rise[0] + 0.5 * fall[1])
 
 
 def test_no_change_is_no_motion(motions):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from tcae.data.pictures import centre
 from tcae.data.synthetic.packed import world_of
-from tcae.data.synthetic.world import State, Video, World
+from tcae.data.synthetic.world import World
 from tcae.editing.reading import POSE_FILE, Reading, save_pose_reading
 from tcae.evaluation.linear_probe import load_probe
 from tcae.models.encoder_file import FrozenEncoder, load_encoder
@@ -30,7 +29,7 @@ from tcae.weights import find_weights
 Array = NDArray[np.float64]
 
 _OTHER_PEOPLE = 7201  # seed of people whom the weights were neither trained nor measured on
-# Faces are cut out exactly. Else the flow of lids, which are small, would be averaged away.
+# Faces are cut out exactly for the flows: those of lids, which are small, would average out.
 _EXACT = {"jitter_shift": 0.0, "jitter_scale": 0.0, "jitter_roll": 0.0}
 _RIDGE = 30.0  # rows' worth of penalty on the flow of each cause
 
@@ -55,37 +54,37 @@ class Sums:
 
 def fit(encoder: FrozenEncoder, world: World, people: int) -> tuple[Array, Reading]:
     """Return the flows (2 A, 2, S, S) of usual motions, and the reading of the pose."""
+    exact = dataclasses.replace(world, camera=dataclasses.replace(world.camera, **_EXACT))
     motions, count = Sums(), 0
     faces, poses = [], []
-    for video, state, number, targets in _acts(world, people):
-        rgb = video.picture(state, number)
-        faces.append(centre(rgb, encoder.crop, encoder.image_size))
-        yaw, pitch, roll = state.pose
-        poses.append([pitch, yaw, roll])
-        for target in targets:
-            change = (target.intensities - state.intensities).mean(1)
-            row = causes(torch.from_numpy(change)[None]).numpy()
-            flow = _seen(video.flow(state, target).flow, encoder)
-            motions.add(row, flow.reshape(1, -1))
-            count += 1
+    for person in range(people):
+        random = np.random.default_rng([world.seed, person])
+        number = int(random.integers(world.videos))
+        video, still = world.video(person, number), exact.video(person, number)
+        for frame, other in random.choice(world.frames, (2, 2), replace=False).tolist():
+            state = video.state(frame)
+            rgb = video.picture(state, frame)
+            faces.append(centre(rgb, encoder.crop, encoder.image_size))
+            yaw, pitch, roll = state.pose
+            poses.append([pitch, yaw, roll])
+            start = still.state(frame)
+            for action in _actions(random, start.intensities, still.state(other).intensities):
+                change = torch.from_numpy((action - start.intensities).mean(1))
+                flow = _seen(still.flow(start, start._replace(intensities=action)).flow, encoder)
+                motions.add(causes(change[None]).numpy(), flow.reshape(1, -1))
+                count += 1
     flows = motions.weights(count, _RIDGE).reshape(-1, 2, encoder.image_size, encoder.image_size)
     images = torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2)
     return flows, _pose_reading(encoder.embed(images).pose.double().numpy(), np.array(poses))
 
 
-def _acts(world: World, people: int) -> Iterator[tuple[Video, State, int, list[State]]]:
-    """Yield faces, each with its video, the number of its frame, and what else it shall show."""
-    for person in range(people):
-        random = np.random.default_rng([world.seed, person])
-        video = world.video(person, int(random.integers(world.videos)))
-        for number, other in random.choice(world.frames, (2, 2), replace=False).tolist():
-            state = video.state(number)
-            few = state.intensities.copy()
-            for unit in random.choice(len(few), int(random.integers(1, 4)), replace=False):
-                mean = random.choice([0.0, 1.0, 0.0, 1.0, random.random()])
-                few[unit] = np.clip(few[unit] + mean - few[unit].mean(), 0, 1)
-            wanted = (video.state(other).intensities, few)
-            yield video, state, number, [state._replace(intensities=each) for each in wanted]
+def _actions(random: np.random.Generator, start: Array, other: Array) -> tuple[Array, Array]:
+    """Return what a face goes on to: another frame's action, and its own but for a few units."""
+    few = start.copy()
+    for unit in random.choice(len(few), int(random.integers(1, 4)), replace=False):
+        mean = random.choice([0.0, 1.0, 0.0, 1.0, random.random()])
+        few[unit] = np.clip(few[unit] + mean - few[unit].mean(), 0, 1)
+    return other, few
 
 
 def _seen(flow: NDArray[np.float32], encoder: FrozenEncoder) -> NDArray[np.float32]:
