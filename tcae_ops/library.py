@@ -67,6 +67,8 @@ class Library:
         """Return why the library cannot run on the device with this number, or None if it can."""
         if self.problem is not None or self.device != "cuda":
             return self.problem
+        if not torch.cuda.is_available():
+            return "there is no CUDA device"
         return self._problem_of_gpu(torch.cuda.current_device() if index is None else index)
 
     def _problem_of_gpu(self, index: int) -> str | None:

@@ -20,6 +20,7 @@ STOREYS = (
     "methods",
     "training",
     "report",
+    "editing",
     "evaluation",
     "objectives",
     "models",

@@ -84,11 +84,6 @@ int64_t forward_scratch(const Sampling& s, const Outputs& out) {
   });
 }
 
-cudaError_t probe() {
-  cudaFuncAttributes attributes;
-  return cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(&loss_kernel<float>));
-}
-
 cudaError_t forward(const Sampling& s, const Outputs& out, void* scratch, cudaStream_t stream) {
   return with_groups(s, in_quads(s, out), [&](auto number, auto pixels) {
     return run<decltype(number), pixels>(s, out, scratch, stream);

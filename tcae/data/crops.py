@@ -278,7 +278,7 @@ def _whole(rgb: NDArray[np.uint8]) -> Face:
 
 
 def _largest_first(faces: list[Face]) -> list[Face]:
-    return sorted(faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
+    return sorted(faces, key=lambda face: -face.area)
 
 
 def _central_square(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

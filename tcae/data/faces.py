@@ -21,6 +21,11 @@ class Face(NamedTuple):
     points: NDArray[np.floating[Any]]
     confidence: float
 
+    @property
+    def area(self) -> float:
+        """Return the area of the box in pixels."""
+        return float(np.prod(self.box[2:] - self.box[:2]))
+
 
 class Detector(Protocol):
     """Finds faces in a picture."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from tcae.data.crops import Cropper
 from tcae.data.sources import Source, find_sources
 from tcae.data.video import read_frames
 from tcae.evaluation.agreement import Agreement, Series, compare
+from tcae.evaluation.calibration import sigmoid
 from tcae.evaluation.extraction import SUCCESS, Extractor
 from tcae.evaluation.landmarker import Detect, blendshapes, face_landmarker
-from tcae.evaluation.unit_columns import kinds
 
 
 def agreement_on_clips(
@@ -48,15 +49,12 @@ def agreement_on_clips(
 
 
 def outputs_of(clip: Source, cropper: Cropper, extractor: Extractor) -> Series:
-    """Return the values of the action units in each frame, of the person in most frames.
-
-    They are intensities, or probabilities if the probe has none, or scores.
-    """
-    probe = extractor.probe
-    columns = {} if probe is None else {u: f"{u}_{kinds(probe)[-1]}" for u in probe.names}
+    """Return the scores of the action units in each frame, of the person in most frames."""
+    units = extractor.probe.names if extractor.probe is not None else ()
+    person = person_in(clip, cropper, replace(extractor, logits=True))
     return {
-        time: {unit: cells[column] for unit, column in columns.items()}
-        for time, cells in person_in(clip, cropper, extractor).items()
+        time: {unit: float(sigmoid(cells[f"{unit}_logit"])) for unit in units}
+        for time, cells in person.items()
     }
 
 

@@ -21,7 +21,7 @@ def unit_columns(probe: LinearProbe) -> tuple[Column, ...]:
     """
     return (
         *(Column(f"{unit}_c", "int") for unit in probe.names),
-        *(Column(f"{unit}_{kind}", "real") for kind in kinds(probe) for unit in probe.names),
+        *(Column(f"{unit}_{kind}", "real") for kind in _kinds(probe) for unit in probe.names),
     )
 
 
@@ -30,7 +30,7 @@ def logit_columns(probe: LinearProbe) -> tuple[Column, ...]:
     return tuple(Column(f"{unit}_logit", "real") for unit in probe.names)
 
 
-def kinds(probe: LinearProbe) -> tuple[str, ...]:
+def _kinds(probe: LinearProbe) -> tuple[str, ...]:
     """Return the endings of the columns with real numbers that the probe's units have."""
     if probe.calibration is None:
         return ("score",)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_blendshapes_by_name():
     assert blendshapes(result()) is None
 
 
-def test_outputs_are_what_the_probe_says(tmp_path, write_video, extractor):
+def test_outputs_are_the_probes_scores(tmp_path, write_video, extractor):
     path = write_video(tmp_path / "a.mp4", 20, fps=5, size=(64, 64))
     (clip,) = find_sources(path)
     found = outputs_of(clip, Cropper(extractor.crop_config(None, "aligned")), extractor)
@@ -77,18 +78,20 @@ def test_outputs_are_what_the_probe_says(tmp_path, write_video, extractor):
 def test_the_person_seen_longest_counts(tmp_path, write_video, extractor, monkeypatch):
     """A second face comes first and goes; its rows would spoil those of the other."""
     (clip,) = find_sources(write_video(tmp_path / "a.mp4", 3))
-    names = [column.name for column in extractor.columns]
+    names = [column.name for column in replace(extractor, logits=True).columns]
 
     def row(time: float, face: int | None, value: float):
         cells = {"timestamp": time, "face_id": face, "success": int(face is not None)}
-        cells |= {"AU26_score": value, "AU12_score": value}
+        logit = math.log(value / (1 - value))
+        cells |= {"AU26_logit": logit, "AU12_logit": logit}
         return [cells.get(name) for name in names]
 
     nobody = [row(time, None, 0.5) for time in (2, 3, 4)]
     rows = [[row(0, 0, 0.9), row(0, 1, 0.1)], [row(1, 1, 0.2), *nobody]]
     monkeypatch.setattr(Extractor, "rows", lambda *_: iter(rows))
     found = outputs_of(clip, lambda _: iter([]), extractor)
-    assert {time: values["AU26"] for time, values in found.items()} == {0: 0.1, 1: 0.2}
+    told = {time: values["AU26"] for time, values in found.items()}
+    assert told == pytest.approx({0: 0.1, 1: 0.2})
 
 
 def test_a_folder_of_clips(tmp_path, write_video, extractor, monkeypatch):

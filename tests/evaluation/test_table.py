@@ -151,7 +151,9 @@ def leave(path: Path, settings=None, columns=COLUMNS) -> None:
 def test_going_on_with_other_settings_is_refused(tmp_path):
     path = tmp_path / "t.csv"
     leave(path, {"fps": 2})
-    with pytest.raises(ValueError, match=r"t\.csv\.partial was written with fps 2, not 3"):
+    with pytest.raises(
+        ValueError, match=r"t\.csv\.partial: was written with fps 2, not 3; give the options"
+    ):
         TableWriter(path, COLUMNS, {"fps": 3}, resume=True)
     with pytest.raises(ValueError, match="has other columns"):
         TableWriter(path, COLUMNS[:2], {"fps": 2}, resume=True)

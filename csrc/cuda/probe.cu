@@ -1,0 +1,18 @@
+// Asks the runtime whether it could start a kernel that was compiled as all others are.
+#include <cuda_runtime.h>
+
+#include "kernels.h"
+
+namespace tcae_ops {
+namespace {
+
+__global__ void nothing() {}
+
+}  // namespace
+
+cudaError_t probe() {
+  cudaFuncAttributes attributes;
+  return cudaFuncGetAttributes(&attributes, nothing);
+}
+
+}  // namespace tcae_ops

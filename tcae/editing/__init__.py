@@ -1,0 +1,1 @@
+"""Other action units and another pose for the face in a picture."""
