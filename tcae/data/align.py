@@ -109,6 +109,16 @@ def similarity(source: NDArray[Any], target: NDArray[Any]) -> NDArray[np.float64
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
+def turn_of(matrix: NDArray[np.floating[Any]]) -> float:
+    """Return by how many degrees a similarity transform (2, 3) turns a picture, clockwise."""
+    return float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
+
+
+def half_turn(degrees: Any) -> Any:
+    """Return the same turns, a number or an array of them, as angles from -180 to 180 degrees."""
+    return (degrees + 180) % 360 - 180
+
+
 def align(
     rgb: NDArray[np.uint8], points: NDArray[Any], template: AlignmentTemplate, size: int
 ) -> NDArray[np.uint8]:

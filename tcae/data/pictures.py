@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 JPEG_QUALITY = 95
+
+
+def check_picture(picture: NDArray[Any]) -> None:
+    """Refuse an array that is no picture.
+
+    Raises:
+        ValueError: It is not (H, W, 3) uint8, or it has no pixel.
+    """
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+        raise ValueError(
+            f"picture: {picture.dtype} of shape {picture.shape} came, RGB (H, W, 3) in uint8 is "
+            "needed"
+        )
 
 
 def encode_jpeg(rgb: NDArray[np.uint8]) -> bytes:

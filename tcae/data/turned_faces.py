@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tcae.data.align import half_turn
 from tcae.data.faces import Detector, Face
 
 # Degrees of roll: a face rolled by less is upright in a turn that is tried, in the turn of the
@@ -124,7 +125,7 @@ class UprightDetector:
         left_eye, right_eye, _, left_mouth, right_mouth = face.points
         across, down = right_eye - left_eye, (left_mouth + right_mouth - left_eye - right_eye) / 2
         angles = np.degrees([np.arctan2(across[1], across[0]), np.arctan2(-down[0], down[1])])
-        away = (angles - 90 * turn + 180) % 360 - 180
+        away = half_turn(angles - 90 * turn)
         return float(np.abs(away).max()) if across.any() or down.any() else 0.0
 
 

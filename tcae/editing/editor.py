@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tcae.data.align import AlignmentTemplate, align, similarity
+from tcae.data.align import AlignmentTemplate, align, half_turn, similarity, turn_of
 from tcae.data.detectors import make_detector
 from tcae.data.faces import Detector, Face
-from tcae.data.pictures import centre
+from tcae.data.pictures import centre, check_picture
 from tcae.data.turned_faces import UprightDetector
 from tcae.editing.motions import Motions
 from tcae.editing.placement import moved, turned
@@ -151,7 +151,7 @@ class FaceEditor:
         Raises:
             ValueError: The picture has another shape or type, or shows no face.
         """
-        _check_picture(picture)
+        check_picture(picture)
         if points is None:
             points = self._found(picture).points
         side = round(self._encoder.image_size / self._encoder.crop)
@@ -165,7 +165,7 @@ class FaceEditor:
         )
         aus = self._units(embeddings.au).sigmoid()[0].tolist()
         pitch, yaw, roll = self._pose(embeddings.pose)[0].tolist()
-        roll = _half_turn(roll - _turn(matrix))
+        roll = half_turn(roll - turn_of(matrix))
         return Portrait(
             picture,
             matrix,
@@ -216,13 +216,13 @@ class FaceEditor:
             self.check(aus)
             au = self._units.moved(au, {unit: _logit(value) for unit, value in aus.items()})
         if isinstance(pose, Portrait):
-            head, roll = pose.embeddings.pose, _turn(face.matrix) - _turn(pose.matrix)
+            head, roll = pose.embeddings.pose, turn_of(face.matrix) - turn_of(pose.matrix)
         elif pose is not None:
             pitch, yaw, whole = _checked_pose(pose)
             head = self._pose.moved(head, {"pitch": pitch, "yaw": yaw})
             roll = whole - face.pose[2]
         flow = self._motions.flow(face.embeddings, Embeddings(au, head))
-        return turned(flow, _half_turn(roll))
+        return turned(flow, half_turn(roll))
 
     def _found(self, picture: Picture) -> Face:
         if self._detector is None:
@@ -231,13 +231,6 @@ class FaceEditor:
         if not faces:
             raise ValueError("no face was found in the picture")
         return max(faces, key=lambda face: face.area)
-
-
-def _check_picture(picture: Picture) -> None:
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
-        raise ValueError(
-            f"picture: {picture.dtype} of shape {picture.shape} came, (H, W, 3) uint8 is needed"
-        )
 
 
 def _centred(
@@ -249,16 +242,6 @@ def _centred(
     moved = scale * matrix
     moved[:, 2] += (0.5 - start) * scale - 0.5
     return moved
-
-
-def _turn(matrix: NDArray[np.float64]) -> float:
-    """Return how far a similarity transform turns a picture, in degrees clockwise."""
-    return float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
-
-
-def _half_turn(degrees: float) -> float:
-    """Return the same turn as an angle from -180 to 180."""
-    return (degrees + 180) % 360 - 180
 
 
 def _logit(value: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tcae.data.align import AlignmentTemplate, similarity
+from tcae.data.align import AlignmentTemplate, half_turn, similarity, turn_of
 from tcae.data.crops import Crop
 from tcae.evaluation.metrics import Array
 from tcae.evaluation.ridge import Ridge
@@ -50,8 +50,7 @@ class HeadPose(NamedTuple):
             turns: (N,) from `turns_of`; they are taken back.
         """
         found = self.ridge(embeddings)
-        found[:, 2] -= turns
-        found[:, 2] = (found[:, 2] + 180) % 360 - 180
+        found[:, 2] = half_turn(found[:, 2] - turns)
         return found
 
 
@@ -66,8 +65,7 @@ def turns_of(crops: Sequence[Crop], template: AlignmentTemplate) -> Array:
 def _turn(points: NDArray[np.floating], template: AlignmentTemplate) -> float:
     if not np.isfinite(points).all():
         return 0.0
-    matrix = similarity(points, template.pixels(1))
-    return float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
+    return turn_of(similarity(points, template.pixels(1)))
 
 
 def openface_angles(degrees: NDArray[np.floating]) -> Array:

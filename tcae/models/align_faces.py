@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tcae.data.align import DEFAULT_TEMPLATE, AlignmentTemplate, align
 from tcae.data.detectors import make_detector
 from tcae.data.faces import Detector
-from tcae.data.pictures import centre
+from tcae.data.pictures import centre, check_picture
 from tcae.data.turned_faces import UprightDetector
 from tcae.models.face_encoder import FaceEncoder
 
@@ -59,11 +59,7 @@ def align_faces(
         (0, 256, 256, 3)
     """
     picture = np.asarray(picture)
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise ValueError(
-            f"picture: {picture.dtype} of shape {picture.shape} came, RGB (H, W, 3) in uint8 is "
-            "needed"
-        )
+    check_picture(picture)
     if size < 1:
         raise ValueError(f"size must be at least 1, not {size}")
     template, share = DEFAULT_TEMPLATE, 1.0

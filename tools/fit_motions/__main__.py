@@ -29,7 +29,8 @@ from tcae.weights import find_weights
 Array = NDArray[np.float64]
 
 _OTHER_PEOPLE = 7201  # seed of people whom the weights were neither trained nor measured on
-# Faces are cut out exactly for the flows: those of lids, which are small, would average out.
+# Faces are cut out exactly for the flows: those of lids, which are small, would average out. The
+# pose is read from faces that are cut out as a detector does it.
 _EXACT = {"jitter_shift": 0.0, "jitter_scale": 0.0, "jitter_roll": 0.0}
 _RIDGE = 30.0  # rows' worth of penalty on the flow of each cause
 
@@ -113,8 +114,7 @@ def main() -> None:
     options = parser.parse_args()
     folder: Path = find_weights(options.weights)
     encoder, world = load_encoder(folder), world_of(folder)
-    exact = dataclasses.replace(world.camera, **_EXACT)
-    world = dataclasses.replace(world, seed=_OTHER_PEOPLE, identities=options.people, camera=exact)
+    world = dataclasses.replace(world, seed=_OTHER_PEOPLE, identities=options.people)
     flows, pose = fit(encoder, world, options.people)
     motions = UsualMotions(load_probe(folder).names, encoder.image_size)
     motions.flows = torch.from_numpy(flows).float()
