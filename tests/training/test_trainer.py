@@ -272,6 +272,14 @@ def test_a_run_is_the_same_if_numbers_are_read_a_step_late(
     assert_same_run(at_once.run, late.run)
 
 
+def test_a_checkpoint_knows_of_the_last_step_although_it_was_not_read_yet(
+    tiny: TrainConfig,
+) -> None:
+    kind = type("All", (Breaks, Behind, Stops), {"at": 4})
+    assert trainer_of(tiny, kind=kind).fit() == signal.SIGTERM
+    assert trainer_of(tiny, resume="auto").skipped.count == 1
+
+
 def test_too_many_such_steps_stop_the_run_and_keep_the_checkpoint(tiny: TrainConfig) -> None:
     kind = type("Often", (Breaks,), {"first": 6, "last": 99})
     trainer = trainer_of(tiny, kind=kind, max_skipped=4)
