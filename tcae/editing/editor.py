@@ -72,9 +72,9 @@ class FaceEditor:
 
     Example:
         >>> editor = FaceEditor.load("synthetic-64")  # doctest: +SKIP
-        >>> face = editor.portrait(picture)  # found and read once, then edited at any time
-        >>> smiling = editor(face, aus={"AU12": 1.0})
-        >>> turned = editor(face, pose=(0, 15, 0))
+        >>> face = editor.portrait(picture)  # doctest: +SKIP
+        >>> smiling = editor(face, aus={"AU12": 1.0})  # doctest: +SKIP
+        >>> turned = editor(face, pose=(0, 15, 0))  # doctest: +SKIP
     """
 
     def __init__(

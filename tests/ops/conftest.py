@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from tcae_ops import backends
+from tcae_ops import backends, library
 from tcae_ops.selftest import agreement, cases
 from tcae_ops.selftest.places import CPU, GPU, Place, devices, why_not
 
@@ -92,6 +92,16 @@ else:
 def _parameters():
     for name in (*PLACES, "cuda_on_host"):
         yield pytest.param(name, marks=[pytest.mark.gpu] * name.startswith("gpu_"))
+
+
+@pytest.fixture(params=library.SIMD_LEVELS)
+def level(request):
+    """Each instruction set that this machine can run, in use."""
+    try:
+        with library.simd_level(request.param):
+            yield request.param
+    except ValueError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(params=_parameters())

@@ -205,7 +205,7 @@ def test_triton_that_cannot_run_says_why(monkeypatch):
 def test_what_runs_on_cuda_tensors(monkeypatch, cuda_problem, triton_problem, interpreted, chosen):
     monkeypatch.setattr(backends, "_override", None)
     monkeypatch.setattr(backends, "_fastest", {})
-    monkeypatch.setattr(library.CUDA, "problem", cuda_problem)
+    monkeypatch.setattr(library.CUDA, "why_not", lambda index: cuda_problem)
     monkeypatch.setattr(triton, "PROBLEM", triton_problem)
     monkeypatch.setattr(triton, "INTERPRETED", interpreted)
     assert backends.choose(torch.device("cuda"), None) is backends.BACKENDS[chosen]
