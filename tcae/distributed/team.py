@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from tcae.cli.command import first_line
+from tcae.cli.messages import first_line
 from tcae.distributed import ranks
 
 # Loggers whose warnings rank 0 cannot give for the others: they are about their own data.
