@@ -55,7 +55,8 @@ def check(request: Request, blends: bool) -> None:
 def _explain(request: Request, blends: bool) -> None:
     """Raise the error that says what does not fit. Do nothing if everything does."""
     image, flows, logits, target, units, padding, _ = request
-    _check_options(units, padding)
+    check_units(units)
+    _check_option("padding", padding, PADDINGS)
     _check_image(image)
     if blends:
         _check_blend(flows, logits, image)
@@ -65,16 +66,23 @@ def _explain(request: Request, blends: bool) -> None:
         _check_target(t, image)
 
 
-def _check_options(units: str, padding: str) -> None:
-    """Refuse options that do not exist."""
-    for name, value, known in (("units", units, UNITS), ("padding", padding, PADDINGS)):
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
+def check_units(units: str) -> None:
+    """Refuse units that do not exist.
+
+    Raises:
+        ValueError: There are none of this name.
+    """
+    _check_option("units", units, UNITS)
+
+
+def _check_option(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
 
 
 def _check_image(image: Tensor) -> None:
     """Refuse an image that is not a batch of images."""
-    _check_tensor("image", image, IMAGE_DTYPES)
+    check_tensor("image", image, IMAGE_DTYPES)
     if image.dim() != 4 or 0 in image.shape[1:]:
         raise ValueError(
             f"image has shape {tuple(image.shape)}, but must be (N, C, H, W) with C, H, W >= 1"
@@ -83,7 +91,7 @@ def _check_image(image: Tensor) -> None:
 
 def _check_flow(flow: Tensor, image: Tensor, name: str) -> None:
     """Refuse a flow that does not fit the image."""
-    _check_tensor(name, flow, FLOAT_DTYPES)
+    check_tensor(name, flow, FLOAT_DTYPES)
     n, _, h, w = image.shape
     _check_shape(name, flow, [(n, 2, h, w)], "(N, 2, H, W)")
     _check_device(name, flow, image)
@@ -91,7 +99,7 @@ def _check_flow(flow: Tensor, image: Tensor, name: str) -> None:
 
 def _check_target(target: Tensor, image: Tensor) -> None:
     """Refuse a target that does not fit the image."""
-    _check_tensor("target", target, IMAGE_DTYPES)
+    check_tensor("target", target, IMAGE_DTYPES)
     _check_shape("target", target, [tuple(image.shape)], "the image's shape")
     _check_device("target", target, image)
 
@@ -113,12 +121,17 @@ def _check_blend(flows: Sequence[Tensor], logits: Sequence[Tensor], image: Tenso
     for k, (flow, logit) in enumerate(zip(flows, logits, strict=True)):
         _check_flow(flow, image, f"flows[{k}]")
         name = f"logits[{k}]"
-        _check_tensor(name, logit, FLOAT_DTYPES)
+        check_tensor(name, logit, FLOAT_DTYPES)
         _check_shape(name, logit, [(n, h, w), (n, 1, h, w)], "(N, H, W) or (N, 1, H, W)")
         _check_device(name, logit, image)
 
 
-def _check_tensor(name: str, value: object, dtypes: tuple[torch.dtype, ...]) -> None:
+def check_tensor(name: str, value: object, dtypes: tuple[torch.dtype, ...]) -> None:
+    """Refuse what is not a tensor of one of these types.
+
+    Raises:
+        TypeError: It is not.
+    """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} is a {type(value).__name__}, but must be a torch.Tensor")
     if value.dtype not in dtypes:

@@ -86,9 +86,16 @@ def _positions(flow: Tensor, units: Units) -> tuple[Tensor, Tensor]:
     dx, dy = flow.unbind(1)
     if units == "normalized":
         dx, dy = _in_pixels(dx, w), _in_pixels(dy, h)
-    x = torch.arange(w, device=flow.device, dtype=flow.dtype)
-    y = torch.arange(h, device=flow.device, dtype=flow.dtype)
-    return x + dx, y[:, None] + dy
+    x, y = pixel_indices(dx)
+    return x + dx, y + dy
+
+
+def pixel_indices(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the own x (W,) and y (H, 1) of the pixels of a tensor (N, H, W), in its type."""
+    _, h, w = like.shape
+    x = torch.arange(w, device=like.device, dtype=like.dtype)
+    y = torch.arange(h, device=like.device, dtype=like.dtype)
+    return x, y[:, None]
 
 
 def _in_pixels(displacement: Tensor, size: int) -> Tensor:
