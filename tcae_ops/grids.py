@@ -43,7 +43,7 @@ def flow_from_grid(
 
     Example:
         >>> import torch, tcae_ops
-        >>> image, grid = torch.rand(1, 3, 8, 8), torch.rand(1, 8, 8, 2) - 0.5
+        >>> image, grid = torch.rand(1, 3, 8, 8), torch.rand(1, 5, 6, 2) - 0.5
         >>> flow = flow_from_grid(grid, image.shape[2:], align_corners=True)
         >>> sampled = torch.nn.functional.grid_sample(image, grid, align_corners=True)
         >>> torch.allclose(tcae_ops.warp(image, flow), sampled, atol=1e-5)

@@ -30,15 +30,16 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-12}
 
 @explore(
     size=SIZES,
+    out=SIZES,
     align_corners=st.booleans(),
     units=st.sampled_from(["pixels", "normalized"]),
     padding=st.sampled_from(["border", "zeros", "reflection"]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
-def test_warp_samples_where_grid_sample_does(size, align_corners, units, padding, dtype, seed):
+def test_warp_samples_where_grid_sample_does(size, out, align_corners, units, padding, dtype, seed):
     if padding == "reflection":
         align_corners = True  # else grid_sample mirrors at the outer edges
-    grid = random_grid(size, seed).to(dtype)
+    grid = random_grid(out, seed).to(dtype)
     image = torch.rand(2, 2, *size, dtype=dtype)
     flow = flow_from_grid(grid, size, align_corners=align_corners, units=units)
     assert flow.dtype == dtype
