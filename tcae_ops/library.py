@@ -160,7 +160,7 @@ def _named(passes: Passes, blend: bool, loss: bool, return_warped: bool) -> Call
         flows, logits = rest[:2] if blend else ([rest[0]], [])
         target = [rest[-1]] if loss else []
         request = Request(image, flows, logits, target, units, padding, return_warped)
-        results = passes.execute(request)
+        results = passes.execute(request.of_one_batch())
         return tuple(results) if len(results) > 1 else results[0]
 
     return op
