@@ -181,21 +181,34 @@ def detector() -> None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """The system's Chromium, driven by Playwright: `playwright.sync_api.Browser`."""
+def start_browser() -> Iterator[Callable[..., Any]]:
+    """Function that starts the system's Chromium: `playwright.sync_api.Browser`.
+
+    Takes arguments of its command line.
+    """
     sync_api = pytest.importorskip("playwright.sync_api")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if found is None:
         pytest.skip("there is no Chromium; apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        # Chromium's sandbox does not work for root, as whom containers run.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        try:
-            started = playwright.chromium.launch(executable_path=found, args=arguments)
-        except sync_api.Error as error:
-            pytest.skip(f"{found} cannot be started: {str(error).splitlines()[0]}")
-        yield started
-        started.close()
+
+        def start(*arguments: str) -> Any:
+            # Chromium's sandbox does not work for root, as whom containers run.
+            root = ["--no-sandbox"] if os.geteuid() == 0 else []
+            try:
+                return playwright.chromium.launch(executable_path=found, args=[*root, *arguments])
+            except sync_api.Error as error:
+                pytest.skip(f"{found} cannot be started: {str(error).splitlines()[0]}")
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def browser(start_browser: Callable[..., Any]) -> Iterator[Any]:
+    """The system's Chromium, driven by Playwright: `playwright.sync_api.Browser`."""
+    started = start_browser()
+    yield started
+    started.close()
 
 
 @pytest.fixture
