@@ -17,7 +17,7 @@ from tcae.data.pictures import encode_jpeg
 from tcae.editing.editor import FaceEditor, Portrait
 from tcae.evaluation.metrics import Array
 from tcae.live.reader import WEIGHTS, PictureReader, ReadFace, ReadPicture
-from tcae.live.uploads import open_upload
+from tcae.live.uploads import MOST_BYTES, open_upload
 from tcae.report.live_page import live_page
 from tcae.report.page import data_address
 
@@ -59,7 +59,7 @@ class Answers:
     def page(self) -> str:
         """Return the page."""
         unmeasured = {unit for unit in self._edit.units if self._edit.weaknesses([unit])}
-        return live_page(self._read.units, unmeasured, reader=WEIGHTS, editor=EDITOR)
+        return live_page(self._read.units, unmeasured, WEIGHTS, EDITOR, MOST_BYTES)
 
     @property
     def units(self) -> tuple[str, ...]:

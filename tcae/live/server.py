@@ -18,9 +18,7 @@ from werkzeug.wrappers import Request, Response
 
 from tcae.evaluation.metrics import Array
 from tcae.live.answers import Answers
-
-MOST_BYTES = 64_000_000
-"""Of a request: no larger picture is read."""
+from tcae.live.uploads import MOST_BYTES
 
 _LOOPBACK = "127.0.0.1"
 _NAMES = (_LOOPBACK, "localhost")

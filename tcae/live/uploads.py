@@ -12,7 +12,9 @@ from PIL import Image
 
 from tcae.data.stills import StillError, read_still
 
-LARGEST_SIDE = 1600
+MOST_BYTES = 64_000_000
+"""Of a file."""
+LARGEST_SIDE = 1280
 """Pixels; of a larger picture a smaller copy is used."""
 
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
@@ -53,6 +55,8 @@ def _check_pixels(content: bytes) -> None:
             Image.open(io.BytesIO(content)).close()
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         most = Image.MAX_IMAGE_PIXELS or 0
-        raise StillError(f"has more than {most / 1e6:.0f} million pixels; make it smaller") from None
+        raise StillError(
+            f"has more than {most / 1e6:.0f} million pixels; make it smaller"
+        ) from None
     except (OSError, ValueError):  # unknown to Pillow; whoever reads it knows better
         return

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from html import escape
 
 from tcae import __version__
-from tcae.data.action_units import in_words
+from tcae.data.action_units import in_words, with_words
 from tcae.report.page import asset, page
 
 _ANGLES = {
@@ -16,7 +16,9 @@ _ANGLES = {
 }
 
 
-def live_page(units: Sequence[str], unmeasured: Collection[str], reader: str, editor: str) -> str:
+def live_page(
+    units: Sequence[str], unmeasured: Collection[str], reader: str, editor: str, most_bytes: int
+) -> str:
     """Return the page.
 
     Args:
@@ -24,34 +26,46 @@ def live_page(units: Sequence[str], unmeasured: Collection[str], reader: str, ed
         unmeasured: Those of which nobody knows how well edits work on real faces.
         reader: Name of the weights that bars come from.
         editor: Name of the weights that sliders move a face by.
+        most_bytes: Larger files the server does not take.
     """
     body = asset("live_page.html").format(
         units="".join(_unit(unit, unit in unmeasured) for unit in units),
-        angles="".join(
-            _row(name, name, f"{name} °", about, "angle") for name, about in _ANGLES.items()
-        ),
+        angles="".join(_angle(name, about) for name, about in _ANGLES.items()),
         reader=escape(reader),
         editor=escape(editor),
+        most_bytes=most_bytes,
         version=__version__,
     )
     return page("tcae demo", body, ["live_page.css"], ["live_page.js"])
 
 
 def _unit(unit: str, unmeasured: bool) -> str:
-    words = in_words(unit)
-    star = '<abbr title="not measured on real faces">*</abbr>' if unmeasured else ""
-    shown = f"<b>{escape(unit)}</b> {escape(words)}{star}" if words else f"{escape(unit)}{star}"
-    return _row(unit, shown, f"{unit} {words}".strip(), "", "unit")
+    star = '<abbr class="wanted" title="not measured on real faces">*</abbr>' if unmeasured else ""
+    shown = f'<span class="name"><b>{escape(unit)}</b> {escape(in_words(unit))}{star}</span>'
+    return _row("unit", unit, shown, with_words(unit), (0, 1, 0.01))
 
 
-def _row(name: str, shown: str, label: str, about: str, kind: str) -> str:
-    """Return a row: name, bar, its number, slider, its number."""
+def _angle(name: str, about: str) -> str:
+    shown = f'<span class="name" title="{escape(about)}">{name} °</span>'
+    return _row("angle", name, shown, name, (-90, 90, 0.5))
+
+
+def _row(kind: str, name: str, shown: str, label: str, values: tuple[float, float, float]) -> str:
+    """Return a row: its name, a bar and its number, a slider and its number.
+
+    Args:
+        kind: "unit" or "angle".
+        name: What the script knows it by.
+        shown: Its name as HTML.
+        label: What it is called where it cannot be seen.
+        values: The smallest and the largest one, and the steps of the slider.
+    """
     name, label = escape(name), escape(label)
-    steps = 'min="0" max="1" step="0.01"' if kind == "unit" else 'min="-30" max="30" step="0.5"'
+    least, most, step = values
     return (
-        f'<div class="row {kind}" data-name="{name}"><span class="name" title="{escape(about)}">'
-        f'{shown}</span><i role="meter" aria-label="{label}, read" aria-valuemin="-90" '
-        f'aria-valuemax="90"></i><span class="read">–</span>'
-        f'<input type="range" {steps} disabled aria-label="{label}, wanted">'
-        f'<output class="wanted">–</output></div>'
+        f'<div class="row {kind}" data-name="{name}">{shown}'
+        f'<i role="meter" aria-label="{label}, read" aria-valuemin="{least}" '
+        f'aria-valuemax="{most}"></i><span class="read">–</span>'
+        f'<input type="range" min="{least}" max="{most}" step="{step}" disabled '
+        f'aria-label="{label}, wanted"><output class="wanted">–</output></div>'
     )

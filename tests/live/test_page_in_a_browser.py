@@ -66,9 +66,7 @@ def opened(browser: Any, address: str) -> Iterator[Callable[..., Opened]]:
     contexts = []
 
     def open_page(size: tuple[int, int] = DESKTOP, by: Any = browser, **options: Any) -> Opened:
-        contexts.append(
-            by.new_context(viewport={"width": size[0], "height": size[1]}, **options)
-        )
+        contexts.append(by.new_context(viewport={"width": size[0], "height": size[1]}, **options))
         made = Opened(contexts[-1].new_page(), [], [])
         made.page.on("request", lambda request: made.requests.append(request.url))
         made.page.on("console", lambda message: made.complaints.append(message.text))
@@ -190,7 +188,8 @@ def test_a_neutral_face_is_taken_off(opened, files) -> None:
     assert button.get_attribute("aria-pressed") == "true"
     button.click()
     found.page.locator("#neutral[aria-pressed=false]").wait_for()
-    found.wait(f"[...document.querySelectorAll('.read')].map((e) => e.innerText).join() === '{','.join(before)}'")
+    now = "[...document.querySelectorAll('.read')].map((e) => e.innerText).join()"
+    found.wait(f"{now} === '{','.join(before)}'")
     assert found.complaints == []
 
 

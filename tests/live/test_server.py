@@ -160,7 +160,9 @@ def test_only_this_computer_is_heard() -> None:
         address, port = heard.getsockname()
         assert address == "127.0.0.1"
         assert server.address_of(heard) == f"http://127.0.0.1:{port}/"
-        with pytest.raises(ValueError, match=f"--port {port}: Address already in use; 0 takes one that is free"):
+        with pytest.raises(
+            ValueError, match=f"--port {port}: Address already in use; 0 takes one that is free"
+        ):
             server.listen(port)
         with socket.socket() as other, pytest.raises(OSError):
             other.connect(("127.0.0.2", port))

@@ -28,8 +28,11 @@ from tcae.live.server import Application, address_of, listen, serve
 ROOT = Path(__file__).resolve().parents[2]
 _CLEAN = CameraConfig(blur=0, coarse=0, noise=0, exposure=0, tint=0, compression=100)
 _PERSON = 16
-_DESKTOP, _PHONE = (1280, 900), (390, 844)
-_WISHES = {"AU12": 1.0, "AU06": 0.7, "AU01": 0.8, "AU02": 0.8, "yaw": 12.0}
+_WINDOWS: dict[str, dict[str, Any]] = {
+    "desktop": {"viewport": {"width": 1280, "height": 1010}, "color_scheme": "light"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"},
+}
+_WISHES = {"yaw": 12.0, "AU01": 0.8, "AU02": 0.8, "AU06": 0.7, "AU12": 1.0}
 
 
 def person() -> NDArray[np.uint8]:
@@ -39,24 +42,16 @@ def person() -> NDArray[np.uint8]:
     return np.asarray(scene)
 
 
-def draw(browser: Any, address: str, picture: Path, size: tuple[int, int], dark: bool) -> bytes:
-    """Return what the page looks like in a window of some size once sliders have been moved."""
-    width, height = size
-    page = browser.new_page(
-        viewport={"width": width, "height": height},
-        device_scale_factor=1.5,
-        color_scheme="dark" if dark else "light",
-    )
+def draw(browser: Any, address: str, picture: Path, name: str, folder: Path) -> None:
+    """Draw what the page looks like in a window once sliders have been moved."""
+    page = browser.new_page(**_WINDOWS[name], device_scale_factor=1.25)
     page.goto(address)
     page.set_input_files("#file", picture)
-    page.locator("[data-name=AU12] input:enabled").wait_for()
-    for name, value in _WISHES.items():
-        slider = page.locator(f"[data-name={name}] input")
-        slider.fill(f"{value}")
+    for slider, value in _WISHES.items():
+        page.locator(f"[data-name={slider}] input:enabled").fill(str(value))
         page.wait_for_timeout(1000)
-    seen: bytes = page.screenshot(type="png")
+    page.screenshot(path=folder / f"demo-{name}.jpg", type="jpeg", quality=85)
     page.close()
-    return seen
 
 
 def main() -> None:
@@ -66,18 +61,18 @@ def main() -> None:
     folder = parser.parse_args().out
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with listen(0) as heard, tempfile.TemporaryDirectory() as temporary, sync_playwright() as driver:
+    with (
+        listen(0) as heard,
+        tempfile.TemporaryDirectory() as temporary,
+        sync_playwright() as driver,
+    ):
         picture = Path(temporary) / "person.png"
         cv2.imwrite(str(picture), cv2.cvtColor(person(), cv2.COLOR_RGB2BGR))
         application = Application(Answers())
         threading.Thread(target=serve, args=(application, heard), daemon=True).start()
         browser = driver.chromium.launch(executable_path=found, args=arguments)
-        for name, size, dark in (("desktop", _DESKTOP, False), ("phone", _PHONE, True)):
-            seen = draw(browser, address_of(heard), picture, size, dark)
-            bgr = cv2.imdecode(np.frombuffer(seen, np.uint8), cv2.IMREAD_COLOR)
-            cv2.imwrite(
-                str(folder / f"demo-{name}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, 88]
-            )
+        for name in _WINDOWS:
+            draw(browser, address_of(heard), picture, name, folder)
         browser.close()
 
 

@@ -5,9 +5,9 @@ const main = document.querySelector("main"), video = $("video"), picture = $("pi
 const rows = new Map([...document.querySelectorAll(".row[data-name]")].map((row) => [row.dataset.name, row]));
 const units = [...rows.keys()].filter((name) => rows.get(name).classList.contains("unit"));
 const ANGLES = ["pitch", "yaw", "roll"];
-const LIVE_SIDE = 640, STILL_SIDE = 1600; // pixels of what is sent
+const LIVE_SIDE = 640; // pixels of a moving picture as it is sent
 const TURN = 30; // degrees that sliders turn a head by
-const MOST_BYTES = 64e6; // the server takes no more
+const MOST_BYTES = Number(main.dataset.mostBytes);
 
 let run = 0; // counts what was opened; answers to something older come too late
 let still = null; // the picture that is edited: its file, how it is shown, its key at the server, and what sliders ask for
@@ -26,6 +26,8 @@ function say(text, wrong = false) {
   status.classList.toggle("wrong", wrong);
 }
 
+const complain = (error) => say(error.message, true);
+
 async function ask(path, body) {
   const options = body === undefined ? {} : { method: "POST", body };
   let response;
@@ -41,8 +43,8 @@ async function ask(path, body) {
 
 const read = async (path, file) => (await ask(path + (neutral ? `?neutral=${neutral}` : ""), file)).json();
 
-// A picture as large as is needed of what a video shows now.
-function snapshot(side) {
+// What a video shows now, as a picture with no side above the given one.
+function snapshot(side = Infinity) {
   const scale = Math.min(1, side / Math.max(video.videoWidth, video.videoHeight));
   canvas.width = Math.round(video.videoWidth * scale);
   canvas.height = Math.round(video.videoHeight * scale);
@@ -69,8 +71,8 @@ function tell(told) {
   mark(told, number);
   bars(face);
   $("neutral").disabled = !face && !neutral;
-  const sure = face ? `Confidence ${face.confidence.toFixed(2)} of 1.` : "No face was found.";
-  say([sure, ...told.remarks.map((line) => line[0].toUpperCase() + line.slice(1) + ".")].join(" "));
+  $("sure").textContent = face ? `Confidence ${face.confidence.toFixed(2)} of 1.` : "";
+  say(face ? told.remarks.map((line) => `${line}.`).join(" ") : "No face was found.");
 }
 
 function mark(told, number) {
@@ -126,16 +128,17 @@ function bars(face) {
 async function choose(number) {
   chosen = centre(answer.faces[number], answer);
   tell(answer);
-  if (still && number !== still.number) await take(run, number);
+  if (still && number !== still.number) await take(run, number).catch(complain);
 }
 
 // ---- a picture, and its sliders ----
 
 async function openPicture(file, name) {
   const mine = start("still");
-  if (file.size > MOST_BYTES) return say(`${name}: is larger than ${MOST_BYTES / 1e6} MB`, true);
   say("Reading …");
   try {
+    if (file.size > MOST_BYTES) throw new Error(`has more than ${MOST_BYTES / 1e6} MB`);
+    await file.slice(0, 1).arrayBuffer().catch(() => { throw new Error("cannot be read; is it a folder?"); });
     const told = await read("/pictures", file);
     if (mine !== run) return;
     still = { file, key: told.key, original: await (await fetch(told.picture)).blob() };
@@ -199,23 +202,25 @@ async function edit() {
   again = true;
   if (editing) return;
   editing = true;
-  const mine = run;
-  try {
-    while (again && mine === run) {
-      again = false;
-      const { key, number, aus, pose, original, file } = still;
-      if (pose || Object.keys(aus).length) {
-        const response = await ask(`/pictures/${key}/faces/${number}`, JSON.stringify({ aus, pose }));
-        const edited = await response.blob();
-        if (mine !== run || number !== still.number) continue; // nobody waits for it any more
-        show(edited);
-      } else show(original, file);
-      if (!again) await reread(mine);
+  while (again) {
+    again = false;
+    const mine = run;
+    try {
+      await editOnce(mine);
+      if (mine === run && !again) await reread(mine);
+    } catch (error) {
+      if (mine === run) say(error.message, true);
     }
-  } catch (error) {
-    if (mine === run) say(error.message, true);
   }
   editing = false;
+}
+
+async function editOnce(mine) {
+  const { key, number, aus, pose, original, file } = still;
+  if (!pose && !Object.keys(aus).length) return show(original, file);
+  const response = await ask(`/pictures/${key}/faces/${number}`, JSON.stringify({ aus, pose }));
+  const edited = await response.blob();
+  if (mine === run && number === still.number) show(edited);
 }
 
 async function reread(mine) {
@@ -302,7 +307,7 @@ async function openCamera() {
 async function freeze() {
   const whence = back, words = video.srcObject ? "Back to the camera" : "Back to the video";
   video.dataset.time = video.currentTime;
-  await openPicture(await snapshot(STILL_SIDE), "This moment");
+  await openPicture(await snapshot(), "This moment");
   back = whence;
   $("back").textContent = words;
   $("back").hidden = !still;
@@ -324,9 +329,15 @@ function start(mode) {
   $("drop").hidden = mode !== "empty";
   $("marks").replaceChildren();
   $("faces").hidden = $("neutral").disabled = true;
-  for (const row of rows.values()) row.querySelector("input").disabled = true;
+  for (const row of rows.values()) {
+    row.querySelector("input").disabled = true;
+    row.querySelector("output").textContent = "–";
+    row.classList.remove("asked");
+  }
+  $("sure").textContent = "";
   bars(null);
   still = shown = answer = chosen = back = null;
+  again = false;
   $("screen").style.removeProperty("--shape");
   return ++run;
 }
@@ -340,7 +351,7 @@ function openFile(file) {
 async function toggleNeutral() {
   neutral = neutral ? null : answer.faces[nearest(answer)].logits;
   $("neutral").setAttribute("aria-pressed", Boolean(neutral));
-  if (still) await reread(run).catch((error) => say(error.message, true));
+  if (still) await reread(run).catch(complain);
 }
 
 $("choose").onclick = () => $("file").click();
