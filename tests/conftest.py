@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -209,6 +209,44 @@ def browser(start_browser: Callable[..., Any]) -> Iterator[Any]:
     started = start_browser()
     yield started
     started.close()
+
+
+class Opened(NamedTuple):
+    """A page in a browser, and what it asked for and complained of."""
+
+    page: Any
+    requests: list[str]
+    complaints: list[str]
+
+    def wait(self, condition: str) -> None:
+        """Wait until it holds; Playwright's own way is against the policy of our pages."""
+        for _ in range(400):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(condition)
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
+    """Function that opens an address in a window of some size, in this browser or another one."""
+    contexts = []
+
+    def open_address(
+        address: str, size: tuple[int, int], by: Any = browser, **options: Any
+    ) -> Opened:
+        window = {"width": size[0], "height": size[1]}
+        contexts.append(by.new_context(viewport=window, **options))
+        made = Opened(contexts[-1].new_page(), [], [])
+        made.page.on("request", lambda request: made.requests.append(request.url))
+        made.page.on("console", lambda message: made.complaints.append(message.text))
+        made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
+        made.page.goto(address)
+        return made
+
+    yield open_address
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture

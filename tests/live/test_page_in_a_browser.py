@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -16,12 +16,12 @@ DESKTOP, PHONE = (1280, 800), (390, 844)
 each_width = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 
 
-class Opened(NamedTuple):
-    """The page, and what it asked for and complained of."""
+class Demo:
+    """The page, opened: what is on it."""
 
-    page: Any
-    requests: list[str]
-    complaints: list[str]
+    def __init__(self, opened: Any) -> None:
+        self.page, self.requests, self.complaints = opened
+        self.wait = opened.wait
 
     def open(self, path: Path) -> None:
         self.page.set_input_files("#file", path)
@@ -35,14 +35,6 @@ class Opened(NamedTuple):
     def rest(self) -> None:
         """Wait until every edit is done and read, and none is to come."""
         self.wait("!editing && !again && !$('status').textContent.endsWith('…')")
-
-    def wait(self, condition: str) -> None:
-        """Wait until it holds; Playwright's own way is against the policy of the page."""
-        for _ in range(400):
-            if self.page.evaluate(condition):
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError(condition)
 
     def says(self, words: str) -> None:
         self.page.locator("#status", has_text=words).wait_for()
@@ -61,22 +53,9 @@ def camera(start_browser: Callable[..., Any], files: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def opened(browser: Any, address: str) -> Iterator[Callable[..., Opened]]:
+def opened(open_page: Callable[..., Any], address: str) -> Callable[..., Demo]:
     """Function that opens the page in a window of some size."""
-    contexts = []
-
-    def open_page(size: tuple[int, int] = DESKTOP, by: Any = browser, **options: Any) -> Opened:
-        contexts.append(by.new_context(viewport={"width": size[0], "height": size[1]}, **options))
-        made = Opened(contexts[-1].new_page(), [], [])
-        made.page.on("request", lambda request: made.requests.append(request.url))
-        made.page.on("console", lambda message: made.complaints.append(message.text))
-        made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
-        made.page.goto(address)
-        return made
-
-    yield open_page
-    for context in contexts:
-        context.close()
+    return lambda size=DESKTOP, **options: Demo(open_page(address, size, **options))
 
 
 @each_width
@@ -198,7 +177,7 @@ def test_a_video_moves_bars_and_a_moment_of_it_is_edited(opened, files, size) ->
     found = opened(size)
     found.open(files / "talk.mp4")
     seen = set()
-    for _ in range(200):
+    for _ in range(400):
         seen.add((found.bar("AU12"), found.bar("yaw")))
         if len(seen) > 4:
             break
