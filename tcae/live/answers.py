@@ -27,6 +27,10 @@ EDITOR = "synthetic-64"
 _KEPT = 8  # pictures, those seen last; a page edits one of them
 
 
+class NotKept(LookupError):
+    """A picture is not kept any more, or there is no such face in it."""
+
+
 @dataclass
 class _Kept:
     """A picture that may be edited.
@@ -58,8 +62,8 @@ class Answers:
     @property
     def page(self) -> str:
         """Return the page."""
-        unmeasured = {unit for unit in self._edit.units if self._edit.weaknesses([unit])}
-        return live_page(self._read.units, unmeasured, WEIGHTS, EDITOR, MOST_BYTES)
+        doubts = {unit: self._edit.weaknesses([unit]) for unit in self._edit.units}
+        return live_page(self._read.units, doubts, WEIGHTS, EDITOR, MOST_BYTES)
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -100,7 +104,7 @@ class Answers:
             number: Of the face in it.
 
         Raises:
-            LookupError: The picture is not kept any more, or has no such face.
+            NotKept: The picture is not kept any more, or has no such face.
         """
         with self._lock:
             portrait = self._portrait(key, number)
@@ -118,7 +122,7 @@ class Answers:
             pose: Pitch, yaw and roll in degrees. None: as they are.
 
         Raises:
-            LookupError: See `face`.
+            NotKept: See `face`.
             ValueError: A unit or a value is wrong.
         """
         with self._lock:
@@ -126,11 +130,11 @@ class Answers:
 
     def _portrait(self, key: str, number: int) -> Portrait:
         if key not in self._kept:
-            raise LookupError("this picture is not kept any more; open it again")
+            raise NotKept("this picture is not kept any more; open it again")
         kept = self._kept[key]
         self._kept.move_to_end(key)
         if not 0 <= number < len(kept.faces):
-            raise LookupError(f"face {number}: the picture has {len(kept.faces)} faces")
+            raise NotKept(f"face {number}: the picture has {len(kept.faces)} faces")
         if number not in kept.portraits:
             points = kept.faces[number].face.points
             kept.portraits[number] = self._edit.portrait(kept.rgb, points)

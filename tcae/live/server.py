@@ -17,7 +17,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from tcae.evaluation.metrics import Array
-from tcae.live.answers import Answers
+from tcae.live.answers import Answers, NotKept
 from tcae.live.uploads import MOST_BYTES
 
 _LOOPBACK = "127.0.0.1"
@@ -71,7 +71,7 @@ class Application:
             return answer
         except HTTPException as error:
             return _json({"error": error.description}, error.code)
-        except LookupError as error:
+        except NotKept as error:
             return _json({"error": str(error)}, 404)
         except ValueError as error:
             return _json({"error": str(error)}, 400)
@@ -172,13 +172,13 @@ def _wishes(content: bytes) -> tuple[dict[str, float], list[float] | None]:
     except (ValueError, TypeError, KeyError):
         raise ValueError("an edit is JSON such as {'aus': {'AU12': 1}, 'pose': null}") from None
     values = _numbers(aus.values(), "aus")
-    return dict(zip(aus, values, strict=True)), pose and _numbers(pose, "pose")
+    return dict(zip(aus, values, strict=True)), None if pose is None else _numbers(pose, "pose")
 
 
 def _numbers(given: Any, name: str) -> list[float]:
     try:
         numbers = [float(number) for number in given]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name}: {given!r} came, numbers are needed") from None
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"{name}: {numbers} came, finite numbers are needed")

@@ -17,7 +17,7 @@ MOST_BYTES = 64_000_000
 LARGEST_SIDE = 1280
 """Pixels; of a larger picture a smaller copy is used."""
 
-_HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 
 
 def open_upload(content: bytes) -> NDArray[np.uint8]:
@@ -35,7 +35,7 @@ def open_upload(content: bytes) -> NDArray[np.uint8]:
     """
     if not content:
         raise StillError("is empty")
-    if content[4:8] == b"ftyp" and content[8:12] in _HEIF:
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIC:
         raise StillError("is a HEIC picture, a kind that is not read; save it as a JPEG")
     _check_pixels(content)
     rgb = read_still(content, tone_mapped=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from tcae import __version__
@@ -17,19 +17,19 @@ _ANGLES = {
 
 
 def live_page(
-    units: Sequence[str], unmeasured: Collection[str], reader: str, editor: str, most_bytes: int
+    units: Sequence[str], doubts: Mapping[str, str], reader: str, editor: str, most_bytes: int
 ) -> str:
     """Return the page.
 
     Args:
         units: The action units, in their order.
-        unmeasured: Those of which nobody knows how well edits work on real faces.
+        doubts: Why edits of a unit may not work on real faces; empty if they do.
         reader: Name of the weights that bars come from.
         editor: Name of the weights that sliders move a face by.
         most_bytes: Larger files the server does not take.
     """
     body = asset("live_page.html").format(
-        units="".join(_unit(unit, unit in unmeasured) for unit in units),
+        units="".join(_unit(unit, doubts.get(unit, "")) for unit in units),
         angles="".join(_angle(name, about) for name, about in _ANGLES.items()),
         reader=escape(reader),
         editor=escape(editor),
@@ -39,8 +39,8 @@ def live_page(
     return page("tcae demo", body, ["live_page.css"], ["live_page.js"])
 
 
-def _unit(unit: str, unmeasured: bool) -> str:
-    star = '<abbr class="wanted" title="not measured on real faces">*</abbr>' if unmeasured else ""
+def _unit(unit: str, doubt: str) -> str:
+    star = f'<abbr class="wanted" title="{escape(doubt)}">*</abbr>' if doubt else ""
     shown = f'<span class="name"><b>{escape(unit)}</b> {escape(in_words(unit))}{star}</span>'
     return _row("unit", unit, shown, with_words(unit), (0, 1, 0.01))
 

@@ -52,7 +52,7 @@ def test_a_thin_picture_keeps_a_pixel() -> None:
     ("content", "words"),
     [
         (b"", "is empty"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "is a HEIC picture, a kind that is not read"),
+        (b"\0\0\0\x18ftypheix\0\0\0\0", "is a HEIC picture, a kind that is not read"),
         (b"not a picture at all", "cannot be read as a picture"),
         (encoded(np.zeros((64, 64, 3), np.uint8))[:60], "cannot be read as a picture"),
         (claim(10_000, 10_000), "has more than 89 million pixels"),
