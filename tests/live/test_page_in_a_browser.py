@@ -202,9 +202,10 @@ def test_the_camera_moves_bars(opened, camera) -> None:
     found.page.get_by_role("button", name="Use the camera").click()
     found.wait("answer?.faces.length === 1")
     assert found.bar("AU12") != "–"
+    found.page.evaluate("window.track = video.srcObject.getTracks()[0]; 0")
     found.page.get_by_role("button", name="Edit this moment").click()
     found.slider("AU12").wait_for()
-    assert found.page.evaluate("video.srcObject") is None  # the camera is off
+    assert found.page.evaluate("window.track.readyState") == "ended"  # the camera is off
     found.page.get_by_role("button", name="Back to the camera").click()
     found.wait("video.srcObject?.active && answer?.faces.length === 1")
     assert found.complaints == []

@@ -87,6 +87,17 @@ def test_edits_are_those_of_the_editor(client, opened, files) -> None:
         assert response.data == encode_jpeg(editor(portrait, aus, pose))
 
 
+def test_sliders_are_of_the_face_that_was_chosen(client, files) -> None:
+    told = client.post("/pictures", data=(files / "two.png").read_bytes()).json
+    rgb = np.ascontiguousarray(cv2.imread(str(files / "two.png"))[..., ::-1])
+    editor = FaceEditor.load("synthetic-64")
+    for number, face in enumerate(told["faces"]):
+        portrait = editor.portrait(rgb, np.array(face["points"]))
+        sliders = client.get(f"/pictures/{told['key']}/faces/{number}").json
+        assert sliders["aus"] == pytest.approx(portrait.aus)
+    assert number == 1
+
+
 @pytest.mark.parametrize(
     ("wishes", "words"),
     [

@@ -84,9 +84,10 @@ function mark(told, number) {
     return made;
   };
   const several = told.faces.length > 1, size = Math.max(told.width, told.height) / 28;
+  marks.classList.toggle("several", several);
   marks.replaceChildren(...told.faces.flatMap(({ box: [x, y, width, height] }, k) => {
     const box = make("rect", { x, y, width, height, rx: size / 4, class: k === number ? "chosen" : "" });
-    box.onclick = () => choose(k);
+    box.onpointerdown = () => choose(k); // at the next frame the box is another one: a click takes too long
     const name = make("text", { x: x + size / 3, y: y + size, "font-size": size });
     name.textContent = several ? k : "";
     return [box, name];
@@ -133,14 +134,16 @@ async function choose(number) {
 
 // ---- a picture, and its sliders ----
 
-async function openPicture(file, name) {
+// Return whether it is shown now.
+async function openPicture(file, name, whom = null) {
   const mine = start("still");
+  chosen = whom;
   say("Reading …");
   try {
     if (file.size > MOST_BYTES) throw new Error(`has more than ${MOST_BYTES / 1e6} MB`);
     await file.slice(0, 1).arrayBuffer().catch(() => { throw new Error("cannot be read; is it a folder?"); });
     const told = await read("/pictures", file);
-    if (mine !== run) return;
+    if (mine !== run) return false;
     still = { file, key: told.key, original: await (await fetch(told.picture)).blob() };
     show(still.original, file);
     tell(told);
@@ -148,6 +151,7 @@ async function openPicture(file, name) {
   } catch (error) {
     if (mine === run) { start("empty"); say(`${name}: ${error.message}`, true); }
   }
+  return mine === run;
 }
 
 // Show a picture; bars are read of the same one, or of the file that it stands for.
@@ -307,10 +311,10 @@ async function openCamera() {
 async function freeze() {
   const whence = back, words = video.srcObject ? "Back to the camera" : "Back to the video";
   video.dataset.time = video.currentTime;
-  await openPicture(await snapshot(), "This moment");
+  if (!(await openPicture(await snapshot(), "This moment", chosen))) return;
   back = whence;
   $("back").textContent = words;
-  $("back").hidden = !still;
+  $("back").hidden = false;
 }
 
 // ---- all of it ----
