@@ -40,13 +40,20 @@ nitpick_ignore_regex = [
     ("py:class", r"(torch|numpy|np|pandas|collections|os|pathlib|typing)\..*|Path|Tensor|NDArray"),
 ]
 autodoc_member_order = "bysource"
+# Aliases keep their names; what cannot be resolved for that, as NDArray, stays as it was written.
+autodoc_type_aliases = {
+    "NDArray": "NDArray",
+    **{name: f"tcae_ops.{name}" for name in ("Units", "Padding")},
+}
 autodoc_typehints = "description"  # signatures stay readable
 autodoc_typehints_description_target = "documented"
-python_maximum_signature_line_length = 72
+python_maximum_signature_line_length = 64
 
 html_theme = "furo"
 html_title = f"tcae {VERSION}"
-html_extra_path = ["site"]  # a page at the root that leads to the first one
+html_static_path = ["site/static"]
+html_css_files = ["site.css"]
+html_extra_path = ["site/index.html"]  # the root leads to the start page
 html_copy_source = False
 
 
