@@ -60,7 +60,7 @@ def warp_l1(
 
     Returns:
         The loss (N,), the mean over C, H and W, in fp32 (fp64 if an input is fp64). With
-        ``return_warped`` the loss and the warped image. The derivative of |0| is 0.
+        ``return_warped`` the loss and the warped image. The derivative of abs at 0 is 0.
 
     Raises:
         TypeError: An argument is not a tensor, or its type is not listed here.

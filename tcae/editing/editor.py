@@ -29,6 +29,7 @@ from tcae.models.usual_motions import MOTIONS_FILE, load_motions
 from tcae.weights import find_weights
 
 Picture = NDArray[np.uint8]
+"""A picture (H, W, 3), RGB."""
 
 AGREEMENT_FILE = "edits.json"
 """Name of the file with the measured correlation of each action unit."""
