@@ -25,7 +25,7 @@ from tcae_ops.selftest.providers import (
     ours,
     ready_grid,
 )
-from tcae_ops.selftest.workloads import FORWARD, LARGE, Problem, Workload
+from tcae_ops.selftest.workloads import CONTIGUOUS, FORWARD, LARGE, Problem, Workload
 
 MAIN_OPS = ("warp", "blend_warp_l1")  # slow providers are measured on these only
 
@@ -42,7 +42,7 @@ def providers(case: Workload) -> dict[str, Provider]:
         for level in library.SIMD_LEVELS:
             if level != simd_level():
                 found[f"{OURS}, {level}"] = at_level(level)
-    if case.op in MAIN_OPS:
+    if case.op in MAIN_OPS and case.data == CONTIGUOUS:
         found["torch.compile"] = compiled
     if case.op == "warp":
         found["F.grid_sample"] = ready_grid

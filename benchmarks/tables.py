@@ -17,6 +17,7 @@ from benchmarks.records import (
     rivals,
     unique,
 )
+from tcae_ops.selftest.workloads import CONTIGUOUS
 
 
 def tables(measured: Record) -> str:
@@ -39,8 +40,8 @@ def tables(measured: Record) -> str:
 
 
 def summary(compared: dict[str, Group]) -> str:
-    """Return our speed over eager's, operators and passes by shapes and flows."""
-    ours = [group[OURS] for group in compared.values()]
+    """Return our speed over eager's on plain data, operators and passes by shapes and flows."""
+    ours = [group[OURS] for group in compared.values() if group[OURS]["data"] == CONTIGUOUS]
     columns = unique(f"{r['size']} {r['flow']}" for r in ours)
     cells: dict[str, dict[str, str]] = {}
     for r in ours:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.cases import cases
+from benchmarks.cases import cases, features
 from benchmarks.providers import providers
 from tcae_ops.selftest.workloads import (
     ALL_GRADIENTS,
@@ -16,6 +16,7 @@ from tcae_ops.selftest.workloads import (
 )
 
 CASES = cases("warp", (FORWARD, FLOW_GRADIENTS, ALL_GRADIENTS))
+CASES += features((FORWARD, ALL_GRADIENTS))
 CASES += cases("blend_warp", (FORWARD, FLOW_GRADIENTS))
 KINDS = [
     Workload("warp", span, LARGE, data=kind)
