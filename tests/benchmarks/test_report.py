@@ -264,7 +264,7 @@ def test_a_busy_machine_is_reported(tmp_path):
 def test_the_plot_puts_faster_to_the_right_and_marks_losing_cases(written):
     legend, *lines = dots(written[2]).values()
     assert len(legend) == 4
-    assert [len(line) for line in lines] == [4, 2, 1, 2, 2, 2]
+    assert [len(line) for line in lines] == [4, 2, 1, 2, 1, 2, 2]
     by_colour = {colour: x for x, colour in lines[0]}
     ours, eager, remap, portable = (by_colour[colour] for _, colour in legend)
     # 1, 2, 4 and 8 times eager's speed: the same distance on a logarithmic axis.
