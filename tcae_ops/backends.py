@@ -111,7 +111,8 @@ def _fastest_usable(device: torch.device) -> str:
     usable = [name for name in BACKENDS if why_not(name, device) is None]
     if triton.INTERPRETED and "triton" in usable:
         usable.remove("triton")  # only for tests: it is slower than the definition
-    if usable[0] == "reference" and device.type != "meta":
+    in_python = not torch.compiler.is_compiling()  # Dynamo cannot warn
+    if usable[0] == "reference" and device.type != "meta" and in_python:
         compiled = "cpp" if device.type == "cpu" else "cuda"
         warnings.warn(
             f"tcae_ops has no kernels that can run on {device}: its definition in plain torch "

@@ -178,7 +178,7 @@ def _positions(inputs: Sequence[Tensor], count: int, units: str) -> Tensor:
     flow = inputs[1].double()
     h, w = flow.shape[2:]
     if count:
-        fields = [t.double().reshape(t.shape[0], -1, h, w) for t in inputs[1:-1]]
+        fields = [(t if t.dim() == 4 else t[:, None]).double() for t in inputs[1:-1]]
         flows, logits = (
             torch.stack(torch.broadcast_tensors(*fs)) for fs in (fields[:count], fields[count:])
         )

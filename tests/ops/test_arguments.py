@@ -191,6 +191,15 @@ def test_without_a_library_the_definition_runs(monkeypatch):
         tcae_ops.warp(IMAGE, FLOW, backend="cpp")
 
 
+def test_without_a_library_programs_compile_into_one_graph(monkeypatch):
+    monkeypatch.setattr(backends, "_override", None)
+    monkeypatch.setattr(backends, "_fastest", {})
+    monkeypatch.setattr(library.CPU, "problem", "no library was built")
+    torch._dynamo.reset()
+    compiled = torch.compile(tcae_ops.warp, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(IMAGE, FLOW), tcae_ops.warp(IMAGE, FLOW, backend="reference"))
+
+
 @pytest.mark.parametrize("device", ["mps", "xpu"])
 def test_on_devices_without_kernels_the_definition_runs_and_says_so(monkeypatch, device):
     monkeypatch.setattr(backends, "_override", None)

@@ -46,18 +46,27 @@ def test_values_and_gradients(backend, problem, lay_out, agree):
         units=st.sampled_from(["pixels", "normalized"]),
         reach=st.sampled_from([0.0, 0.3, 3.0, 40.0]),
         seed=st.integers(0, 99),
+        size=st.one_of(st.none(), st.tuples(SIZES, st.integers(1, 40))),
+        alone=st.tuples(*[st.booleans()] * 4),
     )
-    def check(shape, count, image, flow, layouts, padding, units, reach, seed):
-        picture, flows, logits, target = problem(shape, max(count, 1), image, flow, reach, seed)
+    def check(shape, count, image, flow, layouts, padding, units, reach, seed, size, alone):
+        picture, flows, logits, target = problem(
+            shape, max(count, 1), image, flow, reach, seed, size
+        )
         logits = [logit.reshape(shape[0], 1, *shape[2:]) for logit in logits]
+        if shape[0] < 2 or all(alone):  # one that is repeated for nobody, or by nobody
+            alone = [False] * 4
+        once = [slice(1) if it else slice(None) for it in alone]
         inputs = [
-            lay_out(picture, layouts[0]),
-            *[lay_out(f, layouts[1]) for f in flows],
-            *[lay_out(k, layouts[2])[:, 0] for k in logits[:count]],
-            lay_out(target, layouts[3]),
+            lay_out(picture[once[0]], layouts[0]),
+            *[lay_out(f[once[1]], layouts[1]) for f in flows],
+            *[lay_out(k[once[2]], layouts[2])[:, 0] for k in logits[:count]],
+            lay_out(target[once[3]], layouts[3]),
         ]
+        if not count and all(alone[i] for i in (0, 1, 3)):
+            shape = 1, *shape[1:]
         generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
-        scale = picture[:1].numel() or 1
+        scale = math.prod(shape[1:])
         upstream = [
             torch.randn(shape[0], generator=generator) * scale,
             lay_out(torch.randn(shape, generator=generator), layouts[0]),

@@ -133,7 +133,9 @@ def test_kernels_refuse_what_they_cannot_read():
     spread = [t[:0, :, :1, :1].expand(0, 2, 50000, 50000) for t in (image, flow)]
     bad = [
         ([image[0], flow], 1, 0, *pixels),
-        ([image, flow[:, :, 1:]], 1, 0, *pixels),
+        ([image, flow[:, :, :0]], 1, 0, *pixels),
+        ([image, flow, flow[:, :, 1:], flow[:, :1], flow[:, :1]], 2, 2, *pixels),
+        ([image, flow, flow, flow[:, :1], flow[:, :1, 1:]], 2, 2, *pixels),
         ([image, flow, flow], 1, 1, *pixels),
         ([image, flow, flow], 2, 0, *pixels),
         ([image], 0, 0, *pixels),

@@ -127,8 +127,8 @@ MUTATIONS = [
     Mutation(
         "a kernel is launched on the default stream",
         "cuda/forward.cu",
-        "launch(loss_kernel<T>, images, kThreads, 0, stream,",
-        "launch(loss_kernel<T>, images, kThreads, 0, nullptr,",
+        "launch(loss_kernel<T>, samples, kThreads, 0, stream,",
+        "launch(loss_kernel<T>, samples, kThreads, 0, nullptr,",
     ),
     Mutation(
         "a launch waits for its kernel",
@@ -406,5 +406,47 @@ MUTATIONS = [
         "return tl.fma(tl.fma(-quotient, 255.0, stored), inverse, quotient)",
         "return stored",
         Check("triton", image="uint8"),
+    ),
+    Mutation(
+        "positions are folded into the size of the result, not of the image",
+        "cuda/sample.h",
+        "const int32_t h = int32_t(s.image.h), w = int32_t(s.image.w);",
+        "const int32_t h = int32_t(s.h), w = int32_t(s.w);",
+        Check(flavour="memory", case="smaller"),
+    ),
+    Mutation(
+        "the samples of one image take its scale from their own numbers",
+        "cuda/image_gradient.h",
+        "scales[stride_n == 0 ? 0 : n]",
+        "scales[n]",
+        Check(case="one image", deterministic=True),
+    ),
+    Mutation(
+        "C++: the gradient of one image is that by the first sample alone",
+        "include/tcae_ops/passes.h",
+        "return image.n == n ? 1 : n;",
+        "return 1;",
+        Check("cpu", case="one image"),
+    ),
+    Mutation(
+        "C++: the mean of a loss counts the numbers of the image, not of the result",
+        "include/tcae_ops/passes.h",
+        "return image.c * h * w;",
+        "return image.c * image.h * image.w;",
+        Check("cpu", case="smaller"),
+    ),
+    Mutation(
+        "Triton: normalised displacements are in half sizes of the result, not of the image",
+        "triton/forward.py",
+        "flows, logits, n, y, x, inside, height, width, normalized, PADDING, WORKING",
+        "flows, logits, n, y, x, inside, h, w, normalized, PADDING, WORKING",
+        Check("triton", case="larger"),
+    ),
+    Mutation(
+        "Triton: there is a scale for one image, but not for each of its samples",
+        "triton/image_gradient.py",
+        "return torch.ldexp(torch.ones_like(bound), power).repeat_interleave(per_image)",
+        "return torch.ldexp(torch.ones_like(bound), power)",
+        Check("triton", case="one image", deterministic=True),
     ),
 ]
