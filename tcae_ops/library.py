@@ -101,7 +101,7 @@ def _directories() -> Iterator[Path]:
     """
     here = Path(__file__).resolve().parent
     yield here
-    for distribution in importlib.metadata.distributions(name="tcae"):
+    for distribution in importlib.metadata.distributions(name="tcae_ops"):
         directory = Path(str(distribution.locate_file("tcae_ops"))).resolve()
         if directory != here:
             yield directory

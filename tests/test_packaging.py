@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from configparser import ConfigParser
@@ -27,11 +28,25 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("package", ["tcae", "tcae_ops"])
-def test_type_checkers_use_the_annotations_of_an_installed_package(
-    built: Path, package: str
-) -> None:
-    assert (built / package / "py.typed").is_file()
+def test_type_checkers_use_the_annotations_of_an_installed_package(built: Path) -> None:
+    assert (built / "tcae" / "py.typed").is_file()
+    assert not (built / "tcae_ops").exists()  # a distribution of its own: tests/ops/test_alone.py
+
+
+@pytest.mark.parametrize("hook", ["wheel", "editable"])
+def test_the_operators_come_from_the_same_tree(tmp_path: Path, hook: str) -> None:
+    for name in ("pyproject.toml", "setup.py", "build_backend.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("tcae_ops/version.py", "tcae/__init__.py"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(ROOT / name, tmp_path / name)
+    code = f"import build_backend as b; b.prepare_metadata_for_build_{hook}('.')"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    (metadata,) = tmp_path.glob("*.dist-info/METADATA")
+    text = metadata.read_text().replace("tcae-ops", "tcae_ops")
+    (found,) = re.findall(r"^Requires-Dist: tcae_ops *(.*)$", text, re.MULTILINE)
+    # An editable install takes the one that is installed: pip refuses a tree that it also links to.
+    assert found == (f"@ {(tmp_path / 'ops').as_uri()}" if hook == "wheel" else f"=={VERSION}")
 
 
 def test_what_ships_is_built(built: Path) -> None:

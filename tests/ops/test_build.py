@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def build_backend():
-    spec = importlib.util.spec_from_file_location("build_backend", ROOT / "build_backend.py")
+    spec = importlib.util.spec_from_file_location("build_backend", ROOT / "ops/build_backend.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -95,7 +96,7 @@ def build(tmp_path):
         folders = ["--build-lib", tmp_path / "lib", "--build-temp", tmp_path / "temp"]
         done = subprocess.run(
             [sys.executable, "setup.py", "build_ext", *folders],
-            cwd=ROOT,
+            cwd=ROOT / "ops",
             env={"PATH": f"{tools}:/bin:/usr/bin", "CUDACXX": str(tools / "nvcc"), **environment},
             capture_output=True,
             text=True,
@@ -206,6 +207,29 @@ def test_libraries_need_nothing_outside_the_stable_abi(device):
     symbols = [line.split()[-1] for line in listing.stdout.splitlines()]
     assert any(symbol.startswith("torch_") for symbol in symbols)
     assert [s for s in symbols if not STABLE.fullmatch(s)] == []
+
+
+# The latest that manylinux_2_28 has, on which torch's own wheels run.
+LATEST = {"GLIBC": (2, 28), "GLIBCXX": (3, 4, 25), "CXXABI": (1, 3, 11), "GCC": (8, 0)}
+
+
+def test_the_library_runs_on_systems_as_old_as_those_of_torch(cpp):
+    if shutil.which("nm") is None or platform.libc_ver()[0] != "glibc":
+        pytest.skip("there is no nm to look into the library, or no glibc")
+    listing = subprocess.run(
+        ["nm", "-D", "--undefined-only", library.CPU.path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    needed = re.findall(r"(\w+)@([A-Z]+)_([\d.]+)", listing.stdout)
+    assert needed
+    later = [
+        symbol
+        for symbol, name, version in needed
+        if tuple(map(int, version.split("."))) > LATEST[name]
+    ]
+    assert later == []
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this GPU may well run them")

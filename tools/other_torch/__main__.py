@@ -51,7 +51,7 @@ def build(python: str, folder: Path) -> Path:
     """Build a wheel with the torch of an environment, and return the folder with its packages."""
     wheel = ["wheel", "--quiet", "--no-build-isolation", "--no-deps", "--wheel-dir", str(folder)]
     environment = {**os.environ, "TCAE_OPS_CUDA": "OFF"}
-    subprocess.run([python, "-m", "pip", *wheel, str(ROOT)], check=True, env=environment)
+    subprocess.run([python, "-m", "pip", *wheel, str(ROOT / "ops")], check=True, env=environment)
     (file,) = folder.glob("*.whl")
     with zipfile.ZipFile(file) as content:
         content.extractall(folder / "packages")
