@@ -1,6 +1,7 @@
 // Backward pass: gradients of flows, logits and target pixel by pixel, and that of the image.
 #include "kernels.h"
 
+#include "channels.h"
 #include "scatter.h"
 
 TCAE_OPS_LEVEL_BEGIN
@@ -13,15 +14,108 @@ bool any(const View* views, int64_t count) {
   return false;
 }
 
+// What is wanted of a pass over the pixels, besides the image's gradient.
+struct Wanted {
+  bool moves;   // the gradients of flows or logits
+  bool target;
+
+  Wanted(const Sampling& s, const Gradients& g, bool pixels)
+      : moves(pixels && (any(g.flows, s.count) || any(g.logits, s.count))), target(pixels && g.target.exists()) {}
+};
+
+// The gradients by the samples of a piece, channel by channel: stores that by the target, adds those by the
+// positions to `by`, and scatters that by the image, if there is where.
+template <class T>
+class ByChannels {
+ public:
+  ByChannels(const Sampling& s, const Gradients& g, Wanted wanted)
+      : s_(s), g_(g), wanted_(wanted), upstream_(s, g), sampler_(s) {}
+
+  void operator()(const Piece& p, const Cells<T>& cells, const Scatter<T>* scatter, Positions<T>& by) {
+    if (reads()) sampler_.aim(p, cells);
+    for (int64_t c = 0; c < s_.image.c; ++c) {
+      Lane<T>& by_warped = by_warped_[c % kTogether];
+      channel(p, c, cells, by_warped, by);
+      const bool last = c % kTogether == kTogether - 1 || c == s_.image.c - 1;
+      if (scatter != nullptr && last) scatter->add(c - c % kTogether, c % kTogether + 1, by_warped_);
+    }
+  }
+
+ private:
+  bool reads() const { return wanted_.moves || upstream_.needs_samples(); }
+
+  void channel(const Piece& p, int64_t c, const Cells<T>& cells, Lane<T>& by_warped, Positions<T>& by) {
+    if (reads() && c % kTogether == 0) sampler_.read(p, c, cells);
+    if (upstream_.needs_samples()) sampler_.values(p, c, cells, samples_);
+    upstream_.load(p, c, samples_, by_warped, by_target_);
+    if (wanted_.target) store(by_target_, g_.target, c, p);
+    if (!wanted_.moves) return;
+    sampler_.slopes(p, c, cells, dx_, dy_);
+    for (int32_t i = 0; i < p.count; ++i) {
+      by.x[i] += by_warped[i] * dx_[i];
+      by.y[i] += by_warped[i] * dy_[i];
+    }
+  }
+
+  const Sampling& s_;
+  const Gradients& g_;
+  const Wanted wanted_;
+  const Upstream<T> upstream_;
+  Sampler<T> sampler_;
+  Lane<T> samples_, dx_, dy_, by_target_, by_warped_[kTogether];
+};
+
+// The same pixel by pixel.
+template <class E, class T>
+class ByVectors {
+ public:
+  ByVectors(const Sampling& s, const Gradients& g, Wanted wanted)
+      : s_(s), g_(g), wanted_(wanted), pixels_(s.image, s.padding), by_sample_(s.image.c), sample_(s.image.c),
+        target_(s.image.c) {}
+
+  void operator()(const Piece& p, const Cells<T>& cells, const Scatter<T>* scatter, Positions<T>& by) {
+    const PieceVectors by_warped(g_.warped, p), target(s_.target, p), by_target(g_.target, p);
+    pixels_.choose(p.n);
+    const T step = g_.loss.exists() ? step_of_loss<T>(s_, g_, p.n) : T(0);
+    for (int32_t i = 0; i < p.count; ++i) {
+      const Four<const E*> pixel = pixels_.at(cells, i);
+      const T* by_sample = by_sample_.data();
+      if (g_.warped.exists()) {
+        by_sample = by_warped.load(i, by_sample_.data());
+      } else {
+        for (int64_t c = 0; c < s_.image.c; ++c) by_sample_[c] = 0;
+      }
+      if (g_.loss.exists()) {
+        const T* const goal = target.load(i, target_.data());
+        sample_vector(pixel, bilinear_weights(cells.fx[i], cells.fy[i]), s_.image.c, sample_.data());
+        for (int64_t c = 0; c < s_.image.c; ++c) {
+          const T by = step * sign_of_difference(sample_[c], goal[c]);
+          by_sample_[c] = by_sample[c] + by;
+          sample_[c] = -by;
+        }
+        by_sample = by_sample_.data();
+        if (wanted_.target) by_target.store(i, sample_.data());
+      }
+      if (wanted_.moves) add_slopes(by_sample, pixel, cells.fx[i], cells.fy[i], s_.image.c, by.x[i], by.y[i]);
+      if (scatter != nullptr) scatter->add_vector(i, by_sample, s_.image.c);
+    }
+  }
+
+ private:
+  const Sampling& s_;
+  const Gradients& g_;
+  const Wanted wanted_;
+  PixelVectors<E> pixels_;
+  Scratch<T> by_sample_, sample_, target_;
+};
+
 // One pass over the pixels. It computes the gradients that belong to single pixels (flows, logits,
 // target), the image's gradient in a band, or both.
-template <class T>
+template <class T, class BySamples>
 class PieceGradients {
  public:
   PieceGradients(const Sampling& s, const Gradients& g, bool pixels)
-      : s_(s), g_(g), field_(s), upstream_(s, g),
-        moves_(pixels && (any(g.flows, s.count) || any(g.logits, s.count))),
-        by_target_is_wanted_(pixels && g.target.exists()), sampler_(s) {}
+      : s_(s), g_(g), wanted_(s, g, pixels), field_(s), by_samples_(s, g, wanted_) {}
 
   // `band` may be null.
   void piece(const Piece& p, const Band<T>* band) {
@@ -29,30 +123,11 @@ class PieceGradients {
     find_cells(s_, at_, p.count, cells_);
     for (int32_t i = 0; i < p.count; ++i) at_.x[i] = at_.y[i] = 0;
     if (band != nullptr) scatter_.aim(*band, s_.padding, cells_, int32_t(s_.image.w), p.count);
-    for (int64_t c = 0; c < s_.image.c; ++c) {
-      Lane<T>& by_warped = by_warped_[c % kTogether];
-      channel(p, c, by_warped);
-      const bool last = c % kTogether == kTogether - 1 || c == s_.image.c - 1;
-      if (band != nullptr && last) scatter_.add(c - c % kTogether, c % kTogether + 1, by_warped_);
-    }
-    if (moves_) positions(p);
+    by_samples_(p, cells_, band != nullptr ? &scatter_ : nullptr, at_);
+    if (wanted_.moves) positions(p);
   }
 
  private:
-  void channel(const Piece& p, int64_t c, Lane<T>& by_warped) {
-    const bool reads = moves_ || upstream_.needs_samples();
-    if (reads && c % kTogether == 0) sampler_.read(p, c, cells_);
-    if (upstream_.needs_samples()) sampler_.values(p, c, cells_, samples_);
-    upstream_.load(p, c, samples_, by_warped, by_target_);
-    if (by_target_is_wanted_) store(by_target_, g_.target, c, p);
-    if (!moves_) return;
-    sampler_.slopes(p, c, cells_, dx_, dy_);
-    for (int32_t i = 0; i < p.count; ++i) {
-      at_.x[i] += by_warped[i] * dx_[i];
-      at_.y[i] += by_warped[i] * dy_[i];
-    }
-  }
-
   void positions(const Piece& p) {
     for (int32_t i = 0; i < p.count; ++i) {
       at_.x[i] = cells_.slope_x[i] == 0 ? T(0) : at_.x[i] * cells_.slope_x[i];
@@ -63,14 +138,12 @@ class PieceGradients {
 
   const Sampling& s_;
   const Gradients& g_;
+  const Wanted wanted_;
   Field<T> field_;
-  const Upstream<T> upstream_;
-  const bool moves_, by_target_is_wanted_;
   Positions<T> at_;  // first the positions, then the gradients by them
   Cells<T> cells_;
-  Sampler<T> sampler_;
+  BySamples by_samples_;
   Scatter<T> scatter_;
-  Lane<T> samples_, dx_, dy_, by_target_, by_warped_[kTogether];
 };
 
 // Where bands of the image's gradient are summed. If the gradient has the working type, in the gradient
@@ -147,15 +220,15 @@ class Bands {
   int64_t rows_, per_image_;
 };
 
-template <class T>
+template <class T, class BySamples>
 void run_image(const Sampling& s, const Gradients& g, const Blocks& blocks, const Bands<T>& bands,
                bool pixels, const Threads& threads) {
   Reach reach(s);
   if (bands.per_image() > 1) reach.measure<T>(s, blocks, threads);
   const int64_t samples = s.per_image();
   const int64_t size = samples * s.h * s.w / bands.per_image();
-  threads(bands.count(), grain(size), [&](int64_t first, int64_t last) {
-    PieceGradients<T> gradients(s, g, pixels);
+  threads(bands.count(), grain(size, work_of_pixel(s)), [&](int64_t first, int64_t last) {
+    PieceGradients<T, BySamples> gradients(s, g, pixels);
     Scratch<T> scratch(bands.scratch());
     for (int64_t item = first, items = 1; item < last; item += items) {
       const int64_t image = bands.image(item);
@@ -172,33 +245,39 @@ void run_image(const Sampling& s, const Gradients& g, const Blocks& blocks, cons
   });
 }
 
-template <class T>
+template <class T, class BySamples>
 void run_pixels(const Sampling& s, const Gradients& g, const Blocks& blocks, const Threads& threads) {
-  threads(blocks.count(), grain(blocks.rows * blocks.w), [&](int64_t begin, int64_t end) {
-    PieceGradients<T> gradients(s, g, true);
+  threads(blocks.count(), grain(blocks.rows * blocks.w, work_of_pixel(s)), [&](int64_t begin, int64_t end) {
+    PieceGradients<T, BySamples> gradients(s, g, true);
     for (int64_t block = begin; block < end; ++block) {
       blocks.pieces(block, [&](const Piece& p) { gradients.piece(p, nullptr); });
     }
   });
 }
 
-template <class T>
+template <class T, class BySamples>
 void run(const Sampling& s, const Gradients& g, const Threads& threads) {
   const bool own = seamless(g.flows, s.count) && seamless(g.logits, s.count) && seamless(g.target);
   const Blocks blocks(s, own && seamless(s) && seamless(g.warped));
   const bool pixels = any(g.flows, s.count) || any(g.logits, s.count) || g.target.exists();
-  if (!g.image.exists()) return run_pixels<T>(s, g, blocks, threads);
+  if (!g.image.exists()) return run_pixels<T, BySamples>(s, g, blocks, threads);
   const Bands<T> bands(s, g, threads.count);
   // A thread that owns a whole image visits each pixel once, and can do both at a time.
   const bool together = bands.per_image() == 1;
-  if (pixels && !together) run_pixels<T>(s, g, blocks, threads);
-  run_image<T>(s, g, blocks, bands, pixels && together, threads);
+  if (pixels && !together) run_pixels<T, BySamples>(s, g, blocks, threads);
+  run_image<T, BySamples>(s, g, blocks, bands, pixels && together, threads);
+}
+
+template <class T>
+void choose(const Sampling& s, const Gradients& g, const Threads& threads) {
+  if (!has_vectors<T>(s.image)) return run<T, ByChannels<T>>(s, g, threads);
+  with_vectors<T>(s.image.dtype, [&](auto e) { run<T, ByVectors<decltype(e), T>>(s, g, threads); });
 }
 
 }  // namespace
 
 void backward(const Sampling& s, const Gradients& g, const Threads& threads) {
-  return s.wide ? run<double>(s, g, threads) : run<float>(s, g, threads);
+  return s.wide ? choose<double>(s, g, threads) : choose<float>(s, g, threads);
 }
 
 TCAE_OPS_LEVEL_END

@@ -7,7 +7,12 @@
 
 TCAE_OPS_LEVEL_BEGIN
 
+// Of a block, for up to kBlockChannels channels. With more channels it has fewer.
 constexpr int64_t kBlockPixels = 4096;
+constexpr int64_t kBlockChannels = 16;
+
+// How many times as much work a pixel is as one of few channels.
+inline int64_t work_of_pixel(const Sampling& s) { return (s.image.c + kBlockChannels - 1) / kBlockChannels; }
 
 // Whether each row begins where the one above it ends.
 inline bool seamless(const View& v) { return !v.exists() || v.stride_h == v.w * v.stride_w; }
@@ -30,10 +35,15 @@ struct Blocks {
   int32_t w;
 
   Blocks(const Sampling& s, bool seamless)
-      : n(s.n), h(s.h), rows(s.w < kBlockPixels ? kBlockPixels / s.w : 1), per_sample((h + rows - 1) / rows),
+      : n(s.n), h(s.h), rows(rows_of(s)), per_sample((h + rows - 1) / rows),
         per_piece(seamless && s.w < kPiece ? kPiece / s.w : 1), w(int32_t(s.w)) {}
 
   int64_t count() const { return n * per_sample; }
+
+  static int64_t rows_of(const Sampling& s) {
+    const int64_t rows = kBlockPixels / (s.w * work_of_pixel(s));
+    return rows > 1 ? rows : 1;
+  }
 
   // Calls f for every piece of a block, in reading order.
   template <class F>
@@ -56,8 +66,9 @@ struct Blocks {
 };
 
 // Items for one thread: less work is not worth a second thread.
-inline int64_t grain(int64_t pixels_per_item) {
-  const int64_t items = 2 * kBlockPixels / (pixels_per_item > 0 ? pixels_per_item : 1);
+inline int64_t grain(int64_t pixels_per_item, int64_t work_of_pixel = 1) {
+  const int64_t work = pixels_per_item * work_of_pixel;
+  const int64_t items = 2 * kBlockPixels / (work > 0 ? work : 1);
   return items > 1 ? items : 1;
 }
 
@@ -71,6 +82,7 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
   T& operator[](int64_t i) { return data_[i]; }
   T* data() { return data_; }
+  const T* data() const { return data_; }
 
  private:
   T* data_;

@@ -11,7 +11,6 @@ struct Cells {
   Lane<int32_t> left, right, top, bottom;  // columns and rows
   Lane<T> fx, fy;            // weights of right and bottom; both NaN at a NaN position
   Lane<T> slope_x, slope_y;  // derivatives of the folded position
-  Window windows[kPiece / kGroup];
 
   Corners corners(int32_t i) const { return {&left[i], &right[i], &top[i], &bottom[i]}; }
 };
@@ -41,9 +40,6 @@ inline void find_cells(const Positions<T>& at, int32_t count, int32_t width, int
     to.bottom[i] = to.bottom[count - 1];
     to.fx[i] = to.fx[count - 1];
     to.fy[i] = to.fy[count - 1];
-  }
-  for (int32_t i = 0; i < count; i += kGroup) {
-    to.windows[i / kGroup] = find_window<Rule::zeros_outside>(to.corners(i), width, height, T());
   }
 }
 

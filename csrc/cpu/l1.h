@@ -19,6 +19,17 @@ inline double distance(const Lane<T>& a, const T* b, int32_t count) {
   return sum;
 }
 
+template <class T>
+TCAE_HD T sign_of_difference(T a, T b) {
+  return T(a > b) - T(a < b);
+}
+
+// The gradient by the absolute difference of one number of a sample of the batch.
+template <class T>
+inline T step_of_loss(const Sampling& s, const Gradients& g, int64_t n) {
+  return static_cast<const T*>(g.loss.data)[n * g.loss.stride_n] / T(s.numbers());
+}
+
 // The gradient by the samples of a piece: that of the warped image plus that of the loss.
 template <class T>
 class Upstream {
@@ -38,9 +49,9 @@ class Upstream {
     }
     if (!g_.loss.exists()) return;
     const T* const target = load_image(s_.target, channel, p, by_target);
-    const T step = static_cast<const T*>(g_.loss.data)[p.n * g_.loss.stride_n] / T(s_.numbers());
+    const T step = step_of_loss<T>(s_, g_, p.n);
     for (int32_t i = 0; i < p.count; ++i) {
-      const T sign = T(samples[i] > target[i]) - T(samples[i] < target[i]);
+      const T sign = sign_of_difference(samples[i], target[i]);
       by_warped[i] += sign * step;
       by_target[i] = -sign * step;
     }

@@ -49,10 +49,10 @@ inline void read_window(const Planes<E>& planes, const Window& window, int32_t h
 }
 
 template <bool zeros, class E>
-inline void read_group(const Planes<E>& planes, const Cells<float>& cells, int32_t begin, Taps<float>* taps) {
+inline void read_group(const Planes<E>& planes, const Cells<float>& cells, const Window& window, int32_t begin,
+                       Taps<float>* taps) {
   const bool in_row = planes.stride_w == 1, in_pixel = planes.stride_c == 1;
   const bool whole = in_pixel && planes.channels >= 3 && planes.stride_w == planes.channels;
-  const Window& window = cells.windows[begin / kGroup];
   for (int32_t i = begin; i < begin + kGroup; i += kLanes) {
     if (kWindows && (in_row || (kInterleaved && whole)) && window.rows >= 0) {
       read_window<zeros>(planes, window, (i - begin) / kLanes, cells.corners(i), i, taps);
@@ -73,9 +73,9 @@ inline void read_group(const Planes<E>& planes, const Cells<float>& cells, int32
 }
 
 template <bool zeros, class E, class T>
-inline void read(const Planes<E>& planes, const Cells<T>& cells, int32_t count, Taps<T>* taps) {
+inline void read(const Planes<E>& planes, const Cells<T>& cells, const Window* windows, int32_t count, Taps<T>* taps) {
   if constexpr (sizeof(T) == 4 && sizeof(E) <= 4) {
-    for (int32_t i = 0; i < count; i += kGroup) read_group<zeros>(planes, cells, i, taps);
+    for (int32_t i = 0; i < count; i += kGroup) read_group<zeros>(planes, cells, windows[i / kGroup], i, taps);
   } else {
     read_one_by_one<zeros>(planes, cells, 0, count, taps);
   }
@@ -104,6 +104,15 @@ class Sampler {
  public:
   explicit Sampler(const Sampling& s) : s_(s), one_(s.image.dtype == Dtype::u8 ? Element<uint8_t>::one : 1) {}
 
+  // Finds the windows of the cells of a piece, for all of its channels.
+  void aim(const Piece& p, const Cells<T>& cells) {
+    with_padding(s_.padding, [&](auto rule) {
+      for (int32_t i = 0; i < p.count; i += kGroup) {
+        windows_[i / kGroup] = find_window<rule.zeros_outside>(cells.corners(i), int32_t(s_.image.w), int32_t(s_.image.h), T());
+      }
+    });
+  }
+
   // Reads up to kTogether channels from `first` on.
   void read(const Piece& p, int64_t first, const Cells<T>& cells) {
     const int64_t left = s_.image.c - first;
@@ -115,7 +124,7 @@ class Sampler {
       for (int32_t c = 0; c < runs; ++c) {
         prefetch<false>(from + c * planes.stride_c, planes.stride_w, p.count);
       }
-      tcae_ops::read<zeros.value>(planes, cells, p.count, taps_);
+      tcae_ops::read<zeros.value>(planes, cells, windows_, p.count, taps_);
     });
   }
 
@@ -147,6 +156,7 @@ class Sampler {
 
   const Sampling& s_;
   const T one_;
+  Window windows_[kPiece / kGroup];
   Taps<T> taps_[kTogether];
 };
 

@@ -64,8 +64,27 @@ class Scatter {
     }
   }
 
+  // Adds all channels of pixel i.
+  void add_vector(int32_t i, const T* by, int64_t channels) const {
+    add_vector(by, weight_.tl[i], to_.tl[i], channels);
+    add_vector(by, weight_.tr[i], to_.tr[i], channels);
+    add_vector(by, weight_.bl[i], to_.bl[i], channels);
+    add_vector(by, weight_.br[i], to_.br[i], channels);
+  }
+
  private:
   static constexpr int32_t kNowhere = -1;
+
+  void add_vector(const T* by, T weight, int32_t at, int64_t channels) const {
+    if (checked_ && at == kNowhere) return;
+    T* __restrict const to = band_->data + at;
+    const int64_t stride = band_->stride_c;
+    if (stride == 1) {
+      for (int64_t c = 0; c < channels; ++c) to[c] += weight * by[c];
+    } else {
+      for (int64_t c = 0; c < channels; ++c) to[c * stride] += weight * by[c];
+    }
+  }
 
   // Removes targets outside the band or the image, and NaN positions.
   void check(const Band<T>& band, const Cells<T>& cells, int32_t width, int32_t count) {

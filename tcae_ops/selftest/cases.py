@@ -72,6 +72,7 @@ CASES = {
     "wide": Case((1, 2, 3, 531), padding="reflection"),
     "tall": Case((1, 2, 531, 3), padding="zeros"),
     "deep": Case((2, 17, 6, 9)),
+    "deep, zeros": Case((2, 9, 6, 9), count=0, padding="zeros", reach=5.0),
     "one pixel": Case((2, 3, 1, 1), padding="reflection"),
     "one row": Case((2, 3, 1, 37), units="normalized", padding="zeros", reach=0.5),
     "one column": Case((2, 3, 21, 1), count=0),

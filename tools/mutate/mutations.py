@@ -331,6 +331,27 @@ MUTATIONS = [
         Check("cpu"),
     ),
     Mutation(
+        "C++: channels beyond the last eight of a pixel have no slope",
+        "cpu/channels.h",
+        "  for (int64_t j = 0; c + j < channels; ++j) f(c + j, j);\n",
+        "",
+        Check("cpu", case="deep", layout="channels_last"),
+    ),
+    Mutation(
+        "C++: pixels outside the image are read, all channels at once",
+        "cpu/channels.h",
+        "return !zeros_outside_ || inside ?",
+        "return true ?",
+        Check("cpu", "memory", "deep, zeros", layout="channels_last"),
+    ),
+    Mutation(
+        "C++: only the last sample of a pixel of many channels counts in the image's gradient",
+        "cpu/scatter.h",
+        "to[c] += weight * by[c];",
+        "to[c] = weight * by[c];",
+        Check("cpu", case="deep", layout="channels_last"),
+    ),
+    Mutation(
         "AVX2: left pixels come from the vector of the right ones",
         "cpu/window_avx2.h",
         "(far, index_l), far_l);",
