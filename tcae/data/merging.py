@@ -12,6 +12,7 @@ from tcae.data.labels import FOLDS, LABELS
 from tcae.data.pack_parts import copy_states
 from tcae.data.packing import MANIFEST, read_failed, write_manifest
 from tcae.data.shard_files import PackInfo, index_files, read_index
+from tcae.data.shared_table import share_frame_table
 
 
 def merge(parts: Sequence[Path], out: Path) -> int:
@@ -44,6 +45,7 @@ def merge(parts: Sequence[Path], out: Path) -> int:
             count += 1
         copy_states(part, out)
     write_manifest(out, [row for part in parts for row in read_failed(part / MANIFEST)])
+    share_frame_table(out)
     info.save(out)  # last, so that half a merge is no data set
     return count
 

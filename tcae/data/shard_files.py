@@ -267,9 +267,7 @@ def read_index(path: Path) -> ShardIndex:
         content = path.read_bytes()
     except OSError as error:
         raise ShardError(f"{path}: {error.strerror}") from error
-    if len(content) < _INDEX_HEADER.size or content[:8] != _INDEX_MAGIC:
-        raise ShardError(f"{path}: not a shard index")
-    _, checksum, text_length, count = _INDEX_HEADER.unpack_from(content)
+    checksum, text_length, count = _unpacked_head(path, content)
     text_end = _INDEX_HEADER.size + text_length
     if len(content) != text_end + count * _RECORD.itemsize:
         raise ShardError(f"{path}: {len(content)} bytes long, but its header says otherwise")
@@ -285,6 +283,34 @@ def read_index(path: Path) -> ShardIndex:
     if count and int(records["clip"].max()) >= len(clips):
         raise ShardError(f"{path}: a frame refers to a clip that is not there")
     return ShardIndex(clips, videos, records)
+
+
+def index_head(path: Path) -> tuple[bytes, int]:
+    """Return the head of an index, with a checksum of the rest, and the number of its frames.
+
+    Raises:
+        ShardError: The file is foreign.
+        OSError: It cannot be read.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_INDEX_HEADER.size)
+    return head, _unpacked_head(path, head)[2]
+
+
+def _unpacked_head(path: Path, content: bytes) -> tuple[int, int, int]:
+    """Return the checksum, the bytes of JSON and the number of frames of an index."""
+    if len(content) < _INDEX_HEADER.size or content[:8] != _INDEX_MAGIC:
+        raise ShardError(f"{path}: not a shard index")
+    _, checksum, text_length, count = _INDEX_HEADER.unpack_from(content)
+    return checksum, text_length, count
+
+
+def most_frames(path: Path) -> int:
+    """Return how many frames an index may hold at most, by its size. 0 if it cannot be read."""
+    try:
+        return path.stat().st_size // _RECORD.itemsize
+    except OSError:
+        return 0
 
 
 def index_files(directory: Path) -> Iterator[Path]:
