@@ -267,7 +267,9 @@ def read_index(path: Path) -> ShardIndex:
         content = path.read_bytes()
     except OSError as error:
         raise ShardError(f"{path}: {error.strerror}") from error
-    checksum, text_length, count = _unpacked_head(path, content)
+    if len(content) < _INDEX_HEADER.size or content[:8] != _INDEX_MAGIC:
+        raise ShardError(f"{path}: not a shard index")
+    _, checksum, text_length, count = _INDEX_HEADER.unpack_from(content)
     text_end = _INDEX_HEADER.size + text_length
     if len(content) != text_end + count * _RECORD.itemsize:
         raise ShardError(f"{path}: {len(content)} bytes long, but its header says otherwise")
@@ -285,28 +287,18 @@ def read_index(path: Path) -> ShardIndex:
     return ShardIndex(clips, videos, records)
 
 
-def index_head(path: Path) -> tuple[bytes, int]:
-    """Return the head of an index, with a checksum of the rest, and the number of its frames.
+def index_head(path: Path) -> bytes:
+    """Return the head of an index, which holds a checksum of the rest.
 
     Raises:
-        ShardError: The file is foreign.
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     with open(path, "rb") as file:
-        head = file.read(_INDEX_HEADER.size)
-    return head, _unpacked_head(path, head)[2]
-
-
-def _unpacked_head(path: Path, content: bytes) -> tuple[int, int, int]:
-    """Return the checksum, the bytes of JSON and the number of frames of an index."""
-    if len(content) < _INDEX_HEADER.size or content[:8] != _INDEX_MAGIC:
-        raise ShardError(f"{path}: not a shard index")
-    _, checksum, text_length, count = _INDEX_HEADER.unpack_from(content)
-    return checksum, text_length, count
+        return file.read(_INDEX_HEADER.size)
 
 
 def most_frames(path: Path) -> int:
-    """Return how many frames an index may hold at most, by its size. 0 if it cannot be read."""
+    """Return how many frames an index holds at most, by its size. 0 if it cannot be read."""
     try:
         return path.stat().st_size // _RECORD.itemsize
     except OSError:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tcae.data.clip_table import ClipTable
 from tcae.data.frame_table import ENTRY, FrameTable, read_shards
-from tcae.data.shard_files import ShardError, index_files, index_head
+from tcae.data.shard_files import ShardError, index_files, index_head, most_frames
 
 TABLE_FILE = "frames.table"
 """Name of the file in a packed data set."""
@@ -87,19 +87,19 @@ def share_frame_table(path: Path) -> None:
 
 
 def _state_of(path: Path) -> tuple[State, int]:
-    """Return what the shards of a data set are, and how many frames they claim to hold.
+    """Return what the shards of a data set are, and how many frames they hold at most.
 
     A head holds the checksum of its index. So whatever is in a shard's index shows in its head.
     """
     state, frames = [], 0
     for index in index_files(path):
         try:
-            head, count = index_head(index)
+            head = index_head(index)
             sizes = [index.stat().st_size, index.with_suffix(".bin").stat().st_size]
-        except (OSError, ShardError):
+        except OSError:
             return [], 0
         state.append([index.stem, head.hex(), *sizes])
-        frames += count
+        frames += most_frames(index)
     return state, frames
 
 
