@@ -33,6 +33,7 @@ from tcae.training.run_directory import (
     lock_run,
     prepare_run,
 )
+from tcae.training.threads import leave_busy_cores
 from tcae.training.trainer import Trainer
 
 log = logging.getLogger("tcae.train")  # __name__ is __main__ when run as a command
@@ -65,6 +66,8 @@ def _train(config: TrainConfig) -> int:
         initial = read_initial_weights(config.init_from)
     with rank_zero_first():
         data = config.data or built_in_data(run.parent, config.image_size)
+    if checkpoint is None and ranks.world_size() == 1:
+        _leave_busy_cores(config.device)
     trainer = Trainer(config, read_mixture(data, config.mix), run, checkpoint, pause)
     if initial is not None:
         initial.load_into(trainer.model)
@@ -74,6 +77,12 @@ def _train(config: TrainConfig) -> int:
     with lock_run(run):  # all have found the run by now: the trainer compared their steps
         prepare_run(run, config, checkpoint)
         return _fit(trainer)
+
+
+def _leave_busy_cores(device: str) -> None:
+    """Choose the number of threads of a new run. A resumed one computes with as many as before."""
+    if command.device_of(device).type == "cpu" and (line := leave_busy_cores()):
+        say(line)
 
 
 def _fit(trainer: Trainer) -> int:
