@@ -13,7 +13,7 @@ from tcae.cli import command
 from tcae.cli.progress import say
 from tcae.data.mixture import read_mixture
 from tcae.distributed import ranks
-from tcae.distributed.team import broadcast, program, rank_zero_first, team
+from tcae.distributed.team import broadcast, ending_safely, program, rank_zero_first, team
 from tcae.evaluation.embedding import damaged_files
 from tcae.evaluation.estimates import flat
 from tcae.files.durable import write_durably
@@ -42,7 +42,9 @@ log = logging.getLogger("tcae.train")  # __name__ is __main__ when run as a comm
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see ``--help``."""
     prog = program("tcae.train")
-    return command.run(train, TrainConfig, prog=prog, argv=argv, default=command_line_defaults)
+    return ending_safely(
+        lambda: command.run(train, TrainConfig, prog=prog, argv=argv, default=command_line_defaults)
+    )
 
 
 def train(config: TrainConfig) -> int:
@@ -51,7 +53,7 @@ def train(config: TrainConfig) -> int:
     A script calls this below ``if __name__ == "__main__":``, because worker processes run the
     script again.
     """
-    with team(config.device):
+    with team(config.device, config.timeout):
         return _train(config)
 
 
