@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from benchmarks.cases import DEVICE, SMALL_IMAGES
 from benchmarks.records import EAGER, OURS
@@ -21,10 +20,10 @@ from tcae_ops.selftest.providers import (
     Run,
     Unavailable,
     compiled,
-    differentiated,
     eager,
     identity_grid,
     ours,
+    ready_grid,
 )
 from tcae_ops.selftest.workloads import FORWARD, LARGE, Problem, Workload
 
@@ -46,7 +45,7 @@ def providers(case: Workload) -> dict[str, Provider]:
     if case.op in MAIN_OPS:
         found["torch.compile"] = compiled
     if case.op == "warp":
-        found["F.grid_sample"] = grid_sample
+        found["F.grid_sample"] = ready_grid
         if case.span == FORWARD and DEVICE.type == "cpu":
             found["cv2.remap"] = cv2_remap
     return found
@@ -75,18 +74,6 @@ def simd_level() -> str | None:
     """Return the instruction set of the CPU kernels that run, or None if none do."""
     usable = DEVICE.type == "cpu" and library.CPU.problem is None
     return torch.ops.tcae_ops.simd_level() if usable else None
-
-
-def grid_sample(case: Workload, problem: Problem) -> Run:
-    """Provide only `F.grid_sample`, from an existing grid."""
-    identity = identity_grid(problem.image)
-    grid = (identity + problem.flows[0].detach()).movedim(1, -1).contiguous()
-    grid.requires_grad_(problem.flows[0].requires_grad)
-    bare = Problem(problem.image, (grid,), (), None, problem.upstream)
-    return differentiated(
-        bare,
-        lambda: F.grid_sample(bare.image, grid, padding_mode="border", align_corners=True),
-    )
 
 
 def cv2_remap(case: Workload, problem: Problem) -> Run:

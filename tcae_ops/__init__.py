@@ -9,6 +9,7 @@ True
 from __future__ import annotations
 
 from tcae_ops.backends import Backend, backend
+from tcae_ops.grids import flow_from_grid, grid_from_flow
 from tcae_ops.losses import blend_warp_l1, warp_l1
 from tcae_ops.request import Padding, Units
 from tcae_ops.version import VERSION
@@ -23,6 +24,8 @@ __all__ = [
     "backend",
     "blend_warp",
     "blend_warp_l1",
+    "flow_from_grid",
+    "grid_from_flow",
     "warp",
     "warp_l1",
 ]

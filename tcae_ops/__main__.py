@@ -20,6 +20,7 @@ def main() -> None:
         if reason is None and on_gpu and not torch.cuda.is_available():
             reason = "there is no CUDA device"
         print(f"  {name:<10} {'usable' if reason is None else 'not usable: ' + reason}")
+    print("on other devices (mps, xpu) only reference runs, and says so")
 
 
 def _library(it: library.Library) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -96,16 +97,28 @@ def choose(device: torch.device, requested: str | None) -> Run:
     if name is None:
         run = _fastest.get(device)
         if run is None:
-            usable = [name for name in BACKENDS if why_not(name, device) is None]
-            if triton.INTERPRETED and "triton" in usable:
-                usable.remove("triton")  # only for tests: it is slower than the definition
-            run = _fastest[device] = BACKENDS[usable[0]]
+            run = _fastest[device] = BACKENDS[_fastest_usable(device)]
         return run
     _check_name(name, origin)
     reason = why_not(name, device)
     if reason is not None:
         raise ValueError(f"backend {name!r} cannot run: {reason}")
     return BACKENDS[name]
+
+
+def _fastest_usable(device: torch.device) -> str:
+    """Return the name of the backend that runs by default. Say so if it is the definition."""
+    usable = [name for name in BACKENDS if why_not(name, device) is None]
+    if triton.INTERPRETED and "triton" in usable:
+        usable.remove("triton")  # only for tests: it is slower than the definition
+    if usable[0] == "reference" and device.type != "meta":
+        compiled = "cpp" if device.type == "cpu" else "cuda"
+        warnings.warn(
+            f"tcae_ops has no kernels that can run on {device}: its definition in plain torch "
+            f"runs, which is slower (backend {compiled!r}: {why_not(compiled, device)})",
+            stacklevel=4,
+        )
+    return usable[0]
 
 
 def why_not(name: str, device: torch.device) -> str | None:

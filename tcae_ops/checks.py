@@ -13,91 +13,109 @@ FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 IMAGE_DTYPES = (torch.uint8, *FLOAT_DTYPES)
 
 
-def check(request: Request, blends: bool) -> None:
+def check(request: Request, blends: bool) -> Request:
     """Refuse arguments of an operator that do not fit.
 
     Args:
         request: What the operator was called with.
         blends: Whether the operator takes lists of flows and logits, or one flow.
 
+    Returns:
+        The request, with all tensors but the image of one batch.
+
     Raises:
         TypeError: An argument is not a tensor, or has a wrong type.
         ValueError: A shape, device or option does not fit.
     """
-    # Every call pays for its checks, and most calls are right. So a quick look comes first. Only if
-    # something does not fit, `_explain` finds out what.
+    # Every call pays for its checks, and most calls are right, of one batch and of one size. So a
+    # quick look comes first. Only if something is different, `_look_closely` finds out what.
     image, flows, logits, target, units, padding, _ = request
     if units not in UNITS or padding not in PADDINGS or not isinstance(image, Tensor):
-        return _explain(request, blends)
+        return _look_closely(request, blends)
     shape, device = image.shape, image.device
     if len(shape) != 4 or image.dtype not in IMAGE_DTYPES:
-        return _explain(request, blends)
+        return _look_closely(request, blends)
     n, c, h, w = shape
-    fitting = c > 0 and h > 0 and w > 0
+    alike = c > 0 and h > 0 and w > 0
     if blends:
         if not isinstance(flows, (list, tuple)) or not isinstance(logits, (list, tuple)):
-            return _explain(request, blends)
-        fitting = fitting and 0 < len(flows) == len(logits)
+            return _look_closely(request, blends)
+        alike = alike and 0 < len(flows) == len(logits)
         for t in logits:
-            fitting = fitting and isinstance(t, Tensor) and t.device == device
-            fitting = fitting and t.dtype in FLOAT_DTYPES
-            fitting = fitting and (t.shape == (n, 1, h, w) or t.shape == (n, h, w))
+            alike = alike and isinstance(t, Tensor) and t.device == device
+            alike = alike and t.dtype in FLOAT_DTYPES
+            alike = alike and (t.shape == (n, 1, h, w) or t.shape == (n, h, w))
     for t in flows:
-        fitting = fitting and isinstance(t, Tensor) and t.device == device
-        fitting = fitting and t.dtype in FLOAT_DTYPES and t.shape == (n, 2, h, w)
+        alike = alike and isinstance(t, Tensor) and t.device == device
+        alike = alike and t.dtype in FLOAT_DTYPES and t.shape == (n, 2, h, w)
     for t in target:
-        fitting = fitting and isinstance(t, Tensor) and t.device == device
-        fitting = fitting and t.dtype in IMAGE_DTYPES and t.shape == shape
-    if not fitting:
-        _explain(request, blends)
+        alike = alike and isinstance(t, Tensor) and t.device == device
+        alike = alike and t.dtype in IMAGE_DTYPES and t.shape == shape
+    return request if alike else _look_closely(request, blends)
 
 
-def _explain(request: Request, blends: bool) -> None:
-    """Raise the error that says what does not fit. Do nothing if everything does."""
+def _look_closely(request: Request, blends: bool) -> Request:
+    """Raise the error that says what does not fit. Else repeat what there is only one of."""
     image, flows, logits, target, units, padding, _ = request
-    _check_options(units, padding)
+    check_units(units)
+    _check_option("padding", padding, PADDINGS)
     _check_image(image)
     if blends:
-        _check_blend(flows, logits, image)
-    else:
-        _check_flow(flows[0], image, "flow")
+        _check_lists(flows, logits)
+    fields = [(f"flows[{k}]" if blends else "flow", t) for k, t in enumerate(flows)]
+    weights = [(f"logits[{k}]", t) for k, t in enumerate(logits)]
+    for name, t in (*fields, *weights):
+        check_tensor(name, t, FLOAT_DTYPES)
     for t in target:
-        _check_target(t, image)
+        check_tensor("target", t, IMAGE_DTYPES)
+    size = _size(*fields[0])
+    every = (image, *flows, *logits, *target)
+    n = next((t.shape[0] for t in every if t.dim() and t.shape[0] != 1), 1)
+    for name, t in fields:
+        _check_shape(name, t, n, [(2, *size)], "(N, 2, H, W)")
+    for name, t in weights:
+        _check_shape(name, t, n, [size, (1, *size)], "(N, H, W) or (N, 1, H, W)")
+    for t in target:
+        _check_shape("target", t, n, [(image.shape[1], *size)], "of the warped image's shape")
+    for name, t in (*fields, *weights, *[("target", t) for t in target]):
+        _check_device(name, t, image)
+    return request.of_one_batch()
 
 
-def _check_options(units: str, padding: str) -> None:
-    """Refuse options that do not exist."""
-    for name, value, known in (("units", units, UNITS), ("padding", padding, PADDINGS)):
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
+def check_units(units: str) -> None:
+    """Refuse units that do not exist.
+
+    Raises:
+        ValueError: There are none of this name.
+    """
+    _check_option("units", units, UNITS)
+
+
+def _check_option(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
 
 
 def _check_image(image: Tensor) -> None:
     """Refuse an image that is not a batch of images."""
-    _check_tensor("image", image, IMAGE_DTYPES)
+    check_tensor("image", image, IMAGE_DTYPES)
     if image.dim() != 4 or 0 in image.shape[1:]:
         raise ValueError(
             f"image has shape {tuple(image.shape)}, but must be (N, C, H, W) with C, H, W >= 1"
         )
 
 
-def _check_flow(flow: Tensor, image: Tensor, name: str) -> None:
-    """Refuse a flow that does not fit the image."""
-    _check_tensor(name, flow, FLOAT_DTYPES)
-    n, _, h, w = image.shape
-    _check_shape(name, flow, [(n, 2, h, w)], "(N, 2, H, W)")
-    _check_device(name, flow, image)
+def _size(name: str, flow: Tensor) -> tuple[int, int]:
+    """Return the height and width of a flow, which are those of the warped image."""
+    if flow.dim() != 4 or 0 in flow.shape[1:]:
+        raise ValueError(
+            f"{name} has shape {tuple(flow.shape)}, but must be (N, 2, H, W) with H, W >= 1"
+        )
+    return flow.shape[2], flow.shape[3]
 
 
-def _check_target(target: Tensor, image: Tensor) -> None:
-    """Refuse a target that does not fit the image."""
-    _check_tensor("target", target, IMAGE_DTYPES)
-    _check_shape("target", target, [tuple(image.shape)], "the image's shape")
-    _check_device("target", target, image)
-
-
-def _check_blend(flows: Sequence[Tensor], logits: Sequence[Tensor], image: Tensor) -> None:
-    """Refuse flows and logits that do not fit the image or one another."""
+def _check_lists(flows: Sequence[Tensor], logits: Sequence[Tensor]) -> None:
+    """Refuse what is not two lists of one length."""
     for name, tensors in (("flows", flows), ("logits", logits)):
         if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
             raise TypeError(
@@ -109,16 +127,14 @@ def _check_blend(flows: Sequence[Tensor], logits: Sequence[Tensor], image: Tenso
         raise ValueError(
             f"logits holds {len(logits)} tensors, but must hold one for each of {len(flows)} flows"
         )
-    n, _, h, w = image.shape
-    for k, (flow, logit) in enumerate(zip(flows, logits, strict=True)):
-        _check_flow(flow, image, f"flows[{k}]")
-        name = f"logits[{k}]"
-        _check_tensor(name, logit, FLOAT_DTYPES)
-        _check_shape(name, logit, [(n, h, w), (n, 1, h, w)], "(N, H, W) or (N, 1, H, W)")
-        _check_device(name, logit, image)
 
 
-def _check_tensor(name: str, value: object, dtypes: tuple[torch.dtype, ...]) -> None:
+def check_tensor(name: str, value: object, dtypes: tuple[torch.dtype, ...]) -> None:
+    """Refuse what is not a tensor of one of these types.
+
+    Raises:
+        TypeError: It is not.
+    """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} is a {type(value).__name__}, but must be a torch.Tensor")
     if value.dtype not in dtypes:
@@ -127,11 +143,15 @@ def _check_tensor(name: str, value: object, dtypes: tuple[torch.dtype, ...]) -> 
         raise TypeError(f"{name} is of type {came}, but must be one of {known}")
 
 
-def _check_shape(name: str, value: Tensor, shapes: list[tuple[int, ...]], description: str) -> None:
-    if all(tuple(value.shape) != shape for shape in shapes):
-        needed = " or ".join(str(shape) for shape in shapes)
+def _check_shape(
+    name: str, value: Tensor, n: int, shapes: list[tuple[int, ...]], description: str
+) -> None:
+    """Refuse a tensor that is not a batch of N or of 1 of one of these shapes."""
+    if tuple(value.shape[1:]) not in shapes or value.shape[0] not in (1, n):
+        needed = " or ".join(str((n, *shape)) for shape in shapes)
+        also = "" if n == 1 else ", or a batch of 1"
         raise ValueError(
-            f"{name} has shape {tuple(value.shape)}, but must be {description}, here {needed}"
+            f"{name} has shape {tuple(value.shape)}, but must be {description}, here {needed}{also}"
         )
 
 

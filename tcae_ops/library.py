@@ -160,7 +160,7 @@ def _named(passes: Passes, blend: bool, loss: bool, return_warped: bool) -> Call
         flows, logits = rest[:2] if blend else ([rest[0]], [])
         target = [rest[-1]] if loss else []
         request = Request(image, flows, logits, target, units, padding, return_warped)
-        results = passes.execute(request)
+        results = passes.execute(request.of_one_batch())
         return tuple(results) if len(results) > 1 else results[0]
 
     return op
@@ -191,10 +191,16 @@ def simd_level(name: str) -> Iterator[None]:
 
 def _use_simd_level(name: str, origin: str) -> None:
     if not torch.ops.tcae_ops.use_simd_level(name):
-        raise ValueError(
-            f"{origin} is {name!r}, but must be one of {', '.join(SIMD_LEVELS)} "
-            "that this machine can run"
-        )
+        here = ", ".join(level for level in SIMD_LEVELS if _can_run(level))
+        raise ValueError(f"{origin} is {name!r}, but this machine can run {here}")
+
+
+def _can_run(level: str) -> bool:
+    before = torch.ops.tcae_ops.simd_level()
+    try:
+        return bool(torch.ops.tcae_ops.use_simd_level(level))
+    finally:
+        torch.ops.tcae_ops.use_simd_level(before)
 
 
 MOST_FLOWS_CUDA = 16

@@ -51,7 +51,8 @@ def warp_l1(
     Args:
         image: As for ``tcae_ops.warp``.
         flow: As for ``tcae_ops.warp``.
-        target: The image's shape; uint8 (read as value / 255) or any float type.
+        target: (N, C, H, W), as the warped image; uint8 (read as value / 255) or any float type. N
+            may be 1.
         units: As for ``tcae_ops.warp``.
         padding: As for ``tcae_ops.warp``.
         return_warped: Whether to return the warped image too. It is differentiable as well.
@@ -59,7 +60,7 @@ def warp_l1(
 
     Returns:
         The loss (N,), the mean over C, H and W, in fp32 (fp64 if an input is fp64). With
-        ``return_warped`` the loss and the warped image. The derivative of |0| is 0.
+        ``return_warped`` the loss and the warped image. The derivative of abs at 0 is 0.
 
     Raises:
         TypeError: An argument is not a tensor, or its type is not listed here.
@@ -71,8 +72,7 @@ def warp_l1(
         >>> warp_l1(image, flow, image)
         tensor([0., 0.])
     """
-    request = Request(image, (flow,), (), (target,), units, padding, return_warped)
-    check(request, False)
+    request = check(Request(image, (flow,), (), (target,), units, padding, return_warped), False)
     results = choose(image.device, backend)(request)
     return (results[0], results[1]) if return_warped else results[0]
 
@@ -138,7 +138,6 @@ def blend_warp_l1(
         >>> blend_warp_l1(image, list(flows), list(logits), target).shape
         torch.Size([1])
     """
-    request = Request(image, flows, logits, (target,), units, padding, return_warped)
-    check(request, True)
+    request = check(Request(image, flows, logits, (target,), units, padding, return_warped), True)
     results = choose(image.device, backend)(request)
     return (results[0], results[1]) if return_warped else results[0]

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils import _pytree
 
 from tcae_ops import reference
 from tcae_ops.request import Padding, Request, Units
@@ -111,29 +112,51 @@ def _grads_are_batched() -> bool:
 
 
 def register_vmap(op: Any) -> None:
-    """Tell torch to run an operator once on all members of a vmap, as one larger batch."""
+    """Tell torch how to run an operator on all members of a vmap.
+
+    They run at once, as one larger batch. Members that each have one image for several flows run
+    one after the other: in one batch each would need copies of its image.
+    """
 
     def rule(info: Any, in_dims: Sequence[Any], *arguments: Any) -> tuple[Any, Any]:
         size = info.batch_size
 
-        def fold(argument: Any, dim: Any) -> Any:
-            if isinstance(argument, (list, tuple)):
-                dims = dim if isinstance(dim, (list, tuple)) else [dim] * len(argument)
-                return [fold(t, d) for t, d in zip(argument, dims, strict=True)]
-            if not isinstance(argument, Tensor):
-                return argument
-            batched = argument.expand(size, *argument.shape) if dim is None else argument
-            return batched.movedim(dim or 0, 0).flatten(0, 1)
+        def fold(t: Tensor, dim: int | None) -> Tensor:
+            return (t.expand(size, *t.shape) if dim is None else t.movedim(dim, 0)).flatten(0, 1)
 
         def unfold(result: Tensor) -> Tensor:
             return result.unflatten(0, (size, result.shape[0] // size))
 
-        results = op(*map(fold, arguments, in_dims))
-        if isinstance(results, Tensor):
-            return unfold(results), 0
-        return [unfold(t) for t in results], [0] * len(results)
+        def member(i: int) -> Any:
+            def own(t: Tensor, dim: int | None) -> Tensor:
+                return t if dim is None else t.select(dim, i)
+
+            return op(*_each(own, arguments, in_dims))
+
+        batches: set[int] = set()
+        _each(lambda t, dim: batches.add(t.shape[1 if dim == 0 else 0]), arguments, in_dims)
+        if len(batches) == 1:
+            results = _pytree.tree_map(unfold, op(*_each(fold, arguments, in_dims)))
+        else:
+            members = map(member, range(size))
+            results = _pytree.tree_map(lambda *of_members: torch.stack(of_members), *members)
+        return results, _pytree.tree_map(lambda _: 0, results)
 
     torch.library.register_vmap(op, rule)
+
+
+def _each(function: Callable[[Tensor, int | None], Any], argument: Any, dim: Any) -> Any:
+    """Return nested arguments of an operator in which tensors are replaced by a function of them.
+
+    Args:
+        function: Of a tensor and the axis of the vmap's members, or None if they share the tensor.
+        argument: A tensor, a list or tuple of arguments, or something else, which stays.
+        dim: The axis, or those of the list, or None for all of it.
+    """
+    if isinstance(argument, (list, tuple)):
+        dims = dim if isinstance(dim, (list, tuple)) else [dim] * len(argument)
+        return [_each(function, t, d) for t, d in zip(argument, dims, strict=True)]
+    return function(argument, dim) if isinstance(argument, Tensor) else argument
 
 
 class _Pass(torch.autograd.Function):
@@ -219,13 +242,13 @@ def forward_fake(
     return_warped: bool,
 ) -> Tensors:
     """Return empty tensors of the shapes and types that the forward pass returns."""
-    image = inputs[0]
+    image, shape = inputs[0], reference.warped_shape(inputs[0], inputs[1])
     precision = reference.working_dtype(*inputs)
     results = []
     if len(inputs) > 1 + flows + logits:
-        results.append(image.new_empty((image.shape[0],), dtype=precision))
+        results.append(image.new_empty(shape[:1], dtype=precision))
     if return_warped:
-        results.append(empty_image(image, reference.warped_dtype(image, precision)))
+        results.append(empty_image(image, shape, reference.warped_dtype(image, precision)))
     return results
 
 
@@ -243,11 +266,12 @@ def backward_fake(
     return [
         torch.empty_like(inputs[i], memory_format=torch.contiguous_format)
         if 1 <= i <= flows + logits
-        else empty_image(inputs[i], inputs[i].dtype)
+        else empty_image(inputs[i], inputs[i].shape, inputs[i].dtype)
         for i in needs
     ]
 
 
-def empty_image(like: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return memory for an image, channels-last if `like` is."""
-    return torch.empty_like(like, dtype=dtype, memory_format=reference.memory_format(like))
+def empty_image(like: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """Return memory for an image of some shape, channels-last if `like` is."""
+    format = reference.memory_format(like)
+    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=format)

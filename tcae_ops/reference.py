@@ -3,8 +3,9 @@
 Every other backend must compute what this file computes. It is written to be read, not to be fast.
 It is differentiable any number of times, and runs on every device and with every float type.
 
-Positions. The output at pixel p samples the image at ``p + displacement(p)``, computed in fp32, or
-in fp64 when any input is fp64. The padding then folds the position into the image:
+Positions. The output, of the size of the flows, samples at pixel p the image at
+``p + displacement(p)``, computed in fp32, or in fp64 when any input is fp64. The padding then folds
+the position into the image:
 
 * ``border``: clamped to the image; the derivative outside is zero.
 * ``zeros``: pixels outside the image are zero.
@@ -30,15 +31,16 @@ def run(request: Request) -> list[Tensor]:
     """Run an operator: sample an image, and compare the samples with a target.
 
     Args:
-        request: The arguments of the operator, already checked.
+        request: The arguments of the operator, already checked and of one batch.
 
     Returns:
-        The loss (N,) if there is a target, then the samples (N, C, H, W) if they are wanted.
+        The loss (N,) if there is a target, then the samples (N, C, H, W) if they are wanted. H and
+        W are those of the flows.
     """
     image, flows, logits, target, units, padding, return_warped = request
     precision = working_dtype(image, *flows, *logits, *target)
     flow = _blend(flows, logits, precision) if logits else flows[0].to(precision)
-    x, y = _positions(flow, units)
+    x, y = _positions(flow, image, units)
     warped = _sample(_values(image, precision), x, y, padding)
     results = [(warped - _values(t, precision)).abs().mean(dim=(1, 2, 3)) for t in target]
     if return_warped:
@@ -55,6 +57,12 @@ def working_dtype(*tensors: Tensor) -> torch.dtype:
 def warped_dtype(image: Tensor, precision: torch.dtype) -> torch.dtype:
     """Return the type of a warped image: the image's own, or the working type for uint8."""
     return image.dtype if image.dtype.is_floating_point else precision
+
+
+def warped_shape(image: Tensor, flow: Tensor) -> torch.Size:
+    """Return the shape of a warped image: batch and size of the flow, channels of the image."""
+    n, _, h, w = flow.shape
+    return torch.Size((n, image.shape[1], h, w))
 
 
 def memory_format(image: Tensor) -> torch.memory_format:
@@ -80,15 +88,22 @@ def _blend(flows: Sequence[Tensor], logits: Sequence[Tensor], precision: torch.d
     return sum(products[1:], products[0])
 
 
-def _positions(flow: Tensor, units: Units) -> tuple[Tensor, Tensor]:
-    """Return where each pixel samples, in pixels: x and y, each (N, H, W)."""
-    h, w = flow.shape[2:]
+def _positions(flow: Tensor, image: Tensor, units: Units) -> tuple[Tensor, Tensor]:
+    """Return where each pixel samples, in pixels of the image: x and y, each (N, H, W)."""
+    h, w = image.shape[2:]
     dx, dy = flow.unbind(1)
     if units == "normalized":
         dx, dy = _in_pixels(dx, w), _in_pixels(dy, h)
-    x = torch.arange(w, device=flow.device, dtype=flow.dtype)
-    y = torch.arange(h, device=flow.device, dtype=flow.dtype)
-    return x + dx, y[:, None] + dy
+    x, y = pixel_indices(dx)
+    return x + dx, y + dy
+
+
+def pixel_indices(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the own x (W,) and y (H, 1) of the pixels of a tensor (N, H, W), in its type."""
+    _, h, w = like.shape
+    x = torch.arange(w, device=like.device, dtype=like.dtype)
+    y = torch.arange(h, device=like.device, dtype=like.dtype)
+    return x, y[:, None]
 
 
 def _in_pixels(displacement: Tensor, size: int) -> Tensor:
@@ -98,17 +113,18 @@ def _in_pixels(displacement: Tensor, size: int) -> Tensor:
 
 
 def _sample(image: Tensor, x: Tensor, y: Tensor, padding: Padding) -> Tensor:
-    n, c, h, w = image.shape
+    images, c, h, w = image.shape
+    n, rows, columns = x.shape
     known = ~(x.isnan() | y.isnan())
     column, right, fx = _axis(torch.where(known, x, 0.0), w, padding)
     row, below, fy = _axis(torch.where(known, y, 0.0), h, padding)
-    pixels = image.reshape(n, c, h * w)
+    pixels = image.reshape(images, c, h * w).expand(n, c, h * w)
 
     def tap(row: Tensor, column: Tensor, weight: Tensor) -> Tensor:
         inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
         index = row.clamp(0, h - 1) * w + column.clamp(0, w - 1)
-        index = index.reshape(n, 1, h * w).expand(n, c, h * w)
-        value = pixels.gather(2, index).reshape(n, c, h, w)
+        index = index.reshape(n, 1, rows * columns).expand(n, c, rows * columns)
+        value = pixels.gather(2, index).reshape(n, c, rows, columns)
         counts = inside[:, None] & ((weight != 0)[:, None] | value.isfinite())
         return weight[:, None] * torch.where(counts, value, 0.0)
 

@@ -17,8 +17,8 @@ class Request(NamedTuple):
     """What is to be computed. One type serves all four operators.
 
     Attributes:
-        image: (N, C, H, W).
-        flows: K tensors (N, 2, H, W).
+        image: (N, C, height, width), or one image for all samples: (1, C, height, width).
+        flows: K tensors (N, 2, H, W). The warped image is (N, C, H, W).
         logits: K tensors (N, H, W) or (N, 1, H, W). None at all: there is one flow, not blended.
         target: One tensor (N, C, H, W), or none at all: there is no loss.
         units: Of the flows.
@@ -33,6 +33,21 @@ class Request(NamedTuple):
     units: Units
     padding: Padding
     return_warped: bool
+
+    def of_one_batch(self) -> Request:
+        """Repeat flows, logits and target of one sample for the whole batch, without copies.
+
+        One image stays one: the operators themselves sum its gradient. An empty batch has none.
+        """
+        every = (self.image, *self.flows, *self.logits, *self.target)
+        n = next((t.shape[0] for t in every if t.shape[0] != 1), 1)
+
+        def repeated(tensors: Sequence[Tensor]) -> list[Tensor]:
+            return [t if t.shape[0] == n else t.expand(n, *t.shape[1:]) for t in tensors]
+
+        image = self.image if n else self.image.expand(0, *self.image.shape[1:])
+        fields = repeated(self.flows), repeated(self.logits), repeated(self.target)
+        return Request(image, *fields, self.units, self.padding, self.return_warped)
 
     @staticmethod
     def of(

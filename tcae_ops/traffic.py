@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tcae_ops.reference import warped_dtype, working_dtype
+from tcae_ops.reference import warped_dtype, warped_shape, working_dtype
 
 
 def forward_bytes(
@@ -40,7 +40,7 @@ def forward_bytes(
         The number of bytes. Broadcast (expanded) dimensions are read once.
     """
     inputs = _inputs(image, flows, logits, target)
-    return sum(map(distinct_bytes, inputs)) + _result_bytes(image, inputs, target, return_warped)
+    return sum(map(distinct_bytes, inputs)) + _result_bytes(inputs, target, return_warped)
 
 
 def backward_bytes(
@@ -74,7 +74,7 @@ def backward_bytes(
     image_unread = target is None and len(needed) == 1 and image.requires_grad
     reads = [t for t in inputs if t is not image or not image_unread]
     gradients = sum(t.numel() * t.element_size() for t in needed)
-    upstream = _result_bytes(image, inputs, target, return_warped)
+    upstream = _result_bytes(inputs, target, return_warped)
     return sum(map(distinct_bytes, reads)) + upstream + gradients
 
 
@@ -84,13 +84,12 @@ def _inputs(
     return [image, *flows, *logits, *([] if target is None else [target])]
 
 
-def _result_bytes(
-    image: Tensor, inputs: list[Tensor], target: Tensor | None, return_warped: bool
-) -> int:
+def _result_bytes(inputs: list[Tensor], target: Tensor | None, return_warped: bool) -> int:
     """Return the size of loss, warped image or both. Their gradients have the same size."""
-    precision = working_dtype(*inputs)
-    loss = 0 if target is None else image.shape[0] * _size(precision)
-    warped = image.numel() * _size(warped_dtype(image, precision))
+    image, flow, *_ = inputs
+    precision, shape = working_dtype(*inputs), warped_shape(image, flow)
+    loss = 0 if target is None else shape[0] * _size(precision)
+    warped = shape.numel() * _size(warped_dtype(image, precision))
     return loss + (warped if target is None or return_warped else 0)
 
 

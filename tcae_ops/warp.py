@@ -25,11 +25,14 @@ def warp(
     Positions are computed in fp32 (fp64 if an input is fp64); a zero displacement copies the image
     bit for bit. A NaN displacement gives NaN. An infinite one reads far outside the image.
 
+    The flow's height and width are those of the result, whatever the image's are. One image serves
+    many flows, and one flow many images: without copies.
+
     Args:
-        image: (N, C, H, W), uint8 (read as value / 255) or any float type.
-        flow: (N, 2, H, W), any float type; channel 0 points right, channel 1 down.
+        image: (N, C, height, width), uint8 (read as value / 255) or any float type. N may be 1.
+        flow: (N, 2, H, W), any float type; channel 0 points right, channel 1 down. N may be 1.
         units: "pixels", or "normalized": 1 is half the distance between the centres of the first
-            and the last pixel.
+            and the last pixel of the image.
         padding: Outside the image is the nearest edge pixel ("border"), 0 ("zeros") or the image
             mirrored at the centres of its edge pixels ("reflection").
         backend: The implementation that runs, by default the fastest usable one.
@@ -51,8 +54,7 @@ def warp(
         >>> warp(image, flow)
         tensor([[[[0.5000, 1.5000, 2.5000, 3.0000]]]])
     """
-    request = Request(image, (flow,), (), (), units, padding, True)
-    check(request, False)
+    request = check(Request(image, (flow,), (), (), units, padding, True), False)
     return choose(image.device, backend)(request)[0]
 
 
@@ -72,8 +74,8 @@ def blend_warp(
 
     Args:
         image: As for ``warp``.
-        flows: K >= 1 tensors as for ``warp``.
-        logits: K tensors (N, H, W) or (N, 1, H, W), any float type.
+        flows: K >= 1 tensors as for ``warp``, of one height and width.
+        logits: K tensors (N, H, W) or (N, 1, H, W), any float type. N may be 1.
         units: As for ``warp``.
         padding: As for ``warp``.
         backend: As for ``warp``.
@@ -93,6 +95,5 @@ def blend_warp(
         >>> torch.allclose(half, warp(image, flow / 2), atol=1e-6)
         True
     """
-    request = Request(image, flows, logits, (), units, padding, True)
-    check(request, True)
+    request = check(Request(image, flows, logits, (), units, padding, True), True)
     return choose(image.device, backend)(request)[0]

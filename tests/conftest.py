@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -181,21 +181,72 @@ def detector() -> None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """The system's Chromium, driven by Playwright: `playwright.sync_api.Browser`."""
+def start_browser() -> Iterator[Callable[..., Any]]:
+    """Function that starts the system's Chromium: `playwright.sync_api.Browser`.
+
+    Takes arguments of its command line.
+    """
     sync_api = pytest.importorskip("playwright.sync_api")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if found is None:
         pytest.skip("there is no Chromium; apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        # Chromium's sandbox does not work for root, as whom containers run.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        try:
-            started = playwright.chromium.launch(executable_path=found, args=arguments)
-        except sync_api.Error as error:
-            pytest.skip(f"{found} cannot be started: {str(error).splitlines()[0]}")
-        yield started
-        started.close()
+
+        def start(*arguments: str) -> Any:
+            # Chromium's sandbox does not work for root, as whom containers run.
+            root = ["--no-sandbox"] if os.geteuid() == 0 else []
+            try:
+                return playwright.chromium.launch(executable_path=found, args=[*root, *arguments])
+            except sync_api.Error as error:
+                pytest.skip(f"{found} cannot be started: {str(error).splitlines()[0]}")
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def browser(start_browser: Callable[..., Any]) -> Iterator[Any]:
+    """The system's Chromium, driven by Playwright: `playwright.sync_api.Browser`."""
+    started = start_browser()
+    yield started
+    started.close()
+
+
+class Opened(NamedTuple):
+    """A page in a browser, and what it asked for and complained of."""
+
+    page: Any
+    requests: list[str]
+    complaints: list[str]
+
+    def wait(self, condition: str) -> None:
+        """Wait until it holds; Playwright's own way is against the policy of our pages."""
+        for _ in range(400):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(condition)
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
+    """Function that opens an address in a window of some size, in this browser or another one."""
+    contexts = []
+
+    def open_address(
+        address: str, size: tuple[int, int], by: Any = browser, **options: Any
+    ) -> Opened:
+        window = {"width": size[0], "height": size[1]}
+        contexts.append(by.new_context(viewport=window, **options))
+        made = Opened(contexts[-1].new_page(), [], [])
+        made.page.on("request", lambda request: made.requests.append(request.url))
+        made.page.on("console", lambda message: made.complaints.append(message.text))
+        made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
+        made.page.goto(address)
+        return made
+
+    yield open_address
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ STOREYS = (
     "measuring",
     "methods",
     "training",
+    "live",
     "report",
     "editing",
     "evaluation",

@@ -26,7 +26,7 @@ class PieceGradients {
   // `band` may be null.
   void piece(const Piece& p, const Band<T>* band) {
     field_.forward(p, at_);
-    find_cells(s_.padding, at_, p.count, int32_t(s_.image.w), int32_t(s_.image.h), cells_);
+    find_cells(s_, at_, p.count, cells_);
     for (int32_t i = 0; i < p.count; ++i) at_.x[i] = at_.y[i] = 0;
     if (band != nullptr) scatter_.aim(*band, s_.padding, cells_, int32_t(s_.image.w), p.count);
     for (int64_t c = 0; c < s_.image.c; ++c) {
@@ -81,13 +81,13 @@ class Bands {
  public:
   static constexpr int64_t kScratch = 8192;
 
-  Bands(const Gradients& g, int64_t threads)
+  Bands(const Sampling& s, const Gradients& g, int64_t threads)
       : g_(g), direct_(g.image.dtype == (sizeof(T) == 8 ? Dtype::f64 : Dtype::f32)) {
     const int64_t row = g.image.c * g.image.w;
     const int64_t parts = (2 * threads + g.image.n - 1) / g.image.n;
     const int64_t wanted = direct_ ? (g.image.h + parts - 1) / parts : kScratch / row;
     rows_ = wanted < 4 ? 4 : (wanted > g.image.h ? g.image.h : wanted);
-    const bool small = g.image.n * g.image.h * g.image.w <= 2 * kBlockPixels;
+    const bool small = s.n * s.h * s.w <= 2 * kBlockPixels;
     if (direct_ && (small || g.image.n >= 2 * threads)) rows_ = g.image.h;
     per_image_ = (g.image.h + rows_ - 1) / rows_;
   }
@@ -150,17 +150,19 @@ class Bands {
 template <class T>
 void run_image(const Sampling& s, const Gradients& g, const Blocks& blocks, const Bands<T>& bands,
                bool pixels, const Threads& threads) {
-  Reach reach(s.image.n, s.image.h);
+  Reach reach(s);
   if (bands.per_image() > 1) reach.measure<T>(s, blocks, threads);
-  const int64_t size = s.image.h * s.image.w / bands.per_image();
+  const int64_t samples = s.per_image();
+  const int64_t size = samples * s.h * s.w / bands.per_image();
   threads(bands.count(), grain(size), [&](int64_t first, int64_t last) {
     PieceGradients<T> gradients(s, g, pixels);
     Scratch<T> scratch(bands.scratch());
     for (int64_t item = first, items = 1; item < last; item += items) {
-      const int64_t n = bands.image(item);
+      const int64_t image = bands.image(item);
       items = bands.together(item, last);
       const Band<T> band = bands.open(item, items, scratch.data());
-      for (int64_t group = 0; group < reach.groups(); ++group) {
+      for (int64_t i = 0; i < samples * reach.groups(); ++i) {
+        const int64_t n = image * samples + i / reach.groups(), group = i % reach.groups();
         if (bands.per_image() > 1 && !reach.touches(n, group, band.begin, band.end)) continue;
         blocks.pieces_of_rows(n, reach.begin(group), reach.end(group),
                               [&](const Piece& p) { gradients.piece(p, &band); });
@@ -183,10 +185,10 @@ void run_pixels(const Sampling& s, const Gradients& g, const Blocks& blocks, con
 template <class T>
 void run(const Sampling& s, const Gradients& g, const Threads& threads) {
   const bool own = seamless(g.flows, s.count) && seamless(g.logits, s.count) && seamless(g.target);
-  const Blocks blocks(s.image, own && seamless(s) && seamless(g.warped));
+  const Blocks blocks(s, own && seamless(s) && seamless(g.warped));
   const bool pixels = any(g.flows, s.count) || any(g.logits, s.count) || g.target.exists();
   if (!g.image.exists()) return run_pixels<T>(s, g, blocks, threads);
-  const Bands<T> bands(g, threads.count);
+  const Bands<T> bands(s, g, threads.count);
   // A thread that owns a whole image visits each pixel once, and can do both at a time.
   const bool together = bands.per_image() == 1;
   if (pixels && !together) run_pixels<T>(s, g, blocks, threads);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "rows.h"
+#include "tcae_ops/passes.h"
 
 TCAE_OPS_LEVEL_BEGIN
 
@@ -23,33 +24,32 @@ inline bool seamless(const Sampling& s) {
   return seamless(s.flows, s.count) && seamless(s.logits, s.count) && seamless(s.target);
 }
 
-// Blocks of whole rows, each inside one image.
+// Blocks of whole rows of the result, each inside one sample.
 struct Blocks {
-  int64_t n, h, rows, per_image, per_piece;
+  int64_t n, h, rows, per_sample, per_piece;
   int32_t w;
 
-  Blocks(const View& image, bool seamless)
-      : n(image.n), h(image.h), rows(image.w < kBlockPixels ? kBlockPixels / image.w : 1),
-        per_image((h + rows - 1) / rows), per_piece(seamless && image.w < kPiece ? kPiece / image.w : 1),
-        w(int32_t(image.w)) {}
+  Blocks(const Sampling& s, bool seamless)
+      : n(s.n), h(s.h), rows(s.w < kBlockPixels ? kBlockPixels / s.w : 1), per_sample((h + rows - 1) / rows),
+        per_piece(seamless && s.w < kPiece ? kPiece / s.w : 1), w(int32_t(s.w)) {}
 
-  int64_t count() const { return n * per_image; }
+  int64_t count() const { return n * per_sample; }
 
   // Calls f for every piece of a block, in reading order.
   template <class F>
   void pieces(int64_t block, F&& f) const {
-    const int64_t begin = block % per_image * rows;
+    const int64_t begin = block % per_sample * rows;
     const int64_t end = begin + rows < h ? begin + rows : h;
-    pieces_of_rows(block / per_image, begin, end, f);
+    pieces_of_rows(block / per_sample, begin, end, f);
   }
 
   template <class F>
-  void pieces_of_rows(int64_t image, int64_t begin, int64_t end, F&& f) const {
+  void pieces_of_rows(int64_t sample, int64_t begin, int64_t end, F&& f) const {
     for (int64_t y = begin; y < end; y += per_piece) {
       const int32_t together = int32_t(end - y < per_piece ? end - y : per_piece);
       for (int32_t x = 0; x < w; x += kPiece) {
         const int32_t width = w - x < kPiece ? w - x : kPiece;
-        f(Piece{image, y, x, together * width, together});
+        f(Piece{sample, y, x, together * width, together});
       }
     }
   }

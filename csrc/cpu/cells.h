@@ -48,9 +48,10 @@ inline void find_cells(const Positions<T>& at, int32_t count, int32_t width, int
 }
 
 template <class T>
-inline void find_cells(Padding padding, const Positions<T>& at, int32_t count, int32_t width,
-                       int32_t height, Cells<T>& to) {
-  with_padding(padding, [&](auto rule) { find_cells<decltype(rule)>(at, count, width, height, to); });
+inline void find_cells(const Sampling& s, const Positions<T>& at, int32_t count, Cells<T>& to) {
+  with_padding(s.padding, [&](auto rule) {
+    find_cells<decltype(rule)>(at, count, int32_t(s.image.w), int32_t(s.image.h), to);
+  });
 }
 
 TCAE_OPS_LEVEL_END

@@ -9,7 +9,7 @@ namespace {
 
 template <class T>
 void run(const Sampling& s, const Outputs& out, const Threads& threads) {
-  const Blocks blocks(s.image, seamless(s) && seamless(out.warped));
+  const Blocks blocks(s, seamless(s) && seamless(out.warped));
   Scratch<double> distances(out.loss.exists() ? blocks.count() : 0);
   threads(blocks.count(), grain(blocks.rows * blocks.w), [&](int64_t begin, int64_t end) {
     Field<T> field(s);
@@ -21,7 +21,7 @@ void run(const Sampling& s, const Outputs& out, const Threads& threads) {
       double sum = 0;
       blocks.pieces(block, [&](const Piece& p) {
         field.forward(p, at);
-        find_cells(s.padding, at, p.count, blocks.w, int32_t(s.image.h), cells);
+        find_cells(s, at, p.count, cells);
         for (int64_t c = 0; c < s.image.c; ++c) {
           if (c % kTogether == 0) sampler.read(p, c, cells);
           const int32_t k = int32_t(c % kTogether);
@@ -36,10 +36,10 @@ void run(const Sampling& s, const Outputs& out, const Threads& threads) {
     }
   });
   if (!out.loss.exists()) return;
-  for (int64_t n = 0; n < s.image.n; ++n) {
+  for (int64_t n = 0; n < s.n; ++n) {
     double sum = 0;
-    for (int64_t i = 0; i < blocks.per_image; ++i) sum += distances[n * blocks.per_image + i];
-    static_cast<T*>(out.loss.data)[n] = T(sum / double(s.image.c * s.image.h * s.image.w));
+    for (int64_t i = 0; i < blocks.per_sample; ++i) sum += distances[n * blocks.per_sample + i];
+    static_cast<T*>(out.loss.data)[n] = T(sum / double(s.numbers()));
   }
 }
 

@@ -38,8 +38,7 @@ class Upstream {
     }
     if (!g_.loss.exists()) return;
     const T* const target = load_image(s_.target, channel, p, by_target);
-    const T step = static_cast<const T*>(g_.loss.data)[p.n * g_.loss.stride_n] /
-                   T(s_.image.c * s_.image.h * s_.image.w);
+    const T step = static_cast<const T*>(g_.loss.data)[p.n * g_.loss.stride_n] / T(s_.numbers());
     for (int32_t i = 0; i < p.count; ++i) {
       const T sign = T(samples[i] > target[i]) - T(samples[i] < target[i]);
       by_warped[i] += sign * step;

@@ -117,24 +117,25 @@ class Reach {
  public:
   static constexpr int64_t kRows = 8;
 
-  Reach(int64_t n, int64_t h) : per_image_((h + kRows - 1) / kRows), h_(h), range_(n * per_image_) {}
+  explicit Reach(const Sampling& s) : groups_((s.h + kRows - 1) / kRows), h_(s.h), range_(s.n * groups_) {}
 
-  int64_t groups() const { return per_image_; }
+  // Of one sample of the batch.
+  int64_t groups() const { return groups_; }
   int64_t begin(int64_t group) const { return group * kRows; }
   int64_t end(int64_t group) const { return begin(group + 1) < h_ ? begin(group + 1) : h_; }
 
   template <class T>
   void measure(const Sampling& s, const Blocks& blocks, const Threads& threads) {
-    threads(s.image.n * per_image_, grain(kRows * blocks.w), [&](int64_t first, int64_t last) {
+    threads(s.n * groups_, grain(kRows * blocks.w), [&](int64_t first, int64_t last) {
       Field<T> field(s);
       Positions<T> at;
       Cells<T> cells;
       for (int64_t item = first; item < last; ++item) {
-        Range range = {int32_t(h_), -1};
-        const int64_t group = item % per_image_;
-        blocks.pieces_of_rows(item / per_image_, begin(group), end(group), [&](const Piece& p) {
+        Range range = {int32_t(s.image.h), -1};
+        const int64_t group = item % groups_;
+        blocks.pieces_of_rows(item / groups_, begin(group), end(group), [&](const Piece& p) {
           field.forward(p, at);
-          find_cells(s.padding, at, p.count, blocks.w, int32_t(h_), cells);
+          find_cells(s, at, p.count, cells);
           // Under reflection the second row can come before the first.
           int32_t low = range.low, high = range.high;
           for (int32_t i = 0; i < p.count; ++i) {
@@ -149,7 +150,7 @@ class Reach {
   }
 
   bool touches(int64_t n, int64_t group, int32_t band_begin, int32_t band_end) {
-    const Range range = range_[n * per_image_ + group];
+    const Range range = range_[n * groups_ + group];
     return range.low < band_end && range.high >= band_begin;
   }
 
@@ -157,7 +158,7 @@ class Reach {
   struct Range {
     int32_t low, high;
   };
-  int64_t per_image_, h_;
+  int64_t groups_, h_;
   Scratch<Range> range_;
 };
 

@@ -58,7 +58,7 @@ __device__ __forceinline__ void backward_channel(const Arguments& a, const Site<
 template <class T, int P>
 __global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(const Arguments a) {
   const Source& source = a.source;
-  const Site<P> s = a.grid.site<P>(source.h, source.w);
+  const Site<P> s = a.grid.site<P>();
   if (s.count <= 0) return;
   const BlendCache<T, P> cache(a.fields);
   SamplePoints<T, P> points = find_sample_points<T>(source, a.fields, s, displacement<T>(a.fields, s, cache));
@@ -98,7 +98,7 @@ struct Layout {
     if (!g.image.exists()) return at;
     if (deterministic) {
       at.largest = at.scales + 8 * s.image.n;
-      at.wholes = at.largest + (g.warped.exists() ? 8 * s.image.n * Grid::of<P>(s.image).blocks : 0);
+      at.wholes = at.largest + (g.warped.exists() ? 8 * s.n * Grid::of<P>(s).blocks : 0);
       at.sums = at.wholes + 8 * at.numbers;
     }
     at.end = at.sums + (at.apart ? int64_t(sizeof(T)) * at.numbers : 0);
@@ -121,16 +121,17 @@ cudaError_t prepare_image(const Sampling& s, const Gradients& g, bool determinis
   to.scales = scales;
   to.wholes = reinterpret_cast<Whole*>(scratch + at.wholes);
   error = cudaMemsetAsync(to.wholes, 0, size_t(at.numbers) * sizeof(Whole), stream);
-  const unsigned images = unsigned(s.image.n);
   if (error == cudaSuccess && g.warped.exists()) {
-    error = launch(largest_kernel<T, P>, images * unsigned(a.grid.blocks), kThreads, 0, stream, a.grid, a.by_warped,
-                   a.source.channels, a.source.h, a.source.w, largest);
+    error = launch(largest_kernel<T, P>, unsigned(s.n) * unsigned(a.grid.blocks), kThreads, 0, stream, a.grid,
+                   a.by_warped, a.source.channels, largest);
   }
   if (error != cudaSuccess) return error;
+  const int32_t samples = int32_t(s.per_image());
   int32_t room = 61;  // bits for the gradient by one sample, if every sample is added to one pixel
-  for (int64_t pixels = 1; pixels < s.image.h * s.image.w; pixels *= 2) --room;
-  return launch(scale_kernel<T>, images, kThreads, 0, stream, largest, g.warped.exists() ? a.grid.blocks : 0,
-                static_cast<const T*>(a.by_loss), a.by_loss_stride, a.count, room, scales);
+  for (int64_t pixels = 1; pixels < samples * s.h * s.w; pixels *= 2) --room;
+  return launch(scale_kernel<T>, unsigned(s.image.n), kThreads, 0, stream, largest,
+                g.warped.exists() ? samples * a.grid.blocks : 0, static_cast<const T*>(a.by_loss), a.by_loss_stride,
+                samples, a.count, room, scales);
 }
 
 template <class T>
@@ -146,7 +147,7 @@ cudaError_t finish_image(const Sampling& s, const Gradients& g, cudaStream_t str
 
 template <class T, int P>
 Arguments arguments(const Sampling& s, const Gradients& g) {
-  Arguments a = {Grid::of<P>(s.image), Source::of(s), Fields::of<P>(s),
+  Arguments a = {Grid::of<P>(s), Source::of(s), Fields::of<P>(s),
                  FieldViews::of<P>(g.flows, g.logits, s.count, s.flows[0].dtype)};
   for (int64_t k = 0; k < s.count; ++k) a.moves = a.moves || g.flows[k].exists() || g.logits[k].exists();
   if (g.warped.exists()) a.by_warped = strided<P>(g.warped);
@@ -154,7 +155,7 @@ Arguments arguments(const Sampling& s, const Gradients& g) {
   if (g.loss.exists()) a.target = strided<P>(s.target);
   a.by_loss = g.loss.data;
   a.by_loss_stride = g.loss.stride_n;
-  a.count = s.image.c * s.image.h * s.image.w;
+  a.count = s.numbers();
   return a;
 }
 
@@ -164,7 +165,7 @@ cudaError_t run(const Sampling& s, const Gradients& g, bool deterministic, char*
   cudaError_t error = cudaSuccess;
   if (g.image.exists()) error = prepare_image<T, P>(s, g, deterministic, scratch, stream, a);
   if (error != cudaSuccess) return error;
-  error = launch(backward_kernel<T, P>, unsigned(s.image.n) * unsigned(a.grid.blocks), kThreads,
+  error = launch(backward_kernel<T, P>, unsigned(s.n) * unsigned(a.grid.blocks), kThreads,
                  BlendCache<T, P>::size(a.fields), stream, a);
   const bool finished = !g.image.exists() || (!deterministic && a.by_image.sums == g.image.data);
   return error != cudaSuccess || finished ? error : finish_image<T>(s, g, stream, a.by_image);

@@ -43,14 +43,14 @@ __device__ __forceinline__ T forward_group(const Arguments& a, const Site<P>& s)
 
 template <class T, int P>
 __global__ void __launch_bounds__(kThreads, kBlocks) forward_kernel(const Arguments a) {
-  const Site<P> s = a.grid.site<P>(a.source.h, a.source.w);
+  const Site<P> s = a.grid.site<P>();
   const T distance = s.count > 0 ? forward_group<T>(a, s) : T(0);
   if (!a.target.exists()) return;
   const double sum = reduce(distance, Sum());
   if (threadIdx.x == 0) a.distances[blockIdx.x] = sum;
 }
 
-// One block per image.
+// One block per sample.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     loss_kernel(const double* distances, int32_t blocks, double count, T* loss) {
@@ -60,14 +60,14 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T, int P>
 cudaError_t run(const Sampling& s, const Outputs& out, void* scratch, cudaStream_t stream) {
-  Arguments a = {Grid::of<P>(s.image), Source::of(s), Fields::of<P>(s), {}, {}, static_cast<double*>(scratch)};
+  Arguments a = {Grid::of<P>(s), Source::of(s), Fields::of<P>(s), {}, {}, static_cast<double*>(scratch)};
   if (out.warped.exists()) a.warped = strided<P>(out.warped);
   if (out.loss.exists()) a.target = strided<P>(s.target);
-  const unsigned images = unsigned(s.image.n);
-  const cudaError_t error = launch(forward_kernel<T, P>, images * unsigned(a.grid.blocks), kThreads, 0, stream, a);
+  const unsigned samples = unsigned(s.n);
+  const cudaError_t error = launch(forward_kernel<T, P>, samples * unsigned(a.grid.blocks), kThreads, 0, stream, a);
   if (error != cudaSuccess || !out.loss.exists()) return error;
-  const double count = double(s.image.c * s.image.h * s.image.w);
-  return launch(loss_kernel<T>, images, kThreads, 0, stream, a.distances, a.grid.blocks, count,
+  const double count = double(s.numbers());
+  return launch(loss_kernel<T>, samples, kThreads, 0, stream, a.distances, a.grid.blocks, count,
                 static_cast<T*>(out.loss.data));
 }
 
@@ -80,7 +80,7 @@ bool in_quads(const Sampling& s, const Outputs& out) {
 int64_t forward_scratch(const Sampling& s, const Outputs& out) {
   if (!out.loss.exists()) return 0;
   return with_groups(s, in_quads(s, out), [&](auto, auto pixels) {
-    return s.image.n * Grid::of<pixels>(s.image).blocks * int64_t(sizeof(double));
+    return s.n * Grid::of<pixels>(s).blocks * int64_t(sizeof(double));
   });
 }
 

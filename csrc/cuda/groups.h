@@ -39,25 +39,26 @@ __device__ __forceinline__ Group<T, kPixels<T>> some(const Group<T, P>& from, in
   return to;
 }
 
-// Where a thread works: `count` pixels of image n, from (y, x) on. If count is 0, it has nothing to do.
+// Where a thread works: `count` pixels of sample n, from (y, x) on. If count is 0, it has nothing to do.
 template <int P>
 struct Site {
   int32_t n, y, x, count;
 };
 
-// How the pixels of a batch are distributed to blocks. A block stays in one image.
+// How the pixels of a batch of results, h x w each, are distributed to blocks. A block stays in one sample.
 struct Grid {
+  int32_t h, w;
   int32_t groups;  // per row
-  int32_t blocks;  // per image
+  int32_t blocks;  // per sample
 
   template <int P>
-  static Grid of(const View& image) {
-    const int64_t groups = (image.w + P - 1) / P;
-    return {int32_t(groups), int32_t((groups * image.h + kThreads - 1) / kThreads)};
+  static Grid of(const Sampling& s) {
+    const int64_t groups = (s.w + P - 1) / P;
+    return {int32_t(s.h), int32_t(s.w), int32_t(groups), int32_t((groups * s.h + kThreads - 1) / kThreads)};
   }
 
   template <int P>
-  __device__ __forceinline__ Site<P> site(int32_t h, int32_t w) const {
+  __device__ __forceinline__ Site<P> site() const {
     const uint32_t group = blockIdx.x % uint32_t(blocks) * kThreads + threadIdx.x;  // below 2^31 + kThreads
     const int32_t y = int32_t(group / uint32_t(groups)), x = int32_t(group % uint32_t(groups)) * P;
     const int32_t left = y < h ? w - x : 0;
@@ -88,7 +89,7 @@ bool in_groups(const View* fields, int64_t count, Dtype dtype) {
 // Whether a call can run in quads. `others`: the tensors accessed in groups, besides flows and logits.
 inline bool in_quads(const Sampling& s, std::initializer_list<View> others) {
   const Dtype dtype = s.flows[0].dtype;
-  bool all = !s.wide && s.image.w % kQuad == 0;
+  bool all = !s.wide && s.w % kQuad == 0;
   all = all && in_groups<kQuad>(s.flows, s.count, dtype) && in_groups<kQuad>(s.logits, s.count, dtype);
   for (const View& it : others) all = all && in_groups<kQuad>(it);
   return all;

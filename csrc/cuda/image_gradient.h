@@ -18,10 +18,11 @@ struct ImageSums {
   void* sums = nullptr;  // of the working type, in the order of the result's elements
   Whole* wholes = nullptr;  // the same in multiples of 1 / scale, or null if any order will do
   const double* scales = nullptr;  // one per image
-  int64_t stride_n = 0, stride_c = 0;
+  int64_t stride_n = 0, stride_c = 0;  // stride_n: 0 if all samples are of one image
   int32_t stride_h = 0, stride_w = 0;
 
   TCAE_HD bool exists() const { return sums != nullptr; }
+  TCAE_HD double scale(int32_t n) const { return wholes == nullptr ? 0 : scales[stride_n == 0 ? 0 : n]; }
 };
 
 template <class T>
@@ -55,7 +56,7 @@ template <class T, int P>
 __device__ __forceinline__ void scatter(const Source& source, const ImageSums& to, int32_t n, int32_t c,
                                         const Vectors<T, P>& positions, const Group<T, P>& gradients, int count) {
   const int64_t plane = int64_t(n) * to.stride_n + c * to.stride_c;
-  const double scale = to.wholes != nullptr ? to.scales[n] : 0;
+  const double scale = to.scale(n);
 #pragma unroll
   for (int i = 0; i < P; ++i) {
     if (i < count) scatter(source, to, plane, cell_of(source, positions, i), gradients[i], scale);
@@ -70,8 +71,8 @@ struct Largest {
 // The largest finite gradient by the warped image in each block.
 template <class T, int P>
 __global__ void __launch_bounds__(kThreads)
-    largest_kernel(Grid grid, Strided by_warped, int32_t channels, int32_t h, int32_t w, double* largest) {
-  const Site<P> s = grid.site<P>(h, w);
+    largest_kernel(Grid grid, Strided by_warped, int32_t channels, double* largest) {
+  const Site<P> s = grid.site<P>();
   T most = 0;
   for (int32_t c = 0; c < (s.count > 0 ? channels : 0); ++c) {
     const Group<T, P> g = load_image<T>(by_warped, c, s);
@@ -82,15 +83,20 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) largest[blockIdx.x] = of_block;
 }
 
-// The scale of each image, one block per image. `blocks` is 0 if there is no gradient by the warped image.
+// The scale of each image, one block per image. `blocks` are those of its samples, 0 if there is no gradient
+// by the warped image.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    scale_kernel(const double* largest, int32_t blocks, const T* by_loss, int64_t stride, int64_t count,
-                 int32_t room, double* scales) {
+    scale_kernel(const double* largest, int32_t blocks, const T* by_loss, int64_t stride, int32_t samples,
+                 int64_t count, int32_t room, double* scales) {
   double bound = reduce_partials(largest + int64_t(blockIdx.x) * blocks, blocks, Largest());
   if (threadIdx.x != 0) return;
-  const double step = by_loss == nullptr ? 0 : fabs(double(by_loss[blockIdx.x * stride])) / double(count);
-  bound += step - step == 0 ? step : 0;
+  double most = 0;
+  for (int32_t i = 0; i < samples && by_loss != nullptr; ++i) {
+    const double step = fabs(double(by_loss[(int64_t(blockIdx.x) * samples + i) * stride])) / double(count);
+    most = step - step == 0 ? Largest()(most, step) : most;
+  }
+  bound += most;
   int exponent = 0;
   frexp(bound, &exponent);
   const int power = room - exponent;

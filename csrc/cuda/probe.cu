@@ -6,13 +6,13 @@
 namespace tcae_ops {
 namespace {
 
-__global__ void nothing() {}
+__global__ void probe_kernel() {}
 
 }  // namespace
 
 cudaError_t probe() {
   cudaFuncAttributes attributes;
-  return cudaFuncGetAttributes(&attributes, nothing);
+  return cudaFuncGetAttributes(&attributes, probe_kernel);
 }
 
 }  // namespace tcae_ops

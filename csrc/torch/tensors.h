@@ -48,12 +48,13 @@ inline Dtype dtype_of(const Tensor& tensor, const char* name) {
   STD_TORCH_CHECK(false, name, " must be of a float type, or uint8 if it is an image");
 }
 
+// A batch of one may serve a whole batch, so it does not move on.
 inline View view_of(const Tensor& tensor, const char* name) {
   STD_TORCH_CHECK(tensor.dim() == 4, name, " must have 4 dimensions, but has ", tensor.dim());
   const auto size = tensor.sizes();
   const auto stride = tensor.strides();
-  return {tensor.data_ptr(), dtype_of(tensor, name), size[0],   size[1],   size[2],
-          size[3],           stride[0],              stride[1], stride[2], stride[3]};
+  return {tensor.data_ptr(), dtype_of(tensor, name),         size[0],   size[1],   size[2],
+          size[3],           size[0] == 1 ? 0 : stride[0], stride[1], stride[2], stride[3]};
 }
 
 // A flow or a logit. A logit may lack the channel axis.
@@ -101,11 +102,16 @@ inline Arguments::Arguments(const Tensors& inputs, int64_t flows, int64_t logits
                   " logits and at most one target");
   Sampling& s = sampling;
   s.image = view_of(inputs[0], "image");
-  const int64_t n = s.image.n, c = s.image.c, h = s.image.h, w = s.image.w;
-  STD_TORCH_CHECK(c > 0 && h > 0 && w > 0, "image must have C, H and W of at least 1");
+  const View& image = s.image;
+  STD_TORCH_CHECK(image.c > 0 && image.h > 0 && image.w > 0, "image must have C, H and W of at least 1");
   const int64_t limit = std::numeric_limits<int32_t>::max();
-  STD_TORCH_CHECK((h - 1) * s.image.stride_h + (w - 1) * s.image.stride_w < limit && h * w < limit,
-                  "a plane of the image must span less than 2^31 elements");
+  const int64_t span = (image.h - 1) * image.stride_h + (image.w - 1) * image.stride_w;
+  STD_TORCH_CHECK(span < limit && image.h * image.w < limit, "a plane of the image must span less than 2^31 elements");
+  const View first = view_of(inputs[1], "flow");
+  const int64_t n = s.n = first.n, h = s.h = first.h, w = s.w = first.w;
+  STD_TORCH_CHECK(h > 0 && w > 0 && h * w < limit, "flows must have H and W of at least 1, and less than 2^31 pixels");
+  STD_TORCH_CHECK(image.n == n || (image.n == 1 && n > 0), "there must be one image for all, or ", n,
+                  " as there are flows, but there are ", image.n);
   s.wide = s.image.dtype == Dtype::f64;
   fields.reserve(size_t(flows + logits));
   for (int64_t i = 0; i < flows + logits; ++i) {
@@ -119,7 +125,7 @@ inline Arguments::Arguments(const Tensors& inputs, int64_t flows, int64_t logits
   has_target = rest == 1;
   if (has_target) {
     s.target = view_of(inputs.back(), "target");
-    check_size(s.target, "target", n, c, h, w);
+    check_size(s.target, "target", n, image.c, h, w);
     s.wide = s.wide || s.target.dtype == Dtype::f64;
   }
   s.flows = fields.data();
@@ -148,12 +154,12 @@ inline Tensor allocate_contiguous(const Tensor& like, Dtype dtype) {
   return allocate(like, dtype, size, stride);
 }
 
-// Images come out channels-last if `like` is channels-last, else contiguous.
-inline Tensor allocate_image(const Tensor& like, const View& v, Dtype dtype) {
+// Images come out channels-last if `like` is channels-last, else contiguous. `v` is the view of `like`.
+inline Tensor allocate_image(const Tensor& like, const View& v, Dtype dtype, int64_t n, int64_t h, int64_t w) {
   const bool last = v.c > 1 && v.stride_c == 1 && (v.w == 1 || v.stride_w == v.c) &&
                     (v.h == 1 || v.stride_h == v.c * v.w) && (v.n == 1 || v.stride_n == v.c * v.h * v.w);
-  if (!last || like.is_contiguous()) return allocate_contiguous(like, dtype);
-  return allocate(like, dtype, {v.n, v.c, v.h, v.w}, {v.c * v.h * v.w, 1, v.c * v.w, v.c});
+  if (!last || like.is_contiguous()) return allocate(like, dtype, {n, v.c, h, w}, {v.c * h * w, h * w, w, 1});
+  return allocate(like, dtype, {n, v.c, h, w}, {v.c * h * w, 1, v.c * w, v.c});
 }
 
 }  // namespace tcae_ops

@@ -18,6 +18,7 @@ import tyro
 from tqdm import tqdm
 
 from tcae import __version__
+from tcae.cli.messages import first_line
 from tcae.cli.streams import unfailing_streams
 
 if TYPE_CHECKING:
@@ -191,11 +192,6 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of the message of an error from another library."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def check_out_file(path: Path, overwrite: bool) -> None:

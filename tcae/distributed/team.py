@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from tcae.cli.command import first_line
+from tcae.cli.messages import first_line
 from tcae.distributed import ranks
 from tcae.distributed.roll_call import RollCall
 

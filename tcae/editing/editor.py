@@ -29,6 +29,7 @@ from tcae.models.usual_motions import MOTIONS_FILE, load_motions
 from tcae.weights import find_weights
 
 Picture = NDArray[np.uint8]
+"""A picture (H, W, 3), RGB."""
 
 AGREEMENT_FILE = "edits.json"
 """Name of the file with the measured correlation of each action unit."""
@@ -72,9 +73,9 @@ class FaceEditor:
 
     Example:
         >>> editor = FaceEditor.load("synthetic-64")  # doctest: +SKIP
-        >>> face = editor.portrait(picture)  # found and read once, then edited at any time
-        >>> smiling = editor(face, aus={"AU12": 1.0})
-        >>> turned = editor(face, pose=(0, 15, 0))
+        >>> face = editor.portrait(picture)  # doctest: +SKIP
+        >>> smiling = editor(face, aus={"AU12": 1.0})  # doctest: +SKIP
+        >>> turned = editor(face, pose=(0, 15, 0))  # doctest: +SKIP
     """
 
     def __init__(

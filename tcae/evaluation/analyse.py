@@ -86,8 +86,8 @@ def analyse(
         >>> import numpy as np
         >>> import tcae
         >>> table = tcae.analyse(np.full((2, 120, 160, 3), 90, np.uint8), fps=25)
-        >>> table[["frame", "timestamp", "success"]].values.tolist()
-        [[0.0, 0.0, 0.0], [1.0, 0.04, 0.0]]
+        >>> table.timestamp.tolist(), table.success.tolist()
+        ([0.0, 0.04], [0, 0])
     """
     if fps is not None and not 0 < fps < float("inf"):
         raise ValueError(f"fps must be positive, not {fps}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tcae.cli.command import first_line
+from tcae.cli.messages import first_line
 from tcae.files.durable import write_durably
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from tcae.cli.command import first_line
+from tcae.cli.messages import first_line
 from tcae.cli.progress import Stopwatch
 from tcae.cli.signals import leave_signals_to_the_parent
 from tcae.data.mixture import Pairs

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tcae.cli.command import first_line
+from tcae.cli.messages import first_line
 from tcae.cli.progress import say
 from tcae.cli.signals import StopSignals
 from tcae.files.durable import write_durably

@@ -136,6 +136,8 @@ def _check_gradients(
             _require(name, wrong if int(wrong.sum()) > excused else wrong & False)
         else:
             near = tie if i == last else kink
+            if t.shape[0] < near.shape[0]:  # the sum of the gradients of all samples
+                near = near.any(0, keepdim=True)
             _require(name, (wrong[:, None] if t.dim() == 3 else wrong) & ~near)
         flipped.append(wrong.flatten())
     share = torch.cat(flipped) if flipped else torch.zeros(0)
@@ -164,7 +166,7 @@ def _working(inputs: Sequence[Tensor]) -> torch.dtype:
 def _rounding_of_positions(inputs: Sequence[Tensor], count: int, options: dict[str, Any]) -> float:
     """Return how far off a position may be, in pixels."""
     h, w = inputs[0].shape[2:]
-    reach = float(h + w)
+    reach = float(max(h + w, sum(inputs[1].shape[2:])))
     if count or options["padding"] == "reflection":  # large displacements cancel or are folded
         pixels = (h + w) / 2 if options["units"] == "normalized" else 1.0
         reach += pixels * _size(*inputs[1 : 1 + max(count, 1)])
@@ -173,15 +175,18 @@ def _rounding_of_positions(inputs: Sequence[Tensor], count: int, options: dict[s
 
 def _positions(inputs: Sequence[Tensor], count: int, units: str) -> Tensor:
     """Return where each pixel samples, in fp64 on the CPU: (N, 2, H, W)."""
-    n, _, h, w = inputs[0].shape
     flow = inputs[1].double()
+    h, w = flow.shape[2:]
     if count:
-        logits = torch.stack([t.double().reshape(n, 1, h, w) for t in inputs[1 + count : -1]])
-        flows = torch.stack([t.double() for t in inputs[1 : 1 + count]])
+        fields = [t.double().reshape(t.shape[0], -1, h, w) for t in inputs[1:-1]]
+        flows, logits = (
+            torch.stack(torch.broadcast_tensors(*fs)) for fs in (fields[:count], fields[count:])
+        )
         flow = (logits.softmax(0) * flows).sum(0)
     cpu = torch.device("cpu")
     x, y = torch.meshgrid(torch.arange(w, device=cpu), torch.arange(h, device=cpu), indexing="xy")
-    size = (w - 1, h - 1) if units == "normalized" else (2, 2)
+    height, width = inputs[0].shape[2:]
+    size = (width - 1, height - 1) if units == "normalized" else (2, 2)
     scale = torch.tensor(size, dtype=torch.float64, device=cpu) / 2
     return torch.stack([x, y]) + flow * scale[:, None, None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,9 +23,15 @@ LAYOUTS = [
 ]
 
 
+Argument = Literal["image", "flows", "logits", "target"]
+
+
 @dataclass(frozen=True)
 class Case:
-    """Everything except the image's type and the layout in memory."""
+    """Everything except the image's type and the layout in memory.
+
+    `shape` is that of the warped image.
+    """
 
     shape: tuple[int, int, int, int]
     count: int = 2  # flows to blend; 0 means one flow, not blended
@@ -33,11 +39,19 @@ class Case:
     padding: Padding = "border"
     reach: float = 3.0  # standard deviation of the displacements
     flow: torch.dtype = torch.float32
+    size: tuple[int, int] | None = None  # of the image, if it is another
+    alone: tuple[Argument, ...] = ()  # given only once, for all samples
 
     @property
     def options(self) -> dict[str, Any]:
         """The options of the operators."""
         return {"units": self.units, "padding": self.padding}
+
+    def given(self, argument: Argument, tensor: Tensor) -> Tensor:
+        """Return what is given of a batch: all, or one sample."""
+        if argument not in self.alone:
+            return tensor
+        return tensor[:1] if len(tensor) else tensor.new_ones(1, *tensor.shape[1:])
 
 
 CASES = {
@@ -63,6 +77,21 @@ CASES = {
     "one column": Case((2, 3, 21, 1), count=0),
     "still": Case((2, 3, 8, 20), reach=0.0),
     "nobody": Case((0, 3, 8, 20)),
+    "smaller": Case((2, 3, 9, 20), size=(17, 31)),
+    "larger": Case((2, 3, 40, 70), units="normalized", padding="zeros", reach=0.5, size=(6, 9)),
+    "larger, mirrored": Case((1, 2, 21, 300), count=0, padding="reflection", size=(32, 16)),
+    "from one pixel": Case((2, 3, 5, 8), padding="zeros", size=(1, 1)),
+    "one image": Case((5, 3, 40, 60), alone=("image",)),
+    "one image of another size": Case(
+        (3, 2, 9, 20), padding="reflection", reach=6.0, size=(33, 7), alone=("image",)
+    ),
+    "one flow": Case((3, 3, 17, 31), count=0, alone=("flows",)),
+    "one flow and one target": Case((3, 2, 8, 24), count=0, alone=("flows", "target")),
+    "one of all but the logits": Case(
+        (3, 3, 7, 20), size=(9, 12), alone=("image", "flows", "target")
+    ),
+    "one set of logits": Case((2, 1, 5, 17), count=3, padding="zeros", alone=("logits",)),
+    "one image, nobody": Case((0, 3, 8, 20), alone=("image", "target")),
     "nowhere": Case((2, 3, 9, 20), count=0, reach=math.nan),
     "nowhere in one pixel": Case((1, 2, 1, 1), count=0, padding="reflection", reach=math.nan),
     "nowhere, zeros": Case((1, 2, 5, 1), count=0, padding="zeros", reach=math.nan),
@@ -90,23 +119,27 @@ class Inputs:
 def make_inputs(case: Case, dtype: torch.dtype, layout: str, device: torch.device) -> Inputs:
     """Make random inputs for a case, always the same, in a layout of `LAYOUTS`."""
     count = max(case.count, 1)
-    image, flows, logits, target = random_inputs(case.shape, count, dtype, case.flow, case.reach)
+    image, flows, logits, target = random_inputs(
+        case.shape, count, dtype, case.flow, case.reach, size=case.size
+    )
     # As in a decoder's output, flow and logit are views of one tensor.
     parts = [
         torch.cat([f, k.reshape(f[:, :1].shape)], 1) for f, k in zip(flows, logits, strict=True)
     ]
     parts = [lay_out(part.to(device), layout) for part in parts]
-    flows = [part[:, :2] for part in parts]
+    flows = [case.given("flows", part[:, :2]) for part in parts]
     logits = [part[:, 2] if k % 2 else part[:, 2:] for k, part in enumerate(parts)]
+    logits = [case.given("logits", logit) for logit in logits]
     generator = torch.Generator().manual_seed(1)
     # Both have the same weight in the gradients, although the loss is a mean.
-    by_loss = torch.randn(case.shape[0], generator=generator, device="cpu") * image[:1].numel()
+    by_loss = torch.randn(case.shape[0], generator=generator, device="cpu")
+    by_loss *= math.prod(case.shape[1:])
     by_warped = torch.randn(case.shape, generator=generator, device="cpu")
     return Inputs(
-        lay_out(image.to(device), layout),
+        lay_out(case.given("image", image).to(device), layout),
         flows,
         logits[: case.count],
-        lay_out(target.to(device), layout),
+        lay_out(case.given("target", target).to(device), layout),
         [by_loss.to(device), lay_out(by_warped.to(device), layout)],
     )
 
@@ -118,22 +151,27 @@ def random_inputs(
     flow: torch.dtype = torch.float32,
     reach: float = 3.0,
     seed: int = 0,
+    size: tuple[int, int] | None = None,
 ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
-    """Make image, flows, logits (of both accepted shapes) and target, on the CPU."""
-    generator = torch.Generator().manual_seed(seed)
-    n, _, h, w = shape
+    """Make image, flows, logits (of both accepted shapes) and target, on the CPU.
 
-    def picture() -> Tensor:
+    All have the same size, or the image has another.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    n, c, h, w = shape
+
+    def picture(h: int, w: int) -> Tensor:
+        shape = n, c, h, w
         values = torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu")
         return values.to(image) if image.is_floating_point else (values * 256).to(image)
 
     def field(channels: int) -> Tensor:
-        size = n, channels, h, w
-        return torch.randn(size, generator=generator, dtype=torch.float64, device="cpu")
+        shape = n, channels, h, w
+        return torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
 
     flows = [(reach * field(2)).to(flow) for _ in range(count)]
     logits = [field(1).to(flow) if k % 2 else field(1)[:, 0].to(flow) for k in range(count)]
-    return picture(), flows, logits, picture()
+    return picture(*(size or (h, w))), flows, logits, picture(h, w)
 
 
 def lay_out(tensor: Tensor, layout: str) -> Tensor:

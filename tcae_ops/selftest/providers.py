@@ -43,6 +43,18 @@ def eager(workload: Workload, problem: Problem) -> Run:
     return _composition(problem, compose)
 
 
+def ready_grid(workload: Workload, problem: Problem) -> Run:
+    """Provide only `F.grid_sample`, from an existing grid."""
+    identity = identity_grid(problem.image)
+    grid = (identity + problem.flows[0].detach()).movedim(1, -1).contiguous()
+    grid.requires_grad_(problem.flows[0].requires_grad)
+    bare = Problem(problem.image, (grid,), (), None, problem.upstream)
+    return differentiated(
+        bare,
+        lambda: F.grid_sample(bare.image, grid, padding_mode="border", align_corners=True),
+    )
+
+
 def compiled(workload: Workload, problem: Problem) -> Run:
     """Provide the same composition after ``torch.compile``."""
     run = _composition(problem, torch.compile(compose, fullgraph=True, dynamic=False))

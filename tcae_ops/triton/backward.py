@@ -87,6 +87,8 @@ def backward_kernel(
     h,
     w,
     count,
+    height,
+    width,
     normalized,
     MOVES: tl.constexpr,
     PADDING: tl.constexpr,
@@ -97,7 +99,7 @@ def backward_kernel(
     """Compute the gradients of a block's pixels. MOVES: whether flows or logits need one."""
     n, y, x, inside = site(blocks, h, w, INDEX, BLOCK)
     px, py, slope_x, slope_y, parts = positions(
-        flows, logits, n, y, x, inside, h, w, normalized, PADDING, WORKING
+        flows, logits, n, y, x, inside, height, width, normalized, PADDING, WORKING
     )
     step = None
     if by_loss is not None:
@@ -107,7 +109,7 @@ def backward_kernel(
     by_y = tl.full([BLOCK], 0.0, WORKING)
     for c in range(channels):
         columns, rows, exist, weights, fx, fy = corners(
-            forget(px, c), forget(py, c), h, w, inside, PADDING, INDEX
+            forget(px, c), forget(py, c), height, width, inside, PADDING, INDEX
         )
         pixels = None
         if MOVES or step is not None:
@@ -127,8 +129,8 @@ def backward_kernel(
             to = offsets(sums, columns, rows)
             scatter(sums, wholes, scale, n, c, to, exist, weights, px == px, by_sample)
     if MOVES:
-        by_x = by_displacement(image, by_x, slope_x, w, normalized, WORKING)
-        by_y = by_displacement(image, by_y, slope_y, h, normalized, WORKING)
+        by_x = by_displacement(image, by_x, slope_x, width, normalized, WORKING)
+        by_y = by_displacement(image, by_y, slope_y, height, normalized, WORKING)
         displacement_backward(parts, by_flows, by_logits, n, y, x, inside, by_x, by_y)
 
 
@@ -168,7 +170,7 @@ def backward(
         view(wholes),
         scales,
         *call.sizes,
-        inputs[0][:1].numel(),
+        call.numbers,
         MOVES=any(t is not None for t in fields),
         **call.sampling,
         **call.types,
@@ -211,5 +213,5 @@ def _sums(
             *call.sizes,
             **call.types,
         )
-    scales = image_gradient.scales(largest, by_loss, result)
+    scales = image_gradient.scales(largest, by_loss, len(result), call.shape)
     return sums, torch.zeros_like(result, dtype=torch.int64), scales

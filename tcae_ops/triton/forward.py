@@ -26,6 +26,8 @@ def forward_kernel(
     channels,
     h,
     w,
+    height,
+    width,
     normalized,
     PADDING: tl.constexpr,
     WORKING: tl.constexpr,
@@ -34,8 +36,10 @@ def forward_kernel(
 ):
     """Sample a block's pixels. Store the sum of |sample - target| of each block."""
     n, y, x, inside = site(blocks, h, w, INDEX, BLOCK)
-    px, py, _, _, _ = positions(flows, logits, n, y, x, inside, h, w, normalized, PADDING, WORKING)
-    columns, rows, exist, weights, _, _ = corners(px, py, h, w, inside, PADDING, INDEX)
+    px, py, _, _, _ = positions(
+        flows, logits, n, y, x, inside, height, width, normalized, PADDING, WORKING
+    )
+    columns, rows, exist, weights, _, _ = corners(px, py, height, width, inside, PADDING, INDEX)
     at = offsets(image, columns, rows)
     distance = tl.full([BLOCK], 0.0, WORKING)
     for c in range(channels):
@@ -51,7 +55,7 @@ def forward_kernel(
 
 @kernel
 def loss_kernel(distances, loss, blocks, count, BLOCK: tl.constexpr):
-    """Store the mean of each image: the sums of its blocks, added in a fixed order."""
+    """Store the mean of each sample: the sums of its blocks, added in a fixed order."""
     n = tl.program_id(0)
     sums = tl.full([BLOCK], 0.0, tl.float64)
     for first in range(0, blocks, BLOCK):
@@ -88,6 +92,7 @@ def forward(
         **call.types,
     )
     if has_loss:
-        n, count = len(call.image), call.image[:1].numel()
-        launch(loss_kernel, n, call.image, distances, results[0], call.blocks, count, BLOCK=256)
+        n, loss = call.shape[0], results[0]
+        sizes = call.blocks, call.numbers
+        launch(loss_kernel, n, call.image, distances, loss, *sizes, BLOCK=256)
     return results

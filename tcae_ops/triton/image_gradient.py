@@ -57,29 +57,37 @@ def largest_kernel(
     tl.store(largest + tl.program_id(0), tl.max(most, 0).to(tl.float64))
 
 
-def scales(largest: Tensor | None, by_loss: Tensor | None, image: Tensor) -> Tensor:
-    """Return for each image how many units of the whole numbers make 1: (N,) fp64, powers of two.
+def scales(
+    largest: Tensor | None, by_loss: Tensor | None, images: int, shape: torch.Size
+) -> Tensor:
+    """Return for each sample how many units of its image's whole numbers make 1.
 
     Args:
         largest: The largest gradients by the warped image, (N, blocks), or None.
         by_loss: The gradient of the losses, (N,), or None.
-        image: (N, C, H, W).
+        images: How many: N, or one for all samples.
+        shape: Of the warped image: (N, C, H, W).
+
+    Returns:
+        (N,) fp64, powers of two.
     """
-    n, c, h, w = image.shape
-    bound = torch.zeros(n, dtype=torch.float64, device=image.device)
+    n, c, h, w = shape
+    per_image = 1 if images == n else n
+    bounds = []
     if largest is not None:
-        bound += largest.amax(1)
+        bounds.append(largest.amax(1))
     if by_loss is not None:
         step = by_loss.double().abs() / (c * h * w)
-        bound += torch.where(step.isfinite(), step, 0.0)
-    room = ROOM - math.ceil(math.log2(h * w))
+        bounds.append(torch.where(step.isfinite(), step, 0.0))
+    bound = torch.stack(bounds).sum(0).reshape(images, per_image).amax(1)
+    room = ROOM - math.ceil(math.log2(per_image * h * w))
     power = (room - torch.frexp(bound).exponent).clamp(max=1000)
-    return torch.ldexp(torch.ones_like(bound), power)
+    return torch.ldexp(torch.ones_like(bound), power).repeat_interleave(per_image)
 
 
 def finish(result: Tensor, sums: Tensor, wholes: Tensor | None, scale: Tensor | None) -> None:
     """Write the sums of both kinds together, rounded once, to the result, which may be `sums`."""
     if wholes is not None and scale is not None:
-        sums += (wholes / scale[:, None, None, None]).to(sums.dtype)
+        sums += (wholes / scale[: len(wholes), None, None, None]).to(sums.dtype)
     if result is not sums:
         result.copy_(sums)

@@ -11,7 +11,7 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from tcae_ops.reference import working_dtype
+from tcae_ops import reference
 from tcae_ops.request import Request
 from tcae_ops.triton.tensors import View, view
 
@@ -27,9 +27,10 @@ class Call:
     """The arguments of a pass, as kernels take them.
 
     Attributes:
-        image: (N, C, H, W). All tensors are on its device.
+        image: (N, C, height, width), or one for all samples. All tensors are on its device.
         views: Image, flows, logits and target.
-        blocks: Number of blocks of an image.
+        shape: Of the warped image: (N, C, H, W).
+        blocks: Number of blocks of a sample.
         working: The type of all computation.
         sampling: The arguments that say how positions are found.
         types: Constants that all kernels take.
@@ -37,6 +38,7 @@ class Call:
 
     image: Tensor
     views: tuple[View, tuple[View, ...], tuple[View, ...], View]
+    shape: torch.Size
     blocks: int
     working: torch.dtype
     sampling: dict[str, Any]
@@ -47,8 +49,9 @@ class Call:
         """Describe the inputs of a pass. `others` are further tensors (N, C, H, W) that it uses."""
         image, flows, logits, target, units, padding, _ = request
         inputs = image, *flows, *logits, *target
-        working = working_dtype(*inputs)
-        pixels = image.shape[2] * image.shape[3]
+        working = reference.working_dtype(*inputs)
+        shape = reference.warped_shape(image, flows[0])
+        pixels = shape[2] * shape[3]
         far = max(pixels + BLOCK, *map(_span, (*inputs, *others)))
         return Call(
             image,
@@ -58,9 +61,15 @@ class Call:
                 tuple(map(view, logits)),
                 view(target[0] if target else None),
             ),
+            shape,
             -(-pixels // BLOCK),
             working,
-            {"normalized": units == "normalized", "PADDING": padding},
+            {
+                "height": image.shape[2],
+                "width": image.shape[3],
+                "normalized": units == "normalized",
+                "PADDING": padding,
+            },
             {
                 "WORKING": _WORKING[working],
                 "INDEX": tl.int32 if far < FAR else tl.int64,
@@ -70,18 +79,23 @@ class Call:
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
-        """Blocks of an image, channels, height and width."""
-        _, c, h, w = self.image.shape
+        """Blocks of a sample, and the channels, height and width of the warped image."""
+        _, c, h, w = self.shape
         return self.blocks, c, h, w
 
     @property
+    def numbers(self) -> int:
+        """How many numbers a loss is the mean of."""
+        return self.shape[1:].numel()
+
+    @property
     def programs(self) -> int:
-        """Blocks of all images."""
-        return self.image.shape[0] * self.blocks
+        """Blocks of all samples."""
+        return self.shape[0] * self.blocks
 
     def scratch(self) -> Tensor:
         """Return memory for one number per block: (N, blocks)."""
-        size = self.image.shape[0], self.blocks
+        size = self.shape[0], self.blocks
         return torch.empty(size, dtype=torch.float64, device=self.image.device)
 
 

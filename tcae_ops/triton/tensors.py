@@ -1,6 +1,6 @@
 """Tensors as kernels see them, and how their numbers are read and written.
 
-A block handles neighbouring pixels of one image in reading order. Planes begin at 64-bit offsets.
+A block handles neighbouring pixels of one sample in reading order. Planes begin at 64-bit offsets.
 Inside a plane offsets have their own type, ``INDEX``, of 32 bits where these suffice.
 """
 
@@ -37,9 +37,9 @@ class View(NamedTuple):
 
 
 def view(tensor: Tensor | None) -> View:
-    """Describe a tensor (N, C, H, W) or (N, H, W) to kernels."""
+    """Describe a tensor (N, C, H, W) or (N, H, W) to kernels. A batch of one serves all samples."""
     n, *c, h, w = (0, 0, 0) if tensor is None else tensor.stride()
-    strides = n, c[0] if c else 0, h, w
+    strides = 0 if tensor is not None and len(tensor) == 1 else n, c[0] if c else 0, h, w
     # Odd numbers, never 1: inside tuples nothing else keeps Triton from compiling again.
     return View(tensor, *(2 * stride + 3 for stride in strides))
 
@@ -52,7 +52,7 @@ def elements(stride):
 
 @triton.jit
 def site(blocks, h, w, INDEX: tl.constexpr, BLOCK: tl.constexpr):
-    """Return where a program works: the image, its pixels' y and x, and which of them exist."""
+    """Return where a program works: the sample, its pixels' y and x, and which of them exist."""
     program = tl.program_id(0)
     pixel = (program % blocks).to(INDEX) * BLOCK + tl.arange(0, BLOCK)
     return program // blocks, pixel // w, pixel % w, pixel < tl.cast(h, INDEX) * w

@@ -169,7 +169,7 @@ def test_shipped_weights_in_the_program_of_the_documentation(
     encoder, probe = load_encoder("synthetic-64"), load_probe("synthetic-64")
     weights = 4 * sum(values.numel() for values in encoder.network.state_dict().values())
     assert (tmp_path / "encoder.onnx").stat().st_size == pytest.approx(weights, rel=0.01)
-    text = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"<!-- example -->\n\n```python\n(.*?)```", text, re.DOTALL)
     coarse = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     picture = cv2.resize(coarse, (150, 150), interpolation=cv2.INTER_CUBIC)

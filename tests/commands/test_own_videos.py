@@ -1,4 +1,4 @@
-"""The recipe of docs/training.md for better weights from one's own videos, as it is printed."""
+"""The recipe of docs/own-videos.md for better weights from one's own videos, as it is printed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tcae.data.shards import PackedDataset
 from tcae.evaluation.linear_probe import load_probe
 from tcae.models.encoder_file import load_encoder
 
-PAGE = Path(__file__).parents[2] / "docs" / "training.md"
+PAGE = Path(__file__).parents[2] / "docs" / "own-videos.md"
 # Added to the printed commands, so that they end soon. Pictures stand for videos: rendered faces
 # are no work for a face detector.
 SHORTER = {

@@ -23,6 +23,7 @@ KERNELS = {
     *(f"{name}_kernel<{t}>" for name in ("loss", "scale") for t in FLOATS),
     *(f"finish_kernel<{t}, {e}>" for t in FLOATS for e in ("Half", "BFloat16", "float")),
     "finish_kernel<double, double>",
+    "probe_kernel",
 }
 BLOCK = 256  # threads, in every launch
 BLEND_CACHE = (ROOT / "csrc/cuda/blend_cache.h").read_text()
@@ -71,9 +72,8 @@ def built(nvcc, tmp_path_factory):
 
 def demangled(name):
     """Return the kernel of a symbol, without namespaces and arguments."""
-    text = run("c++filt", name).strip().partition(" ")[2]
-    text = text.replace("(anonymous namespace)::", "")
-    return re.sub(r"\w+::", "", text.partition("(")[0])
+    text = run("c++filt", name).strip().replace("(anonymous namespace)::", "")
+    return re.sub(r"\w+::", "", text.removeprefix("void ").partition("(")[0])
 
 
 def resources(cuobjdump, binary):

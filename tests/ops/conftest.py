@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from tcae_ops import backends
+from tcae_ops import backends, library
 from tcae_ops.selftest import agreement, cases
 from tcae_ops.selftest.places import CPU, GPU, Place, devices, why_not
 
@@ -54,15 +54,20 @@ def loops(image, flows, logits, target, units, padding):
     """Compute the loss (N,) and the warped image in fp64, pixel by pixel."""
     image, target = image.cpu(), target.cpu()
     flows, logits = [flow.cpu() for flow in flows], [logit.cpu() for logit in logits]
-    n, c, h, w = image.shape
+    c, height, width = image.shape[1:]
+    h, w = flows[0].shape[2:]
+    n = next((len(t) for t in (image, *flows, *logits, target) if len(t) != 1), 1)
+    image, target = (t.expand(n, *t.shape[1:]) for t in (image, target))
+    flows = [flow.expand(n, 2, h, w) for flow in flows]
+    logits = [logit.reshape(-1, h, w).expand(n, h, w) for logit in logits]
     pixels = image.double() / (1 if image.dtype.is_floating_point else 255)
     goal = target.double() / (1 if target.dtype.is_floating_point else 255)
     warped = torch.empty(n, c, h, w, dtype=torch.float64, device=CPU)
-    scale = ((w - 1) / 2, (h - 1) / 2) if units == "normalized" else (1.0, 1.0)
+    scale = ((width - 1) / 2, (height - 1) / 2) if units == "normalized" else (1.0, 1.0)
     for b, y, x in itertools.product(range(n), range(h), range(w)):
         weights = [1.0]
         if logits:
-            powers = [math.exp(float(logit.reshape(n, h, w)[b, y, x])) for logit in logits]
+            powers = [math.exp(float(logit[b, y, x])) for logit in logits]
             weights = [p / sum(powers) for p in powers]
         dx, dy = (
             sum(
@@ -92,6 +97,16 @@ else:
 def _parameters():
     for name in (*PLACES, "cuda_on_host"):
         yield pytest.param(name, marks=[pytest.mark.gpu] * name.startswith("gpu_"))
+
+
+@pytest.fixture(params=library.SIMD_LEVELS)
+def level(request):
+    """Each instruction set that this machine can run, in use."""
+    try:
+        with library.simd_level(request.param):
+            yield request.param
+    except ValueError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(params=_parameters())

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import warnings
 
 import pytest
 import torch
@@ -38,6 +39,9 @@ def l1(target):
         (warp(flow=None), TypeError, r"flow is a NoneType"),
         (warp(flow=FLOW.to(torch.uint8)), TypeError, r"flow is of type uint8.*one of float16"),
         (warp(flow=FLOW[:, :1]), ValueError, r"flow has shape \(2, 1, 4, 5\).*\(2, 2, 4, 5\)"),
+        (warp(flow=FLOW[0]), ValueError, r"flow has shape \(2, 4, 5\), but must be \(N, 2, H, W"),
+        (warp(flow=FLOW[..., :0]), ValueError, r"flow has shape \(2, 2, 4, 0\).*H, W >= 1"),
+        (warp(flow=FLOW.repeat(2, 1, 1, 1)), ValueError, r"flow .* \(2, 2, 4, 5\), or a batch of"),
         (warp(flow=FLOW.to("meta")), ValueError, r"flow is on meta, but must be .* on cpu"),
         (warp(units="metres"), ValueError, r"units is 'metres', .* pixels, normalized"),
         (warp(padding="wrap"), ValueError, r"padding is 'wrap', .* border, zeros, reflection"),
@@ -48,10 +52,15 @@ def l1(target):
         (blend(flows=[], logits=[]), ValueError, r"flows is empty"),
         (blend(logits=[LOGIT]), ValueError, r"logits holds 1 tensors, .* each of 2 flows"),
         (blend(flows=[FLOW, 1]), TypeError, r"flows\[1\] is a int"),
-        (blend(flows=[FLOW, FLOW[:1]]), ValueError, r"flows\[1\] has shape \(1, 2, 4, 5\)"),
+        (blend(flows=[FLOW, FLOW[:0]]), ValueError, r"flows\[1\] has shape \(0, 2, 4, 5\)"),
+        (blend(flows=[FLOW, FLOW[:, :, 1:]]), ValueError, r"flows\[1\] has shape \(2, 2, 3, 5\)"),
         (blend(logits=[FLOW, LOGIT]), ValueError, r"logits\[0\] has shape .* or \(2, 1, 4, 5\)"),
         (blend(logits=[LOGIT, LOGIT.bool()]), TypeError, r"logits\[1\] is of type bool"),
-        (l1(IMAGE[:, :1]), ValueError, r"target has shape \(2, 1, 4, 5\).*the image's shape"),
+        (
+            l1(IMAGE[:, :1]),
+            ValueError,
+            r"target has shape \(2, 1, 4, 5\).*the warped image's shape",
+        ),
         (l1(IMAGE.to(torch.int8)), TypeError, r"target is of type int8"),
         (l1(3), TypeError, r"target is a int"),
     ],
@@ -172,9 +181,23 @@ def test_without_a_library_the_definition_runs(monkeypatch):
     monkeypatch.setattr(backends, "_fastest", {})
     monkeypatch.setattr(library.CPU, "problem", "no library was built")
     expected = tcae_ops.warp(IMAGE, FLOW, backend="reference")
-    assert torch.equal(tcae_ops.warp(IMAGE, FLOW), expected)
+    said = r"no kernels that can run on cpu: its definition .* 'cpp': no library was built"
+    with pytest.warns(UserWarning, match=said):
+        assert torch.equal(tcae_ops.warp(IMAGE, FLOW), expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it was said
+        tcae_ops.warp(IMAGE, FLOW)
     with pytest.raises(ValueError, match="backend 'cpp' cannot run: no library was built"):
         tcae_ops.warp(IMAGE, FLOW, backend="cpp")
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu"])
+def test_on_devices_without_kernels_the_definition_runs_and_says_so(monkeypatch, device):
+    monkeypatch.setattr(backends, "_override", None)
+    monkeypatch.setattr(backends, "_fastest", {})
+    with pytest.warns(UserWarning, match=f"can run on {device}: its definition in plain torch"):
+        chosen = backends.choose(torch.device(device), None)
+    assert chosen is backends.BACKENDS["reference"]
 
 
 def test_triton_that_cannot_run_says_why(monkeypatch):
@@ -205,7 +228,7 @@ def test_triton_that_cannot_run_says_why(monkeypatch):
 def test_what_runs_on_cuda_tensors(monkeypatch, cuda_problem, triton_problem, interpreted, chosen):
     monkeypatch.setattr(backends, "_override", None)
     monkeypatch.setattr(backends, "_fastest", {})
-    monkeypatch.setattr(library.CUDA, "problem", cuda_problem)
+    monkeypatch.setattr(library.CUDA, "why_not", lambda index: cuda_problem)
     monkeypatch.setattr(triton, "PROBLEM", triton_problem)
     monkeypatch.setattr(triton, "INTERPRETED", interpreted)
     assert backends.choose(torch.device("cuda"), None) is backends.BACKENDS[chosen]

@@ -41,7 +41,9 @@ def same_bits(a, b):
 @pytest.mark.parametrize("name", CASES)
 def test_operators_give_the_same_bits_alone_and_together(backend, problem, name):
     case = CASES[name]
-    image, flows, logits, target = problem(case.shape, max(case.count, 1), reach=case.reach)
+    count = max(case.count, 1)
+    image, flows, logits, target = problem(case.shape, count, reach=case.reach, size=case.size)
+    image, target = case.given("image", image), case.given("target", target)
     options = {**case.options, "backend": backend}
     for ops, rest in (
         ((tcae_ops.warp, tcae_ops.warp_l1), (flows[0],)),

@@ -37,7 +37,7 @@ def test_examples_of_docstrings(name, monkeypatch, tmp_path):
 def test_every_public_operator_has_an_example():
     documented = {
         test.name
-        for module in ("warp", "losses", "backends")
+        for module in ("warp", "losses", "grids", "backends")
         for test in examples(f"tcae_ops.{module}")
     }
     assert documented >= {
@@ -45,6 +45,8 @@ def test_every_public_operator_has_an_example():
         "tcae_ops.warp.blend_warp",
         "tcae_ops.losses.warp_l1",
         "tcae_ops.losses.blend_warp_l1",
+        "tcae_ops.grids.flow_from_grid",
+        "tcae_ops.grids.grid_from_flow",
         "tcae_ops.backends.backend",
     }
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import cv2
@@ -21,25 +21,6 @@ FPS, FRAMES = 10, 40
 DESKTOP, PHONE = (1280, 800), (375, 700)
 
 each_width = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-
-
-class Opened(NamedTuple):
-    """A page, and what it asked for and complained of."""
-
-    page: Any
-    requests: list[str]
-    complaints: list[str]
-
-    def video(self, name: str) -> float:
-        return float(self.page.evaluate(f"document.querySelector('video').{name}"))
-
-    def wait(self, condition: str) -> None:
-        """Wait until it holds; Playwright's own way is against the policy of the page."""
-        for _ in range(400):
-            if self.page.evaluate(condition):
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError(condition)
 
 
 @pytest.fixture(scope="module")
@@ -94,27 +75,20 @@ def shown(tmp_path_factory: pytest.TempPathFactory, filmed: Callable[..., Any]) 
 
 
 @pytest.fixture
-def opened(browser: Any) -> Iterator[Callable[..., Opened]]:
+def opened(open_page: Callable[..., Any]) -> Callable[..., Any]:
     """Function that opens a page, offline, in a window of some size."""
-    contexts = []
 
-    def open_page(path: Path, size: tuple[int, int] = DESKTOP, **options: Any) -> Opened:
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, offline=True, **options
-        )
-        contexts.append(context)
-        made = Opened(context.new_page(), [], [])
-        made.page.on("request", lambda request: made.requests.append(request.url))
-        made.page.on("console", lambda message: made.complaints.append(message.text))
-        made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
-        made.page.goto(path.as_uri())
+    def open_file(path: Path, size: tuple[int, int] = DESKTOP, **options: Any) -> Any:
+        made = open_page(path.as_uri(), size, offline=True, **options)
         if "<video" in path.read_text():
             made.wait("document.querySelector('video').readyState >= 2")
         return made
 
-    yield open_page
-    for context in contexts:
-        context.close()
+    return open_file
+
+
+def video(found: Any, name: str) -> float:
+    return float(found.page.evaluate(f"document.querySelector('video').{name}"))
 
 
 def curve(page: Any, words: str) -> Any:
@@ -159,14 +133,14 @@ def test_the_video_is_shown_whole_without_the_bars_beside_it(shown, opened, size
 @each_width
 def test_a_click_on_a_curve_takes_the_video_there(shown, opened, size) -> None:
     found = opened(shown / "talk.html", size)
-    assert found.video("duration") == pytest.approx(FRAMES / FPS, abs=0.02)
+    assert video(found, "duration") == pytest.approx(FRAMES / FPS, abs=0.02)
     over = curve(found.page, "lip corner puller")
     over.scroll_into_view_if_needed()
     box = over.bounding_box()
     for share in (0.75, 0.25):
         over.click(position={"x": box["width"] * share, "y": 20})
         wanted = share * FRAMES / FPS
-        assert found.video("currentTime") == pytest.approx(
+        assert video(found, "currentTime") == pytest.approx(
             wanted, abs=FRAMES / FPS / box["width"] * 2
         )
         found.wait("!document.querySelector('video').seeking")
@@ -183,7 +157,7 @@ def test_the_cursor_follows_the_playing_video(shown, opened) -> None:
     found.page.evaluate("document.querySelector('video').pause()")
     found.page.wait_for_timeout(100)
     box = curve(found.page, "blink").bounding_box()
-    share = found.video("currentTime") / (FRAMES / FPS)
+    share = video(found, "currentTime") / (FRAMES / FPS)
     assert now.bounding_box()["x"] - before == pytest.approx(box["width"] * share, abs=4)
 
 
@@ -218,7 +192,7 @@ def test_events_lead_to_their_peak(shown, opened) -> None:
         "0:01.5", "AU12 lip corner puller", "face 0", "0:01.0", "0:02.0", "1.00",
     ]  # fmt: skip
     line.locator("button").click()
-    assert found.video("currentTime") == pytest.approx(1.5)
+    assert video(found, "currentTime") == pytest.approx(1.5)
 
 
 def test_a_face_can_be_hidden_and_frames_stepped_through(shown, opened) -> None:
@@ -228,9 +202,9 @@ def test_a_face_can_be_hidden_and_frames_stepped_through(shown, opened) -> None:
     assert found.page.locator("#none").is_visible()
     found.page.keyboard.press("ArrowRight")
     found.page.keyboard.press("ArrowRight")
-    assert found.video("currentTime") == pytest.approx(2 / FPS, abs=1e-3)
+    assert video(found, "currentTime") == pytest.approx(2 / FPS, abs=1e-3)
     found.page.keyboard.press("ArrowLeft")
-    assert found.video("currentTime") == pytest.approx(1 / FPS, abs=1e-3)
+    assert video(found, "currentTime") == pytest.approx(1 / FPS, abs=1e-3)
 
 
 def test_faces_are_told_apart_without_colours(shown, opened) -> None:

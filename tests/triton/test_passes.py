@@ -42,7 +42,9 @@ def test_any_number_of_flows(count, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("name", ["twin", "rough", "zeros", "nowhere", "infinitely far", "deep"])
+@pytest.mark.parametrize(
+    "name", ["twin", "rough", "zeros", "nowhere", "infinitely far", "deep", "one image"]
+)
 def test_deterministic_gradients_are_right(deterministic, name, dtype):
     deterministic(True)
     check(CASES[name], dtype, "sliced")

@@ -140,8 +140,8 @@ MUTATIONS = [
     Mutation(
         "less scratch memory than the kernels use",
         "cuda/forward.cu",
-        "s.image.n * Grid::of<pixels>(s.image).blocks * int64_t(sizeof(double))",
-        "s.image.n * int64_t(sizeof(double))",
+        "s.n * Grid::of<pixels>(s).blocks * int64_t(sizeof(double))",
+        "s.n * int64_t(sizeof(double))",
         Check(flavour="memory"),
     ),
     Mutation(
@@ -154,7 +154,7 @@ MUTATIONS = [
     Mutation(
         "rows are read in quads that end within one",
         "cuda/groups.h",
-        "bool all = !s.wide && s.image.w % kQuad == 0;",
+        "bool all = !s.wide && s.w % kQuad == 0;",
         "bool all = !s.wide;",
         Check(
             test="tests/cuda/test_kernels_on_host.py::test_rows_that_end_within_a_quad[types1-7]"

@@ -20,6 +20,7 @@ from tcae.data.synthetic.motion import check_range, smooth_noise
 Array = NDArray[np.float64]
 
 ACTION_UNITS = tuple(f"AU{number:02d}" for number in UNITS)
+"""Names of the action units, in the order of all intensities."""
 BLINK = ACTION_UNITS.index("AU45")
 
 # Shares of the time in which a unit is active. Those of posed expressions in the Cohn-Kanade set

@@ -27,13 +27,14 @@ Dtype dtype_of(const py::array& array) {
   }
 }
 
-// An array (n, c, h, w); None is an absent tensor.
+// An array (n, c, h, w); None is an absent tensor. As csrc/torch, it does not move on from a batch of one.
 View view_of(const py::object& object) {
   if (object.is_none()) return {};
   const auto a = py::cast<py::array>(object);
   const auto stride = [&](int axis) { return int64_t(a.strides(axis) / a.itemsize()); };
+  const int64_t stride_n = a.shape(0) == 1 ? 0 : stride(0);
   return {const_cast<void*>(a.data()), dtype_of(a), a.shape(0), a.shape(1), a.shape(2),
-          a.shape(3),                  stride(0),   stride(1),  stride(2),  stride(3)};
+          a.shape(3),                  stride_n,    stride(1),  stride(2),  stride(3)};
 }
 
 using Objects = std::vector<py::object>;
@@ -58,7 +59,8 @@ struct Inputs {
   Inputs(const py::object& image, const Objects& by_flow, const Objects& by_logit, const py::object& target,
          const std::string& padding, bool normalized, bool wide)
       : flows(views_of(by_flow)), logits(views_of(by_logit)) {
-    sampling = {view_of(image),  flows.data(),     logits.empty() ? nullptr : logits.data(), int64_t(flows.size()),
+    const View& size = flows[0];
+    sampling = {size.n, size.h, size.w, view_of(image),  flows.data(),     logits.empty() ? nullptr : logits.data(), int64_t(flows.size()),
                 view_of(target), padding_of(padding), normalized, wide};
   }
   Inputs(const Inputs&) = delete;

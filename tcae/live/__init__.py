@@ -1,0 +1,1 @@
+"""The page of `tcae demo` and the server behind it."""
