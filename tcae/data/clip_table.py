@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from tcae.data.shard_files import Clip
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class Names(Sequence[str]):
+class Names:
     """Strings, one after the other in an array of bytes.
 
     Args:
@@ -35,13 +35,7 @@ class Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    @overload
-    def __getitem__(self, i: int) -> str: ...
-    @overload
-    def __getitem__(self, i: slice) -> list[str]: ...
-    def __getitem__(self, i: int | slice) -> str | list[str]:
-        if isinstance(i, slice):
-            return [self[k] for k in range(len(self))[i]]
+    def __getitem__(self, i: int) -> str:
         k = range(len(self))[i]
         start = int(self.ends[k - 1]) if k else 0
         return self.text[start : int(self.ends[k])].tobytes().decode("utf-8", "surrogatepass")
@@ -52,7 +46,7 @@ class Names(Sequence[str]):
             yield text[start:end].decode("utf-8", "surrogatepass")
 
 
-class ClipTable(Sequence[Clip]):
+class ClipTable:
     """Clips sorted by identity, video and track, each once.
 
     Args:
@@ -104,13 +98,7 @@ class ClipTable(Sequence[Clip]):
     def __len__(self) -> int:
         return len(self.track_numbers)
 
-    @overload
-    def __getitem__(self, i: int) -> Clip: ...
-    @overload
-    def __getitem__(self, i: slice) -> list[Clip]: ...
-    def __getitem__(self, i: int | slice) -> Clip | list[Clip]:
-        if isinstance(i, slice):
-            return [self[k] for k in range(len(self))[i]]
+    def __getitem__(self, i: int) -> Clip:
         k = range(len(self))[i]
         video = int(np.searchsorted(self.video_starts, k, side="right")) - 1
         return Clip(self.identity(k), self.videos[video], self.tracks[int(self.track_numbers[k])])
