@@ -72,7 +72,8 @@ def open_frame_table(path: Path) -> FrameTable:
         if mapped is not None:
             return mapped
         table = read_shards(path)
-        if not table.failures:
+        # A packer may have added a shard since.
+        if not table.failures and [*table.shards] == [row[0] for row in state]:
             for place in places:
                 with contextlib.suppress(OSError):  # a read-only or full disk
                     _write(place, table, state)

@@ -163,6 +163,23 @@ def test_another_process_that_gets_the_set_maps_the_file(pack_frames):
         pickle.loads(sent)
 
 
+def test_a_shard_that_comes_meanwhile_does_no_harm(pack_frames, monkeypatch):
+    out = pack_frames(CLIPS)
+    more = pack_frames({("aaron", "aaron/talk", "0"): 2}, name="more")
+
+    def read_late(path):
+        for ending in ("bin", "index"):
+            shutil.copy(more / "shards" / f"0000.{ending}", out / "shards" / f"0.{ending}")
+        return read_shards(path)
+
+    monkeypatch.setattr(shared_table, "read_shards", read_late)
+    for _ in range(2):  # then from the file
+        dataset = PackedDataset(out)
+        assert [dataset.name(i) for i in range(2)] == ["aaron/talk/0/0", "aaron/talk/0/1"]
+        for i in range(len(dataset)):
+            dataset.read(i)
+
+
 def test_leftovers_of_a_killed_process_are_removed(pack_frames):
     out = pack_frames(CLIPS)
     (out / f"{TABLE_FILE}-abc.tmp").touch()
