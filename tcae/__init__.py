@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from tcae.models.encoder_file import load_encoder as load_encoder
 
 __version__ = "0.1.0"
+
+# OpenMP reads it when torch is loaded. A thread waits for the others in a loop, by default for some
+# ten milliseconds: where other programs use the cores, it so takes the time that they need.
+if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 # Imported when they are needed: `import tcae` alone does not wait for torch.
 _HOMES = {

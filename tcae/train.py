@@ -13,7 +13,7 @@ from tcae.cli import command
 from tcae.cli.progress import say
 from tcae.data.mixture import read_mixture
 from tcae.distributed import ranks
-from tcae.distributed.team import broadcast, program, rank_zero_first, team
+from tcae.distributed.team import broadcast, ending_safely, program, rank_zero_first, team
 from tcae.evaluation.embedding import damaged_files
 from tcae.evaluation.estimates import flat
 from tcae.files.durable import write_durably
@@ -33,6 +33,7 @@ from tcae.training.run_directory import (
     lock_run,
     prepare_run,
 )
+from tcae.training.threads import leave_busy_cores
 from tcae.training.trainer import Trainer
 
 log = logging.getLogger("tcae.train")  # __name__ is __main__ when run as a command
@@ -41,7 +42,9 @@ log = logging.getLogger("tcae.train")  # __name__ is __main__ when run as a comm
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see ``--help``."""
     prog = program("tcae.train")
-    return command.run(train, TrainConfig, prog=prog, argv=argv, default=command_line_defaults)
+    return ending_safely(
+        lambda: command.run(train, TrainConfig, prog=prog, argv=argv, default=command_line_defaults)
+    )
 
 
 def train(config: TrainConfig) -> int:
@@ -50,7 +53,7 @@ def train(config: TrainConfig) -> int:
     A script calls this below ``if __name__ == "__main__":``, because worker processes run the
     script again.
     """
-    with team(config.device):
+    with team(config.device, config.timeout):
         return _train(config)
 
 
@@ -65,6 +68,8 @@ def _train(config: TrainConfig) -> int:
         initial = read_initial_weights(config.init_from)
     with rank_zero_first():
         data = config.data or built_in_data(run.parent, config.image_size)
+    if checkpoint is None and ranks.world_size() == 1:
+        _leave_busy_cores(config.device)
     trainer = Trainer(config, read_mixture(data, config.mix), run, checkpoint, pause)
     if initial is not None:
         initial.load_into(trainer.model)
@@ -74,6 +79,12 @@ def _train(config: TrainConfig) -> int:
     with lock_run(run):  # all have found the run by now: the trainer compared their steps
         prepare_run(run, config, checkpoint)
         return _fit(trainer)
+
+
+def _leave_busy_cores(device: str) -> None:
+    """Choose the number of threads of a new run. A resumed one computes with as many as before."""
+    if command.device_of(device).type == "cpu" and (line := leave_busy_cores()):
+        say(line)
 
 
 def _fit(trainer: Trainer) -> int:

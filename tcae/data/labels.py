@@ -231,7 +231,7 @@ class _FrameFinder:
 
     def __init__(self, dataset: PackedDataset) -> None:
         self._frames = dataset.frames["frame"]
-        starts = np.searchsorted(dataset.frames["clip"], np.arange(len(dataset.clips) + 1))
+        starts = dataset.clip_starts().tolist()
         self._spans: dict[str, list[tuple[int, int]]] = {}
         for clip, span in zip(dataset.clips, pairwise(starts), strict=True):
             for key in (clip.video, f"{clip.video}/{clip.track}"):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tcae.data.labels import FOLDS, LABELS
+from tcae.data.pack_parts import copy_states
 from tcae.data.packing import MANIFEST, read_failed, write_manifest
 from tcae.data.shard_files import PackInfo, index_files, read_index
+from tcae.data.shared_table import share_frame_table
 
 
 def merge(parts: Sequence[Path], out: Path) -> int:
@@ -42,9 +43,9 @@ def merge(parts: Sequence[Path], out: Path) -> int:
             for suffix in (".bin", ".index"):
                 _link(index.with_suffix(suffix), out / "shards" / f"{name}{suffix}")
             count += 1
-        for done in (part / "shards").glob("*of*.lock"):  # which parts of the sources they hold
-            shutil.copyfile(done, out / "shards" / done.name)
+        copy_states(part, out)
     write_manifest(out, [row for part in parts for row in read_failed(part / MANIFEST)])
+    share_frame_table(out)
     info.save(out)  # last, so that half a merge is no data set
     return count
 

@@ -6,13 +6,14 @@ import contextlib
 import fcntl
 import hashlib
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tcae.files.durable import errors_naming, lock
 
-_DONE = b"done\n"
+_BEGUN, _DONE = b"begun\n", b"done\n"
 _LOCK_NAME = re.compile(r"(\d+)of(\d+)\.lock")
 
 
@@ -82,8 +83,7 @@ class Writer:
             self._own = self._files.enter_context(open(self.locks[1], "a+b", buffering=0))  # noqa: SIM115
             lock(self._own.fileno(), refusal)
             self._check_others(refusal)
-            if part != WHOLE:
-                self._own.truncate(0)
+            self._note(_BEGUN)
             self._remove_leftovers()
         except BaseException:
             self._files.close()
@@ -100,15 +100,18 @@ class Writer:
             for path, part in _parts(self._out):
                 if part != WHOLE:
                     path.unlink()
-            return
-        with errors_naming(self.locks[1]):
-            self._own.write(_DONE)
+        self._note(_DONE)
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._files.close()
+
+    def _note(self, state: bytes) -> None:
+        with errors_naming(self.locks[1]):
+            self._own.truncate(0)
+            self._own.write(state)
 
     def _check_others(self, refusal: str) -> None:
         for path, part in _parts(self._out):
@@ -138,19 +141,33 @@ def one_at_a_time(out: Path) -> Iterator[None]:
 def missing_parts(out: Path) -> Iterator[str]:
     """Return a line for each part of a data set that was not packed to its end.
 
-    Nothing is missing if all parts of any one division are there.
+    No part is missing if all parts of any one division are there.
     """
     done: dict[int, set[int]] = {}
     for path, part in _parts(out):
-        numbers = done.setdefault(part.count, set())
-        if path.read_bytes() == _DONE:
-            numbers.add(part.number)
+        if part != WHOLE:
+            done.setdefault(part.count, set()).update([part.number] * _is_done(path, part))
+        elif not _is_done(path, part):
+            yield f"{out}: was not packed to its end; the same command again goes on"
     if any(len(numbers) == count for count, numbers in done.items()):
         return
     for count, numbers in sorted(done.items()):
-        if count > 1:
-            for number in sorted(set(range(1, count + 1)) - numbers):
-                yield f"{out}: part {number}/{count} was not packed to its end"
+        for number in sorted(set(range(1, count + 1)) - numbers):
+            yield f"{out}: part {number}/{count} was not packed to its end"
+
+
+def copy_states(source: Path, target: Path) -> None:
+    """Copy which parts of a data set were packed to their ends. What is not done stays so."""
+    for path, part in _parts(source):
+        copy = part.lock_file(target)
+        if not copy.exists() or not _is_done(path, part):
+            shutil.copyfile(path, copy)
+
+
+def _is_done(path: Path, part: Part) -> bool:
+    """Return whether a part was packed to its end. Older packers noted nothing of a whole set."""
+    state = path.read_bytes()
+    return state == _DONE or (part == WHOLE and state != _BEGUN)
 
 
 def _parts(out: Path) -> Iterator[tuple[Path, Part]]:

@@ -23,9 +23,10 @@ from typing import Any
 
 from tcae.data.crops import FrameMaker, Landmarks
 from tcae.data.labels import FOLDS, LABELS
-from tcae.data.pack_parts import WHOLE, Part, Writer, one_at_a_time
+from tcae.data.pack_parts import WHOLE, Part, Writer, missing_parts, one_at_a_time
 from tcae.data.pack_worker import Message, OutputError, VideoRow, work
 from tcae.data.shard_files import PackInfo, ShardError, index_files, read_index
+from tcae.data.shared_table import TABLE_FILE, share_frame_table
 from tcae.data.sources import Source
 from tcae.files.durable import write_durably
 
@@ -94,6 +95,8 @@ def pack_videos(
         rows.update(pool.rows)
         write_manifest(out, rows.values())
         writer.finish()
+    if not any(missing_parts(out)):
+        share_frame_table(out)
     return [rows[source.name] for source in sources]
 
 
@@ -125,7 +128,7 @@ def remove_pack(out: Path) -> None:
             path.unlink()
     with contextlib.suppress(OSError):  # not there, or something else in it
         shards.rmdir()
-    for name in ("dataset.json", MANIFEST, "summary.json"):
+    for name in ("dataset.json", MANIFEST, TABLE_FILE, "summary.json"):
         (out / name).unlink(missing_ok=True)
 
 

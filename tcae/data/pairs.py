@@ -16,7 +16,8 @@ from torch.utils.data import Dataset, get_worker_info
 
 from tcae.data.pictures import resize
 from tcae.data.shards import PackedDataset, ShardError
-from tcae.data.splits import SPLITS, TRAIN_SHARE, VAL_SHARE, Split, split_of
+from tcae.data.split_frames import SplitFrames
+from tcae.data.splits import SPLITS, Split
 
 log = logging.getLogger(__name__)
 
@@ -145,10 +146,11 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         self.together = self.config.together if split == "train" else 1
         self.failures = 0
         self._warned: set[str] = set()
-        self._frames, self._groups, self._persons = self._eligible()
-        if not len(self._persons):
+        config = self.config
+        self._frames = SplitFrames(dataset, split, config.split, config.split_seed, config.same)
+        if not len(self._frames):
             raise ValueError(self._emptiness())
-        self.identities = [dataset.identity(int(self._frames[a])) for a in self._persons]
+        self.identities = self._frames.identities
         self._order = (-1, np.empty(0, np.int64))  # epoch, and the persons' order in it
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
@@ -180,27 +182,26 @@ class PairBatches(Dataset[dict[str, Tensor]]):
             frames[i], pictures[:, i] = self._pair(place)
         source, target = torch.from_numpy(pictures).permute(0, 1, 4, 2, 3)
         failures = torch.tensor(self.failures - before)
-        starts = np.searchsorted(self._frames, frames[:, 0])
-        tracks = np.searchsorted(self._groups, starts, side="right") - 1
+        tracks = self._frames.groups_of(frames[:, 0])
         batch = {"source": source, "target": target, "frames": torch.from_numpy(frames)}
         return {**batch, "tracks": torch.from_numpy(tracks), "failures": failures}
 
     @property
     def tracks(self) -> int:
         """Return the number of tracks (or videos) in this split."""
-        return len(self._groups)
+        return len(self._frames.groups)
 
     def _pair(self, place: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Return frame numbers (2,) and pictures (2, S, S, 3) of the pair at a place."""
         row, turn = divmod(place, self.together)
-        epoch, who = divmod(row, len(self._persons))
+        epoch, who = divmod(row, len(self.identities))
         error: ShardError | None = None
         for attempt in range(_ATTEMPTS):
             person = int(self._shuffled(epoch)[who])
             # A pair that cannot be read is redrawn: first with the same person, then with others.
             shared = self._random(1, row, attempt)
             if attempt >= _ATTEMPTS // 10:
-                person = int(shared.integers(len(self._persons)))
+                person = int(shared.integers(len(self.identities)))
             frames = self._two_frames(person, turn, shared)
             try:
                 pictures = [self.dataset.read(int(i)) for i in frames]
@@ -212,14 +213,15 @@ class PairBatches(Dataset[dict[str, Tensor]]):
 
     def _two_frames(self, person: int, turn: int, random: np.random.Generator) -> NDArray[np.int64]:
         """Return the frames of pair `turn` of a row: those of a track, shuffled, two by two."""
-        start, end = self._bounds(self._persons, person)
+        frames = self._frames
+        start, end = frames.bounds(frames.persons, person)
         one = int(random.integers(start, end))  # long tracks come more often
-        group = int(np.searchsorted(self._groups, one, side="right")) - 1
-        start, end = self._bounds(self._groups, group)
+        group = int(np.searchsorted(frames.groups, one, side="right")) - 1
+        start, end = frames.bounds(frames.groups, group)
         order = random.permutation(end - start)
         rounds, twos = divmod(turn, (end - start) // 2)
         order = np.roll(order, rounds)  # a track too short for the row: other twos of it
-        return self._frames[start + order[2 * twos : 2 * twos + 2]]
+        return frames[start + order[2 * twos : 2 * twos + 2]]
 
     def _crop(
         self,
@@ -249,52 +251,21 @@ class PairBatches(Dataset[dict[str, Tensor]]):
             out[:] = cropped[:, ::-1] if mirror else cropped
         return result
 
-    def _eligible(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return this split's frames with a partner, and where each group and person starts."""
-        clip = self.dataset.frames["clip"].astype(np.int64)
-        clips = self.dataset.clips
-        person_of = _numbered([c.identity for c in clips])
-        key = [c[:2] if self.config.same == "video" else c for c in clips]
-        group_of = _numbered(key)
-        if self.config.split == "identity":
-            seed = self.config.split_seed
-            inside = np.array([split_of(c.identity, seed) == self.split for c in clips])[clip]
-        else:
-            inside = self._inside_in_time(clip)
-        frames = np.flatnonzero(inside)
-        group = group_of[clip[frames]]
-        frames = frames[np.bincount(group, minlength=1)[group] > 1]
-        clip = clip[frames]
-        return frames, _starts(group_of[clip]), _starts(person_of[clip])
-
-    def _inside_in_time(self, clip: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return whether each frame lies in this split's part of its track."""
-        length = np.bincount(clip)[clip]
-        place = np.arange(len(clip)) - np.searchsorted(clip, clip)
-        low = {"train": 0.0, "val": TRAIN_SHARE, "test": TRAIN_SHARE + VAL_SHARE}[self.split]
-        high = {"train": TRAIN_SHARE, "val": TRAIN_SHARE + VAL_SHARE, "test": 1.0}[self.split]
-        return (np.ceil(length * low) <= place) & (place < np.ceil(length * high))
-
     def _emptiness(self) -> str:
-        names = {c.identity for c in self.dataset.clips}
         text = f"{self.dataset.path}: no pair of frames for the {self.split} split"
         if self.config.split == "identity":
             return (
-                f"{text} among {len(names)} identities; --pairs.split time splits every track in "
-                "time instead, --pairs.split-seed deals the identities anew"
+                f"{text} among {len(self.dataset.clips.identities)} identities; --pairs.split time "
+                "splits every track in time instead, --pairs.split-seed deals the identities anew"
             )
         return f"{text}: its tracks are too short; --pairs.same video joins the tracks of a video"
-
-    def _bounds(self, starts: NDArray[np.int64], i: int) -> tuple[int, int]:
-        end = starts[i + 1] if i + 1 < len(starts) else len(self._frames)
-        return int(starts[i]), int(end)
 
     def _random(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, SPLITS.index(self.split), *purpose])
 
     def _shuffled(self, epoch: int) -> NDArray[np.int64]:
         if self._order[0] != epoch:
-            self._order = (epoch, self._random(0, epoch).permutation(len(self._persons)))
+            self._order = (epoch, self._random(0, epoch).permutation(len(self.identities)))
         return self._order[1]
 
     def _count_failure(self, error: ShardError) -> None:
@@ -303,16 +274,3 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         if file not in self._warned:
             self._warned.add(file)
             log.warning("%s; drawing other pairs instead", error)
-
-
-def _numbered(keys: Sequence[object]) -> NDArray[np.int64]:
-    """Return for each item of a sorted list the number of its run of equal items."""
-    change = [i > 0 and key != keys[i - 1] for i, key in enumerate(keys)]
-    return np.cumsum(np.array(change, dtype=np.int64))
-
-
-def _starts(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the places at which a run of equal labels begins."""
-    if not len(labels):
-        return np.empty(0, np.int64)
-    return np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))

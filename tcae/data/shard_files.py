@@ -287,6 +287,24 @@ def read_index(path: Path) -> ShardIndex:
     return ShardIndex(clips, videos, records)
 
 
+def index_head(path: Path) -> bytes:
+    """Return the head of an index, which holds a checksum of the rest.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return file.read(_INDEX_HEADER.size)
+
+
+def most_frames(path: Path) -> int:
+    """Return how many frames an index holds at most, by its size. 0 if it cannot be read."""
+    try:
+        return path.stat().st_size // _RECORD.itemsize
+    except OSError:
+        return 0
+
+
 def index_files(directory: Path) -> Iterator[Path]:
     """Return the index files of a packed data set, sorted by name."""
     yield from sorted((directory / "shards").glob("*.index"))

@@ -6,33 +6,20 @@ import logging
 import os
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tcae.data.clip_table import ClipTable
 from tcae.data.pictures import decode_image
-from tcae.data.shard_files import Blobs, Clip, PackInfo, ShardError, index_files, read_index
+from tcae.data.shard_files import Blobs, PackInfo, ShardError
+from tcae.data.shared_table import open_frame_table
 
 log = logging.getLogger(__name__)
 
 _OPEN_FILES = 64
-
-# One frame of a data set in memory; `clip` indexes `PackedDataset.clips`.
-_ENTRY = np.dtype(
-    [
-        ("clip", "<u4"),
-        ("shard", "<u4"),
-        ("frame", "<i8"),
-        ("offset", "<u8"),
-        ("length", "<u4"),
-        ("crc32", "<u4"),
-        ("timestamp", "<f8"),
-        ("confidence", "<f4"),
-    ]
-)
 
 
 class PackedDataset:
@@ -48,10 +35,6 @@ class PackedDataset:
         path: That directory.
         image_size: Side of the pictures in pixels.
         template: Alignment template of the faces.
-        clips: The clips, sorted by identity, video and track.
-        frames: Structured array sorted by clip and frame number, with fields `clip` (index into
-            `clips`), `frame` (number in the source video), `timestamp` (s), `confidence`, and
-            where the picture lies (`shard`, `offset`, `length`, `crc32`).
         failures: One line for each shard that cannot be used in full.
 
     Raises:
@@ -62,25 +45,44 @@ class PackedDataset:
         self.path = Path(path)
         info = PackInfo.load(self.path)
         self.image_size, self.template = info.image_size, info.template
-        self.failures: list[str] = []
-        self._shards: list[Path] = []
+        self._table = open_frame_table(self.path)
+        self.failures = [*self._table.failures]
+        for line in self.failures:
+            log.warning("%s", line)
         self._files: OrderedDict[int, Blobs] = OrderedDict()
-        tables = [table for file in index_files(self.path) for table in self._open_shard(file)]
-        self.clips = sorted({clip for clips, _ in tables for clip in clips})
-        self.frames = self._without_repetition(_merge(tables, self.clips))
         if not len(self.frames):
             raise ShardError(f"{self.path}: holds no readable frame")
+
+    @property
+    def clips(self) -> ClipTable:
+        """The clips, sorted by identity, video and track."""
+        return self._table.clips
+
+    @property
+    def frames(self) -> NDArray[np.void]:
+        """Structured array sorted by clip and frame number.
+
+        Its fields are `clip` (index into `clips`), `frame` (number in the source video),
+        `timestamp` (s), `confidence`, and where the picture lies (`shard`, `offset`, `length`,
+        `crc32`).
+        """
+        return self._table.frames
+
+    def clip_starts(self) -> NDArray[np.int64]:
+        """Return (C + 1,), the first frame of each clip, and the number of frames."""
+        clip = np.ascontiguousarray(self.frames["clip"])  # searched many times faster
+        return np.searchsorted(clip, np.arange(len(self.clips) + 1, dtype=clip.dtype))
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def name(self, i: int) -> str:
         """Return the name of frame `i` in label tables, "video/track/frame number"."""
-        return self._name(self.frames[i])
+        return self._table.name(i)
 
     def identity(self, i: int) -> str:
         """Return the name of the person in frame `i`."""
-        return self.clips[self.frames["clip"][i]].identity
+        return self.clips.identity(int(self.frames["clip"][i]))
 
     def read(self, i: int) -> NDArray[np.uint8]:
         """Return the picture of frame `i`: (image_size, image_size, 3) uint8, RGB.
@@ -98,66 +100,14 @@ class PackedDataset:
             raise ShardError(f"{file.path}: frame {self.name(i)} is no picture of the right size")
         return rgb
 
-    def _open_shard(self, index_path: Path) -> Iterator[tuple[list[Clip], NDArray[np.void]]]:
-        """Return the clips and entries of a shard, if it is usable."""
-        path = index_path.with_suffix(".bin")
-        try:
-            clips, _, records = read_index(index_path)
-            end = Blobs(path).size
-        except ShardError as error:
-            self._fail(f"{error}; this shard is left out")
-            return
-        inside = records["offset"] + records["length"] <= end
-        if not inside.all():
-            lost = len(records) - int(inside.sum())
-            self._fail(f"{path}: truncated, {lost} of {len(records)} frames are lost")
-            records = records[inside]
-        entries = np.empty(len(records), _ENTRY)
-        for field in set(_ENTRY.names or ()) - {"shard"}:
-            entries[field] = records[field]
-        entries["shard"] = len(self._shards)
-        self._shards.append(path)
-        yield clips, entries
-
-    def _name(self, frame: np.void) -> str:
-        clip = self.clips[frame["clip"]]
-        return f"{clip.video}/{clip.track}/{frame['frame']}"
-
-    def _without_repetition(self, frames: NDArray[np.void]) -> NDArray[np.void]:
-        same = (frames["clip"][1:] == frames["clip"][:-1]) & (
-            frames["frame"][1:] == frames["frame"][:-1]
-        )
-        if not same.any():
-            return frames
-        again = np.flatnonzero(same) + 1
-        self._fail(
-            f"{self.path}: {len(again)} frames are there twice, as {self._name(frames[again[0]])}"
-        )
-        return np.delete(frames, again)
-
-    def _fail(self, line: str) -> None:
-        log.warning("%s", line)
-        self.failures.append(line)
-
     def _blobs(self, shard: int) -> Blobs:
         if shard not in self._files:
             if len(self._files) >= _OPEN_FILES:
                 self._files.popitem(last=False)
-            self._files[shard] = Blobs(self._shards[shard])
+            name = f"{self._table.shards[shard]}.bin"
+            self._files[shard] = Blobs(self.path / "shards" / name)
         self._files.move_to_end(shard)
         return self._files[shard]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": OrderedDict()}
-
-
-def _merge(
-    tables: list[tuple[list[Clip], NDArray[np.void]]], clips: list[Clip]
-) -> NDArray[np.void]:
-    """Return all shards' entries with clip numbers of the whole set, sorted by clip and frame."""
-    number = {clip: i for i, clip in enumerate(clips)}
-    for local, entries in tables:
-        if len(local):
-            entries["clip"] = np.array([number[clip] for clip in local])[entries["clip"]]
-    merged = np.concatenate([np.empty(0, _ENTRY), *(entries for _, entries in tables)])
-    return merged[np.lexsort((merged["frame"], merged["clip"]))]

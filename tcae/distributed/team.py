@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
+import itertools
 import logging
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -15,13 +19,22 @@ from torch import Tensor, nn
 
 from tcae.cli.messages import first_line
 from tcae.distributed import ranks
+from tcae.distributed.roll_call import RollCall
 
 # Loggers whose warnings rank 0 cannot give for the others: they are about their own data.
 _LOUD_LOGGERS = ("tcae.data.pairs", "tcae.training.skipped_steps")
 
+_CRASHED = 1  # Python's exit status after a traceback
+
+_PATIENCE = timedelta(days=30)  # rank 0 may render people, or train another model
+
+_teams = itertools.count()
+_timeout: timedelta | None = None  # None: that of torch
+_roll_call: RollCall | None = None
+
 
 @contextlib.contextmanager
-def team(device: str) -> Iterator[None]:
+def team(device: str, timeout: float) -> Iterator[None]:
     """Join the processes that torchrun started, and leave them at the end.
 
     Does nothing if torchrun did not start this process. Only rank 0 prints; the others warn of
@@ -29,11 +42,12 @@ def team(device: str) -> Iterator[None]:
 
     Args:
         device: The option --device. With GPUs, each process takes the one with its local rank.
+        timeout: Seconds that a process waits for the others.
 
     Raises:
         ValueError: This machine has fewer GPUs than processes, or the option names one of them.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not _is_started_by_torchrun():
         yield
         return
     if device.startswith("cuda:"):
@@ -46,8 +60,7 @@ def team(device: str) -> Iterator[None]:
         if number >= count:
             raise ValueError(f"--nproc-per-node: process {number} has no GPU, there are {count}")
         torch.cuda.set_device(number)
-    # nccl cannot send CPU tensors, so they go by gloo even where gradients go by nccl.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")
+    _join("cpu:gloo,cuda:nccl" if gpus else "gloo", timedelta(seconds=timeout))
     with contextlib.ExitStack() as quiet:
         if ranks.rank():
             nowhere = quiet.enter_context(open(os.devnull, "w"))
@@ -59,10 +72,58 @@ def team(device: str) -> Iterator[None]:
     leave()  # not after an error: another process may hang, and leaving would wait for it
 
 
+def _join(backend: str, timeout: timedelta) -> None:
+    """Form the team. nccl cannot send CPU tensors: they go by gloo even if gradients go by nccl."""
+    global _timeout, _roll_call
+    store, rank, world_size = next(dist.rendezvous("env://"))
+    _timeout = timeout
+    _roll_call = RollCall(dist.PrefixStore("roll-call", store), rank, world_size)
+    _roll_call.wait_for_all()
+    own = dist.PrefixStore(f"team-{next(_teams)}", store)  # a script may form one after another
+    dist.init_process_group(backend, timeout=timeout, world_size=world_size, rank=rank, store=own)
+
+
+def new_group() -> dist.ProcessGroup:
+    """Return a group of all processes, whose threads and messages are its own."""
+    return dist.new_group(timeout=_timeout)
+
+
+def patient_group() -> dist.ProcessGroup:
+    """Return a group in which the others may wait as long as rank 0 works alone."""
+    dist.barrier()  # notices a lost process now, not after the long timeout
+    return dist.new_group(backend="gloo", timeout=_PATIENCE)
+
+
 def leave() -> None:
     """Leave the team."""
     if ranks.world_size() > 1:
         dist.destroy_process_group()
+
+
+def ending_safely(work: Callable[[], int]) -> int:
+    """Do the work of a command and return its exit status, which a team's process ends with.
+
+    After an error torch's threads go on, and one that lets go of a tensor while Python ends aborts
+    the process. So a process of a team ends without ending Python.
+    """
+    status = _CRASHED
+    try:
+        status = work()
+        return status
+    finally:
+        if _is_started_by_torchrun():
+            atexit.register(_end, status)
+
+
+def _end(status: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+def _is_started_by_torchrun() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def program(name: str) -> str:
@@ -74,11 +135,16 @@ def program(name: str) -> str:
 @contextlib.contextmanager
 def rank_zero_first() -> Iterator[None]:
     """Let rank 0 run the block first and the others after it, when its files are there."""
+    if ranks.world_size() == 1:
+        yield
+        return
+    group = patient_group()
     if ranks.rank():
-        dist.barrier()
+        dist.barrier(group)
     yield
-    if ranks.world_size() > 1 and not ranks.rank():
-        dist.barrier()
+    if not ranks.rank():
+        dist.barrier(group)
+    dist.destroy_process_group(group)
 
 
 def local_batch_size(batch_size: int) -> int:
@@ -153,15 +219,20 @@ def explain_lost_process() -> Iterator[None]:
     torch raises one of several errors in whichever process waits for the lost one.
 
     Raises:
-        ConnectionError: Another process died or cannot be reached.
+        ConnectionError: Another process died, does not answer or cannot be reached.
     """
     try:
         yield
     except RuntimeError as error:
-        is_lost = isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)
+        text = str(error)
+        is_lost = isinstance(error, dist.DistError) or "gloo" in text or "NCCL" in text
         if ranks.world_size() == 1 or not is_lost:
             raise
+        waited = "timed out" in text.lower()
+        hanging = _roll_call.missing() if waited and _roll_call is not None else []
+        who = "process " + " and ".join(map(str, hanging)) if hanging else "another process"
+        what = "does not answer" if waited else "died or cannot be reached"
         raise ConnectionError(
-            f"another process of the run died or cannot be reached ({first_line(error)}); "
-            "--resume auto goes on from the last checkpoint"
+            f"{who} of the run {what} ({first_line(error)}); --resume auto goes on from the last "
+            "checkpoint"
         ) from None

@@ -10,7 +10,6 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,11 +22,9 @@ from numpy.typing import NDArray
 from tcae.cli.signals import StopSignals
 from tcae.data.shards import PackedDataset
 from tcae.distributed import ranks
-from tcae.distributed.team import explain_lost_process
+from tcae.distributed.team import explain_lost_process, patient_group
 from tcae.evaluation.embedding import EmbeddedFrames, embed_here, embedding_by
 from tcae.models.face_encoder import FaceEncoder
-
-_TIMEOUT = timedelta(days=30)  # between two tasks, rank 0 may train another model
 
 
 class _Task(NamedTuple):
@@ -54,7 +51,7 @@ def shared_embedding(helped: bool = True) -> Iterator[None]:
             yield
         return
     with explain_lost_process():
-        group = _new_group()
+        group = patient_group()
         try:
             with ranks.alone(), embedding_by(partial(_embed_together, group)):
                 yield
@@ -73,7 +70,7 @@ def embed_for_rank_zero(device: torch.device) -> None:
     """
     # Signals reach rank 0 too, and it decides.
     with explain_lost_process(), StopSignals():
-        group = _new_group()
+        group = patient_group()
         while (task := _receive_task(group)) is not None:
             # One progress bar is enough, that of rank 0.
             with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
@@ -119,11 +116,6 @@ def _embed_part(
 ) -> EmbeddedFrames:
     options = {"batch_size": task.batch_size, "workers": task.workers}
     return embed_here(encoder, dataset, task.frames[rank], **options)
-
-
-def _new_group() -> dist.ProcessGroup:
-    dist.barrier()  # notices a lost process now, not after the long timeout
-    return dist.new_group(backend="gloo", timeout=_TIMEOUT)
 
 
 def _receive_task(group: dist.ProcessGroup) -> _Task | None:

@@ -51,6 +51,7 @@ _TITLES = {
     "identity_l1": "L1 of the unmoved source",
     "au_flow": "AU flow, mean length",
     "pose_flow": "pose flow, mean length",
+    "gradient_norm": "length of the gradient",
     "data_wait_share": "share of the time waiting for data",
     "au_f1": "action units, mean F1",
 }

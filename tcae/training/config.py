@@ -121,6 +121,14 @@ class TrainConfig:
         ),
         Before(True),
     ] = True
+    timeout: Annotated[
+        float,
+        _Option(
+            help="With several processes: seconds that they wait for one of them. Then they say "
+            "which one does not answer, and end."
+        ),
+        Resume.FREE,
+    ] = 600.0
     compile: Annotated[
         bool,
         _Option(
@@ -194,7 +202,7 @@ class TrainConfig:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, values[self.preset])
         check_image_size(self.image_size)
-        for name in ("batch_size", "steps", "minutes"):
+        for name in ("batch_size", "steps", "minutes", "timeout"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} is {value}, it must be above 0 and finite")

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.utils.deterministic
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tcae.distributed import ranks
+from tcae.distributed import ranks, team
 from tcae.models.passes import compile_passes, recompute_passes
 from tcae.models.twin_cycle import TwinCycle
 
@@ -98,7 +97,7 @@ def data_parallel(objective: nn.Module, device: torch.device) -> nn.Module:
     if ranks.world_size() == 1:
         return objective
     devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(objective, devices, process_group=dist.new_group())
+    return DistributedDataParallel(objective, devices, process_group=team.new_group())
 
 
 def supports_bf16(device: torch.device) -> bool:

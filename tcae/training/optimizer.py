@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,18 @@ OPTIMIZER_PRESETS: dict[str, OptimizerConfig] = {
 """The paper's SGD (with the released code's momentum), the released code's SGD, and ours."""
 
 
+class Update(NamedTuple):
+    """The result of a step, on the device. Nothing here waits for a GPU to know it.
+
+    Attributes:
+        moved: () bool, whether the weights were updated.
+        gradient_norm: (), the length of the whole gradient, before it is clipped.
+    """
+
+    moved: Tensor
+    gradient_norm: Tensor
+
+
 class Optimizer:
     """A torch optimiser with a learning rate for each step.
 
@@ -141,7 +153,7 @@ class Optimizer:
 
     def step(
         self, loss: Tensor, step: int, total_steps: int | None, usable: Tensor | None = None
-    ) -> Tensor:
+    ) -> Update:
         """Differentiate the loss and update the weights, unless the gradient is not finite.
 
         Args:
@@ -149,9 +161,6 @@ class Optimizer:
             step: The step, from 0.
             total_steps: The number of steps, None while it is not known.
             usable: () bool. If it is false, nothing is updated.
-
-        Returns:
-            () bool, whether the weights were updated. Nothing here waits for the GPU to know it.
         """
         self._torch.zero_grad(set_to_none=True)
         loss.backward()
@@ -163,7 +172,7 @@ class Optimizer:
         # Where torch's scaler of gradients tells a fused optimiser to update nothing.
         self._torch.found_inf = (~moves).float()  # type: ignore[attr-defined]
         self._torch.step()
-        return moves
+        return Update(moves, norm)
 
     def observe(self, validation_loss: float, last_window: bool) -> bool:
         """Take note of the loss of one validation, and return whether the learning rate dropped.

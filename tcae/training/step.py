@@ -21,11 +21,13 @@ class Numbers(NamedTuple):
 
     Attributes:
         losses: The loss and the mean of each term, by name.
+        gradient_norm: Length of the gradient, before it is clipped.
         failures: Mean number of frames per process that could not be read.
         moved: Whether the weights were updated. If not, something was not finite.
     """
 
     losses: dict[str, float]
+    gradient_norm: float
     failures: float
     moved: bool
 
@@ -35,7 +37,8 @@ class Outcome(NamedTuple):
 
     Attributes:
         terms: The losses (N,) of the pairs, by name.
-        means: The loss, the mean of each term, the failures, and 1 if the weights were updated.
+        means: The loss, the mean of each term, the failures, the length of the gradient, and 1 if
+            the weights were updated.
     """
 
     terms: dict[str, Tensor]
@@ -43,8 +46,9 @@ class Outcome(NamedTuple):
 
     def read(self) -> Numbers:
         """Return the numbers. It waits until the GPU has done the step."""
-        *losses, failures, moved = self.means.tolist()  # at once, as each transfer waits
-        return Numbers(dict(zip(("loss", *self.terms), losses, strict=True)), failures, bool(moved))
+        *means, failures, norm, moved = self.means.tolist()  # at once, as each transfer waits
+        losses = dict(zip(("loss", *self.terms), means, strict=True))
+        return Numbers(losses, norm, failures, bool(moved))
 
 
 class TrainingStep:
@@ -85,9 +89,9 @@ class TrainingStep:
         failures = batch["failures"].to(loss, non_blocking=True)
         own = [loss.detach(), *(term.detach().mean() for term in terms.values()), failures]
         means = team.mean(torch.stack(own))
-        moved = self._optimizer.step(loss, step, total_steps, means.isfinite().all())
+        moved, norm = self._optimizer.step(loss, step, total_steps, means.isfinite().all())
         self._statistics.restore_unless(moved, before)
-        return Outcome(terms, torch.cat([means, moved.to(means)[None]]))
+        return Outcome(terms, torch.cat([means, torch.stack([norm.to(means), moved.to(means)])]))
 
 
 class _Statistics:

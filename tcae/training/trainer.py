@@ -240,14 +240,15 @@ class Trainer:
         """Read the numbers of the steps launched so far, of all but the last `leave`."""
         while len(self._launched) > leave:
             step, batch, outcome, waited = self._launched.popleft()
-            losses, failures, moved = outcome.read()
+            losses, norm, failures, moved = outcome.read()
+            values = losses | {"gradient_norm": norm}
             self.failures += round(failures * ranks.world_size())
             if not moved:
                 state = {"model": self.model.state_dict(), "config": plain_config(self.config)}
                 self.skipped.add(step, batch, outcome.terms, state)
-                losses = {}
+                values = {}
             seconds = waited + self._watch.lap()
-            self.progress.add(self.config.batch_size, waited, seconds, losses)
+            self.progress.add(self.config.batch_size, waited, seconds, values)
 
     # Now and then ---------------------------------------------------------------------------------
 

@@ -245,6 +245,53 @@ def test_who_is_left_says_that_another_process_died(
     assert CheckpointFolder(run / "checkpoints").latest() is not None
 
 
+def test_who_waits_for_a_stopped_process_says_which_one_it_is(
+    argv: list[str], tmp_path: Path, start_team: Callable[..., list[subprocess.Popen[str]]]
+) -> None:
+    run = tmp_path / "run"
+    argv += ["--steps", "100000", "--out", str(run), "--timeout", "8", "--batch-size", "6"]
+    team = start_team(["-m", "tcae.train", *argv], 3)
+    while not (run / "checkpoints").exists():
+        assert team[0].poll() is None
+        time.sleep(0.001)
+    team[1].send_signal(signal.SIGSTOP)
+    for waiting in (team[0], team[2]):
+        _, errors = waiting.communicate(timeout=600)
+        assert waiting.returncode == 2
+        assert errors.count("\n") == 1, errors
+        assert "error: process 1 of the run does not answer (" in errors
+    assert CheckpointFolder(run / "checkpoints").latest() is not None
+
+
+# torch's threads abort a process that ends, now and then; here something always does.
+ABORTS = """
+import atexit, os, sys
+from tcae.train import main
+from tcae.training.trainer import Trainer
+
+atexit.register(os.abort)
+if sys.argv.pop(1) == "bug":
+    Trainer.fit = lambda self: 1 // 0
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "words", "status"),
+    [
+        ("error", ["--batch-size", "5"], 2),
+        ("bug", [], 1),
+    ],
+)
+def test_a_process_of_a_team_ends_with_its_status_whatever_torch_leaves_behind(
+    argv: list[str], tmp_path: Path, run_team: Run, how: str, words: list[str], status: int
+) -> None:
+    argv += [*words, "--out", str(tmp_path / "run")]
+    for found, _, errors in run_team(["-c", ABORTS, how, *argv], 2):
+        assert found == status
+        assert ("ZeroDivisionError" in errors) == (how == "bug")
+
+
 # In the second process the fifth step's pictures are not finite.
 BREAKS = """
 import sys, torch

@@ -112,6 +112,23 @@ def test_packers_of_other_parts_write_at_the_same_time(pictures, tmp_path, capfd
         assert pack(source, out, "--part", "2/2") == 2
 
 
+def test_verify_says_that_a_pack_without_parts_was_killed(pictures, tmp_path):
+    """It writes its manifest last, so nothing else tells."""
+    source, out, other = pictures("a", ["ann", "bob"]), tmp_path / "out", tmp_path / "other"
+    assert pack(source, out) == pack(pictures("b", ["cleo"]), other) == 0
+    assert verify(out).damages == []
+    with Writer(out, WHOLE):
+        pass  # it ends early
+    complaint = "was not packed to its end; the same command again goes on"
+    assert verify(out).damages == [f"{out}: {complaint}"]
+    for k, order in enumerate([(out, other), (other, out)]):
+        both = tmp_path / f"both-{k}"
+        merge(order, both)
+        assert verify(both).damages == [f"{both}: {complaint}"]
+    assert pack(source, out) == 0
+    assert verify(out).damages == []
+
+
 def test_merged_sets_are_links_to_the_same_files(pack_frames, tmp_path):
     """As older packers wrote them: with the same names everywhere."""
     clips = {"one": {("ann", "ann/a", "0"): 3}, "two": {("bob", "bob/b", "0"): 4}}

@@ -56,7 +56,7 @@ def measure():
                 np.savez(notes / "found", au=embedded.au, lines=embedded.failures)
 
 try:
-    with team("cpu"):
+    with team("cpu", 600):
         embed_for_rank_zero(torch.device("cpu")) if ranks.rank() else measure()
 except OSError as error:
     sys.exit(f"{type(error).__name__}: {error}")

@@ -71,7 +71,8 @@ def test_long_gradients_are_cut() -> None:
         algorithm="sgd", learning_rate=1.0, momentum=0.0, weight_decay=0.0,
         warmup_steps=0, schedule="constant", clip_norm=5.0,
     )  # fmt: skip
-    Optimizer([weight], config).step((weight * torch.tensor([30.0, 40.0])).sum(), 0, 10)
+    update = Optimizer([weight], config).step((weight * torch.tensor([30.0, 40.0])).sum(), 0, 10)
+    assert update.gradient_norm.item() == pytest.approx(50)  # as it was
     torch.testing.assert_close(weight.detach(), torch.tensor([-3.0, -4.0]))
 
 
@@ -90,10 +91,10 @@ def test_a_step_that_is_not_usable_leaves_no_trace(
             wrong = step in bad
             loss = weight.square().sum() * (math.inf if wrong and usable is None else 1)
             said = None if usable is None else torch.tensor(not wrong)
-            moved = steps.step(
+            update = steps.step(
                 loss, 100 if wrong else 100 + step - sum(b < step for b in bad), 200, said
             )
-            assert bool(moved) is not wrong
+            assert bool(update.moved) is not wrong
         return list(weight.detach())
 
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
