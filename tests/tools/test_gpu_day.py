@@ -119,7 +119,8 @@ def test_a_rehearsal_takes_every_step_on_the_cpu(tool, tmp_path):
     rehearsed, real = steps(tool, tmp_path, 0), steps(tool, tmp_path, 2)
     assert list(rehearsed) == list(real)
     assert [name for name, it in rehearsed.items() if it.missing] == ["self-test"]
-    for step in rehearsed.values():
+    for step, of_gpu in zip(rehearsed.values(), real.values(), strict=True):
+        assert step.limit == 4 * of_gpu.limit
         assert "cuda" not in step.command
         assert step.environment["CUDA_VISIBLE_DEVICES"] == ""
 

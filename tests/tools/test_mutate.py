@@ -27,17 +27,10 @@ def test_page_lists_every_mutation():
     assert [name for name in names if f"| {name} |" not in page] == []
 
 
-@pytest.mark.parametrize(
-    ("error", "caught_by"),
-    [
-        ("no barrier between the warps' sums", "ThreadSanitizer: data race"),
-        ("numbers beyond the end of a row are read", "AddressSanitizer: heap-buffer-overflow"),
-        ("the target's gradient has the wrong sign", "definition: gradient of the target"),
-    ],
-)
-def test_planted_errors_are_caught(error, caught_by):
+def test_planted_errors_are_caught():
+    """One with the sanitizers' quickest. CI plants all of them."""
     if build.why_not() is not None:
         pytest.skip(build.why_not())
-    done = mutate("--only", error)
+    done = mutate("--only", "numbers beyond the end of a row are read")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert caught_by in done.stdout
+    assert "AddressSanitizer: heap-buffer-overflow" in done.stdout

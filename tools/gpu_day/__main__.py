@@ -36,8 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--minutes",
         type=float,
-        default=MINUTES,
-        help="after so many, what is left is not run (default: %(default)g)",
+        help=f"after so many, what is left is not run (default: {MINUTES:g}, more in a rehearsal)",
     )
     parser.add_argument("--rehearse", action="store_true", help="go through it on the CPU")
     options = parser.parse_args(argv)
@@ -46,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     machine = Machine.here(options.out.resolve(), options.rehearse)
     machine.out.mkdir(parents=True, exist_ok=True)
     report = Report(machine.out / "gpu_day.md", options.rehearse)
-    deadline = time.monotonic() + 60 * options.minutes
+    minutes = options.minutes or MINUTES * machine.patience
+    deadline = time.monotonic() + 60 * minutes
     try:
         for step in plan(machine):
             print(f"{step.name} ...", flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -59,6 +58,11 @@ class Machine:
         return "cuda" if self.gpus else "cpu"
 
     @property
+    def patience(self) -> int:
+        """How many times as long as on a GPU's machine a step may take."""
+        return 1 if self.gpus else 4
+
+    @property
     def built(self) -> Path:
         """Where the first step installs the packages."""
         return self.out / "packages"
@@ -91,20 +95,17 @@ def plan(machine: Machine) -> Iterator[Step]:
 
 
 def _build(machine: Machine) -> Step:
-    """Install into a directory of its own, as nothing may be changed on a borrowed machine."""
-    pip = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps"]
-    pip += ["--quiet", "--disable-pip-version-check", "--upgrade", "--target", str(machine.built)]
-    shown = [sys.executable, "-m", "tcae_ops"]
-    command = f"{shlex.join([*pip, str(ROOT)])} && {shlex.join(shown)}"
     environment = {**machine.environment, "TCAE_OPS_CUDA": "OFF"}
     if machine.gpus:
         environment["TCAE_OPS_CUDA"] = "ON"
         environment["TCAE_OPS_CUDA_ARCHITECTURES"] = machine.architectures
-    return Step("build", ["sh", "-c", command], 240, environment)
+    command = [sys.executable, str(HERE / "build.py"), str(machine.out)]
+    return Step("build", command, 240 * machine.patience, environment)
 
 
 def _step(machine: Machine, name: str, limit: float, *arguments: str) -> Step:
-    return Step(name, [sys.executable, *arguments], limit, machine.environment)
+    command = [sys.executable, *arguments]
+    return Step(name, command, limit * machine.patience, machine.environment)
 
 
 def _program(machine: Machine, name: str, limit: float, file: str, *arguments: str) -> Step:
@@ -124,7 +125,7 @@ def _two_processes(machine: Machine) -> Step:
     program = [str(HERE / "two_processes.py"), machine.device]
     missing = "there is one GPU" if machine.gpus == 1 else ""
     command = [sys.executable, *torchrun, *program]
-    return Step("two processes", command, 90, machine.environment, missing)
+    return Step("two processes", command, 90 * machine.patience, machine.environment, missing)
 
 
 def _profile(machine: Machine) -> Step:
