@@ -42,5 +42,6 @@ def test_arm_has_the_same_bits(tmp_path_factory):
     theirs = printed(emulator, built(cross, tmp_path_factory.mktemp("there")))
     assert ours[0] == "portable"
     assert len(ours) == 1 + 5 * 3 * 3 * 2
-    assert len({line.partition(": ")[2] for line in ours}) == len(ours)  # no two cases are alike
+    sums = {line.partition(": ")[2] for line in ours[1:]}
+    assert len(sums) == 5 * 3 * (2 * 3 - 1)  # one channel has the same memory in both layouts
     assert theirs == ours
