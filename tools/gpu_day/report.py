@@ -1,4 +1,7 @@
-"""The report: a table of all steps, and below it what each printed."""
+"""The report: a table of all steps, and below it what each printed.
+
+Nothing of the packages is used here: it is written even if they cannot be built or imported.
+"""
 
 from __future__ import annotations
 
