@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from filelock import FileLock
 
 # Without a GPU Triton's kernels run in its interpreter, which must be told before they are loaded.
 if not torch.cuda.is_available():
@@ -128,7 +129,8 @@ def kernels_on_host(
 
     def start(flavour: str) -> KernelsOnHost:
         if flavour not in started:
-            module = build.build(ROOT, flavour, folder)
+            with FileLock(folder / "lock"):  # other processes of pytest-xdist build the same
+                module = build.build(ROOT, flavour, folder)
             started[flavour] = KernelsOnHost(module, flavour, logs / flavour)
         return started[flavour]
 

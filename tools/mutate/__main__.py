@@ -1,6 +1,7 @@
 """Test the tests: plant errors in the kernels, one at a time. The tests must catch each of them.
 
 python tools/mutate            # plant all errors; the exit status is 1 if one is not caught
+python tools/mutate --sample 8 # plant eight of them, others each time
 python tools/mutate --write    # also write the table of docs/testing.md
 python tools/mutate --list     # only check that the sources still contain the texts to replace
 """
@@ -8,6 +9,7 @@ python tools/mutate --list     # only check that the sources still contain the t
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import tempfile
 import time
@@ -25,10 +27,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--only", metavar="TEXT", default="", help="only the errors whose name contains TEXT")
+    add("--sample", metavar="N", type=int, help="only N of the errors, drawn at random")
     add("--list", action="store_true", help="check and print the list of errors, run nothing")
     add("--write", action="store_true", help="write the table of docs/testing.md after the run")
     options = parser.parse_args()
     chosen = [m for m in MUTATIONS if options.only in m.breaks]
+    if options.sample is not None:
+        chosen = random.sample(chosen, min(options.sample, len(chosen)))
     with tempfile.TemporaryDirectory() as folder:
         if options.list:
             return _list(chosen, Path(folder))
