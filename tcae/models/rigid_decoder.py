@@ -70,7 +70,8 @@ class RigidDecoder(nn.Module):
         with torch.autocast(source.device.type, enabled=False):
             surface = self.spread @ wide(knots) @ self.spread.T
             depth = self.dome + surface[:, 0]
-            flow = rigid_flow(self.poses(source), self.poses(target), depth, self.grid)
+            of_source, of_target = self.poses(torch.cat([source, target])).chunk(2)
+            flow = rigid_flow(of_source, of_target, depth, self.grid)
             return torch.cat([flow, surface[:, 1:].tanh()], 1)
 
     def poses(self, embeddings: Tensor) -> Tensor:
@@ -103,24 +104,27 @@ def rigid_flow(source: Tensor, target: Tensor, depth: Tensor, grid: Tensor) -> T
         (N, 2, S, S) in normalised units.
     """
     of_source, of_target = _rotation(torch.cat([source, target])).chunk(2)
-    turn = of_source @ of_target.transpose(1, 2)
-    scale, target_scale = source[:, 3].exp(), target[:, 3].exp()
-    at = (grid - target[:, 4:, None, None]) / target_scale[:, None, None, None]
-    points = torch.cat([at, depth[:, None]], 1)
-    turned = torch.einsum("nij,njhw->nihw", turn[:, :2], points)
-    return scale[:, None, None, None] * turned + source[:, 4:, None, None] - grid
+    turn = torch.bmm(of_source, of_target.mT)[:, :2]
+    zoom = (source[:, 3] - target[:, 3]).exp()
+    # Of x, y and depth. Few numbers are multiplied here, so that few operations see every pixel.
+    of_plane = zoom[:, None, None] * turn[..., :2]
+    of_depth = source[:, 3, None, None].exp() * turn[..., 2:]
+    shift = source[:, 4:, None] - torch.bmm(of_plane, target[:, 4:, None])
+    moved = torch.addcmul(shift, of_depth, depth.flatten(1)[:, None])
+    still = torch.eye(2, dtype=depth.dtype, device=depth.device)
+    plane = grid.flatten(1).expand(len(depth), -1, -1)
+    return torch.baddbmm(moved, of_plane - still, plane).unflatten(2, depth.shape[1:])
 
 
 def _rotation(pose: Tensor) -> Tensor:
-    """Return the rotation matrices (N, 3, 3) of poses: first yaw, then pitch, then roll."""
-    sines, cosines = pose[:, :3].sin().unbind(1), pose[:, :3].cos().unbind(1)
-    (sy, sp, sr), (cy, cp, cr) = sines, cosines
-    one, zero = torch.ones_like(sy), torch.zeros_like(sy)
+    """Return the rotation matrices (N, 3, 3) of poses: first yaw, then pitch, then roll.
 
-    def matrix(*rows: Tensor) -> Tensor:
-        return torch.stack(rows, 1).unflatten(1, (3, 3))
-
-    yaw = matrix(cy, zero, sy, zero, one, zero, -sy, zero, cy)
-    pitch = matrix(one, zero, zero, zero, cp, -sp, zero, sp, cp)
-    roll = matrix(cr, -sr, zero, sr, cr, zero, zero, zero, one)
-    return roll @ pitch @ yaw
+    About each axis by Rodrigues' formula.
+    """
+    unit = torch.eye(3, dtype=pose.dtype, device=pose.device)
+    across_x, across_y, across_z = torch.linalg.cross(unit[:, None], unit[None]).mT
+    across = torch.stack([across_y, across_x, across_z])  # products with the axis
+    angles = pose[:, :3, None, None]
+    turned = angles.sin() * across + (1 - angles.cos()) * torch.bmm(across, across)
+    yaw, pitch, roll = (unit + turned).unbind(1)
+    return torch.bmm(roll, torch.bmm(pitch, yaw))

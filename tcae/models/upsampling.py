@@ -36,22 +36,13 @@ def upsampled_conv(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         (N, C', 2S, 2S).
     """
     if maps.is_cuda:
-        return F.conv2d(_upsampled(maps), weight, bias, padding=1)
+        return F.conv2d(_Bilinear.apply(maps), weight, bias, padding=1)
     side = maps.shape[-1]
     if len(weight) <= _FEW:
         return _beyond_edges(_by_phases, maps, weight, bias)
     if side >= _LARGE:
         return _beyond_edges(_by_blurring, maps, weight, bias)
     return _by_matrices(maps, weight, bias) if side > 1 else _of_points(maps, weight, bias)
-
-
-def _upsampled(maps: Tensor) -> Tensor:
-    """Up-sample maps (N, C, S, S) by a product along each axis. They become channels-last."""
-    count, channels, side, _ = maps.shape
-    matrix = _upsampling_matrix(side, maps).T
-    rows = matrix @ maps.permute(0, 2, 3, 1).reshape(count, side, side * channels)
-    both = matrix @ rows.view(count * 2 * side, side, channels)
-    return both.view(count, 2 * side, 2 * side, channels).permute(0, 3, 1, 2)
 
 
 def _upsampling_matrix(side: int, like: Tensor) -> Tensor:
@@ -138,6 +129,25 @@ def _by_phases(extended: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.pixel_shuffle(F.conv2d(extended, kernels, bias), 2)
 
 
+class _Bilinear(torch.autograd.Function):
+    """Up-samples maps bilinearly. Its gradient is deterministic on GPUs, as torch's own is not.
+
+    Each value gets the blurred gradient from where it went; beyond the edges is a copy of them.
+    """
+
+    # Under deterministic algorithms torch.nn.functional makes a dozen operations of each of these.
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:
+        size = [2 * side for side in maps.shape[2:]]
+        return torch.ops.aten.upsample_bilinear2d(maps, size, False)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        extended = torch.ops.aten.replication_pad2d(gradient, (1, 1, 1, 1))
+        return _blur(extended, padding=0, stride=2)
+
+
 class _Extended(torch.autograd.Function):
     """Extends maps by their edges, and returns these edges (4, N, C, S) too.
 
@@ -207,8 +217,8 @@ class _Blur(torch.autograd.Function):
         return _blur(gradient, padding=3)
 
 
-def _blur(maps: Tensor, padding: int) -> Tensor:
+def _blur(maps: Tensor, padding: int, stride: int = 1) -> Tensor:
     channels = maps.shape[1]
     taps = 1 - (torch.arange(4, dtype=maps.dtype, device=maps.device) - 1.5).abs() / 2
     kernel = (taps[:, None] * taps).expand(channels, 1, 4, 4)
-    return F.conv2d(maps, kernel, padding=padding, groups=channels)
+    return F.conv2d(maps, kernel, padding=padding, stride=stride, groups=channels)

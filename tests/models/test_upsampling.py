@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tcae.models.upsampling import _upsampled, upsampled_conv
+from tcae.models.upsampling import _Bilinear, upsampled_conv
 
 Convolve = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 WIDTHS = pytest.mark.parametrize("outputs", [3, 8, 9, 20])
@@ -47,7 +47,7 @@ def test_it_is_up_sampling_and_convolution(side: int, outputs: int) -> None:
 
 
 def on_gpus(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return F.conv2d(_upsampled(maps), weight, bias, padding=1)
+    return F.conv2d(_Bilinear.apply(maps), weight, bias, padding=1)
 
 
 @pytest.mark.parametrize("side", [1, 2, 8, 17])

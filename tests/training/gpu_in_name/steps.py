@@ -111,7 +111,13 @@ def of_preset(name: str) -> Callable[[], object]:
     batch = {"source": images(), "target": images(), "failures": torch.zeros(())}
     batch["tracks"] = torch.empty(BATCH, dtype=torch.int64, device=GPU)
     late = config.objective.ramp_start + config.objective.ramp_steps
-    return lambda: step(batch, late, 2 * late + 2)
+
+    def take() -> None:
+        step(batch, late, 2 * late + 2)
+
+    with Watch():
+        take()  # the first one also makes the optimiser's state
+    return take
 
 
 def of_network(network: nn.Module, losses: Callable[[Any], Tensor]) -> Callable[[], object]:
