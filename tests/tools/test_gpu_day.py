@@ -8,9 +8,19 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+
+from tcae_ops.selftest.providers import ours
+from tcae_ops.selftest.workloads import (
+    ALL_GRADIENTS,
+    FLOW_GRADIENTS,
+    FORWARD,
+    Workload,
+    make_problem,
+)
 
 TOOL = Path(__file__).parents[2] / "tools/gpu_day"
-MODULES = ("plan", "report", "running")
+MODULES = ("plain_triton", "plan", "report", "running")
 
 
 @pytest.fixture
@@ -179,3 +189,15 @@ def test_the_steps_need_torch_and_numpy_alone():
     subprocess.run([sys.executable, "-c", program], check=True)
     refused = subprocess.run([sys.executable, "-c", ALONE + "import tyro"], capture_output=True)
     assert refused.returncode == 1
+
+
+@pytest.mark.parametrize("size", [(32, 24), (40, 9)])
+@pytest.mark.parametrize("span", [FORWARD, FLOW_GRADIENTS, ALL_GRADIENTS])
+def test_the_plain_kernel_is_a_fair_rival(tool, interpreter, size, span):
+    """It computes the same, rough flows that leave the image included."""
+    case = Workload("warp", span, (2, 3, *size), "rough")
+    problem = make_problem(case, torch.device("cpu"))
+    with torch.no_grad():
+        problem.flows[0].mul_(3)
+    found = tool("plain_triton").plain_triton(case, problem)()
+    torch.testing.assert_close(found, ours("reference")(case, problem)(), rtol=1e-5, atol=1e-4)

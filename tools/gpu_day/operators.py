@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import torch
 
 from tcae.training.device import deterministic, wait_for
+from tcae_ops import triton
 from tcae_ops.selftest.places import usable
 from tcae_ops.selftest.providers import Provider, compiled, eager, ours, ready_grid
 from tcae_ops.selftest.speed import copy_bandwidth, time_run
@@ -24,6 +25,7 @@ from tcae_ops.selftest.workloads import (
     make_problem,
 )
 
+OTHERS = ("eager", "F.grid_sample", "plain Triton", "torch.compile")
 TINY = (1, 3, 8, 8)
 LARGE = {"cuda": (64, 3, 256, 256), "cpu": (1, 3, 64, 64)}
 LAYOUTS = ("fp32", "fp32-channels-last", "views-channels-last", "bf16")
@@ -41,6 +43,10 @@ def providers(case: Workload, device: torch.device) -> Iterator[tuple[str, Provi
     yield "eager", eager
     if case.op == "warp":
         yield "F.grid_sample", ready_grid
+        if device.type == "cuda" and case.data == "fp32" and triton.PROBLEM is None:
+            from plain_triton import plain_triton
+
+            yield "plain Triton", plain_triton
     elif device.type == "cuda" and case.shape != TINY and case.data == "fp32":
         yield "torch.compile", compiled
 
@@ -66,8 +72,8 @@ def launches(device: torch.device) -> None:
             case = Workload(op, span, TINY)
             for name, provider in providers(case, device):
                 for same_bits in (False, True) if span == ALL_GRADIENTS else (False,):
-                    if same_bits and name in ("eager", "F.grid_sample"):
-                        continue  # torch's backward refuses
+                    if same_bits and name in OTHERS:
+                        continue  # torch's backward refuses, the other's sums have any order
                     with deterministic(device, same_bits):
                         seconds = latency(case, provider, device)
                     words = ", deterministic" if same_bits else ""
@@ -87,7 +93,7 @@ def bandwidth(device: torch.device) -> dict[str, float]:
                     share = problem.bytes / seconds / copying
                     text = f"{1e6 * seconds:9.1f} us, {share:4.0%} of copying"
                     print(f"{text}  {name:<14} {case}", flush=True)
-                    if name not in ("eager", "F.grid_sample", "torch.compile"):
+                    if name not in OTHERS:
                         shares[str(case)] = max(shares.get(str(case), 0.0), share)
     return shares
 
