@@ -195,10 +195,10 @@ def start_browser() -> Iterator[Callable[..., Any]]:
     with sync_api.sync_playwright() as playwright:
 
         def start(*arguments: str) -> Any:
-            # Chromium's sandbox does not work for root, as whom containers run.
-            root = ["--no-sandbox"] if os.geteuid() == 0 else []
+            # Containers have no GPU, and run as root, for whom Chromium's sandbox does not work.
+            ours = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
             try:
-                return playwright.chromium.launch(executable_path=found, args=[*root, *arguments])
+                return playwright.chromium.launch(executable_path=found, args=[*ours, *arguments])
             except sync_api.Error as error:
                 pytest.skip(f"{found} cannot be started: {str(error).splitlines()[0]}")
 
