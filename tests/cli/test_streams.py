@@ -29,7 +29,7 @@ class Options:
 def work(options):
     with open(options.out, "w") as file:
         os.write(1, b"") if os.environ.get("RAW") else None
-        for k in range(int(os.environ.get("LINES", "1"))):
+        for k in range(int(os.environ.get("REPEATS", "1"))):
             say("line \\xe9 \\udce9")
             print("printed \\xe9 \\udce9")
             logging.getLogger("tcae.x").warning("warned \\xe9 \\udce9")
@@ -72,7 +72,7 @@ def test_an_encoding_with_the_letter_prints_it(start) -> None:
 @pytest.mark.parametrize("lines", ["1", "5000"])  # within a buffer, and beyond it
 @pytest.mark.parametrize("streams", ["| true", "2>&1 | head -1", "2>&1 >/dev/null | true"])
 def test_a_reader_that_has_gone_stops_nothing(start, streams: str, lines: str) -> None:
-    done = start(f"{streams}; exit ${{PIPESTATUS[0]}}", LINES=lines)
+    done = start(f"{streams}; exit ${{PIPESTATUS[0]}}", REPEATS=lines)
     assert done.returncode == 0
     assert b"Broken pipe" not in done.stderr and b"Traceback" not in done.stderr
 
@@ -88,7 +88,7 @@ def test_a_closed_stream_stops_nothing(start, streams: str) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_disk_for_the_messages_is_said(start) -> None:
-    done = start(">/dev/full", LINES="3")
+    done = start(">/dev/full", REPEATS="3")
     assert done.returncode == 0
     said = b"tcae.thing: warning: stdout: No space left on device; nothing more is printed there\n"
     assert done.stderr.count(said) == 1
