@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tcae.cli.messages import first_line
 from tcae.distributed import ranks
+from tcae.distributed.launcher import stop_with_launcher
 from tcae.distributed.roll_call import RollCall
 
 # Loggers whose warnings rank 0 cannot give for the others: they are about their own data.
@@ -37,8 +38,8 @@ _roll_call: RollCall | None = None
 def team(device: str, timeout: float) -> Iterator[None]:
     """Join the processes that torchrun started, and leave them at the end.
 
-    Does nothing if torchrun did not start this process. Only rank 0 prints; the others warn of
-    problems with their own data and nothing else.
+    Does nothing if torchrun did not start this process. When torchrun dies, this process gets
+    SIGTERM. Only rank 0 prints; the others warn of problems with their own data and nothing else.
 
     Args:
         device: The option --device. With GPUs, each process takes the one with its local rank.
@@ -50,6 +51,7 @@ def team(device: str, timeout: float) -> Iterator[None]:
     if not _is_started_by_torchrun():
         yield
         return
+    stop_with_launcher()
     if device.startswith("cuda:"):
         raise ValueError(
             f"--device {device}: each process takes the GPU of its local rank, give cuda instead"
