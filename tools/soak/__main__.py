@@ -41,8 +41,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=120.0, help="(default: %(default)g)")
     parser.add_argument("--out", type=Path, default=Path("soak"), help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="what happens when (default: 0)")
+    parser.add_argument("--steps", type=int, help="of each run (default: as many as should fit)")
     parser.add_argument(
-        "--pause", type=float, default=60.0, help="mean seconds between two kills (default: 60)"
+        "--pause",
+        type=float,
+        default=40.0,
+        help="mean seconds of processor time between two kills (default: %(default)g)",
     )
     parser.add_argument("--ranks", type=int, default=2, help="training processes (default: 2)")
     options = parser.parse_args(argv)
@@ -68,7 +72,7 @@ def _soak(options: argparse.Namespace, out: Path, tell: Callable[[str], None]) -
     data = out / "data"
     render = [sys.executable, "-m", "tcae.synthesize", *_PEOPLE.split(), "--out", str(data)]
     subprocess.run(render, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    steps = _steps_that_fit(out, data, options)
+    steps = options.steps or _steps_that_fit(out, data, options)
     tell(f"{steps} steps in {options.ranks} processes, twice")
     reference = SoakedRun(out, "reference", data, steps, options.ranks)
     disturbed = SoakedRun(out, "disturbed", data, steps, options.ranks)
@@ -79,7 +83,9 @@ def _soak(options: argparse.Namespace, out: Path, tell: Callable[[str], None]) -
     soak.problems += [f"left over: {name}" for name in left]
     differing = differences(reference.path, disturbed.path)
     growing = growths(soak.samples, steps, _LONG * options.minutes)
-    command = f"python tools/soak --minutes {options.minutes:g} --seed {options.seed}"
+    command = "python tools/soak " + " ".join(
+        f"--{name} {value}" for name, value in vars(options).items() if value and name != "out"
+    )
     return write_report(out, soak, differing, growing, command)
 
 

@@ -13,9 +13,8 @@ import torch
 from tcae.training.checkpoints import CheckpointFolder
 
 # All else in a checkpoint knows the time of day, or its folder.
-_FIELDS = tuple(
-    "step best failures skipped measures data model optimizer curriculum random".split()
-)
+_FIELDS = ("step", "best", "failures", "skipped", "measures", "data")
+_STATES = ("model", "optimizer", "curriculum", "random")
 _CLOCKS = re.compile(r".*(seconds|minutes|per_second|data_wait_share|peak_memory_mb)$")
 
 
@@ -35,7 +34,7 @@ def _checkpoints(one: Path, other: Path) -> Iterator[str]:
     if mine is None or others is None:
         yield "checkpoints: there is none"
         return
-    for field in _FIELDS:
+    for field in _FIELDS + _STATES:
         a, b = (dict(_leaves(state[field], field)) for _, state in (mine, others))
         for name in sorted(a.keys() | b.keys()):
             if not _equal(a.get(name), b.get(name)):

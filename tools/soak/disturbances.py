@@ -41,19 +41,19 @@ KINDS = (
 
 
 class Fate:
-    """Draws what happens next, and after how many seconds.
+    """Draws what happens next, and when.
 
     Args:
         seed: Seed of the choice.
-        pause: Mean seconds between two disturbances. They come at any moment, also while a run
-            starts, stops or measures.
+        pause: Mean seconds of processor time between two disturbances. They come at any moment,
+            also while a run starts, stops or measures, but on a busy machine not more often.
     """
 
     def __init__(self, seed: int, pause: float) -> None:
         self._random, self._pause = random.Random(seed), pause
 
     def wait(self) -> float:
-        """Return the seconds until the next disturbance."""
+        """Return the processor time of the run until the next disturbance, in seconds."""
         return self._random.uniform(0, 2 * self._pause)
 
     def strike(self, found: list[Process]) -> Disturbance | None:

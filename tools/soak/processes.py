@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 MARK = "TCAE_SOAK"
 """Variable that names the run in the environment of all its processes."""
 
 LAUNCHER, RANK, WORKER = "launcher", "rank", "worker"
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_PAGE, _TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -22,36 +22,36 @@ class Process:
         kind: "launcher" (torchrun), "rank", or "worker" (reads data for a rank).
         rank: Of a rank or worker, else -1.
         memory: Resident memory in bytes.
+        worked: Processor time that it has used, in seconds.
     """
 
     pid: int
     kind: str
     rank: int
     memory: int
+    worked: float = 0.0
 
 
 def processes(mark: str) -> list[Process]:
     """Return the living processes whose environment has a mark, the launcher first."""
-    found = {}
+    found, parents = [], {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             environment = _environment(folder)
             if environment.get(MARK) != mark:
                 continue
-            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            state, parent, *others = (folder / "stat").read_text().rpartition(")")[2].split()
+            worked = (int(others[9]) + int(others[10])) / _TICKS
             memory = _PAGE * int((folder / "statm").read_text().split()[1])
         except (OSError, ValueError):  # it has ended meanwhile, or is another user's
             continue
         if state != "Z":
-            found[int(folder.name)] = (int(parent), int(environment.get("RANK", -1)), memory)
-    ranks = {pid for pid, (_, rank, _) in found.items() if rank >= 0}
-
-    def kind(pid: int) -> str:
-        if pid not in ranks:
-            return LAUNCHER
-        return WORKER if found[pid][0] in ranks else RANK
-
-    rows = [Process(pid, kind(pid), rank, memory) for pid, (_, rank, memory) in found.items()]
+            rank = int(environment.get("RANK", -1))
+            pid = int(folder.name)
+            parents[pid] = int(parent)
+            found.append(Process(pid, LAUNCHER if rank < 0 else RANK, rank, memory, worked))
+    ranks = {it.pid for it in found if it.kind == RANK}
+    rows = [replace(it, kind=WORKER) if parents[it.pid] in ranks else it for it in found]
     return sorted(rows, key=lambda it: (it.rank, it.kind, it.pid))
 
 

@@ -52,6 +52,7 @@ class Soak:
         """
         self._begin, self._tell = time.monotonic(), tell
         self._ended: dict[str, float] = {}  # when the launcher of a run ended
+        self._worked: dict[int, float] = {}  # processor time of the disturbed run's processes
         for run in (self.reference, self.disturbed):
             run.start()
         strike, look = self.fate.wait(), 0.0
@@ -63,8 +64,10 @@ class Soak:
                 if now >= look:
                     look = now + _SAMPLE
                     self._look(now)
-                if now >= strike and self.disturbed in running and now < 60 * self.minutes:
-                    strike = now + self.fate.wait()
+                self._worked |= {it.pid: it.worked for it in self.disturbed.processes()}
+                worked = sum(self._worked.values())
+                if worked >= strike and self.disturbed in running and now < 60 * self.minutes:
+                    strike = worked + self.fate.wait()
                     self._strike(now)
                 running = [run for run in running if not self._is_over(run, now)]
         finally:
