@@ -89,7 +89,7 @@ FoldsOption = Annotated[
 ]
 ImageSizeOption = Annotated[
     int,
-    tyro.conf.arg(help="Side of the square face images in pixels: a power of two, at least 32."),
+    tyro.conf.arg(help="Side of the square face images in pixels: a multiple of 16, at least 32."),
 ]
 BatchSizeOption = Annotated[
     int, tyro.conf.arg(help="Samples in a batch, over all processes together.")

@@ -32,7 +32,7 @@ class AlexNet(nn.Module):
     The last map is averaged down to 6x6, its size for the original's images, if it is larger.
 
     Args:
-        image_size: Side of the images in pixels, a power of two from 32.
+        image_size: Side of the images in pixels, a multiple of 16 from 32.
         units: Number of action units.
         hidden: Units of the fully connected layers.
     """

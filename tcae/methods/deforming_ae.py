@@ -15,22 +15,24 @@ from torch import Tensor, nn
 from tcae.methods.training import self_supervised
 from tcae.models.encoder import unit_range
 from tcae.models.model_config import check_image_size
+from tcae.models.sides import HalvingConv2d, cropped, halved
 from tcae.training.optimizer import OptimizerConfig
 from tcae.training.simple_loop import Recipe
 from tcae_ops import warp_l1
 
 _STEP, _FIRST = 5.0, -1.2  # largest step of the grid times the side; where the grid starts
 _TEXTURE_SIZE, _WARP_SIZE = 16, 128  # lengths of the two codes
+_LAST = 4  # largest side of the last map
 
 
 class DeformingAutoencoder(nn.Module):
     """Encoder, texture decoder and warp decoder. The defaults are the published architecture.
 
     The original is for 64x64 images: four stride-2 convolutions lead to a 4x4 map. For larger
-    images there are more of them, with 256 channels, so that the last map stays 4x4.
+    images there are more of them, with 256 channels, so that the last map is 4x4 or 3x3.
 
     Args:
-        image_size: Side of the images in pixels, a power of two from 32.
+        image_size: Side of the images in pixels, a multiple of 16 from 32.
         base_filters: Channels of the encoder's first level. Deeper levels have up to 8 times as
             many.
         latent_size: Length of the latent vector z, which is the embedding.
@@ -50,21 +52,21 @@ class DeformingAutoencoder(nn.Module):
         super().__init__()
         check_image_size(image_size)
         self.image_size, self.smoothness, self.bias = image_size, smoothness, bias
-        levels = image_size.bit_length() - 3
-        widths = [base_filters * min(2**level, 8) for level in range(levels)]
-        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1, bias=False)]
+        sides = halved(image_size, _LAST)
+        widths = [base_filters * min(2**level, 8) for level in range(len(sides) - 1)]
+        layers: list[nn.Module] = [HalvingConv2d(3, widths[0], bias=False)]
         for inputs, outputs in pairwise(widths):
-            down = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+            down = HalvingConv2d(inputs, outputs, bias=False)
             layers += [nn.LeakyReLU(0.2, inplace=True), down, nn.BatchNorm2d(outputs)]
-        latent = nn.Conv2d(widths[-1], latent_size, 4)
+        latent = nn.Conv2d(widths[-1], latent_size, sides[-1])
         layers += [nn.LeakyReLU(0.2, inplace=True), latent, nn.Flatten(), nn.Sigmoid()]
         self.encoder = nn.Sequential(*layers)
         self.texture_code = _code(latent_size, _TEXTURE_SIZE)
         self.warp_code = _code(latent_size, _WARP_SIZE)
         self.texture_decoder = nn.Sequential(
-            *_decoder(_TEXTURE_SIZE, widths, 3), nn.Hardtanh(0.0, 1.0)
+            *_decoder(_TEXTURE_SIZE, widths, sides, 3), nn.Hardtanh(0.0, 1.0)
         )
-        self.warp_decoder = nn.Sequential(*_decoder(_WARP_SIZE, widths, 2), nn.Sigmoid())
+        self.warp_decoder = nn.Sequential(*_decoder(_WARP_SIZE, widths, sides, 2), nn.Sigmoid())
 
     def embed(self, images: Tensor) -> Tensor:
         """Compute the latent vectors (N, 512) of images (N, 3, S, S), uint8 or in [0, 1]."""
@@ -99,17 +101,23 @@ def _code(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, outputs), nn.Sigmoid(), nn.Unflatten(1, (-1, 1, 1)))
 
 
-def _decoder(inputs: int, widths: list[int], channels: int) -> list[nn.Module]:
-    """Build transposed convolutions: to 4x4, then to twice the side each, then at full size."""
-    layers = [nn.ConvTranspose2d(inputs, widths[-1], 4, bias=False)]
+def _decoder(inputs: int, widths: list[int], sides: list[int], channels: int) -> list[nn.Module]:
+    """Build transposed convolutions: to the last side, back through all, then at full size."""
+    layers = [nn.ConvTranspose2d(inputs, widths[-1], sides[-1], bias=False)]
     layers += [
         nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, bias=False)
         for wide, narrow in zip(widths[::-1], [*widths[-2::-1], widths[0]], strict=True)
     ]
+    crops = [[], *(cropped(side) for side in sides[-2::-1])]
     normed = [
         part
-        for layer in layers
-        for part in (layer, nn.BatchNorm2d(layer.out_channels), nn.LeakyReLU(0.2, inplace=True))
+        for layer, crop in zip(layers, crops, strict=True)
+        for part in (
+            layer,
+            *crop,
+            nn.BatchNorm2d(layer.out_channels),
+            nn.LeakyReLU(0.2, inplace=True),
+        )
     ]
     return [*normed, nn.ConvTranspose2d(widths[0], channels, 3, padding=1)]
 

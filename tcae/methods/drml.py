@@ -52,7 +52,7 @@ class Drml(nn.Module):
     defaults are the published architecture.
 
     Args:
-        image_size: Side of the images in pixels, a power of two from 64.
+        image_size: Side of the images in pixels, a multiple of 16 from 64.
         units: Number of action units.
         filters: Channels of the first convolution and of the region layer.
         later_filters: Channels of the convolutions after them.

@@ -10,6 +10,7 @@ from tcae.methods.training import self_supervised
 from tcae.models.decoder import Decoder
 from tcae.models.encoder import unit_range
 from tcae.models.model_config import check_image_size
+from tcae.models.sides import HalvingConv2d, halved
 from tcae.objectives.curriculum import CURRICULUM_PRESETS
 from tcae.training.optimizer import OPTIMIZER_PRESETS
 from tcae.training.simple_loop import Recipe
@@ -23,7 +24,7 @@ class FabNet(nn.Module):
     defaults are the published architecture.
 
     Args:
-        image_size: Side of the images in pixels, a power of two from 32.
+        image_size: Side of the images in pixels, a multiple of 16 from 32.
         base_filters: Channels of the first level. Deeper levels have up to 8 times as many.
         embedding_size: Length of the embedding.
     """
@@ -31,9 +32,9 @@ class FabNet(nn.Module):
     def __init__(self, image_size: int, base_filters: int = 32, embedding_size: int = 256) -> None:
         super().__init__()
         check_image_size(image_size)
-        levels = image_size.bit_length() - 1
+        levels = len(halved(image_size)) - 1
         widths = [base_filters * min(2**level, 8) for level in range(levels - 1)]
-        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1)]
+        layers: list[nn.Module] = [HalvingConv2d(3, widths[0])]
         for inputs, outputs in pairwise(widths):
             layers += [*_down(inputs, outputs), nn.BatchNorm2d(outputs)]
         layers += [*_down(widths[-1], embedding_size), nn.Flatten()]
@@ -60,7 +61,7 @@ class FabNet(nn.Module):
 
 
 def _down(inputs: int, outputs: int) -> list[nn.Module]:
-    return [nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)]
+    return [nn.LeakyReLU(0.2, inplace=True), HalvingConv2d(inputs, outputs)]
 
 
 FAB_NET = self_supervised(

@@ -16,7 +16,7 @@ class ResNet(nn.Module):
     stem halves the side once, not twice like the original's, because faces of 64 pixels are small.
 
     Args:
-        image_size: Side of the images in pixels, a power of two from 32.
+        image_size: Side of the images in pixels, a multiple of 16 from 32.
         units: Number of action units.
         base_filters: Channels of the first stage. Each further stage has twice as many.
         blocks: Number of blocks in each stage.

@@ -29,7 +29,7 @@ class SplitBrain(nn.Module):
     """Two AlexNets of half width: one predicts colour from lightness, the other the reverse.
 
     Args:
-        image_size: Side of the images in pixels, a power of two from 32.
+        image_size: Side of the images in pixels, a multiple of 16 from 32.
         hidden: Channels of the two layers between AlexNet's convolutions and the classes. The
             default is the published one.
     """

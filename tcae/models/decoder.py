@@ -5,22 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tcae.models.sides import cropped, halved
 from tcae.models.upsampling import upsampled_conv
 
 
 class Decoder(nn.Module):
     """Blocks of bilinear x2 up-sampling and convolution, from the embeddings to the image's size.
 
-    A block that ends at side r has `base_filters * min(image_size / 2r, 8)` channels, the last one
-    has 3.
+    Sides are those of halving the image, rounded up: what is beyond is cut off. A block that ends
+    before the image has n halvings left has `base_filters * min(2**(n - 1), 8)` channels, the last
+    one has 3.
 
     Args:
-        image_size: Side of the motion, a power of two from 32.
+        image_size: Side of the motion, a multiple of 16 from 32.
         base_filters: Channels of the last block but one.
         embedding_size: Length D of each embedding.
         conv_bias: Whether layers before a batch norm have a bias.
-        start: Side of the first map. 1: it is the embeddings themselves. Larger: a fully connected
-            layer computes it.
+        start: Least side of the first map. 1: it is the embeddings themselves. Larger: a fully
+            connected layer computes it.
         leading_relu: Whether the embeddings pass a ReLU first.
         zero_init: Whether the decoder starts as the identity warp, its last convolution being zero.
     """
@@ -38,23 +40,23 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
 
-        def width(side: int) -> int:
-            return base_filters * min(image_size // (2 * side), 8)
-
+        *larger, last = halved(image_size)
+        while last < start:
+            *larger, last = larger
+        *shallow, first = [base_filters * min(2**level, 8) for level in range(len(larger))]
         self.leading_relu = nn.ReLU() if leading_relu else nn.Identity()
         inputs = 2 * embedding_size
         if start == 1:
             self.start: nn.Module = nn.Unflatten(1, (inputs, 1, 1))
         else:
-            self.start = up_start(inputs, width(start), start, conv_bias)
-            inputs = width(start)
+            self.start = up_start(inputs, first, last, conv_bias)
+            inputs = first
         blocks: list[nn.Module] = []
-        side = 2 * start
-        while side < image_size:
-            blocks.append(up_block(inputs, width(side), conv_bias))
-            inputs, side = width(side), 2 * side
+        for side, width in zip(larger[:0:-1], shallow[::-1], strict=True):
+            blocks.append(up_block(inputs, width, conv_bias, side))
+            inputs = width
         self.blocks = nn.Sequential(*blocks)
-        self.motion = _Upsampled(nn.Conv2d(inputs, 3, 3, padding=1))
+        self.motion = _Upsampled(nn.Conv2d(inputs, 3, 3, padding=1), *cropped(image_size))
         if zero_init:
             for parameter in self.motion.parameters():
                 nn.init.zeros_(parameter)
@@ -100,10 +102,11 @@ def up_start(inputs: int, outputs: int, side: int, bias: bool) -> nn.Sequential:
     )
 
 
-def up_block(inputs: int, outputs: int, bias: bool) -> nn.Sequential:
-    """Build a block that doubles the side of maps."""
+def up_block(inputs: int, outputs: int, bias: bool, side: int) -> nn.Sequential:
+    """Build a block from maps to maps of a side twice as large, or one less."""
     return _Upsampled(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias),
+        *cropped(side),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )

@@ -28,15 +28,15 @@ class Encoder(nn.Module):
 
     Args:
         config: The architecture.
-        image_size: Side of the square images in pixels, a power of two from 32. It sets the number
-            of levels and nothing else.
+        image_size: Side of the square images in pixels, a multiple of 16 from 32. It sets the
+            number of levels and nothing else.
 
     Attributes:
         embedding_size: Length of the AU embedding.
         pose_size: Length of the pose embedding.
 
     Raises:
-        ValueError: The image size is not a power of two from 32, or the encoder is unknown.
+        ValueError: The image size is not a multiple of 16 from 32, or the encoder is unknown.
 
     Example:
         >>> encoder = Encoder(ModelConfig(), image_size=64).eval()

@@ -43,8 +43,9 @@ class ModelConfig:
     """Give layers before a batch norm a bias, which the batch norm cancels (paper, released code:
     on)."""
     decoder_start: int = 4
-    """Side of the decoders' first map, in pixels. 1: the embeddings themselves (paper, released
-    code); larger: a fully connected layer computes it."""
+    """Side of the decoders' first map, in pixels, or the next one above it that halving the image
+    leads to. 1: the embeddings themselves (paper, released code); larger: a fully connected layer
+    computes it."""
     leading_relu: bool = False
     """Pass the embeddings through a ReLU before the decoders use them (paper: off, released code:
     on)."""
@@ -95,10 +96,10 @@ are the L1 of the reconstruction over that of the unmoved source, on new faces.
 
 
 def check_image_size(image_size: int) -> None:
-    """Check that halving an image of this side leads to a single position.
+    """Check that the first levels of networks can halve an image of this side without a rest.
 
     Raises:
-        ValueError: The side is not a power of two from 32.
+        ValueError: The side is not a multiple of 16 from 32.
     """
-    if image_size < 32 or image_size & (image_size - 1):
-        raise ValueError(f"image_size is {image_size}, it must be a power of two from 32")
+    if image_size < 32 or image_size % 16:
+        raise ValueError(f"image_size is {image_size}, it must be a multiple of 16 from 32")

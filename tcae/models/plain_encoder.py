@@ -9,18 +9,19 @@ from torch import Tensor, nn
 from tcae.models.batch_norm import SequentialInParts, recompute
 from tcae.models.encoder_parts import EncoderParts
 from tcae.models.model_config import ModelConfig
+from tcae.models.sides import HalvingConv2d, halved
 
 BRANCH_LEVELS = 3
 """Number of levels in each branch. All other levels are the backbone's."""
 
 
 def plain_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
-    """Halve the image log2(image_size) times, until the last level is the embedding.
+    """Halve the image, rounding up, until the last level is the embedding.
 
     Level i has `base_filters * min(2**i, 8)` channels, batch norm and leaky ReLU. The last level is
     a bare convolution.
     """
-    levels = image_size.bit_length() - 1
+    levels = len(halved(image_size)) - 1
     widths = [3, *(config.base_filters * min(2**level, 8) for level in range(levels - 1))]
     shared = levels - BRANCH_LEVELS
 
@@ -73,7 +74,7 @@ class _LastConv2d(nn.Conv2d):
 
 def _block(inputs: int, outputs: int, conv_bias: bool) -> SequentialInParts:
     return SequentialInParts(
-        nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=conv_bias),
+        HalvingConv2d(inputs, outputs, conv_bias),
         nn.BatchNorm2d(outputs),
         nn.LeakyReLU(0.2, inplace=True),
     )

@@ -8,20 +8,21 @@ from torch import Tensor, nn
 from tcae.models.batch_norm import SequentialInParts
 from tcae.models.encoder_parts import EncoderParts
 from tcae.models.model_config import ModelConfig
+from tcae.models.sides import HalvingConv2d, halved
 
-_BRANCH_START = 8  # side of the map where the branches begin
-_LAST = 4  # side of the last map
+_BRANCH_START = 8  # largest side of the map where the branches begin
+_LAST = 4  # largest side of the last map
 
 
 def residual_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
-    """Halve the image down to 4x4, and compute each embedding from all positions of the last map.
+    """Halve the image down to 4x4 or 3x3, and compute each embedding from all positions of it.
 
     Level i has `base_filters * min(2**i, 8)` channels. The first two levels are single
     convolutions, all others are residual blocks. The last layer is linear in all positions, not in
     their mean, because pose and action depend on where things are.
     """
-    levels = (image_size // _LAST).bit_length() - 1
-    shared = (image_size // _BRANCH_START).bit_length() - 1
+    *halvings, last = halved(image_size, _LAST)
+    levels, shared = len(halvings), len(halved(image_size, _BRANCH_START)) - 1
     widths = [3, *(config.base_filters * min(2**level, 8) for level in range(levels))]
     kinds = [_ConvBlock if level < 2 else _ResidualBlock for level in range(levels)]
 
@@ -30,7 +31,7 @@ def residual_encoder(config: ModelConfig, image_size: int) -> EncoderParts:
         return [kinds[i](widths[i], widths[i + 1], bias) for i in range(first, last)]
 
     def branch(size: int) -> SequentialInParts:
-        linear = nn.Linear(widths[-1] * _LAST * _LAST, size)
+        linear = nn.Linear(widths[-1] * last * last, size)
         return SequentialInParts(*blocks(shared, levels), nn.Flatten(), linear)
 
     return EncoderParts(backbone=lambda: _Backbone(*blocks(0, shared)), branch=branch)
@@ -48,7 +49,7 @@ class _ConvBlock(SequentialInParts):
 
     def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
         super().__init__(
-            nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=bias),
+            HalvingConv2d(inputs, outputs, bias),
             nn.BatchNorm2d(outputs),
             _activation(),
         )
@@ -66,7 +67,9 @@ class _ResidualBlock(SequentialInParts):
             nn.BatchNorm2d(outputs),
         )
         # No bias here: the residual's last batch norm has one for both.
-        skip = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False))
+        skip = nn.Sequential(
+            nn.AvgPool2d(2, ceil_mode=True), nn.Conv2d(inputs, outputs, 1, bias=False)
+        )
         super().__init__(residual, skip, _activation())
 
     def forward(self, maps: Tensor, parts: int = 1) -> Tensor:

@@ -46,7 +46,7 @@ class RigidDecoder(nn.Module):
         nn.init.zeros_(self.pose.bias)
         self.surface = nn.Sequential(
             up_start(embedding_size, _FILTERS, _SURFACE_SIDE // 2, bias=False),
-            up_block(_FILTERS, _FILTERS // 2, bias=False),
+            up_block(_FILTERS, _FILTERS // 2, bias=False, side=_SURFACE_SIDE),
             nn.Conv2d(_FILTERS // 2, 2, 3, padding=1),
         )
         for parameter in self.surface[-1].parameters():
