@@ -173,7 +173,7 @@ def test_what_differs(tool, run, change, line):
 def test_the_report_tells_what_should_not_be(tool, tmp_path):
     soak, memory, disturbances = tool("soak"), tool("memory"), tool("disturbances")
     run = tool("soaked_run").SoakedRun(tmp_path, "disturbed", tmp_path / "data", 50, 2)
-    found = soak.Soak(run, run, disturbances.Fate(0, 1), 1.0)
+    found = soak.Soak(run, run, disturbances.Fate(0, 1))
     found.happened = [(61.0, 20, disturbances.KINDS[0]), (70.0, 30, disturbances.KINDS[0])]
     found.samples = [memory.Sample(120.0, "reference", "rank 0 (7)", 50, 1000)]
     growing = [memory.Growth("reference", "rank 0 (7)", 2, 100e6, 103e6, 104_000_000)]

@@ -38,7 +38,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="tools/soak", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--minutes", type=float, default=120.0, help="(default: %(default)g)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=120.0,
+        help="about how long, if nobody else needs the cores later (default: %(default)g)",
+    )
     parser.add_argument("--out", type=Path, default=Path("soak"), help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="what happens when (default: 0)")
     parser.add_argument("--steps", type=int, help="of each run (default: as many as should fit)")
@@ -77,7 +82,7 @@ def _soak(options: argparse.Namespace, out: Path, tell: Callable[[str], None]) -
     reference = SoakedRun(out, "reference", data, steps, options.ranks)
     disturbed = SoakedRun(out, "disturbed", data, steps, options.ranks)
     fate = Fate(options.seed, options.pause)
-    soak = Soak(reference, disturbed, fate, 0.9 * options.minutes)
+    soak = Soak(reference, disturbed, fate)
     soak.run(tell)
     left = [*_shared_memory(soak.pids), *_temporary_files(out / "temporary")]
     soak.problems += [f"left over: {name}" for name in left]

@@ -16,6 +16,7 @@ PATIENCE = 60.0
 
 _TICK = 1.0
 _SAMPLE = 5.0  # seconds between two looks at the memory
+_LONG = 600.0  # seconds after the last disturbance: what fails now fails by itself
 
 
 @dataclass
@@ -25,8 +26,7 @@ class Soak:
     Attributes:
         reference: The run that nothing disturbs.
         disturbed: The other one.
-        fate: What happens to it, and when.
-        minutes: After so many nothing happens to it any more.
+        fate: What happens to it, and when, until its last step.
         happened: Seconds and step of each disturbance.
         statuses: What the launcher of the disturbed run exited with, start by start.
         samples: The memory of all processes.
@@ -37,7 +37,6 @@ class Soak:
     reference: SoakedRun
     disturbed: SoakedRun
     fate: Fate
-    minutes: float
     happened: list[tuple[float, int, Disturbance]] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -66,7 +65,8 @@ class Soak:
                     self._look(now)
                 self._worked |= {it.pid: it.worked for it in self.disturbed.processes()}
                 worked = sum(self._worked.values())
-                if worked >= strike and self.disturbed in running and now < 60 * self.minutes:
+                learning = self.disturbed.step() < self.disturbed.steps
+                if worked >= strike and learning:
                     strike = worked + self.fate.wait()
                     self._strike(now)
                 running = [run for run in running if not self._is_over(run, now)]
@@ -113,7 +113,7 @@ class Soak:
         if run is self.reference:
             self._problem(f"{run.name}: torchrun exits with {status}, see {run.log}")
             return True
-        if now > 60 * self.minutes and self.happened and now - self.happened[-1][0] > 600:
+        if run.step() >= run.steps and now - self.happened[-1][0] > _LONG:
             self._problem(f"{run.name}: stops with {status} though nothing disturbs it")
             return True
         run.start()
