@@ -109,7 +109,7 @@ def finetune(options: FinetuneOptions) -> int:
     dataset = PackedDataset(options.data)
     encoder = _encoder(options, dataset)
     check_template(encoder, dataset.template, dataset.path)
-    table = options.labels or options.data / LABELS
+    table = options.labels or dataset.path / LABELS
     labels, folds = read_labels_with_folds(table, dataset, options.folds, options.seed)
     fold = fold_of_each(labels, folds, options.seed)
     targets = None

@@ -53,7 +53,7 @@ def probe(options: ProbeOptions) -> int:
     device = command.device_of(options.device)
     dataset = PackedDataset(options.data)
     encoder = face_encoder(options.encoder, Material(dataset, device=device))
-    table = options.labels or options.data / LABELS
+    table = options.labels or dataset.path / LABELS
     labels, folds = read_labels_with_folds(table, dataset, options.folds, options.seed)
     command.check_out_directory(options.out, options.overwrite)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcae.data.clip_table import ClipTable
+from tcae.data.remote import RemotePictures, remote_pictures
 from tcae.data.shard_files import Blobs, Clip, ShardError, index_files, most_frames, read_index
 
 ENTRY = np.dtype(
@@ -51,7 +52,7 @@ class FrameTable(NamedTuple):
 
 def read_shards(path: Path) -> FrameTable:
     """Return the table of a data set, from its shards. Those that cannot be read are left out."""
-    shards = _Shards([*index_files(path)])
+    shards = _Shards([*index_files(path)], remote_pictures(path))
     clips = sorted({clip for local in shards.clips for clip in local})
     number = {clip: i for i, clip in enumerate(clips)}
     entries = shards.entries[: shards.starts[-1]]
@@ -68,6 +69,7 @@ class _Shards:
 
     Args:
         indices: Their index files.
+        remote: Their pictures, if these are behind a URL.
 
     Attributes:
         names: Names of their files.
@@ -78,7 +80,8 @@ class _Shards:
         failures: See `FrameTable`.
     """
 
-    def __init__(self, indices: list[Path]) -> None:
+    def __init__(self, indices: list[Path], remote: RemotePictures | None) -> None:
+        self._remote = remote
         self.names: list[str] = []
         self.clips: list[list[Clip]] = []
         self.failures: list[str] = []
@@ -91,7 +94,7 @@ class _Shards:
         path = index_path.with_suffix(".bin")
         try:
             clips, _, records = read_index(index_path)
-            end = Blobs(path).size
+            end = Blobs(path).size if self._remote is None else self._remote.open(path.stem).size
         except ShardError as error:
             self.failures.append(f"{error}; this shard is left out")
             return

@@ -178,6 +178,7 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         size, before = self.image_size, self.failures
         pictures = np.empty((2, len(places), size, size, 3), np.uint8)
         frames = np.empty((len(places), 2), np.int64)
+        self.dataset.prefetch(frame for place in places for frame in self.frames_at(place))
         for i, place in enumerate(places):
             frames[i], pictures[:, i] = self._pair(place)
         source, target = torch.from_numpy(pictures).permute(0, 1, 4, 2, 3)
@@ -186,6 +187,10 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         batch = {"source": source, "target": target, "frames": torch.from_numpy(frames)}
         return {**batch, "tracks": torch.from_numpy(tracks), "failures": failures}
 
+    def frames_at(self, place: int) -> NDArray[np.int64]:
+        """Return the frames (2,) of the pair at a place, if they can be read."""
+        return self._drawn(place, attempt=0)[0]
+
     @property
     def tracks(self) -> int:
         """Return the number of tracks (or videos) in this split."""
@@ -193,23 +198,29 @@ class PairBatches(Dataset[dict[str, Tensor]]):
 
     def _pair(self, place: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Return frame numbers (2,) and pictures (2, S, S, 3) of the pair at a place."""
-        row, turn = divmod(place, self.together)
-        epoch, who = divmod(row, len(self.identities))
         error: ShardError | None = None
         for attempt in range(_ATTEMPTS):
-            person = int(self._shuffled(epoch)[who])
-            # A pair that cannot be read is redrawn: first with the same person, then with others.
-            shared = self._random(1, row, attempt)
-            if attempt >= _ATTEMPTS // 10:
-                person = int(shared.integers(len(self.identities)))
-            frames = self._two_frames(person, turn, shared)
+            frames, shared = self._drawn(place, attempt)
             try:
                 pictures = [self.dataset.read(int(i)) for i in frames]
-                return frames, self._crop(pictures, shared, turn, epoch)
+                return frames, self._crop(pictures, shared, place)
             except ShardError as failure:
                 error = failure
                 self._count_failure(failure)
         raise ShardError(f"no readable pair in {_ATTEMPTS} draws; the last: {error}")
+
+    def _drawn(self, place: int, attempt: int) -> tuple[NDArray[np.int64], np.random.Generator]:
+        """Return the frames of the pair at a place, and what draws the rest of its row.
+
+        A pair that cannot be read is redrawn: first with the same person, then with others.
+        """
+        row, turn = divmod(place, self.together)
+        epoch, who = divmod(row, len(self.identities))
+        shared = self._random(1, row, attempt)
+        person = int(self._shuffled(epoch)[who])
+        if attempt >= _ATTEMPTS // 10:
+            person = int(shared.integers(len(self.identities)))
+        return self._two_frames(person, turn, shared), shared
 
     def _two_frames(self, person: int, turn: int, random: np.random.Generator) -> NDArray[np.int64]:
         """Return the frames of pair `turn` of a row: those of a track, shuffled, two by two."""
@@ -224,20 +235,21 @@ class PairBatches(Dataset[dict[str, Tensor]]):
         return frames[start + order[2 * twos : 2 * twos + 2]]
 
     def _crop(
-        self,
-        pictures: list[NDArray[np.uint8]],
-        shared: np.random.Generator,
-        turn: int,
-        epoch: int,
+        self, pictures: list[NDArray[np.uint8]], shared: np.random.Generator, place: int
     ) -> NDArray[np.uint8]:
         """Return both pictures (2, S, S, 3), cropped, resized and perhaps mirrored."""
+        row, turn = divmod(place, self.together)
         config, full = self.config, self.dataset.image_size
         train = self.split == "train"
         jitter = train or config.jitter_validation
         share = config.centre_crop
         mirror = train and config.flip and shared.random() < 0.5
         if jitter:
-            source = shared if config.crop_size_per == "pair" else self._random(2, epoch)
+            source = (
+                shared
+                if config.crop_size_per == "pair"
+                else self._random(2, row // len(self.identities))
+            )
             share = source.uniform(config.crop_min, config.crop_max)
         side = max(round(share * full), 1)
         middle = (full - side) / 2

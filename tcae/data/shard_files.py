@@ -287,6 +287,11 @@ def read_index(path: Path) -> ShardIndex:
     return ShardIndex(clips, videos, records)
 
 
+def head_bytes() -> int:
+    """Return the length of the head of an index."""
+    return _INDEX_HEADER.size
+
+
 def index_head(path: Path) -> bytes:
     """Return the head of an index, which holds a checksum of the rest.
 

@@ -6,7 +6,7 @@ import logging
 import os
 import zlib
 from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tcae.data.clip_table import ClipTable
 from tcae.data.pictures import decode_image
+from tcae.data.remote import RemoteBlobs, local_path, remote_pictures
 from tcae.data.shard_files import Blobs, PackInfo, ShardError
 from tcae.data.shared_table import open_frame_table
 
@@ -29,10 +30,10 @@ class PackedDataset:
     be read are left out, with one warning each.
 
     Args:
-        path: Directory that `python -m tcae.pack` wrote.
+        path: Directory that `python -m tcae.pack` wrote, or the URL of one (`tcae.data.remote`).
 
     Attributes:
-        path: That directory.
+        path: That directory. Of a URL, the local copy of all but the pictures.
         image_size: Side of the pictures in pixels.
         template: Alignment template of the faces.
         failures: One line for each shard that cannot be used in full.
@@ -42,14 +43,15 @@ class PackedDataset:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = local_path(path)
+        self._remote = remote_pictures(self.path)
         info = PackInfo.load(self.path)
         self.image_size, self.template = info.image_size, info.template
         self._table = open_frame_table(self.path)
         self.failures = [*self._table.failures]
         for line in self.failures:
             log.warning("%s", line)
-        self._files: OrderedDict[int, Blobs] = OrderedDict()
+        self._files: OrderedDict[int, Blobs | RemoteBlobs] = OrderedDict()
         if not len(self.frames):
             raise ShardError(f"{self.path}: holds no readable frame")
 
@@ -92,7 +94,10 @@ class PackedDataset:
         """
         frame = self.frames[i]
         file = self._blobs(int(frame["shard"]))
-        blob = file.read(int(frame["offset"]), int(frame["length"]))
+        place = int(frame["offset"]), int(frame["length"])
+        blob = file.read(*place)
+        if zlib.crc32(blob) != frame["crc32"] and isinstance(file, RemoteBlobs):
+            blob = file.read_anew(*place)  # a crash may have damaged the cache
         if zlib.crc32(blob) != frame["crc32"]:
             raise ShardError(f"{file.path}: damaged at frame {self.name(i)}")
         rgb = decode_image(blob)
@@ -100,12 +105,19 @@ class PackedDataset:
             raise ShardError(f"{file.path}: frame {self.name(i)} is no picture of the right size")
         return rgb
 
-    def _blobs(self, shard: int) -> Blobs:
+    def prefetch(self, frames: Iterable[int]) -> None:
+        """Fetch the pictures of frames together if they are behind a URL. Else do nothing."""
+        if self._remote is not None:
+            rows = self.frames[[*frames]][["shard", "offset", "length"]].tolist()
+            self._remote.prefetch((self._table.shards[row[0]], *row[1:]) for row in rows)
+
+    def _blobs(self, shard: int) -> Blobs | RemoteBlobs:
         if shard not in self._files:
             if len(self._files) >= _OPEN_FILES:
                 self._files.popitem(last=False)
-            name = f"{self._table.shards[shard]}.bin"
-            self._files[shard] = Blobs(self.path / "shards" / name)
+            name = self._table.shards[shard]
+            path = self.path / "shards" / f"{name}.bin"
+            self._files[shard] = Blobs(path) if self._remote is None else self._remote.open(name)
         self._files.move_to_end(shard)
         return self._files[shard]
 

@@ -7,7 +7,6 @@ or, where nothing can be written there, in the machine's folder of temporary fil
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import mmap
@@ -24,7 +23,9 @@ from numpy.typing import NDArray
 
 from tcae.data.clip_table import ClipTable
 from tcae.data.frame_table import ENTRY, FrameTable, read_shards
+from tcae.data.remote import remote_pictures
 from tcae.data.shard_files import ShardError, index_files, index_head, most_frames
+from tcae.files.durable import one_at_a_time
 
 TABLE_FILE = "frames.table"
 """Name of the file in a packed data set."""
@@ -67,7 +68,7 @@ def open_frame_table(path: Path) -> FrameTable:
     mapped = _first_mapped(places, state)
     if mapped is not None:
         return mapped
-    with _one_at_a_time(path):
+    with one_at_a_time(path / "shards"):
         mapped = _first_mapped(places, state)
         if mapped is not None:
             return mapped
@@ -92,11 +93,13 @@ def _state_of(path: Path) -> tuple[State, int]:
 
     A head holds the checksum of its index. So whatever is in a shard's index shows in its head.
     """
-    state, frames = [], 0
+    state, frames, remote = [], 0, remote_pictures(path) is not None
     for index in index_files(path):
         try:
             head = index_head(index)
-            sizes = [index.stat().st_size, index.with_suffix(".bin").stat().st_size]
+            sizes = [index.stat().st_size]
+            if not remote:
+                sizes.append(index.with_suffix(".bin").stat().st_size)
         except OSError:
             return [], 0
         state.append([index.stem, head.hex(), *sizes])
@@ -111,17 +114,6 @@ def _place_of_this_machine(path: Path) -> Iterator[Path]:
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.lstat().st_uid == os.getuid() and not folder.is_symlink():
             yield folder / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.table"
-
-
-@contextlib.contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    handle = os.open(path / "shards", os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # network file systems may have no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _write(place: Path, table: FrameTable, state: State) -> None:

@@ -226,6 +226,7 @@ class PictureBatches(Dataset[_Batch]):
         frames = self._frames[k * self._batch_size : (k + 1) * self._batch_size]
         pictures, failures = [], []
         readable = np.ones(len(frames), bool)
+        self._dataset.prefetch(frames)
         for row, frame in enumerate(frames):
             try:
                 picture = self._dataset.read(int(frame))

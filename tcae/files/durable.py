@@ -79,6 +79,21 @@ def lock(handle: int, refusal: str, *, shared: bool = False) -> None:
             time.sleep(0.1)
 
 
+@contextlib.contextmanager
+def one_at_a_time(directory: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block for the same directory.
+
+    Where the file system has no locks, as network ones may, nobody waits.
+    """
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _sync_directory(path: Path) -> None:
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tcae.data.align import AlignmentTemplate
+from tcae.data.remote import local_path
 from tcae.data.shard_files import PackInfo
 from tcae.data.synthetic.packed import WorldFrames, world_of
 from tcae.data.synthetic.world import World
@@ -151,7 +152,8 @@ def _world(run: Path, config: TrainConfig) -> World | None:
         return world_of(run)
     if config.data is None:
         return built_in_world(config.image_size)
-    return first_world([config.data, *(Path(item.rpartition("=")[0]) for item in config.mix)])
+    places: list[Path | str] = [config.data, *(item.rpartition("=")[0] for item in config.mix)]
+    return first_world([local_path(place) for place in places])
 
 
 def _all_weights(run: Path) -> tuple[Mapping[str, Tensor], str]:

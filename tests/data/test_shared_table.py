@@ -131,13 +131,13 @@ def test_who_waited_for_another_process_uses_its_file(pack_frames, reads, monkey
     out = pack_frames(CLIPS)
 
     @contextlib.contextmanager
-    def another_was_first(path):
+    def another_was_first(shards):
         monkeypatch.undo()
         monkeypatch.setattr(shared_table, "_WORTH_A_FILE", 1)
-        open_frame_table(path)
+        open_frame_table(shards.parent)
         yield
 
-    monkeypatch.setattr(shared_table, "_one_at_a_time", another_was_first)
+    monkeypatch.setattr(shared_table, "one_at_a_time", another_was_first)
     assert names(out) == NAMES
     assert reads == []
 

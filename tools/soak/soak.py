@@ -113,7 +113,8 @@ class Soak:
         if run is self.reference:
             self._problem(f"{run.name}: torchrun exits with {status}, see {run.log}")
             return True
-        if run.step() >= run.steps and now - self.happened[-1][0] > _LONG:
+        last = self.happened[-1][0] if self.happened else 0.0
+        if run.step() >= run.steps and now - last > _LONG:
             self._problem(f"{run.name}: stops with {status} though nothing disturbs it")
             return True
         run.start()
