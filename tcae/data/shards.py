@@ -92,6 +92,18 @@ class PackedDataset:
         Raises:
             ShardError: The picture is damaged or missing.
         """
+        rgb = decode_image(self.blob(i))
+        if rgb is None or rgb.shape != (self.image_size, self.image_size, 3):
+            name = self._blobs(int(self.frames[i]["shard"])).path
+            raise ShardError(f"{name}: frame {self.name(i)} is no picture of the right size")
+        return rgb
+
+    def blob(self, i: int) -> bytes:
+        """Return the picture of frame `i` as it is stored, in JPEG, after a look at its checksum.
+
+        Raises:
+            ShardError: The picture is damaged or missing.
+        """
         frame = self.frames[i]
         file = self._blobs(int(frame["shard"]))
         place = int(frame["offset"]), int(frame["length"])
@@ -100,10 +112,7 @@ class PackedDataset:
             blob = file.read_anew(*place)  # a crash may have damaged the cache
         if zlib.crc32(blob) != frame["crc32"]:
             raise ShardError(f"{file.path}: damaged at frame {self.name(i)}")
-        rgb = decode_image(blob)
-        if rgb is None or rgb.shape != (self.image_size, self.image_size, 3):
-            raise ShardError(f"{file.path}: frame {self.name(i)} is no picture of the right size")
-        return rgb
+        return blob
 
     def prefetch(self, frames: Iterable[int]) -> None:
         """Fetch the pictures of frames together if they are behind a URL. Else do nothing."""
