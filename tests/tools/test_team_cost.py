@@ -1,4 +1,4 @@
-"""The arithmetic of what a team's messages cost."""
+"""What a team sends, in bytes and by kind."""
 
 from __future__ import annotations
 
@@ -19,21 +19,13 @@ def tool():
 
 
 def test_every_value_reaches_every_process(tool):
-    """Bytes that processes send: by hand, for four with a thousand bytes each."""
-    assert tool.messages("gather", 1000, 4) == (3, 3000)
-    # Around a ring, twice: each process sends 3 of 4 parts, first to be added, then as sums.
-    assert tool.messages("reduce", 1000, 4) == (6, 6 * 250)
+    """Bytes that a process sends: by hand, for four with a thousand bytes each."""
+    assert tool.sent([["gather", 1000]], 4) == 3000
+    # Around a ring, twice: 3 of 4 parts, first to be added, then as sums.
+    assert tool.sent([["reduce", 1000]], 4) == 6 * 250
+    assert tool.sent([["gather", 10], ["reduce", 1000], ["gather", 20]], 2) == 30 + 1000
 
 
-def test_the_costs_that_made_the_times_are_found(tool):
-    start, byte = 2e-5, 3e-10
-    probes = [
-        [kind, size, start * number + byte * sent]
-        for kind in ("gather", "reduce")
-        for size in (256, 2**22)
-        for number, sent in [tool.messages(kind, size, 2)]
-    ]
-    assert tool.message_costs(probes, 2) == pytest.approx((start, byte))
-    calls = [["gather", 100], ["reduce", 4000]]
-    by_hand = 3 * start + 300 * byte + 6 * start + 6000 * byte
-    assert tool.team_seconds(calls, 4, (start, byte)) == pytest.approx(by_hand)
+def test_each_kind_is_counted(tool):
+    calls = [["gather", 4], ["reduce", 1000], ["gather", 4]]
+    assert tool._kinds(calls) == "2 gathers, 1 reduces"

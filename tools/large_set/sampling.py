@@ -24,7 +24,7 @@ def memory() -> dict[str, int]:
     """Return the memory of this process in bytes, by kind."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
     sizes = {line.split()[0].rstrip(":"): int(line.split()[1]) << 10 for line in lines}
-    return {"all": sizes["Rss"], "own": sizes["Private_Dirty"]}
+    return {"all": sizes["Rss"], "own": sizes["Anonymous"]}
 
 
 def main() -> None:

@@ -107,7 +107,21 @@ def measure(out: Path, name: str) -> None:
     cells = [f"{rate(in_order(), decoded):.0f}" for decoded in (False, True)]
     for decoded in (False, True):
         cells.append(f"{rate((one(i) for i in order), decoded):.0f}" if one else "none")
+    cells.append(notices_damage(out, name))
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def notices_damage(out: Path, name: str) -> str:
+    """Flip a bit in the middle of the largest file and return whether reading all says so."""
+    path = max((out / name).rglob("*.*"), key=lambda it: it.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    try:
+        sum(len(blob) for blob in readers(out, name)[0]())
+    except Exception as error:
+        return type(error).__name__
+    return "not noticed"
 
 
 def main() -> int:
@@ -120,7 +134,7 @@ def main() -> int:
         measure(options.out, options.measure)
         return 0
     write_all(options.out)
-    print("| format | in order | and decoded | random | and decoded |", flush=True)
+    print("| format | in order | and decoded | random | and decoded | a flipped bit |", flush=True)
     for name in FORMATS:
         again = [sys.executable, __file__, "--out", str(options.out), "--measure", name]
         subprocess.run(again, check=True)

@@ -1,87 +1,78 @@
-"""What a team of processes costs: measured with one, two and four, predicted from fewer.
+"""What a team of processes costs: counted, and measured with one, two and four processes.
 
 python tools/team_cost
 
-All times are processor time of one process, which other programs on the machine hardly change. A
-step is `a + b * pairs`, from one process with two sizes of batch. A message costs `start + bytes *
-byte`, from single collectives of two processes. A gather has P - 1 messages, a sum over processes 2
-(P - 1) of a P-th of the bytes. Nothing is fitted to the steps that are predicted.
+All times are processor time of one process. A step of processes that train apart, as many as cores,
+takes `a + b * pairs`; two sizes of batch tell both. In a team each collective takes `c` more, with
+what is sent, the waiting and caches that are cold after it. The smallest batch of each team tells
+its `c`; the steps with more pairs are predicted.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 _HERE = Path(__file__).resolve().parent
-ALONE = (4, 16)  # pairs
-POINTS = ((2, 4), (2, 8), (4, 4), (4, 8))  # processes, pairs of each
+PAIRS, TEAMS = (4, 8, 16), (2, 4)  # of each process; processes
 
 
-def messages(kind: str, size: float, processes: int) -> tuple[float, float]:
-    """Return how many messages a collective has for a process, and their bytes."""
+def sent(calls: list[list[Any]], processes: int) -> float:
+    """Return the bytes that a process sends: to each of the others, or around a ring, twice."""
     others = processes - 1
-    return (
-        (others, others * size) if kind == "gather" else (2 * others, 2 * others * size / processes)
+    return sum(
+        others * size if kind == "gather" else 2 * others * size / processes for kind, size in calls
     )
-
-
-def message_costs(probes: list[list[Any]], processes: int) -> tuple[float, float]:
-    """Return the seconds of a message and of a byte that fit single collectives best."""
-    import numpy as np
-
-    rows = np.array([messages(kind, size, processes) for kind, size, _ in probes], float)
-    times = np.array([seconds for *_, seconds in probes])
-    # Relative errors count, as small ones are a thousandth of large ones.
-    start, byte = np.linalg.lstsq(rows / times[:, None], np.ones(len(times)), rcond=None)[0]
-    return float(start), float(byte)
-
-
-def team_seconds(calls: list[list[Any]], processes: int, costs: tuple[float, float]) -> float:
-    """Return the processor time of the collectives of a step in each process."""
-    counts = [messages(kind, size, processes) for kind, size in calls]
-    return sum(number * costs[0] + size * costs[1] for number, size in counts)
 
 
 def main() -> int:
     """Measure and predict."""
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    alone = {pairs: _measured(1, pairs, steps) for pairs in ALONE}
-    low, high = (alone[pairs]["step"] for pairs in ALONE)
-    each = (high - low) / (ALONE[1] - ALONE[0])
-    fixed = low - ALONE[0] * each
-    print(f"one process: {1e3 * fixed:.1f} ms + {1e3 * each:.2f} ms for each pair")
-    costs = None
-    for processes, pairs in POINTS:
-        found = _measured(processes, pairs, steps)
-        costs = costs or message_costs(found["probes"], processes)
-        kinds = Counter(kind for kind, _ in found["calls"])
-        sent = sum(messages(kind, size, processes)[1] for kind, size in found["calls"])
-        sending = team_seconds(found["calls"], processes, costs)
-        predicted = fixed + pairs * each + sending
-        print(
-            f"{processes} processes of {pairs} pairs: {dict(kinds)}, {sent / 1e6:.2f} MB sent; "
-            f"collectives {1e3 * sending:.1f} ms predicted, {1e3 * found['sent alone']:.1f} alone; "
-            f"step {1e3 * predicted:.1f} ms predicted, {1e3 * found['step']:.1f} measured, "
-            f"{predicted / found['step'] - 1:+.0%}",
-            flush=True,
-        )
-    print(f"a message: {1e6 * costs[0]:.0f} us and {1e9 * costs[1]:.2f} ns a byte")  # type: ignore[index]
+    low, high = (_apart(pairs, steps) for pairs in (PAIRS[0], PAIRS[-1]))
+    each = (high - low) / (PAIRS[-1] - PAIRS[0])
+    print(f"apart: {1e3 * (low - PAIRS[0] * each):.1f} ms + {1e3 * each:.2f} ms for each pair")
+    for processes in TEAMS:
+        found = {pairs: _measured(processes, pairs, steps) for pairs in PAIRS}
+        for pairs, seen in found.items():
+            predicted = found[PAIRS[0]]["step"] + (pairs - PAIRS[0]) * each
+            print(
+                f"{processes} processes of {pairs} pairs: {_kinds(seen['calls'])}, "
+                f"{sent(seen['calls'], processes) / 1e6:.2f} MB sent; step "
+                f"{1e3 * predicted:.0f} ms predicted, {1e3 * seen['step']:.0f} measured, "
+                f"{predicted / seen['step'] - 1:+.1%}{' (fitted)' if pairs == PAIRS[0] else ''}"
+            )
+        more = (found[PAIRS[0]]["step"] - low) / len(found[PAIRS[0]]["calls"])
+        print(f"a collective of {processes} processes: {1e3 * more:.2f} ms", flush=True)
+    apart = _measured(TEAMS[0], PAIRS[0], 1, "apart")
+    print(f"with --no-sync-batch-norm: {_kinds(apart['calls'])}")
     return 0
 
 
-def _measured(processes: int, pairs: int, steps: int) -> dict[str, Any]:
+def _kinds(calls: list[list[Any]]) -> str:
+    return ", ".join(f"{n} {kind}s" for kind, n in sorted(Counter(k for k, _ in calls).items()))
+
+
+def _apart(pairs: int, steps: int) -> float:
+    """Return the processor time of a step of as many processes as cores that know no team."""
+    with ThreadPoolExecutor() as pool:
+        cores = range(len(os.sched_getaffinity(0)))
+        return statistics.mean(pool.map(lambda _: _measured(1, pairs, steps)["step"], cores))
+
+
+def _measured(processes: int, pairs: int, steps: int, *words: str) -> dict[str, Any]:
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_HERE.parents[1])}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "found.json"
-        program = [str(_HERE / "step_cost.py"), str(pairs), str(steps), str(path)]
+        program = [str(_HERE / "step_cost.py"), str(pairs), str(steps), str(path), *words]
         command = [sys.executable, *(launcher if processes > 1 else []), *program]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         return dict(json.loads(path.read_text()))

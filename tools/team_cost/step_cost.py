@@ -1,9 +1,10 @@
 """Measures the processor time of a training step in this process of a team, or alone.
 
-usage: [torchrun ...] python step_cost.py PAIRS STEPS
+usage: [torchrun ...] python step_cost.py PAIRS STEPS FILE [apart]
 
-Rank 0 prints a JSON object: seconds of processor time of a step, of the step's collectives alone,
-of single collectives, and what those of a step are.
+With `apart` each process has statistics of batch norm of its own (--no-sync-batch-norm).
+
+Rank 0 writes a JSON object: seconds of processor time of a step, and what its collectives are.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ from tcae.training.optimizer import OPTIMIZER_PRESETS, Optimizer
 from tcae.training.step import TrainingStep
 
 SIZE, TOTAL = 64, 1_000_000  # in the middle of so many steps all losses have their full weight
-PROBES = (2**8, 2**22)  # bytes of the collectives that are measured alone
 
 Call = tuple[str, int]  # "gather" or "reduce", and the bytes that a process has of it
 
 
-def step_of(pairs: int) -> tuple[TwinCycle, Callable[[int], object]]:
+def step_of(pairs: int, together: bool) -> tuple[TwinCycle, Callable[[int], object]]:
     """Return a model and a function that takes a step of preset `default`."""
     torch.manual_seed(0)
     model = TwinCycle(Encoder(MODEL_PRESETS["default"], SIZE))
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    convert_sync_batch_norm(model)  # alone, too: its arithmetic is not that of torch's
+    if together:
+        convert_sync_batch_norm(model)  # alone, too: its arithmetic is not that of torch's
     objective = TwinCycleObjective(model, OBJECTIVE_PRESETS["default"])
     forward = data_parallel(objective, torch.device("cpu"))
     optimizer = Optimizer(objective.parameters(), OPTIMIZER_PRESETS["default"])
@@ -78,16 +79,6 @@ def recorded() -> Iterator[list[Call]]:
         dist.all_gather, dist.all_reduce = gather, reduce
 
 
-def replay(calls: list[Call]) -> None:
-    """Send as much in the same way, and compute nothing."""
-    for kind, size in calls:
-        own = torch.zeros(size, dtype=torch.uint8).view(torch.float32)
-        if kind == "gather":
-            dist.all_gather([torch.empty_like(own) for _ in range(ranks.world_size())], own)
-        else:
-            dist.all_reduce(own)
-
-
 def seconds(run: Callable[[int], object], times: int) -> float:
     """Return the median processor time of this process for one of some runs."""
     run(0)
@@ -103,7 +94,7 @@ def main() -> int:
     pairs, times = map(int, sys.argv[1:3])
     torch.set_num_threads(1)
     with team("cpu", 600.0):
-        model, take = step_of(pairs)
+        model, take = step_of(pairs, together="apart" not in sys.argv)
         take(0)
         with recorded() as calls:
             take(1)
@@ -112,13 +103,6 @@ def main() -> int:
         gradients = 4 * sum(it.numel() for it in model.parameters())
         sent = [*calls, ("reduce", gradients)] if calls else []
         found: dict[str, Any] = {"step": seconds(take, times), "calls": sent}
-        if sent:
-            found["sent alone"] = seconds(lambda _: replay(sent), times)
-            found["probes"] = [
-                [kind, size, seconds(lambda _: replay([(kind, size)] * 20), 5) / 20]  # noqa: B023
-                for kind in ("gather", "reduce")
-                for size in PROBES
-            ]
         if ranks.rank() == 0:
             Path(sys.argv[3]).write_text(json.dumps(found))
     return 0
