@@ -1,7 +1,6 @@
 """The first day on a GPU, as far as there is none: its plan, its steps' ends, and its report."""
 
 import ast
-import importlib
 import subprocess
 import sys
 import time
@@ -20,18 +19,12 @@ from tcae_ops.selftest.workloads import (
 )
 
 TOOL = Path(__file__).parents[2] / "tools/gpu_day"
-MODULES = ("plain_triton", "plan", "report", "running")
 
 
 @pytest.fixture
-def tool(monkeypatch):
+def tool(modules_of):
     """Function that imports a module of the tool."""
-    monkeypatch.syspath_prepend(TOOL)
-    for name in MODULES:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield importlib.import_module
-    for name in MODULES:
-        sys.modules.pop(name, None)
+    return modules_of("gpu_day")
 
 
 @pytest.fixture

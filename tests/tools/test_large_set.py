@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from tcae.data.shards import PackedDataset
 from tcae.data.sources import find_sources
 
-TOOL = Path(__file__).parents[2] / "tools/large_set"
-
 
 @pytest.fixture
-def tool(monkeypatch):
+def tool(modules_of):
     """Function that imports a module of the tool."""
-    names = [path.stem for path in TOOL.glob("*.py") if path.stem != "__main__"]
-    monkeypatch.syspath_prepend(TOOL)
-    for name in names:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield importlib.import_module
-    for name in names:
-        sys.modules.pop(name, None)
+    return modules_of("large_set")
 
 
 def test_all_frames_can_be_read_though_few_are_there(tool, tmp_path):

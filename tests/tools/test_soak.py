@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
@@ -10,26 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from tcae.training.checkpoints import CheckpointFolder
 
-TOOL = Path(__file__).parents[2] / "tools/soak"
-MODULES = [path.stem for path in TOOL.glob("*.py") if path.stem != "__main__"]
-
 
 @pytest.fixture
-def tool(monkeypatch):
+def tool(modules_of):
     """Function that imports a module of the tool."""
-    monkeypatch.syspath_prepend(TOOL)
-    for name in MODULES:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield importlib.import_module
-    for name in MODULES:
-        sys.modules.pop(name, None)
+    return modules_of("soak")
 
 
 # A process without RANK, one below it with RANK, and one below that, as torchrun and training are.
