@@ -14,7 +14,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ CACHE, CACHE_GB = "TCAE_CACHE", "TCAE_CACHE_GB"
 _DEFAULT_GB = 50.0
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")  # in a `Path` it has one slash only
 _SOURCE = "source.json"  # in a local copy: where it comes from
-_TRIES, _AT_ONCE = 4, 32  # of a request; blocks that are asked for together
+_TRIES, _AT_ONCE = 4, 32  # of a request; files or blocks that are asked for together
 
 
 def url_of(path: str | os.PathLike[str]) -> str | None:
@@ -153,8 +153,7 @@ def _refresh(url: str, folder: Path) -> None:
     """Bring a local copy up to date."""
     write_durably(folder / _SOURCE, json.dumps({"url": url}).encode())
     tables = [name for name in _names(url) if name.endswith((".json", ".csv"))]
-    for name, content in zip(tables, _contents([f"{url}/{name}" for name in tables]), strict=True):
-        write_durably(folder / name, content)
+    _bring(url, folder, tables)
     indices = [name for name in _names(f"{url}/shards") if name.endswith(".index")]
     for path in (folder / "shards").glob("*.index"):
         if path.name not in indices:
@@ -162,9 +161,15 @@ def _refresh(url: str, folder: Path) -> None:
     heads = _ranges([(f"{url}/shards/{name}", 0, head_bytes()) for name in indices])
     places = [folder / "shards" / name for name in indices]
     changed = [path for path, head in zip(places, heads, strict=True) if _head(path) != head]
-    for path in changed:  # one after the other: all together may need much memory
-        (content,) = _contents([f"{url}/shards/{path.name}"])
-        write_durably(path, content)
+    _bring(f"{url}/shards", folder / "shards", [path.name for path in changed])
+
+
+def _bring(url: str, folder: Path, names: Sequence[str]) -> None:
+    """Copy files, some at a time."""
+    for first in range(0, len(names), _AT_ONCE):
+        some = names[first : first + _AT_ONCE]
+        for name, content in zip(some, _contents([f"{url}/{n}" for n in some]), strict=True):
+            write_durably(folder / name, content)
 
 
 def _head(index: Path) -> bytes:
@@ -182,18 +187,17 @@ def _names(url: str) -> list[str]:
 
 
 def _contents(urls: Sequence[str]) -> list[bytes]:
-    found = []
-    for url in urls:
-        with _explained(url):
-            files, path = _opened(url)
-            found.append(files.cat_file(path))
-    return found
+    """Return what is in files, read at the same time."""
+    with _explained(urls[0]):
+        files, paths = _opened(urls[0])[0], [_opened(url)[1] for url in urls]
+        found = _repeated(lambda: files.cat(paths))
+        return [found[path] for path in paths]
 
 
 def _ranges(places: Sequence[tuple[str, int, int]]) -> list[bytes]:
-    """Return parts of files at the same time, each given by URL, offset and length.
+    """Return parts of files, read at the same time, each given by URL, offset and length.
 
-    A part is shorter where the file ends. A request that fails is repeated.
+    A part is shorter where the file ends.
     """
     if not places:
         return []
@@ -202,18 +206,21 @@ def _ranges(places: Sequence[tuple[str, int, int]]) -> list[bytes]:
         files = _opened(urls[0])[0]
         paths = [_opened(url)[1] for url in urls]
         ends = [start + length for start, length in zip(starts, lengths, strict=True)]
-        for attempt in range(_TRIES):
-            try:
-                found = files.cat_ranges(paths, [*starts], ends, on_error="raise")
-                break
-            except Exception:
-                if attempt == _TRIES - 1:
-                    raise
-                time.sleep(0.2 * 2**attempt)
+        found = _repeated(lambda: files.cat_ranges(paths, [*starts], ends, on_error="raise"))
     for url, content, length in zip(urls, found, lengths, strict=True):
         if len(content) > length:
             raise ShardError(f"{url}: the server does not give parts of files (HTTP ranges)")
     return [bytes(content) for content in found]
+
+
+def _repeated(request: Callable[[], Any]) -> Any:
+    """Return what a request brings; one that fails is repeated, later each time."""
+    for attempt in range(_TRIES - 1):
+        try:
+            return request()
+        except Exception:
+            time.sleep(0.2 * 2**attempt)
+    return request()
 
 
 def _opened(url: str) -> tuple[Any, str]:

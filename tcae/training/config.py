@@ -68,8 +68,8 @@ class TrainConfig:
     data: Annotated[
         Path | None,
         _Option(
-            help="Packed data set: the directory that tcae.pack wrote. Default: rendered talking "
-            "heads."
+            help="Packed data set: the directory that tcae.pack wrote, or its URL. Default: "
+            "rendered talking heads."
         ),
         Resume.FREE,
     ] = None
