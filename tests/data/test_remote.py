@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -132,7 +133,9 @@ def test_what_has_changed_is_fetched(packed: Path, serve: Serve, tmp_path: Path)
     assert_same(f"{url}/packed", packed)
 
 
-def test_batches_are_those_of_the_folder(packed: Path, serve: Serve) -> None:
+def test_batches_are_those_of_the_folder(
+    packed: Path, serve: Serve, small_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url, asked = serve(packed.parent)
     far, near = (PairBatches(PackedDataset(p), "train", 8, 0) for p in (f"{url}/packed", packed))
     asked.clear()
@@ -146,6 +149,13 @@ def test_batches_are_those_of_the_folder(packed: Path, serve: Serve) -> None:
     asked.clear()
     far[7]
     assert asked == []
+    shutil.rmtree(small_cache)
+    small_cache.mkdir()
+    requests: list[int] = []  # the number of blocks in each
+    ranges = remote._ranges
+    monkeypatch.setattr(remote, "_ranges", lambda it: requests.append(len(it)) or ranges(it))
+    far[7]
+    assert sum(requests) > 8 and len(requests) == math.ceil(sum(requests) / remote._AT_ONCE)
 
 
 def test_the_cache_is_bounded_and_keeps_what_was_read_last(tmp_path: Path, monkeypatch) -> None:
