@@ -106,8 +106,7 @@ class RemotePictures:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        limit = 1e9 * float(os.environ.get(CACHE_GB, _DEFAULT_GB))
-        self._blocks = BlockCache(_cache() / "blocks", limit, _fetch)
+        self._blocks = BlockCache(_cache() / "blocks", _cache_bytes(), _fetch)
 
     def open(self, shard: str) -> RemoteBlobs:
         """Return the pictures of a shard."""
@@ -134,12 +133,21 @@ def _fetch(keys: Sequence[tuple[str, int]]) -> Iterator[bytes]:
 
 def remote_pictures(folder: Path) -> RemotePictures | None:
     """Return the pictures that belong to a local copy. None if they lie in the folder itself."""
-    url = _source(folder)
+    # Only in the cache: whoever made another folder is not to choose what is fetched.
+    url = _source(folder) if folder.parent == _cache() else None
     return None if url is None else RemotePictures(url)
 
 
 def _cache() -> Path:
     return Path(os.environ.get(CACHE) or Path.home() / ".cache" / "tcae")
+
+
+def _cache_bytes() -> float:
+    text = os.environ.get(CACHE_GB) or _DEFAULT_GB
+    try:
+        return 1e9 * float(text)
+    except ValueError:
+        raise ShardError(f"{CACHE_GB}={text}: a number of gigabytes is needed") from None
 
 
 def _source(folder: Path) -> str | None:
@@ -152,12 +160,12 @@ def _source(folder: Path) -> str | None:
 def _refresh(url: str, folder: Path) -> None:
     """Bring a local copy up to date."""
     write_durably(folder / _SOURCE, json.dumps({"url": url}).encode())
-    tables = [name for name in _names(url) if name.endswith((".json", ".csv"))]
-    _bring(url, folder, tables)
+    tables = {name for name in _names(url) if name.endswith((".json", ".csv"))} - {_SOURCE}
     indices = [name for name in _names(f"{url}/shards") if name.endswith(".index")]
-    for path in (folder / "shards").glob("*.index"):
-        if path.name not in indices:
+    for path in (*folder.glob("*.json"), *folder.glob("*.csv"), *folder.glob("shards/*.index")):
+        if path.name not in {*tables, *indices, _SOURCE}:
             path.unlink()
+    _bring(url, folder, [*tables])
     heads = _ranges([(f"{url}/shards/{name}", 0, head_bytes()) for name in indices])
     places = [folder / "shards" / name for name in indices]
     changed = [path for path, head in zip(places, heads, strict=True) if _head(path) != head]

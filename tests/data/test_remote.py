@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -127,7 +128,11 @@ def test_what_has_changed_is_fetched(packed: Path, serve: Serve, tmp_path: Path)
     assert first == 48
     for kind in ("bin", "index"):
         shutil.move(packed / f"shards/0001.{kind}", tmp_path / f"away.{kind}")
+    (packed / "folds.csv").write_text("frame,fold\n")
     assert_same(f"{url}/packed", packed)
+    (packed / "folds.csv").unlink()
+    assert_same(f"{url}/packed", packed)
+    assert not (local_path(f"{url}/packed") / "folds.csv").exists()
     for kind in ("bin", "index"):  # other frames under a name that was there
         shutil.copy(tmp_path / f"away.{kind}", packed / f"shards/0000.{kind}")
     assert_same(f"{url}/packed", packed)
@@ -210,6 +215,22 @@ def test_what_cannot_be_read_is_one_line(
         PackedDataset("nowhere://x")
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(ShardError, match=r"needs 'tcae\[remote\]'"):
+        PackedDataset(f"{url}/packed")
+
+
+def test_a_folder_does_not_say_what_is_fetched(packed: Path, serve: Serve) -> None:
+    url, asked = serve(packed.parent)
+    (packed / "source.json").write_text(json.dumps({"url": f"{url}/elsewhere"}))
+    assert PackedDataset(packed).read(0).shape == (32, 32, 3) and asked == []
+    assert_same(f"{url}/packed", packed)
+
+
+def test_the_size_of_the_cache_is_a_number(
+    packed: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, _ = serve(packed.parent)
+    monkeypatch.setenv("TCAE_CACHE_GB", "all")
+    with pytest.raises(ShardError, match="TCAE_CACHE_GB=all: a number of gigabytes is needed"):
         PackedDataset(f"{url}/packed")
 
 
