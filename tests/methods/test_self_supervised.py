@@ -58,7 +58,7 @@ def test_fab_net_has_the_published_shape():
         ((4, 4), (2, 2), (1, 1))
     }
     kinds = "".join(type(m).__name__[0] for m in network.encoder)
-    assert kinds == "C" + "LCB" * 6 + "LC" + "F"  # no norm on the first and the last layer
+    assert kinds == "H" + "LHB" * 6 + "LH" + "F"  # no norm on the first and the last layer
     assert parameters(network.decoder) == 3_340_803  # as the twin cycle's
     assert network.embed(torch.zeros(2, 3, 256, 256)).shape == (2, 256)
 
