@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+
 import torch
 
 from tcae_ops import backends, library
@@ -9,18 +13,28 @@ from tcae_ops.version import VERSION
 
 
 def main() -> None:
-    """Print the report."""
-    print(f"tcae_ops {VERSION} on torch {torch.__version__}")
+    """Print the report, or as much of it as the reader of a pipe waits for."""
+    try:
+        print("\n".join(_report()), flush=True)
+    except BrokenPipeError:
+        # What is still in the buffer goes nowhere. Else it would fail again when Python exits.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def _report() -> Iterator[str]:
+    yield f"tcae_ops {VERSION} on torch {torch.__version__}"
     for it in (library.CPU, library.CUDA):
-        print("\n".join(_library(it)))
-    print("backends (the first usable one runs):")
+        yield from _library(it)
+    yield "backends (the first usable one runs):"
     for name in backends.BACKENDS:
         on_gpu = name in ("cuda", "triton")
         reason = backends.why_not(name, torch.device("cuda" if on_gpu else "cpu"))
         if reason is None and on_gpu and not torch.cuda.is_available():
             reason = "there is no CUDA device"
-        print(f"  {name:<10} {'usable' if reason is None else 'not usable: ' + reason}")
-    print("on other devices (mps, xpu) only reference runs, and says so")
+        yield f"  {name:<10} {'usable' if reason is None else 'not usable: ' + reason}"
+    yield "on other devices (mps, xpu) only reference runs, and says so"
 
 
 def _library(it: library.Library) -> list[str]:

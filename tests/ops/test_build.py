@@ -165,6 +165,15 @@ def test_module_prints_what_was_built_and_what_is_usable(cpp):
     assert re.search(r"reference +usable", done.stdout)
 
 
+def test_module_ends_quietly_if_the_reader_of_its_pipe_has_gone():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "tcae_ops"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_library_of_another_version_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(library, "_directories", lambda: iter([tmp_path]))
     (tmp_path / "libtcae_ops_cpu.so").touch()
