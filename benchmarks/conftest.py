@@ -29,6 +29,25 @@ RELATIVE_ERROR = 0.05
 WARM_UP = 5.0  # seconds
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that measures more than the main table of docs/benchmarks.md."""
+    parser.addoption(
+        "--every-case",
+        action="store_true",
+        help="also measure other instruction sets and backends, torch.compile on every shape, "
+        "training steps, loader, packer and probe",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only `--every-case` measures."""
+    if config.getoption("every_case"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("every_case")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict) -> None:
     """Describe the machine without its name."""
     machine_info["node"] = ""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.records import (
+    COMPILED,
     EAGER,
     LOSES,
     OURS,
@@ -56,7 +57,7 @@ MAIN = (
 SPEEDS = [
     Speed("`blend_warp_l1` forward", EAGER, 6, MAIN[:1]),
     Speed("`blend_warp_l1` forward + backward", EAGER, 7, MAIN[1:2]),
-    Speed("`blend_warp_l1` forward + backward", "torch.compile", 20, MAIN[1:2]),
+    Speed("`blend_warp_l1` forward + backward", COMPILED, 20, MAIN[1:2]),
     Speed("`warp` forward", "F.grid_sample", 2, MAIN[2:3]),
     Speed("`warp` forward", "cv2.remap", 1, MAIN[2:3]),
     Speed("`warp` forward + backward, image too", EAGER, 3, MAIN[3:]),

@@ -6,13 +6,14 @@ bare `F.grid_sample`, the maps and interleaved pixels of `cv2.remap`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pytest
 import torch
 
 from benchmarks.cases import DEVICE, SMALL_IMAGES
-from benchmarks.records import EAGER, OURS
+from benchmarks.records import COMPILED, EAGER, OURS, own
 from tcae_ops import backends, library
 from tcae_ops.selftest import places
 from tcae_ops.selftest.providers import (
@@ -43,12 +44,22 @@ def providers(case: Workload) -> dict[str, Provider]:
             if level != simd_level():
                 found[f"{OURS}, {level}"] = at_level(level)
     if case.op in MAIN_OPS and case.data == CONTIGUOUS:
-        found["torch.compile"] = compiled
+        found[COMPILED] = compiled
     if case.op == "warp":
         found["F.grid_sample"] = ready_grid
         if case.span == FORWARD and DEVICE.type == "cpu":
             found["cv2.remap"] = cv2_remap
     return found
+
+
+def parameters(cases: Iterable[Workload]) -> list[Any]:
+    """Return each case with each of its providers, marked if only `--every-case` measures it."""
+
+    def marks(case: Workload, name: str) -> Any:
+        slow = own(name) or (name == COMPILED and (case.shape, case.flow) != (LARGE, "smooth"))
+        return pytest.mark.every_case if slow else ()
+
+    return [pytest.param(c, name, marks=marks(c, name)) for c in cases for name in providers(c)]
 
 
 def at_level(level: str) -> Provider:

@@ -8,6 +8,7 @@ from typing import Any
 
 OURS = "tcae_ops"
 EAGER = "eager"
+COMPILED = "torch.compile"
 LOSES = "▼"
 _OPS = ["warp", "blend_warp", "warp_l1", "blend_warp_l1"]  # in the order of reports
 

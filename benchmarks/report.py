@@ -1,12 +1,12 @@
 """Write what the benchmarks measured into the docs.
 
-    pytest benchmarks/ --benchmark-only --benchmark-json=speed.json
+    pytest benchmarks/ --every-case --benchmark-only --benchmark-json=speed.json
     python -m benchmarks.report speed.json
 
 replaces the text between the markers of ``docs/benchmarks.md``, and draws ``docs/speed.svg``. If
 training steps were measured, it also replaces that of ``docs/scale.md``. After
 
-    pytest benchmarks/test_training_step.py benchmarks/test_data.py --benchmark-only ...
+    pytest benchmarks/test_training_step.py benchmarks/test_data.py --every-case --benchmark-only ...
 
 it only replaces that of ``docs/scale.md``. A figure is marked if it misses its goal or if something
 else was faster than our operator.

@@ -27,6 +27,8 @@ from tcae.data.video import read_frames
 from tcae.training.device import supports_bf16
 from tcae.training.loader import feed
 
+pytestmark = pytest.mark.every_case
+
 BATCH = 32
 WORKERS = 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.cases import cases
-from benchmarks.providers import providers
+from benchmarks.providers import parameters
 from tcae_ops.selftest.workloads import FLOW_GRADIENTS, FORWARD, LARGE, VARIANTS, Workload
 
 SPANS = (FORWARD, FLOW_GRADIENTS)
@@ -13,9 +13,7 @@ CASES = cases("warp_l1", SPANS) + cases("blend_warp_l1", SPANS)
 KINDS = [Workload("blend_warp_l1", span, LARGE, data=kind) for span in SPANS for kind in VARIANTS]
 
 
-@pytest.mark.parametrize(
-    ("case", "provider"), [(c, p) for c in CASES for p in providers(c)], ids=str
-)
+@pytest.mark.parametrize(("case", "provider"), parameters(CASES), ids=str)
 def test_speed(against_eager, case, provider):
     against_eager(case, provider)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tcae.data.labels import LabelTable
 from tcae.evaluation.embedding import EmbeddedFrames
 from tcae.evaluation.protocol import cross_validate
+
+pytestmark = pytest.mark.every_case
 
 FRAMES, WIDTH, UNITS, SUBJECTS = 146_000, 256, 12, 41
 

@@ -19,6 +19,8 @@ from tcae.models.model_config import MODEL_PRESETS
 from tcae.models.twin_cycle import TwinCycle
 from tcae.training.device import supports_bf16
 
+pytestmark = pytest.mark.every_case
+
 SHAPES = [(32, 64), (8, 256)]  # batch, side
 OPTIONS = {"": {}, "compile": {"compiled": True}, "recompute": {"recomputed": True}}
 Step = Callable[[], tuple[Tensor, ...]]

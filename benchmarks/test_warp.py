@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.cases import cases, features
-from benchmarks.providers import providers
+from benchmarks.providers import parameters
 from tcae_ops.selftest.workloads import (
     ALL_GRADIENTS,
     FLOW_GRADIENTS,
@@ -26,9 +26,7 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("case", "provider"), [(c, p) for c in CASES for p in providers(c)], ids=str
-)
+@pytest.mark.parametrize(("case", "provider"), parameters(CASES), ids=str)
 def test_speed(against_eager, case, provider):
     against_eager(case, provider)
 

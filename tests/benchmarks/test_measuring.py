@@ -80,6 +80,19 @@ def test_a_wrong_baseline_is_told_from_a_right_one(measuring):
     assert max(wrong) > 5 * RELATIVE_ERROR
 
 
+@pytest.mark.parametrize("option", [[], ["--every-case"]])
+def test_the_plain_command_measures_the_main_table(option):
+    command = [sys.executable, "-m", "pytest", "benchmarks", "--collect-only", "-q", *option]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    large = "test_speed[warp forward 16x3x256x256 smooth-{}]"
+    for name in ("tcae_ops", "eager", "F.grid_sample", "cv2.remap", "torch.compile"):
+        assert large.format(name) in done.stdout
+    assert "test_kinds_of_data[warp forward 16x3x256x256 smooth bf16]" in done.stdout
+    small = "test_speed[warp forward 1x3x32x32 smooth-torch.compile]"
+    for more in (small, "-tcae_ops, ", "test_training_step[", "test_packing[", "test_probe"):
+        assert (more in done.stdout) == bool(option), more
+
+
 def test_every_benchmark_of_small_images_runs():
     command = [sys.executable, "-m", "pytest", "benchmarks", "--benchmark-disable", "-q"]
     select = ["-k", "1x3x32x32 and not compile", "-p", "no:cacheprovider"]
