@@ -6,7 +6,7 @@
 replaces the text between the markers of ``docs/benchmarks.md``, and draws ``docs/speed.svg``. If
 training steps were measured, it also replaces that of ``docs/scale.md``. After
 
-    pytest benchmarks/test_training_step.py benchmarks/test_data.py --every-case --benchmark-only ...
+    pytest benchmarks/test_training_step.py benchmarks/test_data.py --every-case ...
 
 it only replaces that of ``docs/scale.md``. A figure is marked if it misses its goal or if something
 else was faster than our operator.

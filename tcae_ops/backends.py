@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from tcae_ops import library, reference, triton
-from tcae_ops.request import Request
+from tcae_ops.passes import is_transformed
+from tcae_ops.request import Padding, Request, Units
 
 Backend = Literal["cpp", "cuda", "triton", "reference"]
 Run = Callable[[Request], Sequence[Tensor]]
@@ -104,6 +105,28 @@ def choose(device: torch.device, requested: str | None) -> Run:
     if reason is not None:
         raise ValueError(f"backend {name!r} cannot run: {reason}")
     return BACKENDS[name]
+
+
+def warp_at_once(image: Tensor, flow: Tensor, units: Units, padding: Padding) -> Tensor | None:
+    """Return the warp, if nothing but the compiled kernels on plain CPU tensors is asked for.
+
+    To check, to choose and to hand on the arguments in Python takes half as long as the warp of a
+    small image. So the kernels alone check them here.
+
+    Returns:
+        The warped image; or None: then it takes all the steps, which may raise an error that names
+        the argument.
+    """
+    if torch.compiler.is_compiling() or _override or _block.get() or is_transformed():
+        return None
+    if not (isinstance(image, Tensor) and isinstance(flow, Tensor) and flow.is_cpu):
+        return None
+    if _fastest.get(image.device) is not library.run:
+        return None
+    try:
+        return library.PASSES.warp(image, flow, units, padding)
+    except RuntimeError:
+        return None
 
 
 def _fastest_usable(device: torch.device) -> str:

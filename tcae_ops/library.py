@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from tcae_ops import reference
-from tcae_ops.passes import Passes, forward_fake, register_vmap
+from tcae_ops.passes import Passes, Tensors, backward_fake, forward_fake, register_vmap
 from tcae_ops.request import Padding, Request, Units
 from tcae_ops.version import VERSION
 
@@ -130,12 +130,28 @@ def _warp_forward_fake(image: Tensor, flow: Tensor, units: Units, padding: Paddi
     return forward_fake([image, flow], 1, 0, units, padding, True)[0]
 
 
+def _warp_backward_fake(
+    by_warped: Tensor,
+    image: Tensor,
+    flow: Tensor,
+    units: Units,
+    padding: Padding,
+    by_image: bool,
+    by_flow: bool,
+) -> Tensors:
+    needs = [i for i, needed in enumerate((by_image, by_flow)) if needed]
+    return backward_fake([by_warped], False, [image, flow], 1, 0, units, padding, needs)
+
+
 def _register() -> Passes:
     """Register what torch needs beside the kernels: shapes, and the differentiable operators."""
     passes = Passes()
-    passes.warp_forward = torch.ops.tcae_ops.warp_forward.default
-    torch.library.register_fake("tcae_ops::warp_forward", _warp_forward_fake)
-    register_vmap(passes.warp_forward)
+    for name, fake in (("forward", _warp_forward_fake), ("backward", _warp_backward_fake)):
+        op = getattr(torch.ops.tcae_ops, f"warp_{name}").default
+        torch.library.register_fake(op, fake)
+        register_vmap(op)
+        # Not the OpOverload itself: to call it takes a tenth longer.
+        setattr(passes, f"warp_{name}", op._op)
     options = '*, str units="pixels", str padding="border"'
     for prefix, blend in (("", False), ("blend_", True)):
         inputs = "Tensor[] flows, Tensor[] logits" if blend else "Tensor flow"

@@ -37,8 +37,9 @@ class Passes:
 
         self.forward, self.backward = op("forward"), op("backward")
         self.backward_deterministic = op("backward_deterministic")
-        # A shortcut to `forward` for one image and one flow on a CPU.
+        # The same for one image and one flow on a CPU, if there are kernels for it.
         self.warp_forward: Callable[..., Tensor] | None = None
+        self.warp_backward: Callable[..., Tensors] | None = None
         self.library = torch.library.Library("tcae_ops", "FRAGMENT")
         torch.library.register_fake(f"tcae_ops::forward{suffix}", forward_fake)
         for name in ("backward", "backward_deterministic"):
@@ -76,9 +77,11 @@ class Passes:
 
     def execute(self, request: Request) -> Sequence[Tensor]:
         """Return the results, differentiable if any input requires a gradient."""
-        if _func_is_active() or forward_ad._current_level >= 0:
+        if is_transformed():
             return self._transformed(request)
         image, flows, logits, target, units, padding, return_warped = request
+        if self.warp_forward is not None and image.is_cpu and not logits and not target:
+            return (self.warp(image, flows[0], units, padding),)
         inputs = (image, *flows, *logits, *target)
         if torch.is_grad_enabled():
             for t in inputs:
@@ -86,29 +89,32 @@ class Passes:
                     options = len(flows), len(logits), units, padding, return_warped
                     differentiable: Sequence[Tensor] = _apply(self, options, *inputs)
                     return differentiable
-        return self.compute(inputs, len(flows), len(logits), units, padding, return_warped)
-
-    def compute(
-        self,
-        inputs: Sequence[Tensor],
-        flows: int,
-        logits: int,
-        units: Units,
-        padding: Padding,
-        return_warped: bool,
-    ) -> Sequence[Tensor]:
-        """Return the results without their derivatives."""
-        shortcut = self.warp_forward
-        if shortcut is not None and len(inputs) == 2 and return_warped and inputs[0].is_cpu:
-            return (shortcut(inputs[0], inputs[1], units, padding),)
-        results: Tensors = self.forward(inputs, flows, logits, units, padding, return_warped)
+        results: Tensors = self.forward(
+            inputs, len(flows), len(logits), units, padding, return_warped
+        )
         return results
 
+    def warp(self, image: Tensor, flow: Tensor, units: Units, padding: Padding) -> Tensor:
+        """Do what `execute` does, for one image and one flow on a CPU and without transforms."""
+        assert self.warp_forward is not None
+        if torch.is_grad_enabled() and (image.requires_grad or flow.requires_grad):
+            differentiable: Tensor = _apply_warp(self, image, flow, units, padding)
+            return differentiable
+        return self.warp_forward(image, flow, units, padding)
 
-def _grads_are_batched() -> bool:
-    """Return whether this is a backward pass of many gradients at once (``is_grads_batched``)."""
-    included: bool = torch._C._dispatch_tls_is_dispatch_key_included(_LEGACY_VMAP)
-    return included
+
+def is_transformed() -> bool:
+    """Return whether torch.func or forward mode is at work."""
+    return _func_is_active() or forward_ad._current_level >= 0
+
+
+def _needs_definition() -> bool:
+    """Return whether a backward pass is differentiated or transformed: then the definition runs.
+
+    One transform is that of many gradients at once (``is_grads_batched``).
+    """
+    batched: bool = torch._C._dispatch_tls_is_dispatch_key_included(_LEGACY_VMAP)
+    return batched or torch.is_grad_enabled() or is_transformed()
 
 
 def register_vmap(op: Any) -> None:
@@ -172,7 +178,7 @@ class _Pass(torch.autograd.Function):
         ctx.passes, ctx.options = passes, options
         ctx.save_for_backward(*inputs)
         ctx.set_materialize_grads(False)
-        return tuple(passes.compute(inputs, *options))
+        return tuple(passes.forward(inputs, *options))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -188,9 +194,7 @@ class _Pass(torch.autograd.Function):
         needs = [i for i in range(end) if needed[2 + i]]
         by_input: list[Tensor | None] = [None] * (2 + len(inputs))
         if needs and upstream:
-            # A backward pass that will itself be differentiated goes through the definition.
-            in_transform = _func_is_active() or forward_ad._current_level >= 0
-            if torch.is_grad_enabled() or in_transform or _grads_are_batched():
+            if _needs_definition():
                 differentiate = _redefine
             elif torch.are_deterministic_algorithms_enabled():
                 differentiate = ctx.passes.backward_deterministic
@@ -202,8 +206,45 @@ class _Pass(torch.autograd.Function):
         return tuple(by_input)
 
 
+class _Warp(torch.autograd.Function):
+    """The same for one image and one flow on a CPU, in as few steps as possible."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, passes: Passes, image: Tensor, flow: Tensor, units: Units, padding: Padding
+    ) -> Tensor:
+        ctx.call = passes, units, padding
+        ctx.save_for_backward(image, flow)
+        ctx.set_materialize_grads(False)
+        assert passes.warp_forward is not None
+        return passes.warp_forward(image, flow, units, padding)
+
+    @staticmethod
+    def backward(ctx: Any, by_warped: Tensor | None) -> tuple[Tensor | None, ...]:
+        passes, units, padding = ctx.call
+        image, flow = ctx.saved_tensors
+        _, by_image, by_flow, _, _ = ctx.needs_input_grad
+        if by_warped is None:
+            return None, None, None, None, None
+        if _needs_definition():
+            needs = [i for i, needed in enumerate((by_image, by_flow)) if needed]
+            results = _redefine([by_warped], False, (image, flow), 1, 0, units, padding, needs)
+        else:
+            results = passes.warp_backward(
+                by_warped, image, flow, units, padding, by_image, by_flow
+            )
+        return (
+            None,
+            results[0] if by_image else None,
+            results[-1] if by_flow else None,
+            None,
+            None,
+        )
+
+
 # `apply` without what only torch.func needs: that takes as long as the warp of a small image.
 _apply = super(torch.autograd.Function, _Pass).apply
+_apply_warp = super(torch.autograd.Function, _Warp).apply
 
 
 def _redefine(

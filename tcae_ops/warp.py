@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from tcae_ops.backends import Backend, choose
+from tcae_ops.backends import Backend, choose, warp_at_once
 from tcae_ops.checks import check
 from tcae_ops.request import Padding, Request, Units
 
@@ -54,6 +54,9 @@ def warp(
         >>> warp(image, flow)
         tensor([[[[0.5000, 1.5000, 2.5000, 3.0000]]]])
     """
+    warped = warp_at_once(image, flow, units, padding) if backend is None else None
+    if warped is not None:
+        return warped
     request = check(Request(image, (flow,), (), (), units, padding, True), False)
     return choose(image.device, backend)(request)[0]
 

@@ -35,6 +35,14 @@ Tensors backward_cpu(Tensors upstream, bool by_loss, Tensors inputs, int64_t flo
                        });
 }
 
+Tensors warp_backward_cpu(Tensor by_warped, Tensor image, Tensor flow, StringHandle units, StringHandle padding,
+                          bool by_image, bool by_flow) {
+  std::vector<int64_t> needs;
+  if (by_image) needs.push_back(0);
+  if (by_flow) needs.push_back(1);
+  return backward_cpu({std::move(by_warped)}, false, {std::move(image), std::move(flow)}, 1, 0, units, padding, needs);
+}
+
 std::string level_name() { return kernels().level; }
 
 bool use_level(StringHandle level) { return use_kernels(take(level).c_str()); }
@@ -42,6 +50,7 @@ bool use_level(StringHandle level) { return use_kernels(take(level).c_str()); }
 STABLE_TORCH_LIBRARY(tcae_ops, m) {
   m.def(TCAE_OPS_FORWARD);
   m.def(TCAE_OPS_WARP_FORWARD);
+  m.def(TCAE_OPS_WARP_BACKWARD);
   m.def(TCAE_OPS_BACKWARD);
   m.def(TCAE_OPS_BACKWARD_DETERMINISTIC);
   m.def(TCAE_OPS_LEVEL_NAME);
@@ -51,6 +60,7 @@ STABLE_TORCH_LIBRARY(tcae_ops, m) {
 STABLE_TORCH_LIBRARY_IMPL(tcae_ops, CPU, m) {
   m.impl("forward", TORCH_BOX(&forward_cpu));
   m.impl("warp_forward", TORCH_BOX(&warp_forward_cpu));
+  m.impl("warp_backward", TORCH_BOX(&warp_backward_cpu));
   m.impl("backward", TORCH_BOX(&backward_cpu));
   m.impl("backward_deterministic", TORCH_BOX(&backward_cpu));
 }

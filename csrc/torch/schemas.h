@@ -15,9 +15,12 @@
 #define TCAE_OPS_BACKWARD "backward" TCAE_OPS_BACKWARD_ARGUMENTS
 // Gives the same bits every time. On a CPU `backward` does, too.
 #define TCAE_OPS_BACKWARD_DETERMINISTIC "backward_deterministic" TCAE_OPS_BACKWARD_ARGUMENTS
-// `forward` for one image and one flow, on a CPU. It has no lists: to pass lists in and out takes as long
-// as the warp of a small image.
+// The same for one image and one flow, on a CPU. They take no lists: to pass lists takes as long as the
+// warp of a small image.
 #define TCAE_OPS_WARP_FORWARD "warp_forward(Tensor image, Tensor flow, str units, str padding) -> Tensor"
+#define TCAE_OPS_WARP_BACKWARD                                                               \
+  "warp_backward(Tensor by_warped, Tensor image, Tensor flow, str units, str padding, bool by_image, " \
+  "bool by_flow) -> Tensor[]"
 // The instruction set of the CPU kernels: its name, and a switch for tests that returns false if this
 // machine has none of that name.
 #define TCAE_OPS_LEVEL_NAME "simd_level() -> str"

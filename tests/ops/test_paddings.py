@@ -38,6 +38,8 @@ def test_the_library_refuses_it(cpp):
     with pytest.raises(RuntimeError, match=said):
         ops.warp_forward(*inputs, "pixels", "wrap")
     with pytest.raises(RuntimeError, match=said):
+        ops.warp_backward(IMAGE, *inputs, "pixels", "wrap", True, True)
+    with pytest.raises(RuntimeError, match=said):
         ops.backward([IMAGE], False, inputs, 1, 0, "pixels", "wrap", [1])
 
 

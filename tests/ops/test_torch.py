@@ -34,7 +34,11 @@ def test_kernels_keep_their_promises(problem, dtype, last):
     if last:
         image = image.contiguous(memory_format=torch.channels_last)
     inputs = [image, *flows, *logits, target]
-    opcheck(torch.ops.tcae_ops.warp_forward.default, (image, flows[0], "pixels", "zeros"))
+    options = "pixels", "zeros"
+    opcheck(torch.ops.tcae_ops.warp_forward.default, (image, flows[0], *options))
+    warped = tcae_ops.warp(image, flows[0])
+    needs = dtype.is_floating_point, True
+    opcheck(torch.ops.tcae_ops.warp_backward.default, (warped, image, flows[0], *options, *needs))
     options = 2, 2, "pixels", "border"
     opcheck(torch.ops.tcae_ops.forward.default, (inputs, *options, True))
     loss, warped = tcae_ops.blend_warp_l1(image, flows, logits, target, return_warped=True)

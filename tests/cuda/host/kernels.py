@@ -64,7 +64,8 @@ class KernelsOnHost:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Make backend "cpp" run these kernels."""
-        for name in ("forward", "warp_forward", "backward", "backward_deterministic"):
+        names = "forward", "warp_forward", "backward", "warp_backward", "backward_deterministic"
+        for name in names:
             patch.setattr(library.PASSES, name, getattr(self, name))
 
     def forward(
@@ -89,6 +90,12 @@ class KernelsOnHost:
     def warp_forward(self, image: Tensor, flow: Tensor, units: str, padding: str) -> Tensor:
         """Run TCAE_OPS_WARP_FORWARD of csrc/torch/schemas.h."""
         return self.forward([image, flow], 1, 0, units, padding, True)[0]
+
+    def warp_backward(self, by_warped: Tensor, *arguments: Any) -> list[Tensor]:
+        """Run TCAE_OPS_WARP_BACKWARD of csrc/torch/schemas.h."""
+        image, flow, units, padding, *needed = arguments
+        needs = [i for i, by_input in enumerate(needed) if by_input]
+        return self.backward([by_warped], False, [image, flow], 1, 0, units, padding, needs)
 
     def backward_deterministic(self, *arguments: Any) -> list[Tensor]:
         """Run TCAE_OPS_BACKWARD_DETERMINISTIC of csrc/torch/schemas.h."""
