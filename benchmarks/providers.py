@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.cases import DEVICE, SMALL_IMAGES
+from benchmarks.cases import DEVICE, FEATURES, SMALL_IMAGES
 from benchmarks.records import COMPILED, EAGER, OURS, own
 from tcae_ops import backends, library
 from tcae_ops.selftest import places
@@ -39,7 +39,7 @@ def providers(case: Workload) -> dict[str, Provider]:
         for place in places.usable():
             if place.device == DEVICE and backends.BACKENDS[place.backend] is not default:
                 found[f"{OURS}, {place.backend}"] = ours(place.backend)
-    if case.shape == LARGE and case.op in MAIN_OPS and simd_level() is not None:
+    if case.shape in (LARGE, *FEATURES) and case.op in MAIN_OPS and simd_level() is not None:
         for level in library.SIMD_LEVELS:
             if level != simd_level():
                 found[f"{OURS}, {level}"] = at_level(level)

@@ -32,28 +32,27 @@ class ByChannels {
       : s_(s), g_(g), wanted_(wanted), upstream_(s, g), sampler_(s) {}
 
   void operator()(const Piece& p, const Cells<T>& cells, const Scatter<T>* scatter, Positions<T>& by) {
-    if (reads()) sampler_.aim(p, cells);
-    for (int64_t c = 0; c < s_.image.c; ++c) {
-      Lane<T>& by_warped = by_warped_[c % kTogether];
-      channel(p, c, cells, by_warped, by);
-      const bool last = c % kTogether == kTogether - 1 || c == s_.image.c - 1;
-      if (scatter != nullptr && last) scatter->add(c - c % kTogether, c % kTogether + 1, by_warped_);
+    const bool reads = wanted_.moves || upstream_.needs_samples();
+    if (reads) sampler_.aim(p, cells);
+    for (int64_t first = 0; first < s_.image.c; first += kTogether) {
+      const int32_t channels = sampler_.channels_from(first);
+      Lane<T>* const samples = upstream_.needs_samples() ? samples_ : nullptr;
+      if (reads) sampler_.differentiate(p, first, cells, samples, dx_, dy_);
+      for (int32_t c = 0; c < channels; ++c) channel(p, first, c, by);
+      if (scatter != nullptr) scatter->add(first, channels, by_warped_);
     }
   }
 
  private:
-  bool reads() const { return wanted_.moves || upstream_.needs_samples(); }
-
-  void channel(const Piece& p, int64_t c, const Cells<T>& cells, Lane<T>& by_warped, Positions<T>& by) {
-    if (reads() && c % kTogether == 0) sampler_.read(p, c, cells);
-    if (upstream_.needs_samples()) sampler_.values(p, c, cells, samples_);
-    upstream_.load(p, c, samples_, by_warped, by_target_);
-    if (wanted_.target) store(by_target_, g_.target, c, p);
+  // Channel c of those from `first` on.
+  void channel(const Piece& p, int64_t first, int32_t c, Positions<T>& by) {
+    Lane<T>& by_warped = by_warped_[c];
+    upstream_.load(p, first + c, samples_[c], by_warped, by_target_);
+    if (wanted_.target) store(by_target_, g_.target, first + c, p);
     if (!wanted_.moves) return;
-    sampler_.slopes(p, c, cells, dx_, dy_);
     for (int32_t i = 0; i < p.count; ++i) {
-      by.x[i] += by_warped[i] * dx_[i];
-      by.y[i] += by_warped[i] * dy_[i];
+      by.x[i] += by_warped[i] * dx_[c][i];
+      by.y[i] += by_warped[i] * dy_[c][i];
     }
   }
 
@@ -62,7 +61,7 @@ class ByChannels {
   const Wanted wanted_;
   const Upstream<T> upstream_;
   Sampler<T> sampler_;
-  Lane<T> samples_, dx_, dy_, by_target_, by_warped_[kTogether];
+  Lane<T> samples_[kTogether], dx_[kTogether], dy_[kTogether], by_warped_[kTogether], by_target_;
 };
 
 // The same pixel by pixel.

@@ -16,13 +16,13 @@ class ByChannels {
   double operator()(const Piece& p, const Cells<T>& cells) {
     sampler_.aim(p, cells);
     double sum = 0;
-    for (int64_t c = 0; c < s_.image.c; ++c) {
-      if (c % kTogether == 0) sampler_.read(p, c, cells);
-      const int32_t k = int32_t(c % kTogether);
-      sampler_.values(p, c, cells, samples_[k]);
-      const bool last = k == kTogether - 1 || c == s_.image.c - 1;
-      if (out_.warped.exists() && last) store(samples_, out_.warped, c - k, k + 1, p);
-      if (out_.loss.exists()) sum += distance(samples_[k], load_image(s_.target, c, p, target_), p.count);
+    for (int64_t first = 0; first < s_.image.c; first += kTogether) {
+      const int32_t channels = sampler_.channels_from(first);
+      sampler_.sample(p, first, cells, samples_);
+      if (out_.warped.exists()) store(samples_, out_.warped, first, channels, p);
+      for (int32_t c = 0; out_.loss.exists() && c < channels; ++c) {
+        sum += distance(samples_[c], load_image(s_.target, first + c, p, target_), p.count);
+      }
     }
     return sum;
   }

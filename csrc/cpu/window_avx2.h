@@ -15,6 +15,8 @@ constexpr int32_t kLanes = 8;
 constexpr int32_t kColumns = 16;
 constexpr int32_t kMostRows = 8;  // for more rows single reads are faster
 
+typedef float Numbers __attribute__((vector_size(32)));  // with operators, as a template argument
+
 // A group is two vectors. Its window serves both, 8 columns further to the right for the second.
 constexpr int32_t kShift = kGroup - kLanes;
 
@@ -79,9 +81,10 @@ inline __m256 numbers(const E* from) {
 inline __m256 numbers(const float* from) { return _mm256_loadu_ps(from); }
 
 // The four pixels of half a group's cells as they are stored, 0 outside the image (under zeros).
-template <bool zeros, int32_t channels, bool interleaved, class E>
+template <bool zeros, int32_t channels, bool interleaved, class E, class Keep>
 inline void read_window(const Planes<E>& planes, const Window& window, int32_t half, const Corners& at,
-                        int32_t i, Taps<float>* taps) {
+                        int32_t i, const Keep& keep) {
+  const auto take = keep.template at<Numbers>(i);
   const int32_t column = first_column(window.column, half, planes.width);
   const __m256i origin = _mm256_set1_epi32(column), limit = _mm256_set1_epi32(kLanes - 1);
   const __m256i l = integers(at.left), r = integers(at.right);
@@ -108,17 +111,14 @@ inline void read_window(const Planes<E>& planes, const Window& window, int32_t h
       at_bl = _mm256_blendv_ps(at_bl, at_l, where(is_bottom, counts_l));
       at_br = _mm256_blendv_ps(at_br, at_r, where(is_bottom, counts_r));
     }
-    _mm256_store_ps(&taps[c].tl[i], at_tl);
-    _mm256_store_ps(&taps[c].tr[i], at_tr);
-    _mm256_store_ps(&taps[c].bl[i], at_bl);
-    _mm256_store_ps(&taps[c].br[i], at_br);
+    take(c, {at_tl, at_tr, at_bl, at_br});
   }
 }
 
 template <bool zeros>
-inline void read_pairs(const Planes<float>&, const Corners&, int32_t, Taps<float>*) {}
+inline void read_pairs(const Planes<float>&, const Corners&, Taps<float>*) {}
 
 template <bool zeros, class E>
-inline void read_pixels(const Planes<E>&, const Corners&, int32_t, Taps<float>*) {}
+inline void read_pixels(const Planes<E>&, const Corners&, Taps<float>*) {}
 
 TCAE_OPS_LEVEL_END

@@ -13,6 +13,8 @@ constexpr int32_t kLanes = 16;
 constexpr int32_t kColumns = 32;
 constexpr int32_t kMostRows = 8;  // for more rows single cells are faster
 
+typedef float Numbers __attribute__((vector_size(64)));  // with operators, as a template argument
+
 inline __m512i integers(const int32_t* from) { return _mm512_load_si512(from); }
 
 // The lanes that lie in [0, size).
@@ -115,9 +117,9 @@ struct RowOfWindow {
 };
 
 // The four pixels of a group's cells as they are stored, 0 outside the image (under zeros).
-template <bool zeros, int32_t channels, bool interleaved, class Load, class E>
+template <bool zeros, int32_t channels, bool interleaved, class Load, class E, class Keep>
 inline void read_counted(const Planes<E>& planes, const Window& window, int32_t count, const Corners& at,
-                         int32_t i, Taps<float>* taps) {
+                         int32_t i, const Keep& keep) {
   const __m512i origin = _mm512_set1_epi32(window.column);
   const __m512i l = integers(at.left), r = integers(at.right);
   const __m512i t = integers(at.top), b = integers(at.bottom);
@@ -142,23 +144,19 @@ inline void read_counted(const Planes<E>& planes, const Window& window, int32_t 
       br[c] = _mm512_mask_mov_ps(br[c], is_bottom & counts_r, at_r);
     }
   }
+  const auto take = keep.template at<Numbers>(i);
 #pragma GCC unroll 4
-  for (int32_t c = 0; c < channels; ++c) {
-    _mm512_store_ps(&taps[c].tl[i], tl[c]);
-    _mm512_store_ps(&taps[c].tr[i], tr[c]);
-    _mm512_store_ps(&taps[c].bl[i], bl[c]);
-    _mm512_store_ps(&taps[c].br[i], br[c]);
-  }
+  for (int32_t c = 0; c < channels; ++c) take(c, {tl[c], tr[c], bl[c], br[c]});
 }
 
-template <bool zeros, int32_t channels, bool interleaved, class E>
+template <bool zeros, int32_t channels, bool interleaved, class E, class Keep>
 inline void read_window(const Planes<E>& planes, const Window& window, int32_t, const Corners& at, int32_t i,
-                        Taps<float>* taps) {
+                        const Keep& keep) {
   const int32_t count = planes.width - window.column;
   if (count >= kColumns) {
-    read_counted<zeros, channels, interleaved, All>(planes, window, count, at, i, taps);
+    read_counted<zeros, channels, interleaved, All>(planes, window, count, at, i, keep);
   } else {
-    read_counted<zeros, channels, interleaved, Counted>(planes, window, count, at, i, taps);
+    read_counted<zeros, channels, interleaved, Counted>(planes, window, count, at, i, keep);
   }
 }
 
@@ -206,7 +204,7 @@ inline __mmask16 inside(const Planes<E>& planes, __m512i column, __m512i row) {
 
 // Without a window, if rows are contiguous: left and right pixel in one load of 64 bits.
 template <bool zeros>
-inline void read_pairs(const Planes<float>& planes, const Corners& at, int32_t i, Taps<float>* taps) {
+inline void read_pairs(const Planes<float>& planes, const Corners& at, Taps<float>* taps) {
   const __m512i l = integers(at.left), r = integers(at.right);
   const __m512i t = integers(at.top), b = integers(at.bottom);
   const __m512i zero = _mm512_setzero_si512(), last = _mm512_set1_epi32(planes.width - 2);
@@ -226,10 +224,10 @@ inline void read_pairs(const Planes<float>& planes, const Corners& at, int32_t i
     const auto put = [&](float* to, __mmask16 is_first, const __m512* pair, __mmask16 counts) {
       _mm512_store_ps(to, _mm512_maskz_mov_ps(counts, _mm512_mask_mov_ps(pair[1], is_first, pair[0])));
     };
-    put(&taps[c].tl[i], l_first, pixel, inside<zeros>(planes, l, t));
-    put(&taps[c].tr[i], r_first, pixel, inside<zeros>(planes, r, t));
-    put(&taps[c].bl[i], l_first, pixel + 2, inside<zeros>(planes, l, b));
-    put(&taps[c].br[i], r_first, pixel + 2, inside<zeros>(planes, r, b));
+    put(taps[c].tl.values, l_first, pixel, inside<zeros>(planes, l, t));
+    put(taps[c].tr.values, r_first, pixel, inside<zeros>(planes, r, t));
+    put(taps[c].bl.values, l_first, pixel + 2, inside<zeros>(planes, l, b));
+    put(taps[c].br.values, r_first, pixel + 2, inside<zeros>(planes, r, b));
   }
 }
 
@@ -247,7 +245,7 @@ inline __m128 four_numbers(__mmask8 mask, const BFloat16* from) {
 
 // Without a window, if the channels of a pixel are contiguous: all of them in one load.
 template <bool zeros, class E>
-inline void read_pixels(const Planes<E>& planes, const Corners& at, int32_t i, Taps<float>* taps) {
+inline void read_pixels(const Planes<E>& planes, const Corners& at, Taps<float>* taps) {
   const __mmask8 mask = __mmask8((1 << planes.channels) - 1);
   const auto corner = [&](const int32_t* columns, const int32_t* rows, Lane<float> Taps<float>::*tap) {
     const __m512i x = integers(columns), y = integers(rows);
@@ -256,7 +254,7 @@ inline void read_pixels(const Planes<E>& planes, const Corners& at, int32_t i, T
     __m512 channel[4];
     transpose([&](int32_t k) { return four_numbers(mask, planes.data + offsets[k]); }, channel);
     for (int32_t c = 0; c < planes.channels; ++c) {
-      _mm512_store_ps(&(taps[c].*tap)[i], _mm512_maskz_mov_ps(counts, channel[c]));
+      _mm512_store_ps((taps[c].*tap).values, _mm512_maskz_mov_ps(counts, channel[c]));
     }
   };
   corner(at.left, at.top, &Taps<float>::tl);
