@@ -22,7 +22,8 @@ from tcae.measuring.people import CACHE, rendered
 from tcae.measuring.run_report import measure_run
 from tcae.measuring.shared_embedding import embed_for_rank_zero, shared_embedding
 from tcae.measuring.trained import built_in_world
-from tcae.training.config import TrainConfig, command_line_defaults, describe, versions, with_steps
+from tcae.training.command_line import command_line_defaults
+from tcae.training.config import TrainConfig, describe, versions, with_steps
 from tcae.training.initial_weights import read_initial_weights
 from tcae.training.resumed_length import resumed_length
 from tcae.training.run_directory import (

@@ -5,12 +5,11 @@ Each nested dataclass stands beside the code that it configures, with its own pr
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -36,6 +35,9 @@ from tcae.training.validation import VALIDATION_PRESETS, ValidationConfig
 
 CONFIG_FILE = "config.yaml"
 """Name of the configuration file in a run directory."""
+
+VERSIONS = "versions"
+"""What the file says beside the options: the programs that the run was begun with."""
 
 PRESET_STEPS = {"default": 3600, "paper": 82_000, "official": 82_000}
 """Number of steps if neither --steps nor --minutes is given. The paper's is 1000 epochs."""
@@ -84,6 +86,14 @@ class TrainConfig:
     ] = ()
     out: Annotated[
         Path | None, _Option(help="Run directory. Default: runs/PRESET-DATE-TIME."), Resume.FREE
+    ] = None
+    config: Annotated[
+        Path | None,
+        _Option(
+            help="YAML file with some of these options, or the config.yaml of a run, which repeats "
+            "it. The command line comes before the file."
+        ),
+        Resume.NOT_SAVED,
     ] = None
     preset: Annotated[
         Literal["default", "paper", "official"],
@@ -223,28 +233,6 @@ PRESETS: dict[str, TrainConfig] = {
 """What trains best here, the paper read literally, and the released code."""
 
 
-def command_line_defaults(argv: Sequence[str]) -> TrainConfig:
-    """Return the defaults of a command line's options: its preset's, or those of a resumed run.
-
-    Raises:
-        ValueError: The preset is unknown, or the run's config.yaml does not fit. The error names
-            the field.
-    """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("--preset", "--resume", "--out"):
-        parser.add_argument(name)
-    try:
-        options, _ = parser.parse_known_args(argv)
-    except argparse.ArgumentError:
-        return PRESETS["default"]  # the real parser will report the error
-    run = resumed_run(options.resume, options.out)
-    if run is not None and (run / CONFIG_FILE).exists():
-        return dataclasses.replace(load_config(run), out=run)  # it may have been moved
-    if options.preset not in (None, *PRESETS):
-        raise ValueError(f"--preset: need one of {', '.join(PRESETS)}, got {options.preset!r}")
-    return PRESETS[options.preset or "default"]
-
-
 def resumed_run(resume: str | None, out: Path | str | None) -> Path | None:
     """Return the run directory that --resume means. None without --resume.
 
@@ -266,7 +254,7 @@ def resumed_run(resume: str | None, out: Path | str | None) -> Path | None:
 
 def save_config(config: TrainConfig, run: Path) -> None:
     """Write ``config.yaml``, with the versions of the programs in use."""
-    text = yaml.safe_dump(plain_config(config) | {"versions": versions()}, sort_keys=False)
+    text = yaml.safe_dump(plain_config(config) | {VERSIONS: versions()}, sort_keys=False)
     write_durably(run / CONFIG_FILE, text.encode())
 
 
@@ -278,13 +266,23 @@ def load_config(run: Path) -> TrainConfig:
         ValueError: It is not YAML, or a field is unknown or of the wrong type. The error names it.
     """
     path = run / CONFIG_FILE
+    plain = read_yaml(path)
+    if isinstance(plain, dict):
+        plain.pop(VERSIONS, None)
+    return from_plain(TrainConfig, plain, str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not YAML.
+    """
     try:
-        plain = yaml.safe_load(path.read_bytes())
+        return yaml.safe_load(path.read_bytes())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not YAML ({error})") from None
-    if isinstance(plain, dict):
-        plain.pop("versions", None)
-    return from_plain(TrainConfig, plain, str(path))
 
 
 def plain_config(config: TrainConfig) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from tcae.evaluation.unseen import UnseenConfig
 from tcae.models.model_config import MODEL_PRESETS, ModelConfig
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
 from tcae.objectives.objective_config import OBJECTIVE_PRESETS, ObjectiveConfig
+from tcae.training.command_line import command_line_defaults
 from tcae.training.config import (
     PRESET_STEPS,
     PRESETS,
     TrainConfig,
     check_resumable,
-    command_line_defaults,
     describe,
     load_config,
     plain_config,
@@ -283,7 +283,7 @@ def test_a_run_older_than_a_group_of_free_options_goes_on() -> None:
 def test_orders_for_one_invocation_are_not_saved() -> None:
     """All else is: the file says how a run was made."""
     names = {field.name for field in dataclasses.fields(TrainConfig)}
-    assert names - set(plain_config(TrainConfig())) == {"resume", "overwrite"}
+    assert names - set(plain_config(TrainConfig())) == {"config", "resume", "overwrite"}
 
 
 def test_a_run_older_than_a_change_of_what_is_learned_is_refused() -> None:

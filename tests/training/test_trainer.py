@@ -21,7 +21,8 @@ from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.models.encoder_file import load_encoder
 from tcae.training.checkpoints import CheckpointFolder, read_checkpoint
-from tcae.training.config import TrainConfig, command_line_defaults
+from tcae.training.command_line import command_line_defaults
+from tcae.training.config import TrainConfig
 from tcae.training.run_directory import find_run, prepare_run
 from tcae.training.trainer import Trainer
 
