@@ -96,10 +96,10 @@ def _fit(trainer: Trainer) -> int:
         say(f"stopped after step {trainer.step}; go on with --out {trainer.run} --resume auto")
         return _stopped(trainer.run, signal)
     if ranks.rank():
-        if trainer.data_everywhere:
+        if trainer.data.is_everywhere:
             embed_for_rank_zero(trainer.device)
         return command.DONE
-    with shared_embedding(trainer.data_everywhere):
+    with shared_embedding(trainer.data.is_everywhere):
         return _finish(trainer)
 
 
@@ -113,7 +113,7 @@ def _stopped(run: Path, signal: int) -> int:
 
 def _finish(trainer: Trainer) -> int:
     """Do in one process what comes after the last step. Return the exit status."""
-    trainer.go_on_alone()
+    trainer.data.take_all()
     say(f"encoder: {trainer.export_encoder()}")
     _write_summary(trainer.run, trainer.summary())
     if trainer.config.data is None and trainer.config.unseen.fabnet:
@@ -153,7 +153,7 @@ def _status(trainer: Trainer) -> int:
     count = trainer.unreadable_frames
     if count:
         log.warning("%d times a frame could not be read and another pair was drawn", count)
-    failed = count or trainer.mixture.failures
+    failed = count or trainer.data.mixture.failures
     return command.SOME_FAILED if failed else command.DONE
 
 

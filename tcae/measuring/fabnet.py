@@ -55,7 +55,7 @@ def train_fabnet(trainer: Trainer) -> int:
     minutes = trainer.summary()["minutes"]
     config = fabnet_config(trainer.config, trainer.run / FABNET, minutes)
     run, checkpoint = find_run(config)
-    other = Trainer(config, trainer.mixture, run, checkpoint)
+    other = Trainer(config, trainer.data.mixture, run, checkpoint)
     prepare_run(run, config, checkpoint)
     say(f"for comparison: FAb-Net's objective, {minutes:.1f} minutes\n{other.describe()}")
     signal = other.fit()

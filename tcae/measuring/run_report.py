@@ -54,7 +54,7 @@ def measure_run(trainer: Trainer) -> Measurement:
         trainer.objective.eval(),
         load_encoder(trainer.run, trainer.device),
         trainer.config,
-        first_world([dataset.path for dataset in trainer.mixture.datasets]),
+        first_world([dataset.path for dataset in trainer.data.mixture.datasets]),
         fabnet_of(trainer.run, trainer.device),
     )
     measurement = (
@@ -77,12 +77,12 @@ def measure_run(trainer: Trainer) -> Measurement:
 def _measure_validation(trainer: Trainer) -> Measurement:
     """Measure flows and pictures of validation pairs, whose truth is not known."""
     objective, parts = trainer.objective, []
-    for source, target in trainer.validation.pairs():
+    for source, target in trainer.data.validation.pairs():
         pictures = objective.pictures(source, target)
         parts.append(pair_values(_unit(source), _unit(target), pictures, None))
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     measures = pair_measures(values, [str(i) for i in range(len(values["recon"]))])
-    images = trainer.validation.example(SHOWN)
+    images = trainer.data.validation.example(SHOWN)
     return Measurement(
         # No intervals: pairs share people here, so intervals over pairs would be too narrow.
         {name: Estimate(measure.value) for name, measure in measures.items()},
@@ -95,7 +95,7 @@ def _labelled(trainer: Trainer, trained: Trained) -> LabelledFrames | None:
     """Return the labelled frames to probe. None if there are none."""
     if trained.world is not None:
         return rendered_people(trained, trained.world, trainer.run.parent / CACHE)
-    labelled = [d for d in trainer.mixture.datasets if (d.path / LABELS).exists()]
+    labelled = [d for d in trainer.data.mixture.datasets if (d.path / LABELS).exists()]
     if labelled and trainer.config.pairs.split == "identity":
         return LabelledFrames(labelled[0], _not_trained_on(trainer, labelled[0]))
     return None
@@ -136,7 +136,7 @@ def _write_report(trainer: Trainer, measurement: Measurement) -> None:
 
 def pairs_of(trainer: Trainer) -> str:
     """Return whose pairs the report shows, and no more than is known of that."""
-    if first_world([dataset.path for dataset in trainer.mixture.datasets]) is not None:
+    if first_world([dataset.path for dataset in trainer.data.mixture.datasets]) is not None:
         return "Pairs of people never seen"
     if trainer.config.pairs.split == "identity":
         return "Pairs of people with other names than those trained on"

@@ -89,6 +89,7 @@ def _merged(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     merged = dict(values)
     for name, value in given.items():
         before = values.get(name)
-        inside = isinstance(before, Mapping) and isinstance(value, Mapping)
-        merged[name] = _merged(before, value) if inside else value
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = _merged(before, value)
+        merged[name] = value
     return merged

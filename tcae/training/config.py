@@ -165,6 +165,14 @@ class TrainConfig:
         ),
         Resume.FREE,
     ] = True
+    profile: Annotated[
+        int,
+        _Option(
+            help="Profile so many steps after the first 20: a trace and a table of operators, in "
+            "the folder profile of the run. Training then goes on."
+        ),
+        Resume.NOT_SAVED,
+    ] = 0
     max_skipped: Annotated[
         int,
         _Option(
@@ -216,7 +224,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} is {value}, it must be above 0 and finite")
-        for name in ("workers", "seed", "max_skipped"):
+        for name in ("workers", "seed", "profile", "max_skipped"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, it must not be negative")
         if self.batch_size == 1 and self.objective.scale_embeddings:

@@ -27,6 +27,7 @@ from tcae.training.resumed_length import with_more_steps
 
 CHECKPOINTS = "checkpoints"
 PANELS = "panels"
+PROFILE = "profile"
 FABNET = "fabnet"
 """Name of the run inside another run that trains FAb-Net's objective, to compare with."""
 
@@ -43,6 +44,7 @@ STOPPED_FILE = "stopped"
 _CONTENT = (
     CHECKPOINTS,
     PANELS,
+    PROFILE,
     FABNET,
     PROBE,
     SKIPPED,

@@ -17,10 +17,8 @@ from torch import Tensor
 from tcae.cli.command import device_of
 from tcae.cli.progress import Progress, Stopwatch, say
 from tcae.cli.signals import StopSignals
-from tcae.data.mixture import MixedPairs, Mixture, Pairs
-from tcae.data.pairs import PairBatches
+from tcae.data.mixture import Mixture
 from tcae.data.shards import PackedDataset
-from tcae.data.splits import Split
 from tcae.distributed import ranks, team
 from tcae.models.batch_norm import convert_sync_batch_norm
 from tcae.models.encoder import Encoder
@@ -43,16 +41,17 @@ from tcae.training.device import (
 from tcae.training.loader import INPUTS, explain_lost_worker, feed
 from tcae.training.logbook import Logbook
 from tcae.training.optimizer import Optimizer
+from tcae.training.profiling import StepsProfile
 from tcae.training.refit_decorrelation import refit_decorrelation
-from tcae.training.run_directory import CHECKPOINTS, PANELS, SKIPPED
+from tcae.training.run_data import RunData
+from tcae.training.run_directory import CHECKPOINTS, PANELS, PROFILE, SKIPPED
 from tcae.training.skipped_steps import SkippedSteps
 from tcae.training.step import Outcome, TrainingStep
 from tcae.training.time_budget import RunTime, first_full_step, steps_that_fit, time_full_step
-from tcae.training.validation import Validation, validation_line
+from tcae.training.validation import validation_line
 
 _TIMED_STEPS = 20  # steps after which --minutes becomes a number of steps
 
-_OF_EACH = ("loss", "recon_ratio")  # measures that are told of each data set
 _ENDLESS = 10**9  # more steps than anybody takes
 
 
@@ -91,7 +90,6 @@ class Trainer:
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.run = config, run
-        self.mixture = data if isinstance(data, Mixture) else Mixture(data)
         self.device = device_of(config.device)
         self.model = TwinCycle(Encoder(config.model, config.image_size)).to(self.device)
         # Convolutions take half the time in this layout on a CPU.
@@ -105,11 +103,10 @@ class Trainer:
         self.optimizer = Optimizer(self.model.parameters(), config.optimizer)
         self._step = TrainingStep(self.objective, self._forward, self.curriculum, self.optimizer)
         self._launched: deque[_Launched] = deque()
-        self.pairs = self._pairs()
-        self.validations = self._validations()
+        mixture = data if isinstance(data, Mixture) else Mixture(data)
+        self.data = RunData(config, mixture, self.device)
         self.checkpoints = CheckpointFolder(run / CHECKPOINTS, config.checkpoints.keep)
-        self.skipped = SkippedSteps(run / SKIPPED, config.max_skipped, self.mixture)
-        self.data_fingerprint = team.combine_fingerprints(self.mixture.fingerprint)
+        self.skipped = SkippedSteps(run / SKIPPED, config.max_skipped, mixture)
         self.step = 0
         # A run that ends before its steps have been timed needs no timing.
         timed = config.minutes and not (config.steps and config.steps <= _TIMED_STEPS)
@@ -129,9 +126,11 @@ class Trainer:
     def describe(self) -> str:
         """Say in one line what is about to be trained."""
         parameters = sum(p.numel() for p in self.model.parameters())
-        people = f"{len(self.pairs.identities)} people"
+        people = f"{len(self.data.pairs.identities)} people"
         count = ranks.world_size()
-        shares = f" in {count} processes, {self.pairs.batch_size} pairs each" if count > 1 else ""
+        shares = (
+            f" in {count} processes, {self.data.pairs.batch_size} pairs each" if count > 1 else ""
+        )
         start = f", from step {self.step}" if self.step else ""
         return (
             f"{self.run}: {parameters:,} parameters on {self.device}{shares}, "
@@ -157,15 +156,19 @@ class Trainer:
             StopSignals() as stop,
             self._open_logbook() as self.logbook,
             Progress(self.step, self.total_steps, self._progress_state) as self.progress,
+            StepsProfile(
+                self.run / PROFILE, 0 if ranks.rank() else self.config.profile, self.device
+            ) as profile,
             contextlib.closing(self._batches()) as batches,
         ):
             for batch, waited in batches:
                 rate = self._learn(batch, waited)
+                profile.step()
                 self._fix_length()
                 signal = self._agree(stop.received or (SIGUSR1 if self._time.pauses() else 0))
                 last = self._is_last()
                 if last:
-                    refit_decorrelation(self.model, self.pairs, self.step)
+                    refit_decorrelation(self.model, self.data.pairs, self.step)
                 if last or self.step % self.config.logbook.every == 0:
                     self._log(rate)
                 if last or self.step % self.config.validation.every == 0:
@@ -180,7 +183,7 @@ class Trainer:
     def export_encoder(self) -> Path:
         """Write the encoder as it is now to the run directory, and return the file."""
         path = self.run / ENCODER_FILE
-        template, crop = self.dataset.template.to_dict(), self.config.pairs.centre_crop
+        template, crop = self.data.first.template.to_dict(), self.config.pairs.centre_crop
         save_encoder(path, self.model.encoder, template, crop)
         return path
 
@@ -201,17 +204,7 @@ class Trainer:
     @property
     def unreadable_frames(self) -> int:
         """Return how often a frame could not be read and another pair was drawn."""
-        return self.failures + sum(part.failures for part in self.validations)
-
-    @property
-    def dataset(self) -> PackedDataset:
-        """Return the first data set, --data."""
-        return self.mixture.datasets[0]
-
-    @property
-    def validation(self) -> Validation:
-        """Return the validation pairs of the first data set, --data."""
-        return self.validations[0]
+        return self.failures + self.data.unreadable
 
     # One step -------------------------------------------------------------------------------------
 
@@ -222,7 +215,7 @@ class Trainer:
             return
         steps = range(self.step, self.total_steps or _ENDLESS)
         self._watch = Stopwatch()
-        yield from feed(self.pairs, steps, self.config.workers, self.device, self._watch)
+        yield from feed(self.data.pairs, steps, self.config.workers, self.device, self._watch)
 
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
         """Launch an optimiser step, which is skipped if it is not finite. Return its rate."""
@@ -262,9 +255,9 @@ class Trainer:
             return
         self._take_note()
         watch = Stopwatch()
-        self._measure()
+        self.data.validate(self.objective)
         validation = watch.lap() / self.config.validation.every
-        pair = self.validation.example(self.pairs.batch_size)
+        pair = self.data.validation.example(self.data.pairs.batch_size)
         with autocast(self.device, self.config.optimizer.precision):
             weights = self.objective.weights()
             begin = partial(begin_step, self.config.compile)
@@ -301,11 +294,11 @@ class Trainer:
     def _validate(self, last: bool) -> None:
         self._take_note()
         team.broadcast_buffers(self.model)
-        self.measures = self._measure()
+        self.measures = self.data.validate(self.objective)
         loss = self.measures["loss"]
         self._write("val", self.measures)
         say(f"step {self.step}  {validation_line(self.measures)}")
-        self.validation.warn_of_collapse(self.measures, self.step)
+        self.data.validation.warn_of_collapse(self.measures, self.step)
         at_last_window = self.curriculum.window == self.config.curriculum.windows[-1]
         if self.optimizer.observe(loss, at_last_window):
             say(f"step {self.step}  validation loss saturated: the learning rate drops")
@@ -319,19 +312,6 @@ class Trainer:
             self.best = loss
             self._save(best=True)
 
-    def _measure(self) -> dict[str, float]:
-        """Measure the validation pairs: means over the data sets by their shares, some of each."""
-        parts = [part.measure(self.objective) for part in self.validations]
-        if len(parts) == 1:
-            return parts[0]
-        shares = self.mixture.shares
-        means = {
-            name: math.fsum(s * part[name] for s, part in zip(shares, parts, strict=True))
-            for name in parts[0]
-        }
-        own = {f"{name}_{k}": part[name] for k, part in enumerate(parts, 1) for name in _OF_EACH}
-        return means | own
-
     def _write(self, kind: str, values: dict[str, float]) -> None:
         if self.logbook is not None:
             self.logbook.write(kind, self.step, values)
@@ -339,7 +319,7 @@ class Trainer:
     def _draw_panel(self) -> None:
         if self.logbook is None:
             return
-        source, target = self.validation.example(self.config.validation.panel_pairs)
+        source, target = self.data.validation.example(self.config.validation.panel_pairs)
         self.objective.eval()
         pictures = self.objective.pictures(source, target)
         self.objective.train()
@@ -367,7 +347,7 @@ class Trainer:
             "threads": torch.get_num_threads(),
             "measures": self.measures,
             "config": plain_config(self.config),
-            "data": self.data_fingerprint,
+            "data": self.data.fingerprint,
             "model": weights,
             "optimizer": self.optimizer.state_dict(),
             "curriculum": self.curriculum.state_dict(),
@@ -379,9 +359,9 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         source = state["source"]
-        if state["data"] != self.data_fingerprint:
+        if state["data"] != self.data.fingerprint:
             raise ValueError(
-                f"--data {self.dataset.path}: other frames than the run was trained on, or "
+                f"--data {self.data.first.path}: other frames than the run was trained on, or "
                 f"other shares of --mix ({source}); --init-from starts a new run on them"
             )
         load_weights(self.model, state["model"], f"{source}: model")
@@ -405,41 +385,7 @@ class Trainer:
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
                 raise ValueError(f"{source}: field {field} does not fit: {error}") from None
 
-    def go_on_alone(self) -> None:
-        """Take all processes' validation pairs, after the last step and inside `ranks.alone`."""
-        if self.pairs.batch_size < self.config.batch_size:
-            self.pairs = self._pairs()
-            self.validations = self._validations()
-
-    @property
-    def data_everywhere(self) -> bool:
-        """Return whether all processes see the same frames. If not, each machine has a part."""
-        return self.data_fingerprint == self.mixture.fingerprint
-
     def _open_logbook(self) -> contextlib.AbstractContextManager[Logbook | None]:
         if ranks.rank():
             return contextlib.nullcontext()
         return Logbook(self.run, self._logbook_state)
-
-    def _pairs(self) -> Pairs:
-        """Return the training pairs of all data sets."""
-        parts = [self._pairs_of(dataset, "train") for dataset in self.mixture.datasets]
-        return parts[0] if len(parts) == 1 else MixedPairs(parts, self.mixture.shares)
-
-    def _validations(self) -> list[Validation]:
-        count, device = self.config.validation.pairs, self.device
-        datasets = self.mixture.datasets
-        return [Validation(self._pairs_of(d, "val"), count, device) for d in datasets]
-
-    def _pairs_of(self, dataset: PackedDataset, split: Split) -> PairBatches:
-        config = self.config
-        return PairBatches(
-            dataset,
-            split,
-            team.local_batch_size(config.batch_size),
-            config.seed,
-            ranks.rank(),
-            ranks.world_size(),
-            image_size=config.image_size,
-            config=config.pairs,
-        )

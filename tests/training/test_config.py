@@ -283,7 +283,7 @@ def test_a_run_older_than_a_group_of_free_options_goes_on() -> None:
 def test_orders_for_one_invocation_are_not_saved() -> None:
     """All else is: the file says how a run was made."""
     names = {field.name for field in dataclasses.fields(TrainConfig)}
-    assert names - set(plain_config(TrainConfig())) == {"config", "resume", "overwrite"}
+    assert names - set(plain_config(TrainConfig())) == {"config", "profile", "resume", "overwrite"}
 
 
 def test_a_run_older_than_a_change_of_what_is_learned_is_refused() -> None:

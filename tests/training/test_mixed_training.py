@@ -47,7 +47,7 @@ def test_both_sets_are_learned_from_and_validated_on(mixed: TrainConfig, monkeyp
     learn = Trainer._learn
 
     def watch(self: Trainer, batch: dict[str, torch.Tensor], waited: float) -> float:
-        first = len(self.mixture.datasets[0])
+        first = len(self.data.mixture.datasets[0])
         seen.append(int((batch["frames"][:, 0] >= first).sum()))
         return learn(self, batch, waited)
 
@@ -57,8 +57,8 @@ def test_both_sets_are_learned_from_and_validated_on(mixed: TrainConfig, monkeyp
     assert seen == [4] * 12
     last = lines(trainer.run, "val")[-1]
     trainer.objective.eval()
-    for k, dataset in enumerate(trainer.mixture.datasets, 1):
-        pairs = Validation(trainer._pairs_of(dataset, "val"), 8, trainer.device)
+    for k, dataset in enumerate(trainer.data.mixture.datasets, 1):
+        pairs = Validation(trainer.data.pairs_of(dataset, "val"), 8, trainer.device)
         measured = pairs.measure(trainer.objective)
         for name in ("loss", "recon_ratio"):
             assert last[f"{name}_{k}"] == pytest.approx(measured[name], rel=1e-5)

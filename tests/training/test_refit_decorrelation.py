@@ -29,7 +29,7 @@ def test_a_run_ends_with_the_moments_of_training_faces_in_eval_mode(trainer: Tra
     """Those of the pairs that the next steps would have had, as numpy has them."""
     assert trainer.fit() == 0
     model = trainer.model.double().eval()
-    faces = [trainer.pairs[step] for step in range(12, 24)]
+    faces = [trainer.data.pairs[step] for step in range(12, 24)]
     images = torch.cat([batch[name] for batch in faces for name in ("source", "target")])
     with torch.no_grad():
         au, pose = model.encoder.correlated(images.double() / 255)
@@ -51,7 +51,7 @@ def test_a_run_ends_with_the_moments_of_training_faces_in_eval_mode(trainer: Tra
 
 def test_nothing_but_the_moments_moves(trainer: Trainer) -> None:
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    refit_decorrelation(trainer.model, trainer.pairs, steps=3)
+    refit_decorrelation(trainer.model, trainer.data.pairs, steps=3)
     after = trainer.model.state_dict()
     moved = {name for name, value in before.items() if not value.equal(after[name])}
     moments = ("mean", "known_mean", "covariance", "cross")
@@ -64,11 +64,11 @@ def test_enough_faces_are_enough(trainer: Trainer, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         "tcae.training.refit_decorrelation._FACES", 30
     )  # nearly four batches of eight
-    take: Callable[[int], dict[str, torch.Tensor]] = type(trainer.pairs).__getitem__
+    take: Callable[[int], dict[str, torch.Tensor]] = type(trainer.data.pairs).__getitem__
     monkeypatch.setattr(
-        type(trainer.pairs), "__getitem__", lambda pairs, i: asked.append(i) or take(pairs, i)
+        type(trainer.data.pairs), "__getitem__", lambda pairs, i: asked.append(i) or take(pairs, i)
     )
-    refit_decorrelation(trainer.model, trainer.pairs, steps=12)
+    refit_decorrelation(trainer.model, trainer.data.pairs, steps=12)
     assert asked == [12, 13, 14, 15]
 
 
@@ -76,6 +76,6 @@ def test_a_model_without_decorrelation_has_nothing_to_settle(tiny: TrainConfig) 
     model = dataclasses.replace(tiny.model, decorrelate=False)
     trainer = new_trainer(dataclasses.replace(tiny, model=model))
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    refit_decorrelation(trainer.model, trainer.pairs, steps=12)
+    refit_decorrelation(trainer.model, trainer.data.pairs, steps=12)
     after = trainer.model.state_dict()
     assert all(value.equal(after[name]) for name, value in before.items())

@@ -20,6 +20,7 @@ from tcae.data.fingerprint import fingerprint
 from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.models.encoder_file import load_encoder
+from tcae.training import profiling
 from tcae.training.checkpoints import CheckpointFolder, read_checkpoint
 from tcae.training.command_line import command_line_defaults
 from tcae.training.config import TrainConfig
@@ -253,8 +254,8 @@ def test_a_loss_that_is_not_finite_costs_one_step_and_leaves_a_dump(
     assert str(dump) in line
     assert line.endswith("skipped, 1 of at most 3")
     found = torch.load(dump, weights_only=True)
-    frames = trainer.pairs[4]["frames"].tolist()
-    assert found["pairs"] == [[trainer.dataset.name(i) for i in pair] for pair in frames]
+    frames = trainer.data.pairs[4]["frames"].tolist()
+    assert found["pairs"] == [[trainer.data.first.name(i) for i in pair] for pair in frames]
     assert f"(pairs {' > '.join(found['pairs'][0])}, " in line
     assert found["target"].isnan().sum() == 1
     assert not found["terms"]["rec"].isfinite().any()  # batch norm spreads it
@@ -394,6 +395,18 @@ def test_timing_leaves_no_trace(
     assert_same_run(whole, train(constant, minutes=5.0))
 
 
+def test_a_profile_is_written_and_changes_no_bit(
+    tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiling, "WARMUP", 3)
+    profiled = train(tiny, out=tmp_path / "profiled", profile=2)
+    assert {path.name for path in (profiled / "profile").iterdir()} == {
+        "trace.json",
+        "operators.txt",
+    }
+    assert_same_run(profiled, train(tiny))
+
+
 def test_bf16_trains_too(tiny: TrainConfig) -> None:
     bf16, fp32 = (dataclasses.replace(tiny.optimizer, precision=p) for p in ("bf16", "fp32"))
     trainer = trainer_of(tiny, optimizer=bf16, steps=4)
@@ -441,7 +454,7 @@ def test_the_exported_encoder_is_the_trained_one(tiny: TrainConfig) -> None:
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         assert torch.equal(encoder.embed(images).au, trainer.model.eval().encoder(images).au)
-    assert encoder.template == trainer.dataset.template.to_dict()
+    assert encoder.template == trainer.data.first.template.to_dict()
 
 
 CLIPS = {(f"id{i}", f"video{i}", "0"): 4 for i in range(40)}
