@@ -71,8 +71,11 @@ class Progress:
     def tell(self, step: int, total_steps: int | None, values: Mapping[str, float]) -> None:
         """Print one line of numbers: those of `flush`, with "learning_rate" added."""
         losses = {name: value for name, value in values.items() if name not in _NOT_LOSSES}
+        pace = f"{values['images_per_second']:.0f} images/s"
+        if "tflop_per_second" in values:
+            pace += f", {values['tflop_per_second']:.3g} TFLOP/s"
         speed = (
-            f"lr {values['learning_rate']:.2e} | {values['images_per_second']:.0f} images/s, "
+            f"lr {values['learning_rate']:.2e} | {pace}, "
             f"{values['data_wait_share']:.0%} waiting for data | {values['peak_memory_mb']:.0f} MB"
         )
         if self._bar is not None:  # too short a line for all the losses
@@ -104,7 +107,13 @@ class Progress:
             self._bar.close()
 
 
-_NOT_LOSSES = ("learning_rate", "images_per_second", "data_wait_share", "peak_memory_mb")
+_NOT_LOSSES = (
+    "learning_rate",
+    "images_per_second",
+    "tflop_per_second",
+    "data_wait_share",
+    "peak_memory_mb",
+)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -40,6 +41,36 @@ def recompute_passes(model: TwinCycle) -> None:
     """
     for part in model.passes():
         _replace(part, partial(recompute, part, part.forward))
+
+
+def divide_passes(model: TwinCycle, count: int) -> None:
+    """Compute encoder and decoders on parts of the batch, one after the other, as if recomputed.
+
+    What a pass keeps for the gradient then exists of one part at a time. All else, such as losses
+    that compare the pairs of a batch, is computed of the whole batch. But for batch norm, results
+    and gradients are those of the whole batch, in another order of sums: each part is normalised by
+    its own statistics, and updates the running ones. A part has every `count`-th image, so both
+    images of a pair are in the same one, and neighbours, which look alike, are not.
+
+    Args:
+        model: The model, changed in place.
+        count: The number of parts. Where it does not divide the batch, as that of the twins, there
+            are as many as divide both.
+    """
+    for part in model.passes():
+        _replace(part, partial(_in_turn, count, part, part.forward))
+
+
+def _in_turn(count: int, part: nn.Module, compute: Pass, *inputs: Tensor | int) -> Tensor:
+    """Compute a pass of each part of the batch by itself, and put the rows back in their order."""
+    batches = [value for value in inputs if isinstance(value, Tensor)]
+    sets = [value for value in inputs if isinstance(value, int)]
+    count = math.gcd(count, len(batches[0]) // math.prod(sets))
+    parts = [
+        recompute(part, compute, *(batch[first::count] for batch in batches), *sets)
+        for first in range(count)
+    ]
+    return torch.stack(parts, 1).flatten(0, 1)
 
 
 def _replace(part: nn.Module, differentiated: Pass) -> None:

@@ -52,6 +52,7 @@ _TITLES = {
     "au_flow": "AU flow, mean length",
     "pose_flow": "pose flow, mean length",
     "gradient_norm": "length of the gradient",
+    "update_norm": "length of an update of the weights",
     "data_wait_share": "share of the time waiting for data",
     "au_f1": "action units, mean F1",
 }

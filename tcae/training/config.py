@@ -157,6 +157,15 @@ class TrainConfig:
         ),
         Resume.FREE,
     ] = False
+    micro_batches: Annotated[
+        int,
+        _Option(
+            help="Parts of the batch that go through encoder and decoders one after the other, to "
+            "train with a batch that is too large for the memory. Losses, curriculum and contrast "
+            "see the whole batch; batch norm sees a part. Includes --recompute."
+        ),
+        Before(1),
+    ] = 1
     deterministic: Annotated[
         bool,
         _Option(
@@ -227,6 +236,11 @@ class TrainConfig:
         for name in ("workers", "seed", "profile", "max_skipped"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, it must not be negative")
+        if self.micro_batches < 1 or self.batch_size % self.micro_batches:
+            raise ValueError(
+                f"micro_batches is {self.micro_batches}, it must divide batch_size, "
+                f"{self.batch_size}"
+            )
         if self.batch_size == 1 and self.objective.scale_embeddings:
             raise ValueError(
                 "batch_size is 1, objective.scale_embeddings needs 2 for a variance over the batch"

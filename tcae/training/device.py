@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tcae.distributed import ranks, team
-from tcae.models.passes import compile_passes, recompute_passes
+from tcae.models.passes import compile_passes, divide_passes, recompute_passes
 from tcae.models.twin_cycle import TwinCycle
 
 
@@ -51,18 +51,23 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def configure_passes(model: TwinCycle, compiled: bool, recomputed: bool) -> None:
+def configure_passes(
+    model: TwinCycle, compiled: bool, recomputed: bool, micro_batches: int = 1
+) -> None:
     """Change how a model computes its passes in training.
 
     Args:
         model: The model, changed in place.
         compiled: Compile them. On a GPU they run as CUDA graphs.
         recomputed: Keep only their inputs and compute them again for the gradient.
+        micro_batches: Do so of so many parts of the batch, one after the other. 1: of the whole.
     """
     if compiled:
         on_gpu = any(parameter.is_cuda for parameter in model.parameters())
         compile_passes(model, "reduce-overhead" if on_gpu else None)
-    if recomputed:
+    if micro_batches > 1:
+        divide_passes(model, micro_batches)
+    elif recomputed:
         recompute_passes(model)
 
 

@@ -21,13 +21,14 @@ class Numbers(NamedTuple):
 
     Attributes:
         losses: The loss and the mean of each term, by name.
-        gradient_norm: Length of the gradient, before it is clipped.
+        norms: "gradient_norm", the length of the gradient before it is clipped, and "update_norm",
+            that of the change of all weights.
         failures: Mean number of frames per process that could not be read.
         moved: Whether the weights were updated. If not, something was not finite.
     """
 
     losses: dict[str, float]
-    gradient_norm: float
+    norms: dict[str, float]
     failures: float
     moved: bool
 
@@ -37,8 +38,8 @@ class Outcome(NamedTuple):
 
     Attributes:
         terms: The losses (N,) of the pairs, by name.
-        means: The loss, the mean of each term, the failures, the length of the gradient, and 1 if
-            the weights were updated.
+        means: The loss, the mean of each term, the failures, the lengths of gradient and update,
+            and 1 if the weights were updated.
     """
 
     terms: dict[str, Tensor]
@@ -46,9 +47,11 @@ class Outcome(NamedTuple):
 
     def read(self) -> Numbers:
         """Return the numbers. It waits until the GPU has done the step."""
-        *means, failures, norm, moved = self.means.tolist()  # at once, as each transfer waits
+        # At once, as each transfer waits.
+        *means, failures, gradient, update, moved = self.means.tolist()
         losses = dict(zip(("loss", *self.terms), means, strict=True))
-        return Numbers(losses, norm, failures, bool(moved))
+        norms = {"gradient_norm": gradient, "update_norm": update}
+        return Numbers(losses, norms, failures, bool(moved))
 
 
 class TrainingStep:
@@ -71,6 +74,7 @@ class TrainingStep:
         self._objective, self._forward = objective, forward
         self._curriculum, self._optimizer = curriculum, optimizer
         self._statistics = _Statistics(objective.buffers())
+        self._weights = [parameter.detach() for parameter in objective.parameters()]
 
     def __call__(self, batch: Mapping[str, Tensor], step: int, total_steps: int | None) -> Outcome:
         """Launch a step.
@@ -89,9 +93,12 @@ class TrainingStep:
         failures = batch["failures"].to(loss, non_blocking=True)
         own = [loss.detach(), *(term.detach().mean() for term in terms.values()), failures]
         means = team.mean(torch.stack(own))
+        weights = torch._foreach_add(self._weights, 0)  # copies in one operation
         moved, norm = self._optimizer.step(loss, step, total_steps, means.isfinite().all())
         self._statistics.restore_unless(moved, before)
-        return Outcome(terms, torch.cat([means, torch.stack([norm.to(means), moved.to(means)])]))
+        torch._foreach_sub_(weights, self._weights)
+        others = torch.stack([norm, nn.utils.get_total_norm(weights), moved])
+        return Outcome(terms, torch.cat([means, others.to(means)]))
 
 
 class _Statistics:

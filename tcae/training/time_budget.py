@@ -5,17 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
 
-import torch
-from torch import Tensor, nn
-
-from tcae.cli.progress import Stopwatch
-from tcae.objectives.curriculum import Curriculum
 from tcae.objectives.twin_cycle import TwinCycleObjective
-from tcae.training.device import wait_for
 
-_PASSES = 5
 _RESERVE = 0.03  # share of the budget kept for writing files and for slower spells
 
 
@@ -80,41 +72,3 @@ def first_full_step(objective: TwinCycleObjective) -> int:
     return next(
         step for step in itertools.count() if all(objective.weights(step)[name] for name in names)
     )
-
-
-def time_full_step(
-    forward: nn.Module,
-    weights: Mapping[str, float],
-    curriculum: Curriculum,
-    source: Tensor,
-    target: Tensor,
-    begin: Callable[[], object] = lambda: None,
-) -> float:
-    """Measure how many seconds a step with all loss terms takes.
-
-    It changes nothing in the model except its gradients. A first step is not timed: on a GPU it may
-    compile kernels and record graphs.
-
-    Args:
-        forward: The objective in training mode. It may be wrapped for many processes.
-        weights: The weights of its terms.
-        curriculum: The curriculum as it is now.
-        source: Source images (N, 3, S, S) of one batch.
-        target: Target images (N, 3, S, S).
-        begin: Called before each step, as training does.
-    """
-    buffers = [(buffer, buffer.clone()) for buffer in forward.buffers()]
-    watch = Stopwatch()
-    with torch.random.fork_rng():
-        for timed in range(1 + _PASSES):
-            begin()
-            terms = forward(source, target)
-            curriculum.loss(terms, weights).backward()
-            if not timed:
-                wait_for(source.device)
-                watch.lap()
-        wait_for(source.device)
-    seconds = watch.lap() / _PASSES
-    for buffer, before in buffers:
-        buffer.copy_(before)
-    return seconds

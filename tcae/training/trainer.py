@@ -30,7 +30,6 @@ from tcae.report.panels import pair_panel
 from tcae.training.checkpoints import CheckpointFolder
 from tcae.training.config import TrainConfig, plain_config
 from tcae.training.device import (
-    autocast,
     begin_step,
     configure_passes,
     data_parallel,
@@ -47,11 +46,13 @@ from tcae.training.run_data import RunData
 from tcae.training.run_directory import CHECKPOINTS, PANELS, PROFILE, SKIPPED
 from tcae.training.skipped_steps import SkippedSteps
 from tcae.training.step import Outcome, TrainingStep
-from tcae.training.time_budget import RunTime, first_full_step, steps_that_fit, time_full_step
+from tcae.training.time_budget import RunTime, first_full_step, steps_that_fit
+from tcae.training.trial_steps import TrialSteps
 from tcae.training.validation import validation_line
 
 _TIMED_STEPS = 20  # steps after which --minutes becomes a number of steps
 
+_COUNTED_FROM = 100  # step from which on lines tell FLOP/s: counting takes as long as some steps
 _ENDLESS = 10**9  # more steps than anybody takes
 
 
@@ -96,7 +97,7 @@ class Trainer:
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if ranks.world_size() > 1 and config.sync_batch_norm:
             convert_sync_batch_norm(self.model)
-        configure_passes(self.model, config.compile, config.recompute)
+        configure_passes(self.model, config.compile, config.recompute, config.micro_batches)
         self.objective = TwinCycleObjective(self.model, config.objective)
         self._forward = data_parallel(self.objective, self.device)
         self.curriculum = Curriculum(config.curriculum)
@@ -105,6 +106,14 @@ class Trainer:
         self._launched: deque[_Launched] = deque()
         mixture = data if isinstance(data, Mixture) else Mixture(data)
         self.data = RunData(config, mixture, self.device)
+        self._trial_steps = TrialSteps(
+            self.objective,
+            self._forward,
+            self.curriculum,
+            self.data.validation.example(self.data.pairs.batch_size),
+            config.optimizer.precision,
+            config.compile,
+        )
         self.checkpoints = CheckpointFolder(run / CHECKPOINTS, config.checkpoints.keep)
         self.skipped = SkippedSteps(run / SKIPPED, config.max_skipped, mixture)
         self.step = 0
@@ -233,10 +242,10 @@ class Trainer:
         """Read the numbers of the steps launched so far, of all but the last `leave`."""
         while len(self._launched) > leave:
             step, batch, outcome, waited = self._launched.popleft()
-            losses, norm, failures, moved = outcome.read()
-            values = losses | {"gradient_norm": norm}
-            self.failures += round(failures * ranks.world_size())
-            if not moved:
+            numbers = outcome.read()
+            values = numbers.losses | numbers.norms
+            self.failures += round(numbers.failures * ranks.world_size())
+            if not numbers.moved:
                 state = {"model": self.model.state_dict(), "config": plain_config(self.config)}
                 self.skipped.add(step, batch, outcome.terms, state)
                 values = {}
@@ -257,11 +266,7 @@ class Trainer:
         watch = Stopwatch()
         self.data.validate(self.objective)
         validation = watch.lap() / self.config.validation.every
-        pair = self.data.validation.example(self.data.pairs.batch_size)
-        with autocast(self.device, self.config.optimizer.precision):
-            weights = self.objective.weights()
-            begin = partial(begin_step, self.config.compile)
-            full = time_full_step(self._forward, weights, self.curriculum, *pair, begin=begin)
+        full = self._trial_steps.seconds()
         steps = self.step + steps_that_fit(
             self._time.seconds_left(),
             self.progress.seconds_per_step + validation,
@@ -287,6 +292,9 @@ class Trainer:
     def _log(self, rate: float) -> None:
         self._take_note()
         values = self.progress.flush() | {"learning_rate": rate}
+        if self.step >= _COUNTED_FROM:
+            flops = self._trial_steps.flops(self.step) / self.data.pairs.batch_size
+            values["tflop_per_second"] = flops * values["images_per_second"] / 1e12
         low, high = self.curriculum.window
         self._write("train", values | {"window_low": low, "window_high": high})
         self.progress.tell(self.step, self.total_steps, values)

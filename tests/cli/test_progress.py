@@ -53,6 +53,16 @@ def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[
     assert captured.out.endswith(" MB | 3:00 left\n")
 
 
+def test_the_pace_is_told_in_flop_too_once_they_are_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Progress(0, 100) as progress:
+        progress.add(8, 0.0, 2.0, {"loss": HALF})
+        counted = {"learning_rate": 1e-3, "tflop_per_second": 1.234}
+        progress.tell(1, 100, progress.flush() | counted)
+    assert "loss 0.5 | lr 1.00e-03 | 4 images/s, 1.23 TFLOP/s, 0% " in capsys.readouterr().out
+
+
 def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

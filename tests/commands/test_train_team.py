@@ -89,7 +89,7 @@ def whole(results_and_whole: tuple[object, Path]) -> Path:
 
 
 def lines(run: Path) -> list[dict[str, float]]:
-    timing = ("images_per_second", "data_wait_share", "peak_memory_mb")
+    timing = ("images_per_second", "tflop_per_second", "data_wait_share", "peak_memory_mb")
     found = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in timing} for line in found]
 

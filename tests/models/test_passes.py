@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tcae.models.encoder import Encoder
-from tcae.models.passes import compile_passes, recompute_passes
+from tcae.models.passes import compile_passes, divide_passes, recompute_passes
 from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.twin_cycle import TwinCycleObjective
 from tcae.training.config import PRESETS
@@ -58,6 +58,54 @@ def test_a_recomputed_pass_is_the_same_and_keeps_less(preset: str) -> None:
         assert less < 0.5 * kept
     states = plain.state_dict()
     assert all(value.equal(states[name]) for name, value in other.state_dict().items())
+
+
+@pytest.mark.parametrize("preset", ["official", "default"])
+def test_the_parts_of_a_batch_make_the_losses_and_gradients_of_the_whole(preset: str) -> None:
+    """With fixed statistics of batch norm; contrast compares pairs that are in different parts."""
+    plain = objective_of(preset).double()
+    for module in plain.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    other = deepcopy(plain)
+    divide_passes(other.model, 2)
+    terms, gradients, kept = learned(plain)
+    found, others, less = learned(other)
+    assert terms.keys() == found.keys()
+    for name, term in terms.items():
+        torch.testing.assert_close(found[name], term, rtol=1e-9, atol=1e-12)
+    one, two = (torch.cat([g.flatten() for g in part]) for part in (gradients, others))
+    assert (one - two).norm() < 1e-9 * one.norm()
+    assert less < 0.5 * kept
+
+
+@pytest.mark.parametrize("preset", ["official", "default"])
+def test_each_part_of_a_batch_is_normalised_as_if_it_were_alone(preset: str) -> None:
+    """As in processes without --sync-batch-norm. Official encodes sources apart from targets."""
+    plain = objective_of(preset).double()
+    other = deepcopy(plain)
+    divide_passes(other.model, 3)
+    source, target = torch.rand(2, 6, 3, SIDE, SIDE, dtype=torch.float64)
+    batches = (source, target) if preset == "official" else (torch.cat([source, target]),)
+    whole = other.model.encoder.correlated(*batches)
+    flow = other.model.au_motion(*whole.au.chunk(2)).flow
+    for first in range(3):
+        part = plain.model.encoder.correlated(*(batch[first::3] for batch in batches))
+        for found, expected in zip(whole, part, strict=True):
+            torch.testing.assert_close(found[first::3], expected, rtol=1e-9, atol=1e-12)
+        alone = plain.model.au_motion(*part.au.chunk(2)).flow
+        torch.testing.assert_close(flow[first::3], alone, rtol=1e-9, atol=1e-12)
+    # Running statistics follow part after part.
+    for name, buffer in other.model.encoder.named_buffers():
+        torch.testing.assert_close(buffer, plain.model.encoder.get_buffer(name))
+
+
+def test_parts_that_do_not_divide_a_batch_are_fewer() -> None:
+    plain = objective_of("default")
+    other = deepcopy(plain)
+    divide_passes(other.model, 4)
+    images = torch.rand(3, 3, SIDE, SIDE)  # no part of them but themselves
+    assert other.model.encoder(images).au.equal(plain.model.encoder(images).au)
 
 
 class Convolutions(TorchDispatchMode):

@@ -174,6 +174,8 @@ def test_wrong_command_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--preset: need one of default, paper, official" in error_of(capsys, "--preset", "new")
     assert "--preset" in error_of(capsys, "--preset")
     assert "steps is 0" in error_of(capsys, "--steps", "0")
+    error = error_of(capsys, "--batch-size", "32", "--micro-batches", "5")
+    assert "micro_batches is 5, it must divide batch_size, 32" in error
     assert "--resume auto: needs --out" in error_of(capsys, "--resume", "auto")
     assert "--resume nowhere: no such run" in error_of(capsys, "--resume", "nowhere")
     assert "pairs.crop_min" in error_of(capsys, "--pairs.crop-min", "2")
@@ -228,6 +230,7 @@ def without(plain: dict[str, Any], name: str) -> dict[str, Any]:
     [
         ("compile", False),
         ("sync_batch_norm", True),
+        ("micro_batches", 1),
         ("model.branches", "both"),
         ("objective.twin_every", 1),  # not their defaults
         ("objective.transfer", 0.0),

@@ -21,6 +21,7 @@ from tcae.data.shard_files import ShardError
 from tcae.data.shards import PackedDataset
 from tcae.models.encoder_file import load_encoder
 from tcae.training import profiling
+from tcae.training import trainer as trainer_module
 from tcae.training.checkpoints import CheckpointFolder, read_checkpoint
 from tcae.training.command_line import command_line_defaults
 from tcae.training.config import TrainConfig
@@ -65,7 +66,8 @@ def test_the_record_of_a_run(tiny: TrainConfig) -> None:
     run = train(tiny)
     lines = records(run, "train")
     assert [line["step"] for line in lines] == [3, 6, 9, 12]
-    wanted = {"loss", "rec", "sparsity", "gradient_norm", "learning_rate", "images_per_second"}
+    wanted = {"loss", "rec", "sparsity", "gradient_norm", "update_norm", "learning_rate"}
+    wanted |= {"images_per_second"}
     assert wanted <= set(lines[0])
     assert "cycle_au" not in lines[0]  # the ramp starts later
     assert "cycle_au" in lines[-1]
@@ -395,16 +397,19 @@ def test_timing_leaves_no_trace(
     assert_same_run(whole, train(constant, minutes=5.0))
 
 
-def test_a_profile_is_written_and_changes_no_bit(
+def test_profile_and_flop_a_second_are_told_and_change_no_bit(
     tiny: TrainConfig, tmp_path: Path, assert_same_run: Compare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiling, "WARMUP", 3)
-    profiled = train(tiny, out=tmp_path / "profiled", profile=2)
-    assert {path.name for path in (profiled / "profile").iterdir()} == {
-        "trace.json",
-        "operators.txt",
-    }
-    assert_same_run(profiled, train(tiny))
+    monkeypatch.setattr(profiling, "WARMUP", 2)
+    monkeypatch.setattr(trainer_module, "_COUNTED_FROM", 3)
+    watched = train(tiny, out=tmp_path / "watched", profile=1, steps=5)
+    names = {path.name for path in (watched / "profile").iterdir()}
+    assert names == {"trace.json", "operators.txt"}
+    assert [line["tflop_per_second"] > 0 for line in records(watched, "train")] == [True, True]
+    monkeypatch.undo()
+    plain = train(tiny, steps=5)
+    assert not any("tflop_per_second" in line for line in records(plain, "train"))
+    assert_same_run(watched, plain)
 
 
 def test_bf16_trains_too(tiny: TrainConfig) -> None:
