@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tcae.evaluation.linear_probe import load_probe as load_probe
     from tcae.models.align_faces import align_faces as align_faces
     from tcae.models.encoder_file import load_encoder as load_encoder
+    from tcae.training.config import TrainConfig as TrainConfig
+    from tcae.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
 
@@ -23,6 +25,8 @@ if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
 
 # Imported when they are needed: `import tcae` alone does not wait for torch.
 _HOMES = {
+    "TrainConfig": "tcae.training.config",
+    "Trainer": "tcae.training.trainer",
     "align_faces": "tcae.models.align_faces",
     "analyse": "tcae.evaluation.analyse",
     "load_encoder": "tcae.models.encoder_file",

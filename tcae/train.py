@@ -35,6 +35,7 @@ from tcae.training.run_directory import (
     prepare_run,
 )
 from tcae.training.threads import leave_busy_cores
+from tcae.training.trackers import check_installed
 from tcae.training.trainer import Trainer
 
 log = logging.getLogger("tcae.train")  # __name__ is __main__ when run as a command
@@ -64,6 +65,7 @@ def _train(config: TrainConfig) -> int:
     config, pause = resumed_length(with_steps(replace(config, out=run)), run, checkpoint)
     # Refuse what cannot be used now, before anything is rendered.
     command.device_of(config.device)
+    check_installed(config.logbook.also)
     initial = None
     if config.init_from is not None and checkpoint is None:
         initial = read_initial_weights(config.init_from)

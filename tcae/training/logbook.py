@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 from tcae.files.durable import errors_naming, write_durably
+from tcae.training.trackers import Trackers
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,10 @@ class LogbookConfig:
     every: int = 50
     """Steps from one line of losses and speed to the next, on screen, in metrics.jsonl and in
     TensorBoard. A line holds means over the steps since the line before."""
+    also: tuple[Literal["wandb", "mlflow"], ...] = ()
+    """Experiment trackers that get the same numbers and pictures. Each is an extra of its own.
+    Where they keep them their own environment variables say, such as WANDB_MODE=offline or
+    MLFLOW_TRACKING_URI."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -46,14 +51,21 @@ class Logbook:
         folder: The run directory.
         state: The `state_dict` in the checkpoint to resume from. Lines after it are cut off, and
             TensorBoard hides its later points. None for a new run.
+        trackers: Where numbers and pictures go as well.
 
     Example:
         >>> with Logbook(Path(".")) as logbook:
         ...     logbook.write("train", 100, {"loss": 0.5})
     """
 
-    def __init__(self, folder: Path, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        state: Mapping[str, Any] | None = None,
+        trackers: Trackers | None = None,
+    ) -> None:
         self.folder = folder
+        self._trackers = trackers
         self.path = folder / METRICS_FILE
         size = 0 if state is None else int(state["bytes"])
         with errors_naming(self.path):
@@ -78,6 +90,9 @@ class Logbook:
         with errors_naming(self.folder):
             for name, value in values.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
+        if self._trackers is not None:
+            known = {name: value for name, value in values.items() if math.isfinite(value)}
+            self._trackers.each(lambda tracker: tracker.write(kind, step, known))
 
     def picture(self, name: str, step: int, picture: NDArray[np.uint8]) -> Path:
         """Write a picture (H, W, 3) uint8 RGB to ``<name>/step-<step>.png`` and TensorBoard."""
@@ -87,6 +102,8 @@ class Logbook:
         write_durably(path, encoded.tobytes())
         with errors_naming(self.folder):
             self._board.add_image(name, picture, step, dataformats="HWC")
+        if self._trackers is not None:
+            self._trackers.each(lambda tracker: tracker.picture(name, step, path))
         return path
 
     def state_dict(self, step: int) -> dict[str, int]:
@@ -103,6 +120,8 @@ class Logbook:
             self._file.close()
         with errors_naming(self.folder):
             self._board.close()
+        if self._trackers is not None:
+            self._trackers.each(lambda tracker: tracker.close())
 
     def _append(self, line: bytes) -> None:
         """Write a line, or nothing if the disk has no room for the whole line."""

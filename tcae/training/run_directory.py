@@ -24,6 +24,7 @@ from tcae.training.config import (
     save_config,
 )
 from tcae.training.resumed_length import with_more_steps
+from tcae.training.trackers import TRACKERS_FILE
 
 CHECKPOINTS = "checkpoints"
 PANELS = "panels"
@@ -49,6 +50,8 @@ _CONTENT = (
     PROBE,
     SKIPPED,
     "metrics.jsonl",
+    TRACKERS_FILE,
+    "wandb",
     "events.out.tfevents.*",
     ENCODER_FILE,
     SUMMARY_FILE,

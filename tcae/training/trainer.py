@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from pathlib import Path
-from signal import SIGUSR1
 from typing import Any, NamedTuple
 
 import torch
@@ -44,16 +43,19 @@ from tcae.training.profiling import StepsProfile
 from tcae.training.refit_decorrelation import refit_decorrelation
 from tcae.training.run_data import RunData
 from tcae.training.run_directory import CHECKPOINTS, PANELS, PROFILE, SKIPPED
+from tcae.training.run_length import RunLength
 from tcae.training.skipped_steps import SkippedSteps
 from tcae.training.step import Outcome, TrainingStep
-from tcae.training.time_budget import RunTime, first_full_step, steps_that_fit
+from tcae.training.time_budget import first_full_step
+from tcae.training.trackers import Trackers
 from tcae.training.trial_steps import TrialSteps
 from tcae.training.validation import validation_line
 
-_TIMED_STEPS = 20  # steps after which --minutes becomes a number of steps
-
 _COUNTED_FROM = 100  # step from which on lines tell FLOP/s: counting takes as long as some steps
-_ENDLESS = 10**9  # more steps than anybody takes
+
+
+Hook = Callable[[int, Mapping[str, float]], object]
+"""What a program has the trainer call: with the number of steps, and numbers by name."""
 
 
 class _Launched(NamedTuple):
@@ -76,6 +78,10 @@ class Trainer:
         run: The run directory, which exists.
         state: The checkpoint to resume from. None to start at step 0.
         pause: Minutes after which `fit` stops as if SIGUSR1 had come. None for no such limit.
+        on_step: Called for each step that moved the weights, in every process, with its number,
+            from 1, and its losses and lengths by name. On a GPU it comes a step late.
+        on_validation: Called after each validation, in every process, with the steps done and the
+            measures by name. Random numbers that are drawn in it change the run.
 
     Raises:
         ValueError: The data, the device or the checkpoint does not fit the configuration.
@@ -88,9 +94,13 @@ class Trainer:
         run: Path,
         state: dict[str, Any] | None = None,
         pause: float | None = None,
+        *,
+        on_step: Hook | None = None,
+        on_validation: Hook | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.run = config, run
+        self._on_step, self._on_validation = on_step or _nothing, on_validation or _nothing
         self.device = device_of(config.device)
         self.model = TwinCycle(Encoder(config.model, config.image_size)).to(self.device)
         # Convolutions take half the time in this layout on a CPU.
@@ -117,14 +127,10 @@ class Trainer:
         self.checkpoints = CheckpointFolder(run / CHECKPOINTS, config.checkpoints.keep)
         self.skipped = SkippedSteps(run / SKIPPED, config.max_skipped, mixture)
         self.step = 0
-        # A run that ends before its steps have been timed needs no timing.
-        timed = config.minutes and not (config.steps and config.steps <= _TIMED_STEPS)
-        self.total_steps = None if timed else config.steps
+        self.length = RunLength(config, pause)
         self.best = math.inf
         self.failures = 0
         self.measures: dict[str, float] = {}
-        self._time = RunTime(config.minutes, pause)
-        self._time_is_up = False  # in any process, as of the last step
         self._minutes_trained = 0.0
         self._logbook_state: dict[str, Any] | None = None
         self._progress_state: dict[str, Any] | None = None
@@ -141,9 +147,10 @@ class Trainer:
             f" in {count} processes, {self.data.pairs.batch_size} pairs each" if count > 1 else ""
         )
         start = f", from step {self.step}" if self.step else ""
+        steps = self.length.total_steps or "as many as fit"
         return (
             f"{self.run}: {parameters:,} parameters on {self.device}{shares}, "
-            f"pairs of frames of {people}, {self.total_steps or 'as many as fit'} steps{start}"
+            f"pairs of frames of {people}, {steps} steps{start}"
         )
 
     def fit(self) -> int:
@@ -164,7 +171,7 @@ class Trainer:
             explain_lost_worker(),
             StopSignals() as stop,
             self._open_logbook() as self.logbook,
-            Progress(self.step, self.total_steps, self._progress_state) as self.progress,
+            Progress(self.step, self.length.total_steps, self._progress_state) as self.progress,
             StepsProfile(
                 self.run / PROFILE, 0 if ranks.rank() else self.config.profile, self.device
             ) as profile,
@@ -174,8 +181,8 @@ class Trainer:
                 rate = self._learn(batch, waited)
                 profile.step()
                 self._fix_length()
-                signal = self._agree(stop.received or (SIGUSR1 if self._time.pauses() else 0))
-                last = self._is_last()
+                signal = self.length.agree(stop.received)
+                last = self.length.is_last(self.step)
                 if last:
                     refit_decorrelation(self.model, self.data.pairs, self.step)
                 if last or self.step % self.config.logbook.every == 0:
@@ -186,8 +193,8 @@ class Trainer:
                     self._save()
                 if last or signal:
                     break
-            self._minutes_trained = self._time.minutes()
-            return 0 if self._is_last() else signal
+            self._minutes_trained = self.length.time.minutes()
+            return 0 if self.length.is_last(self.step) else signal
 
     def export_encoder(self) -> Path:
         """Write the encoder as it is now to the run directory, and return the file."""
@@ -219,10 +226,10 @@ class Trainer:
 
     def _batches(self) -> Generator[tuple[dict[str, Tensor], float], None, None]:
         """Yield the batches of all steps left, each with the seconds that it was waited for."""
-        self._agree(0)
-        if self._is_last():
+        self.length.agree(0)
+        if self.length.is_last(self.step):
             return
-        steps = range(self.step, self.total_steps or _ENDLESS)
+        steps = self.length.steps_from(self.step)
         self._watch = Stopwatch()
         yield from feed(self.data.pairs, steps, self.config.workers, self.device, self._watch)
 
@@ -230,8 +237,8 @@ class Trainer:
         """Launch an optimiser step, which is skipped if it is not finite. Return its rate."""
         on_device = batch | {name: batch[name].to(self.device) for name in INPUTS}
         begin_step(self.config.compile)
-        outcome = self._step(on_device, self.step, self.total_steps)
-        rate = self.optimizer.rate(self.step, self.total_steps)
+        outcome = self._step(on_device, self.step, self.length.total_steps)
+        rate = self.optimizer.rate(self.step, self.length.total_steps)
         self.step += 1
         self._launched.append(_Launched(self.step, batch, outcome, waited))
         # A GPU that had to wait until its numbers are read would have nothing to do meanwhile.
@@ -251,43 +258,22 @@ class Trainer:
                 values = {}
             seconds = waited + self._watch.lap()
             self.progress.add(self.config.batch_size, waited, seconds, values)
+            if values:
+                self._on_step(step, values)
 
     # Now and then ---------------------------------------------------------------------------------
 
     def _fix_length(self) -> None:
-        """Fix the number of steps that fits into --minutes, once enough steps have been timed.
-
-        Until then the learning rate does not depend on that number. From then on every checkpoint
-        has it, so a resumed run takes the same steps at the same rates.
-        """
-        if self.total_steps is not None or self.step < _TIMED_STEPS:
+        """Fix the number of steps that fits into --minutes, once enough steps have been timed."""
+        if not self.length.is_to_be_fixed(self.step):
             return
         self._take_note()
         watch = Stopwatch()
         self.data.validate(self.objective)
         validation = watch.lap() / self.config.validation.every
-        full = self._trial_steps.seconds()
-        steps = self.step + steps_that_fit(
-            self._time.seconds_left(),
-            self.progress.seconds_per_step + validation,
-            full + validation,
-            first_full_step(self.objective) - self.step,
-        )
-        self.total_steps = int(team.broadcast(str(min(steps, self.config.steps or _ENDLESS))))
-        say(f"{self.total_steps} steps fit into {self.config.minutes:g} minutes")
-
-    def _is_last(self) -> bool:
-        """Return whether all steps are done or the time is up."""
-        return self.step == self.total_steps or self._time_is_up
-
-    def _agree(self, signal: int) -> int:
-        """Return the signal that any process got, and note whether the time of any is up.
-
-        All processes learn the same, so all stop at the same step.
-        """
-        number, time_is_up = team.largest(signal, self._time.is_up())
-        self._time_is_up = bool(time_is_up)
-        return int(number)
+        light = self.progress.seconds_per_step + validation
+        full = self._trial_steps.seconds() + validation
+        self.length.fix(self.step, light, full, first_full_step(self.objective) - self.step)
 
     def _log(self, rate: float) -> None:
         self._take_note()
@@ -297,7 +283,7 @@ class Trainer:
             values["tflop_per_second"] = flops * values["images_per_second"] / 1e12
         low, high = self.curriculum.window
         self._write("train", values | {"window_low": low, "window_high": high})
-        self.progress.tell(self.step, self.total_steps, values)
+        self.progress.tell(self.step, self.length.total_steps, values)
 
     def _validate(self, last: bool) -> None:
         self._take_note()
@@ -319,6 +305,7 @@ class Trainer:
         if loss < self.best:
             self.best = loss
             self._save(best=True)
+        self._on_validation(self.step, self.measures)
 
     def _write(self, kind: str, values: dict[str, float]) -> None:
         if self.logbook is not None:
@@ -347,8 +334,8 @@ class Trainer:
 
         state = {
             "step": self.step,
-            "total_steps": self.total_steps,
-            "minutes": self._time.minutes(),
+            "total_steps": self.length.total_steps,
+            "minutes": self.length.time.minutes(),
             "best": self.best,
             "failures": self.failures,
             "skipped": self.skipped.count,
@@ -375,12 +362,12 @@ class Trainer:
         load_weights(self.model, state["model"], f"{source}: model")
         self.step, self.best, self.failures = state["step"], state["best"], state["failures"]
         if self.config.minutes is not None:  # else --steps says it, and may have grown
-            self.total_steps = state["total_steps"] or self.total_steps
+            self.length.total_steps = state["total_steps"] or self.length.total_steps
         self.skipped.count = state["skipped"]
         if self.device.type == "cpu":
             torch.set_num_threads(state["threads"])  # another number gives other last bits
         self.measures = state["measures"]
-        self._time.earlier = state["minutes"]
+        self.length.time.earlier = state["minutes"]
         self._logbook_state, self._progress_state = state["logbook"], state["progress"]
         parts: dict[str, Callable[[dict[str, Any]], None]] = {
             "optimizer": self.optimizer.load_state_dict,
@@ -396,4 +383,10 @@ class Trainer:
     def _open_logbook(self) -> contextlib.AbstractContextManager[Logbook | None]:
         if ranks.rank():
             return contextlib.nullcontext()
-        return Logbook(self.run, self._logbook_state)
+        resumed, options = self._logbook_state is not None, plain_config(self.config)
+        trackers = Trackers(self.config.logbook.also, self.run, options, resumed)
+        return Logbook(self.run, self._logbook_state, trackers)
+
+
+def _nothing(step: int, values: Mapping[str, float]) -> None:
+    """Do nothing: the hook of who gives none."""

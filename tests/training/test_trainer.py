@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,16 @@ from tcae.training import trainer as trainer_module
 from tcae.training.checkpoints import CheckpointFolder, read_checkpoint
 from tcae.training.command_line import command_line_defaults
 from tcae.training.config import TrainConfig
+from tcae.training.logbook import LogbookConfig
 from tcae.training.run_directory import find_run, prepare_run
 from tcae.training.trainer import Trainer
 
 Compare = Callable[[Path, Path], None]
 
 
-def trainer_of(config: TrainConfig, kind: type[Trainer] = Trainer, **changes: Any) -> Trainer:
+def trainer_of(
+    config: TrainConfig, kind: Callable[..., Trainer] = Trainer, **changes: Any
+) -> Trainer:
     config = dataclasses.replace(config, **changes)
     run, checkpoint = find_run(config)
     assert config.data is not None
@@ -87,6 +91,26 @@ def test_the_record_of_a_run(tiny: TrainConfig) -> None:
         "step-00000008.pt",
         "step-00000012.pt",
     ]
+
+
+def test_a_program_is_told_of_every_step_and_validation(tiny: TrainConfig) -> None:
+    steps: dict[int, Any] = {}
+    validations: dict[int, Any] = {}
+    kind = partial(
+        type("One", (Breaks,), {"first": 2, "last": 2}),
+        on_step=steps.__setitem__,
+        on_validation=validations.__setitem__,
+    )
+    run = trainer_of(tiny, kind=kind, steps=4, logbook=LogbookConfig(every=1))
+    assert run.fit() == 0
+    assert list(steps) == [1, 3, 4]  # the second one was skipped
+    for line in records(run.run, "train"):
+        told = steps.get(int(line["step"]), {})
+        assert told == {name: value for name, value in line.items() if name in told}
+    assert {"loss", "rec", "gradient_norm", "update_norm"} <= set(steps[4])
+    measured = [{k: v for k, v in line.items() if k != "kind"} for line in records(run.run, "val")]
+    assert measured == [{"step": step, **values} for step, values in validations.items()]
+    assert list(validations) == [2, 4]
 
 
 def test_the_summary_is_flat_numbers(tiny: TrainConfig) -> None:
@@ -368,17 +392,17 @@ def test_weights_that_are_not_finite_never_reach_a_checkpoint(tiny: TrainConfig)
 def test_minutes_become_steps_and_stay_so(
     tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tcae.training.trainer._TIMED_STEPS", 4)  # also where cores are busy
+    monkeypatch.setattr("tcae.training.run_length._TIMED_STEPS", 4)  # also where cores are busy
     free = dataclasses.replace(tiny, steps=None, minutes=0.08)
     trainer = trainer_of(free)
     assert trainer.fit() == 0
-    assert trainer.total_steps is not None
-    assert trainer.step <= trainer.total_steps
+    assert trainer.length.total_steps is not None
+    assert trainer.step <= trainer.length.total_steps
     assert trainer.summary()["minutes"] < 0.16
     state = CheckpointFolder(trainer.run / "checkpoints").latest()[1]  # type: ignore[index]
-    assert state["total_steps"] == trainer.total_steps
+    assert state["total_steps"] == trainer.length.total_steps
     resumed = trainer_of(free, resume="auto", minutes=5.0)
-    assert resumed.total_steps == trainer.total_steps
+    assert resumed.length.total_steps == trainer.length.total_steps
 
 
 @pytest.mark.parametrize("steps", [6, 20, 21])
