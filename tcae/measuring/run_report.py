@@ -9,9 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tcae.data.labels import LABELS, LabelTable, read_labels, select
-from tcae.data.shards import PackedDataset
-from tcae.data.splits import split_of
+from tcae.data.labels import LABELS
 from tcae.evaluation.disentanglement import pair_measures, pair_values
 from tcae.evaluation.estimates import Estimate
 from tcae.evaluation.labelled_frames import LabelledFrames
@@ -32,6 +30,7 @@ from tcae.models.encoder_file import load_encoder
 from tcae.report.html import RunReport, render_report
 from tcae.report.panels import pair_pictures
 from tcae.training.config import describe, versions
+from tcae.training.held_out_probe import held_out_labels
 from tcae.training.logbook import METRICS_FILE
 from tcae.training.run_directory import PROBE, REPORT_FILE
 from tcae.training.trainer import Trainer
@@ -97,16 +96,9 @@ def _labelled(trainer: Trainer, trained: Trained) -> LabelledFrames | None:
         return rendered_people(trained, trained.world, trainer.run.parent / CACHE)
     labelled = [d for d in trainer.data.mixture.datasets if (d.path / LABELS).exists()]
     if labelled and trainer.config.pairs.split == "identity":
-        return LabelledFrames(labelled[0], _not_trained_on(trainer, labelled[0]))
+        labels = held_out_labels(labelled[0], trainer.config.pairs.split_seed)
+        return LabelledFrames(labelled[0], labels)
     return None
-
-
-def _not_trained_on(trainer: Trainer, dataset: PackedDataset) -> LabelTable:
-    """Return the labels of people outside the training split."""
-    seed = trainer.config.pairs.split_seed
-    labels = read_labels(dataset.path / LABELS, dataset)
-    splits = [split_of(dataset.identity(int(i)), seed) for i in labels.frame_index]
-    return select(labels, np.array([split != "train" for split in splits]))
 
 
 _CURVES = {
@@ -115,6 +107,7 @@ _CURVES = {
     "mean flow length": {"AU": "au_flow", "pose": "pose_flow"},
     "embedding variance": {"AU": "au_variance", "pose": "pose_variance"},
     "effective rank": {"AU": "au_effective_rank", "pose": "pose_effective_rank"},
+    "AUC of action units": {"probe": "probe_auc"},
 }
 
 

@@ -54,6 +54,7 @@ _TITLES = {
     "gradient_norm": "length of the gradient",
     "update_norm": "length of an update of the weights",
     "data_wait_share": "share of the time waiting for data",
+    "probe_auc": "AUC of the probe at the last validation",
     "au_f1": "action units, mean F1",
 }
 _SHOWN_FIRST = 4  # pairs

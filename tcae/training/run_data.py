@@ -13,6 +13,7 @@ from tcae.data.splits import Split
 from tcae.distributed import ranks, team
 from tcae.objectives.twin_cycle import TwinCycleObjective
 from tcae.training.config import TrainConfig
+from tcae.training.held_out_probe import held_out_probe
 from tcae.training.validation import Validation
 
 _OF_EACH = ("loss", "recon_ratio")  # measures that are told of each data set
@@ -40,6 +41,8 @@ class RunData:
         self._config, self._device = config, device
         self.mixture = mixture
         self._open()
+        # Rank 0 writes the log, and nothing is decided by this measure.
+        self._probe = None if ranks.rank() else held_out_probe(mixture, config, device)
         self.fingerprint = team.combine_fingerprints(mixture.fingerprint)
 
     @property
@@ -63,7 +66,17 @@ class RunData:
         return sum(part.failures for part in self.validations)
 
     def validate(self, objective: TwinCycleObjective) -> dict[str, float]:
-        """Measure the validation pairs: means over the data sets by their shares, some of each."""
+        """Measure the validation pairs, and the probe of labelled people if there are any.
+
+        Returns:
+            What `Validation.measure` does, of several data sets the means by their shares, and some
+            measures of each; "probe_auc" in rank 0, if there is one.
+        """
+        measures = self._measure_pairs(objective)
+        auc = math.nan if self._probe is None else self._probe.auc(objective.model.encoder)
+        return measures if math.isnan(auc) else measures | {"probe_auc": auc}
+
+    def _measure_pairs(self, objective: TwinCycleObjective) -> dict[str, float]:
         parts = [part.measure(objective) for part in self.validations]
         if len(parts) == 1:
             return parts[0]

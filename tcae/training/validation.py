@@ -32,6 +32,9 @@ class ValidationConfig:
     """Steps from one validation to the next (released code: an epoch, 82 steps on VoxCeleb)."""
     pairs: int = 256
     """Pairs of validation frames, the same every time, rounded up to whole batches."""
+    probe_frames: Annotated[int, Resume.FREE] = 512
+    """Labelled frames of people outside the training split, at most, whose action units are probed
+    at each validation. 0: none."""
     panel_every: Annotated[int, Resume.FREE] = 5
     """Validations from one picture panel to the next. The last step always has one."""
     panel_pairs: Annotated[int, Resume.FREE] = 6
@@ -41,6 +44,8 @@ class ValidationConfig:
         for name in ("every", "pairs", "panel_every", "panel_pairs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, it must be at least 1")
+        if self.probe_frames < 0:
+            raise ValueError(f"probe_frames is {self.probe_frames}, it must not be negative")
 
 
 VALIDATION_PRESETS: dict[str, ValidationConfig] = {
@@ -148,11 +153,12 @@ class Validation:
 
 def validation_line(measures: Mapping[str, float]) -> str:
     """Put the main measures of a validation into one line."""
+    auc = f", probe AUC {measures['probe_auc']:.3f}" if "probe_auc" in measures else ""
     return (
         f"validation loss {measures['loss']:.4g}, reconstruction "
         f"{measures['recon_l1']:.4f} against {measures['identity_l1']:.4f} of the "
         f"unmoved source (ratio {measures['recon_ratio']:.3f}), flow lengths AU "
-        f"{measures['au_flow']:.4f} pose {measures['pose_flow']:.4f}"
+        f"{measures['au_flow']:.4f} pose {measures['pose_flow']:.4f}{auc}"
     )
 
 

@@ -80,6 +80,7 @@ def test_the_record_of_a_run(tiny: TrainConfig) -> None:
     first = validations[0]
     assert first["recon_ratio"] == pytest.approx(first["recon_l1"] / first["identity_l1"])
     assert first["identity_l1"] == validations[-1]["identity_l1"]  # the same pairs each time
+    assert all(0 <= line["probe_auc"] <= 1 for line in validations)
     assert [path.name for path in sorted((run / "panels").iterdir())] == [
         "step-00000006.png",
         "step-00000012.png",
