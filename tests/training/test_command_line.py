@@ -72,8 +72,10 @@ def test_a_run_resumed_with_its_file_is_still_that_run(tmp_path: Path, file: Pat
     save_config(dataclasses.replace(fresh, steps=7, batch_size=4), run)
     again = parse("--config", file, "--resume", "auto")
     assert again == dataclasses.replace(fresh, steps=7, batch_size=4)
+    moved = run.rename(tmp_path / "moved")
+    assert parse("--config", file, "--resume", moved).out == moved
     file.write_text("seed: 4\n")
-    assert parse("--config", file, "--resume", str(run)).seed == 4  # refused when it is resumed
+    assert parse("--config", file, "--resume", moved).seed == 4  # refused when it is resumed
 
 
 @pytest.mark.parametrize(
