@@ -23,7 +23,14 @@ _PROJECT = "tcae"  # unless the tracker's own environment variable says another
 
 
 class Tracker(Protocol):
-    """Takes the numbers and pictures of a run. `name` is what it calls the run."""
+    """Takes the numbers and pictures of a run.
+
+    It is made of the run directory, of all options as plain values, and of the name that it gave to
+    the run that goes on; None for a new one.
+
+    Attributes:
+        name: What it calls the run.
+    """
 
     name: str
 
@@ -38,13 +45,7 @@ class Tracker(Protocol):
 
 
 class Wandb:
-    """A run of Weights & Biases. ``WANDB_MODE=offline`` keeps it in the run directory.
-
-    Args:
-        run: The run directory.
-        config: All options, as plain values.
-        name: What the tracker calls the run that goes on. None for a new one.
-    """
+    """A run of Weights & Biases. ``WANDB_MODE=offline`` keeps it in the run directory."""
 
     def __init__(self, run: Path, config: Mapping[str, Any], name: str | None) -> None:
         self._wandb = importlib.import_module("wandb")
@@ -74,13 +75,7 @@ class Wandb:
 
 
 class Mlflow:
-    """A run of MLflow, where ``MLFLOW_TRACKING_URI`` says.
-
-    Args:
-        run: The run directory.
-        config: All options, as plain values.
-        name: What the tracker calls the run that goes on. None for a new one.
-    """
+    """A run of MLflow, where ``MLFLOW_TRACKING_URI`` says."""
 
     def __init__(self, run: Path, config: Mapping[str, Any], name: str | None) -> None:
         self._entities = importlib.import_module("mlflow.entities")
