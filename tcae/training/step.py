@@ -97,7 +97,8 @@ class TrainingStep:
         moved, norm = self._optimizer.step(loss, step, total_steps, means.isfinite().all())
         self._statistics.restore_unless(moved, before)
         torch._foreach_sub_(weights, self._weights)
-        others = torch.stack([norm, nn.utils.get_total_norm(weights), moved])
+        change = torch.stack(torch._foreach_norm(weights)).norm()
+        others = torch.stack([norm, change, moved])
         return Outcome(terms, torch.cat([means, others.to(means)]))
 
 
