@@ -19,6 +19,6 @@ from tcae.measuring.run_report import pairs_of
 )
 def test_of_real_people_no_more_is_said_than_is_known(faces: Path, split: str, said: str) -> None:
     config = SimpleNamespace(pairs=SimpleNamespace(split=split))
-    data = SimpleNamespace(datasets=[PackedDataset(faces)])
-    trainer: Any = SimpleNamespace(mixture=data, config=config)
+    mixture = SimpleNamespace(datasets=[PackedDataset(faces)])
+    trainer: Any = SimpleNamespace(data=SimpleNamespace(mixture=mixture), config=config)
     assert pairs_of(trainer) == said
