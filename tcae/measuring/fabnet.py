@@ -34,6 +34,9 @@ def fabnet_config(config: TrainConfig, run: Path, minutes: float) -> TrainConfig
         minutes=minutes,
         resume="auto",
         overwrite=False,
+        # Trackers and profile are of the run itself.
+        logbook=replace(config.logbook, also=()),
+        profile=0,
         # No time is spent on a pose that FAb-Net does not have.
         model=replace(
             config.model,
