@@ -14,23 +14,22 @@ struct Vectors {
   Group<T, P> x, y;
 };
 
-// As many pixels of a group as are sampled at a time.
-template <class T, int P>
-__device__ __forceinline__ Vectors<T, kPixels<T>> some(const Vectors<T, P>& from, int first) {
-  return {some(from.x, first), some(from.y, first)};
+template <int count, class T, int P>
+__device__ __forceinline__ Vectors<T, count> some(const Vectors<T, P>& from, int first) {
+  return {some<count>(from.x, first), some<count>(from.y, first)};
 }
 
 // The fields of a call, or where their gradients go. Absent ones are not wanted.
+template <class K>
 struct FieldViews {
-  Strided flows[kMostFlows], logits[kMostFlows];
+  Strided<K> flows[K::most_flows], logits[K::most_flows];
   bool wide;  // all that exist have one type, and a group of each is one access
 
-  template <int P>
   static FieldViews of(const View* flows, const View* logits, int64_t count, Dtype dtype) {
     FieldViews to = {};
-    to.wide = in_groups<P>(flows, count, dtype) && in_groups<P>(logits, count, dtype);
-    const auto take = [&](const View* from, Strided* views) {
-      for (int64_t k = 0; from != nullptr && k < count; ++k) views[k] = strided<P>(from[k]);
+    to.wide = in_groups<K::pixels>(flows, count, dtype) && in_groups<K::pixels>(logits, count, dtype);
+    const auto take = [&](const View* from, Strided<K>* views) {
+      for (int64_t k = 0; from != nullptr && k < count; ++k) views[k] = strided<K>(from[k]);
     };
     take(flows, to.flows);
     take(logits, to.logits);
@@ -38,18 +37,24 @@ struct FieldViews {
   }
 };
 
+template <class K>
 struct Fields {
-  FieldViews views;
+  using T = typename K::Number;
+  FieldViews<K> views;
   int32_t count;
-  bool blended;     // else there is only one flow
-  bool normalized;  // displacements in half image sizes
+  bool blended;      // else there is only one flow
+  T unit_x, unit_y;  // how many pixels a displacement of 1 stands for
 
-  template <int P>
   static Fields of(const Sampling& s) {
-    const FieldViews views = FieldViews::of<P>(s.flows, s.logits, s.count, s.flows[0].dtype);
-    return {views, int32_t(s.count), s.logits != nullptr, s.normalized};
+    // One pixel, or half the distance of the first and last one.
+    const auto unit = [&](int64_t size) { return s.normalized ? T(size - 1) / 2 : T(1); };
+    const auto views = FieldViews<K>::of(s.flows, s.logits, s.count, s.flows[0].dtype);
+    return {views, int32_t(s.count), s.logits != nullptr, unit(s.image.w), unit(s.image.h)};
   }
 };
+
+template <class K>
+using Displacements = Vectors<typename K::Number, K::pixels>;
 
 // One field of a blend: its logit and displacement. Once the blend is known: its weight, and how far its
 // displacement is from the mean.
@@ -65,21 +70,28 @@ struct Blend {
   Group<T, P> top, share;
 };
 
+template <class K>
+using PartOf = Part<typename K::Number, K::pixels>;
+template <class K>
+using WeightingOf = Group<typename K::Number, K::pixels, Weighting<typename K::Number>>;
+template <class K>
+using BlendOf = Blend<typename K::Number, K::pixels>;
+
 struct Any {};  // stands for the type of fields that have different types, or are not wide
 
-template <class F, class T, int P>
-__device__ __forceinline__ Group<T, P> load_field(const Strided& v, int64_t c, const Site<P>& s) {
+template <class F, class K>
+__device__ __forceinline__ Numbers<K> load_field(const Strided<K>& v, int32_t c, const Site<K>& s) {
   if constexpr (std::is_same_v<F, Any>) {
-    return with_float<T>(v.dtype, [&](auto e) { return load_each<decltype(e), T>(v, c, s); });
+    return K::with_field(v.dtype, [&](auto e) { return load_each<decltype(e)>(v, c, s); });
   } else {
-    return load_wide<F, T>(v, c, s);
+    return load_wide<F>(v, c, s);
   }
 }
 
-template <class F, class T, int P>
-__device__ __forceinline__ void store_field(const Group<T, P>& from, const Strided& v, int64_t c, const Site<P>& s) {
+template <class F, class K>
+__device__ __forceinline__ void store_field(const Numbers<K>& from, const Strided<K>& v, int32_t c, const Site<K>& s) {
   if constexpr (std::is_same_v<F, Any>) {
-    with_float<T>(v.dtype, [&](auto e) { store_each<decltype(e)>(from, v, c, s); });
+    K::with_field(v.dtype, [&](auto e) { store_each<decltype(e)>(from, v, c, s); });
   } else {
     store_wide<F>(from, v, c, s);
   }
@@ -87,45 +99,50 @@ __device__ __forceinline__ void store_field(const Group<T, P>& from, const Strid
 
 // Calls body with a value of the fields' type, or Any. The type is looked at once, not at every access, so
 // that accesses need not wait for each other.
-template <class T, int P, class Body>
-__device__ __forceinline__ auto with_fields(const Fields& f, bool wide, const Site<P>& s, Body&& body) {
+template <class K, class Body>
+__device__ __forceinline__ auto with_fields(const Fields<K>& f, bool wide, const Site<K>& s, Body&& body) {
   const Dtype dtype = f.views.flows[0].dtype;
-  if constexpr (P == kQuad) {
-    return with_float<T>(dtype, static_cast<Body&&>(body));
-  } else if (wide && s.count == P) {
-    if constexpr (sizeof(T) == 8) {
+  if constexpr (K::whole) {
+    return K::with_field(dtype, static_cast<Body&&>(body));
+  } else if (wide && s.count == K::pixels) {
+    if constexpr (sizeof(typename K::Number) == 8) {
       if (dtype == Dtype::f64) return body(double());
     } else {
-      return with_float<T>(dtype, static_cast<Body&&>(body));
+      return K::with_field(dtype, static_cast<Body&&>(body));
     }
   }
   return body(Any());
 }
 
-template <class F, class T, int P>
-__device__ __forceinline__ Part<T, P> load_part(const Fields& f, int32_t k, const Site<P>& s) {
-  return {load_field<F, T>(f.views.logits[k], 0, s), load_field<F, T>(f.views.flows[k], 0, s),
-          load_field<F, T>(f.views.flows[k], 1, s)};
+template <class F, class K>
+__device__ __forceinline__ PartOf<K> load_part(const Fields<K>& f, int32_t k, const Site<K>& s) {
+  return {load_field<F>(f.views.logits[k], 0, s), load_field<F>(f.views.flows[k], 0, s),
+          load_field<F>(f.views.flows[k], 1, s)};
 }
 
 // The blend of several fields, each of which is read once.
-template <class F, class T, int P, class Cache>
-__device__ __forceinline__ Blend<T, P> blend_as(const Fields& f, const Site<P>& s, const Cache& cache) {
-  const Part<T, P> first = load_part<F, T>(f, 0, s);
-  cache.read(0, first);
-  Group<T, P, OnlineBlend<T>> sums;
+template <class F, class K, class Cache>
+__device__ __forceinline__ BlendOf<K> blend_as(const Fields<K>& f, const Site<K>& s, Cache& cache) {
+  using Online = OnlineBlend<typename K::Number>;
+  const PartOf<K> first = load_part<F>(f, 0, s);
+  WeightingOf<K> whole;
 #pragma unroll
-  for (int i = 0; i < P; ++i) sums[i] = OnlineBlend<T>::start(first.weight[i], first.x[i], first.y[i]);
-#pragma unroll 1
-  for (int32_t k = 1; k < f.count; ++k) {
-    const Part<T, P> next = load_part<F, T>(f, k, s);
-    cache.read(k, next);
+  for (int i = 0; i < K::pixels; ++i) whole[i] = {1, 1};
+  cache.read(0, first, whole);
+  Group<typename K::Number, K::pixels, Online> sums;
 #pragma unroll
-    for (int i = 0; i < P; ++i) sums[i].add(next.weight[i], next.x[i], next.y[i]);
+  for (int i = 0; i < K::pixels; ++i) sums[i] = Online::start(first.weight[i], first.x[i], first.y[i]);
+#pragma unroll K::fields_at_once
+  for (int32_t k = 1; k < K::fields(f.count); ++k) {
+    const PartOf<K> next = load_part<F>(f, k, s);
+    WeightingOf<K> weighting;
+#pragma unroll
+    for (int i = 0; i < K::pixels; ++i) weighting[i] = sums[i].add(next.weight[i], next.x[i], next.y[i]);
+    cache.read(k, next, weighting);
   }
-  Blend<T, P> it;
+  BlendOf<K> it;
 #pragma unroll
-  for (int i = 0; i < P; ++i) {
+  for (int i = 0; i < K::pixels; ++i) {
     it.share[i] = sums[i].finish();
     it.top[i] = sums[i].top;
     it.mean.x[i] = sums[i].x;
@@ -135,12 +152,13 @@ __device__ __forceinline__ Blend<T, P> blend_as(const Fields& f, const Site<P>& 
 }
 
 // The displacement. `cache` receives every field that is blended, and the blend.
-template <class T, int P, class Cache>
-__device__ __forceinline__ Vectors<T, P> displacement(const Fields& f, const Site<P>& s, const Cache& cache) {
-  return with_fields<T>(f, f.views.wide, s, [&](auto type) -> Vectors<T, P> {
+template <class K, class Cache>
+__device__ __forceinline__ Displacements<K> displacement(const Fields<K>& f, const Site<K>& s, Cache&& cache) {
+  return with_fields(f, f.views.wide, s, [&](auto type) -> Displacements<K> {
     using F = decltype(type);
-    if (!f.blended) return {load_field<F, T>(f.views.flows[0], 0, s), load_field<F, T>(f.views.flows[0], 1, s)};
-    const Blend<T, P> it = blend_as<F, T>(f, s, cache);
+    const Strided<K>& flow = f.views.flows[0];
+    if (!K::is_blended(f.blended)) return {load_field<F>(flow, 0, s), load_field<F>(flow, 1, s)};
+    const BlendOf<K> it = blend_as<F>(f, s, cache);
     cache.blended(it);
     return it.mean;
   });
@@ -149,15 +167,9 @@ __device__ __forceinline__ Vectors<T, P> displacement(const Fields& f, const Sit
 // A cache for passes without gradients.
 struct NoCache {
   template <class T, int P>
-  __device__ __forceinline__ void read(int32_t, const Part<T, P>&) const {}
+  __device__ __forceinline__ void read(int32_t, const Part<T, P>&, const Group<T, P, Weighting<T>>&) const {}
   template <class T, int P>
   __device__ __forceinline__ void blended(const Blend<T, P>&) const {}
 };
-
-// How many pixels a displacement of 1 stands for: one, or half the distance of the first and last pixel.
-template <class T>
-__device__ __forceinline__ T unit(const Fields& f, int32_t size) {
-  return f.normalized ? T(size - 1) / 2 : T(1);
-}
 
 }  // namespace tcae_ops

@@ -1,27 +1,12 @@
 // Groups of neighbouring pixels: each thread handles one. How large they are, and where.
 #pragma once
 
-#include <initializer_list>
-#include <type_traits>
-
+#include "facts.h"
 #include "launch.h"
-#include "tcae_ops/dtypes.h"
-#include "tcae_ops/passes.h"
 
 namespace tcae_ops {
 
 constexpr int kThreads = 256;  // per block
-constexpr int kBlocks = 4;     // per multiprocessor, at least: half of the threads that the largest can hold
-
-// A group is P pixels of a row. Kernels for tensors of any layout take 8 bytes of the working type: registers
-// have room for no more together with what sampling needs.
-template <class T>
-constexpr int kPixels = 8 / int(sizeof(T));
-
-// Kernels for tensors whose groups are each one access take four pixels in fp32, and sample two at a time. Then
-// an access is 16 bytes of fp32, 8 of half types, 4 of bytes.
-constexpr int kQuad = 4;
-
 template <class T, int P, class Value = T>
 struct Group {
   Value at[P];
@@ -30,39 +15,76 @@ struct Group {
   TCAE_HD const Value& operator[](int i) const { return at[i]; }
 };
 
-// As many pixels of a group as are sampled at a time.
-template <class T, int P>
-__device__ __forceinline__ Group<T, kPixels<T>> some(const Group<T, P>& from, int first) {
-  Group<T, kPixels<T>> to;
+// A number for each pixel of a kernel's groups.
+template <class K>
+using Numbers = Group<typename K::Number, K::pixels>;
+
+// `count` pixels of a group, from `first` on.
+template <int count, class T, int P>
+__device__ __forceinline__ Group<T, count> some(const Group<T, P>& from, int first) {
+  Group<T, count> to;
 #pragma unroll
-  for (int i = 0; i < kPixels<T>; ++i) to[i] = from[first + i];
+  for (int i = 0; i < count; ++i) to[i] = from[first + i];
   return to;
 }
 
 // Where a thread works: `count` pixels of sample n, from (y, x) on. If count is 0, it has nothing to do.
-template <int P>
+template <class K>
 struct Site {
   int32_t n, y, x, count;
+
+  // Whether pixel i of the group exists. The first one does, or the thread has nothing to do.
+  __device__ __forceinline__ bool has(int i) const { return i == 0 || i < count; }
 };
 
-// How the pixels of a batch of results, h x w each, are distributed to blocks. A block stays in one sample.
-struct Grid {
-  int32_t h, w;
-  int32_t groups;  // per row
-  int32_t blocks;  // per sample
+// Divides whole numbers below 2^31 by one that the host knows (Granlund and Montgomery 1994, figure 4.1). A
+// division takes twenty instructions, this takes three. But without divisions nvcc runs out of registers in the
+// kernels for anything.
+template <class K>
+struct Divisor {
+  uint32_t by, factor, shift;
 
-  template <int P>
-  static Grid of(const Sampling& s) {
-    const int64_t groups = (s.w + P - 1) / P;
-    return {int32_t(s.h), int32_t(s.w), int32_t(groups), int32_t((groups * s.h + kThreads - 1) / kThreads)};
+  static constexpr Divisor of(int64_t by) {
+    uint32_t shift = 0;
+    while ((int64_t(1) << shift) < by) ++shift;
+    return {uint32_t(by), uint32_t((((uint64_t(1) << shift) - uint64_t(by)) << 32) / uint64_t(by) + 1), shift};
   }
 
-  template <int P>
-  __device__ __forceinline__ Site<P> site() const {
-    const uint32_t group = blockIdx.x % uint32_t(blocks) * kThreads + threadIdx.x;  // below 2^31 + kThreads
-    const int32_t y = int32_t(group / uint32_t(groups)), x = int32_t(group % uint32_t(groups)) * P;
-    const int32_t left = y < h ? w - x : 0;
-    return {int32_t(blockIdx.x / uint32_t(blocks)), y, x, left < P ? left : P};
+  TCAE_HD constexpr uint32_t divide(uint32_t number) const {
+    return K::common ? (uint32_t(uint64_t(number) * factor >> 32) + number) >> shift : number / by;
+  }
+};
+
+// Kernels run on small images where they are tested on a CPU. So the compiler looks at the largest numbers.
+constexpr bool is_exact_for(int64_t by) {
+  const auto divisor = Divisor<Common<float, float, 1, false>>::of(by);
+  const uint32_t most = INT32_MAX, multiple = most / uint32_t(by) * uint32_t(by);
+  return divisor.divide(most) == most / by && divisor.divide(multiple) == multiple / by &&
+         divisor.divide(multiple - 1) == (multiple - 1) / by;
+}
+static_assert(is_exact_for(1) && is_exact_for(3) && is_exact_for(7) && is_exact_for(641) && is_exact_for(65537) &&
+              is_exact_for(1 << 30) && is_exact_for((1 << 30) + 1) && is_exact_for(INT32_MAX));
+
+// How the pixels of a batch of results, h x w each, are distributed to blocks. A block stays in one sample.
+template <class K>
+struct Grid {
+  int32_t w;
+  int32_t count;      // groups of a sample
+  Divisor<K> groups;  // per row
+  Divisor<K> blocks;  // per sample
+
+  static Grid of(const Sampling& s) {
+    const int64_t groups = (s.w + K::pixels - 1) / K::pixels, count = groups * s.h;
+    return {int32_t(s.w), int32_t(count), Divisor<K>::of(groups), Divisor<K>::of((count + kThreads - 1) / kThreads)};
+  }
+
+  __device__ __forceinline__ Site<K> site() const {
+    const uint32_t n = blocks.divide(blockIdx.x);
+    const uint32_t group = (blockIdx.x - n * blocks.by) * kThreads + threadIdx.x;  // below 2^31 + kThreads
+    const uint32_t y = groups.divide(group);
+    const int32_t x = int32_t(group - y * groups.by) * K::pixels;
+    const int32_t left = w - x, here = K::pixels == 1 || left > K::pixels ? K::pixels : left;
+    return {int32_t(n), int32_t(y), x, group < uint32_t(count) ? here : 0};
   }
 };
 
@@ -84,23 +106,6 @@ bool in_groups(const View* fields, int64_t count, Dtype dtype) {
     all = all && in_groups<P>(fields[k]) && (!fields[k].exists() || fields[k].dtype == dtype);
   }
   return all;
-}
-
-// Whether a call can run in quads. `others`: the tensors accessed in groups, besides flows and logits.
-inline bool in_quads(const Sampling& s, std::initializer_list<View> others) {
-  const Dtype dtype = s.flows[0].dtype;
-  bool all = !s.wide && s.w % kQuad == 0;
-  all = all && in_groups<kQuad>(s.flows, s.count, dtype) && in_groups<kQuad>(s.logits, s.count, dtype);
-  for (const View& it : others) all = all && in_groups<kQuad>(it);
-  return all;
-}
-
-// Calls f with a value of the call's working type, and with the number of pixels of a group.
-template <class F>
-auto with_groups(const Sampling& s, bool quads, F&& f) {
-  if (s.wide) return f(double(), std::integral_constant<int, kPixels<double>>());
-  if (quads) return f(float(), std::integral_constant<int, kQuad>());
-  return f(float(), std::integral_constant<int, kPixels<float>>());
 }
 
 }  // namespace tcae_ops

@@ -25,8 +25,8 @@ struct ImageSums {
   TCAE_HD double scale(int32_t n) const { return wholes == nullptr ? 0 : scales[stride_n == 0 ? 0 : n]; }
 };
 
-template <class T>
-__device__ __forceinline__ void add(const ImageSums& to, int64_t at, T value, double scale) {
+template <class T, class Offset>
+__device__ __forceinline__ void add(const ImageSums& to, Offset at, T value, double scale) {
   if (value == 0) return;
   if (to.wholes != nullptr && value - value == 0) {
     atomicAdd(to.wholes + at, Whole(llrint(double(value) * scale)));
@@ -36,8 +36,8 @@ __device__ __forceinline__ void add(const ImageSums& to, int64_t at, T value, do
 }
 
 // Adds the gradient by one sample to the pixels of its cell. A NaN position belongs to none.
-template <class T>
-__device__ __forceinline__ void scatter(const Source& source, const ImageSums& to, int64_t plane,
+template <class K, class T>
+__device__ __forceinline__ void scatter(const Source<K>& source, const ImageSums& to, typename K::Offset plane,
                                         const Cell2<T>& cell, T gradient, double scale) {
   if (cell.column.fraction != cell.column.fraction) return;
   const Four<T> weights = bilinear_weights(cell.column.fraction, cell.row.fraction);
@@ -52,14 +52,15 @@ __device__ __forceinline__ void scatter(const Source& source, const ImageSums& t
 }
 
 // The same for several samples of channel c, of which the first `count` exist.
-template <class T, int P>
-__device__ __forceinline__ void scatter(const Source& source, const ImageSums& to, int32_t n, int32_t c,
+template <class K, class T, int P>
+__device__ __forceinline__ void scatter(const Source<K>& source, const ImageSums& to, int32_t n, int32_t c,
                                         const Vectors<T, P>& positions, const Group<T, P>& gradients, int count) {
-  const int64_t plane = int64_t(n) * to.stride_n + c * to.stride_c;
+  using Offset = typename K::Offset;
+  const Offset plane = n * Offset(to.stride_n) + c * Offset(to.stride_c);
   const double scale = to.scale(n);
 #pragma unroll
   for (int i = 0; i < P; ++i) {
-    if (i < count) scatter(source, to, plane, cell_of(source, positions, i), gradients[i], scale);
+    if (i == 0 || i < count) scatter(source, to, plane, cell_of(source, positions, i), gradients[i], scale);
   }
 }
 
@@ -71,11 +72,11 @@ struct Largest {
 // The largest finite gradient by the warped image in each block.
 template <class T, int P>
 __global__ void __launch_bounds__(kThreads)
-    largest_kernel(Grid grid, Strided by_warped, int32_t channels, double* largest) {
-  const Site<P> s = grid.site<P>();
+    largest_kernel(Grid<Anything<T, P>> grid, Strided<Anything<T, P>> by_warped, int32_t channels, double* largest) {
+  const auto s = grid.site();
   T most = 0;
   for (int32_t c = 0; c < (s.count > 0 ? channels : 0); ++c) {
-    const Group<T, P> g = load_image<T>(by_warped, c, s);
+    const Group<T, P> g = load_image(by_warped, c, s);
 #pragma unroll
     for (int i = 0; i < P; ++i) most = g[i] - g[i] == 0 ? Largest()(most, T(fabs(g[i]))) : most;
   }

@@ -31,6 +31,29 @@ PROCESSORS = {
 }
 
 
+# The types of images and fields that common calls have, as the kernels name them.
+COMMON_TYPES = [
+    ("float", "float"),
+    ("float", "Half"),
+    ("float", "BFloat16"),
+    ("Half", "Half"),
+    ("BFloat16", "BFloat16"),
+]
+
+
+def common(image: str, field: str, count: int, compared: bool) -> str:
+    """Return the name of what kernels know of common calls: csrc/cuda/facts.h."""
+    return f"Common<{image}, {field}, {count}, {str(compared).lower()}>"
+
+
+COMMON = [
+    common(*types, count, compared)
+    for types in COMMON_TYPES
+    for count in (1, 2)
+    for compared in (False, True)
+]
+
+
 @dataclass(frozen=True)
 class Resources:
     """What ptxas gave a kernel: registers and stack of a thread, shared memory of a block."""

@@ -126,8 +126,8 @@ TYPES = [  # of images and of fields
 
 
 def skewed(types, width, places):
-    """Make inputs and gradients, each with its own offset and gap."""
-    shape = 2, 3, 6, width
+    """Make inputs and gradients, each with its own offset and gap. Four channels are not common."""
+    shape = 2, 4, 6, width
     image, flows, logits, target = random_inputs(shape, image=types[0], flow=types[1])
     logits = [k.reshape(2, 1, 6, width) for k in logits]
     tensors = [image, *flows, *logits, target, torch.rand(shape)]

@@ -27,6 +27,12 @@ TCAE_HD float exp_nonpositive(float x) {
 
 TCAE_HD double exp_nonpositive(double x) { return exp(x); }
 
+// What a field changes when it comes: the factor of everything before it, and its own weight.
+template <class T>
+struct Weighting {
+  T before, own;
+};
+
 // A displacement blended by an online softmax: in one pass over the fields of a pixel. When a logit comes
 // that is larger than those before, the sums so far are scaled down to it.
 template <class T>
@@ -38,7 +44,7 @@ struct OnlineBlend {
   // The first field.
   TCAE_HD static OnlineBlend start(T logit, T x, T y) { return {logit, T(1), x, y}; }
 
-  TCAE_HD void add(T logit, T field_x, T field_y) {
+  TCAE_HD Weighting<T> add(T logit, T field_x, T field_y) {
     const T rise = logit == top ? T(0) : logit - top;  // of -inf and -inf it would be NaN
     const bool higher = rise > 0;
     const T e = exp_nonpositive(-fabs(rise));
@@ -47,6 +53,7 @@ struct OnlineBlend {
     x = x * scale + weight * field_x;
     y = y * scale + weight * field_y;
     top = higher ? logit : top;
+    return {scale, weight};
   }
 
   // Divides by the total. Returns the weight of the largest logit.

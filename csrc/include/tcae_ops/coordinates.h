@@ -31,4 +31,11 @@ TCAE_HD Cell<T> cell(T folded, int32_t size, int32_t after_last) {
   return {first, first == size - 1 ? after_last : first + 1, folded - T(first)};
 }
 
+// The same cell in fewer steps, under border: there no folded position is negative.
+template <class T>
+TCAE_HD Cell<T> border_cell(T folded, int32_t size) {
+  const int32_t first = int32_t(fmax(folded, T(0)));  // 0 for NaN
+  return {first, first + 1 < size ? first + 1 : size - 1, folded - T(first)};
+}
+
 TCAE_OPS_LEVEL_END

@@ -37,11 +37,24 @@ struct Folded {
   T slope;
 };
 
-// Clamps and keeps NaN. The derivative is zero where the position was changed.
+// Clamps and keeps NaN.
+template <class T>
+TCAE_HD T clamp(T p, T low, T high) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  if constexpr (sizeof(T) == 4) {  // two instructions in place of four
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(p) : "f"(p), "f"(low));
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(p) : "f"(p), "f"(high));
+    return p;
+  }
+#endif
+  return p < low ? low : (p > high ? high : p);
+}
+
+// The derivative is zero where the position was changed.
 template <class T>
 TCAE_HD Folded<T> fold_clamp(T p, T low, T high) {
-  const T clamped = p < low ? low : (p > high ? high : p);
-  return {clamped, clamped == p || p != p ? T(1) : T(0)};
+  const T clamped = clamp(p, low, high);
+  return {clamped, clamped < p || clamped > p ? T(0) : T(1)};
 }
 
 // Mirrors at the centres of the first and last pixel. Exact: fmod and the subtractions do not round.

@@ -51,6 +51,7 @@ class KernelsOnHost:
         self.command = [sys.executable, Path(__file__).with_name("serve.py"), module]
         self.environment = {**os.environ, **build.environment(module, flavour)}
         self.seeds = itertools.count()
+        self.launched: set[tuple[str, str]] = set()  # calls, and their kernels' parameters
         self.process: subprocess.Popen[bytes] | None = None
 
     def close(self) -> None:
@@ -144,7 +145,8 @@ class KernelsOnHost:
             "inputs": _describe(inputs, True),
             "arguments": {**_describe(given, True), **_describe(outputs, False)},
         }
-        contents, problem = self._ask(request)
+        contents, launches, problem = self._ask(request)
+        self.launched.update((call, parameters) for parameters in launches or ())
         if problem is not None:
             raise KernelError(problem)
         flat = itertools.chain.from_iterable(
@@ -154,7 +156,7 @@ class KernelsOnHost:
         for tensor, content in zip(wanted, contents, strict=True):
             ctypes.memmove(tensor.data_ptr(), content, len(content))
 
-    def _ask(self, request: dict[str, Any]) -> tuple[list[bytes], str | None]:
+    def _ask(self, request: dict[str, Any]) -> tuple[list[bytes], list[str] | None, str | None]:
         if self.process is None:
             with self.log.open("w") as errors:
                 self.process = subprocess.Popen(

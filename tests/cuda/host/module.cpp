@@ -90,4 +90,5 @@ PYBIND11_MODULE(kernels_on_host, m) {
   m.def("backward", backward, py::arg("inputs"), py::arg("by_warped"), py::arg("by_loss"), py::arg("by_image"),
         py::arg("by_flows"), py::arg("by_logits"), py::arg("by_target"), py::arg("deterministic"));
   m.def("set_seed", cuda_host::set_seed);
+  m.def("remembered", cuda_host::remembered);
 }

@@ -9,6 +9,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 // Sanitizers need to know of fibers. These functions exist if the process was started with sanitizers.
@@ -360,6 +361,13 @@ void exchange(unsigned mask, unsigned from, void* value, size_t size, Place plac
   scheduler().exchange(mask, from, value, size, place);
 }
 void pass() { scheduler().pass(); }
+
+namespace {
+std::vector<std::string> launches;
+}
+void remember(const char* kernel) { launches.push_back(kernel); }
+std::vector<std::string> remembered() { return std::exchange(launches, {}); }
+
 void set_seed(unsigned seed) { scheduler().set_seed(seed); }
 
 cudaStream_t the_stream() {

@@ -47,7 +47,11 @@ def make_array(memory):
 
 
 def perform(module, request):
-    """Call the kernels. Return the contents of the result arrays, in the order of the request."""
+    """Call the kernels.
+
+    Returns:
+        The contents of the result arrays, in the order of the request, and the launches.
+    """
     filled = []
 
     def convert(value):
@@ -64,7 +68,7 @@ def perform(module, request):
     inputs = {name: convert(v) for name, v in request["inputs"].items()}
     arguments = {name: convert(v) for name, v in request["arguments"].items()}
     getattr(module, request["call"])(module.Inputs(**inputs), **arguments)
-    return [array.tobytes() for array in filled]
+    return [array.tobytes() for array in filled], module.remembered()
 
 
 def main(path):
@@ -79,9 +83,9 @@ def main(path):
         except EOFError:
             return
         try:
-            answer = perform(module, request), None
+            answer = *perform(module, request), None
         except RuntimeError as error:
-            answer = None, str(error)
+            answer = None, None, str(error)
         pickle.dump(answer, answers)
         answers.flush()
 

@@ -53,6 +53,7 @@ namespace tcae_ops {
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, unsigned shared,
                    cudaStream_t stream, const Arguments&... arguments) {
+  cuda_host::remember(__PRETTY_FUNCTION__);  // which names the types of the kernel's parameters
   const auto body = [&] { kernel(arguments...); };
   const auto call = [](const void* f) { (*static_cast<decltype(&body)>(f))(); };
   return cuda_host::run(blocks, threads, shared, stream, call, &body);

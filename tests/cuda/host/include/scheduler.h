@@ -2,6 +2,9 @@
 // shuffles and atomics. Their order, and that of the blocks, is random and depends on a seed.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "cuda_runtime_api.h"
 
 namespace cuda_host {
@@ -41,6 +44,11 @@ using Body = void (*)(const void* context);
 // std::runtime_error that says which threads are where.
 cudaError_t run(unsigned blocks, unsigned threads, unsigned shared, cudaStream_t stream, Body body,
                 const void* context);
+
+// Remembers a launch by whatever tells kernels apart. The second function returns what was remembered since its
+// last call.
+void remember(const char* kernel);
+std::vector<std::string> remembered();
 
 // Chooses the order of the next launches.
 void set_seed(unsigned seed);
