@@ -25,15 +25,20 @@ class Disagreement(AssertionError):
 class Results:
     """The results of a forward and a backward pass."""
 
-    loss: Tensor
-    warped: Tensor
+    loss: Tensor | None  # None if it was not asked for
+    warped: Tensor | None  # likewise
     gradients: list[Tensor | None]  # of image, flows, logits and target; None for uint8
+
+    @property
+    def found(self) -> list[Tensor]:
+        """The results of the forward pass."""
+        return [t for t in (self.loss, self.warped) if t is not None]
 
 
 def agree(
     inputs: Sequence[Tensor],
     count: int,
-    upstream: Sequence[Tensor],
+    upstream: Sequence[Tensor | None],
     options: dict[str, Any],
     backend: str,
 ) -> float:
@@ -42,7 +47,8 @@ def agree(
     Args:
         inputs: Image, flows, logits and target.
         count: How many flows are blended. 0 means one flow, not blended.
-        upstream: The gradients of loss (N,) and warped image (N, C, H, W).
+        upstream: The gradients of loss (N,) and warped image (N, C, H, W). Without one of them the
+            operator that gives only the other is called.
         options: ``units`` and ``padding``.
         backend: The backend to compare.
 
@@ -54,16 +60,18 @@ def agree(
     """
     got = differentiate(inputs, count, upstream, {**options, "backend": backend})
     wide = [t.double() if t.dtype.is_floating_point else t for t in _on_cpu(inputs)]
-    by_warped = upstream[1].to(got.warped.dtype)  # with the same rounding
-    upstream = _on_cpu([upstream[0], by_warped])
-    truth = differentiate(wide, count, upstream, {**options, "backend": "reference"})
+    by_results = _on_cpu(_for_both_results(inputs, upstream))
+    truth = differentiate(wide, count, by_results, {**options, "backend": "reference"})
     rounding = _rounding_of_positions(inputs, count, options)
     _check_values(got, truth, inputs, rounding)
-    return _check_gradients(got, truth, wide, inputs, count, upstream, options, rounding)
+    return _check_gradients(got, truth, wide, inputs, count, by_results, options, rounding)
 
 
 def differentiate(
-    inputs: Sequence[Tensor], count: int, upstream: Sequence[Tensor], options: dict[str, Any]
+    inputs: Sequence[Tensor],
+    count: int,
+    upstream: Sequence[Tensor | None],
+    options: dict[str, Any],
 ) -> Results:
     """Compute the loss, the warped image, and the gradients of all inputs that can have one.
 
@@ -74,10 +82,21 @@ def differentiate(
         options: ``units``, ``padding`` and ``backend``.
     """
     inputs = [t.detach().requires_grad_(t.dtype.is_floating_point) for t in inputs]
-    loss, warped = apply(inputs, count, options)
+    by_loss, by_warped = upstream
+    warped: Tensor | None
+    if by_loss is None:
+        inputs[-1].requires_grad_(False)
+        loss, warped = None, _apply_alone(inputs, count, options, compares=False)
+    elif by_warped is None:
+        loss, warped = _apply_alone(inputs, count, options, compares=True), None
+    else:
+        loss, warped = apply(inputs, count, options)
+    pairs = ((loss, by_loss), (warped, by_warped))
+    outputs, by_outputs = zip(
+        *((t, by.to(t.dtype)) for t, by in pairs if t is not None and by is not None), strict=True
+    )
     wanted = [t for t in inputs if t.requires_grad]
-    by_loss, by_warped = upstream[0].to(loss.dtype), upstream[1].to(warped.dtype)
-    gradients = iter(torch.autograd.grad([loss, warped], wanted, [by_loss, by_warped]))
+    gradients = iter(torch.autograd.grad(outputs, wanted, by_outputs))
     return Results(loss, warped, [next(gradients) if t.requires_grad else None for t in inputs])
 
 
@@ -91,18 +110,54 @@ def apply(inputs: Sequence[Tensor], count: int, options: dict[str, Any]) -> tupl
     return tcae_ops.warp_l1(image, fields[0], target, return_warped=True, **options)
 
 
+def _apply_alone(
+    inputs: Sequence[Tensor], count: int, options: dict[str, Any], compares: bool
+) -> Tensor:
+    """Compute only the loss, or only the warped image."""
+    image, *fields, target = inputs
+    arguments: list[Any] = [fields[:count], fields[count:]] if count else fields[:1]
+    name = "blend_" * bool(count) + "warp" + "_l1" * compares
+    result: Tensor = getattr(tcae_ops, name)(image, *arguments, *[target] * compares, **options)
+    return result
+
+
+def _for_both_results(
+    inputs: Sequence[Tensor], upstream: Sequence[Tensor | None]
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of both results, zeros for one that was not asked for."""
+    image, flow, *_ = inputs
+    by_loss, by_warped = upstream
+    n, _, h, w = flow.shape
+    if by_loss is None:
+        by_loss = image.new_zeros(max(n, len(image)), dtype=_working(inputs))
+    if by_warped is None:
+        shape = (len(by_loss), image.shape[1], h, w)
+        by_warped = image.new_zeros(shape, dtype=_working(inputs))
+    # With the rounding of the result's type.
+    return by_loss, by_warped.to(image.dtype if image.dtype.is_floating_point else _working(inputs))
+
+
 def _check_values(got: Results, truth: Results, inputs: Sequence[Tensor], rounding: float) -> None:
     working = _working(inputs)
     image = inputs[0]
     dtype = image.dtype if image.dtype.is_floating_point else working
-    if (got.loss.dtype, got.warped.dtype) != (working, dtype):
-        raise Disagreement(
-            f"loss and warped image are {got.loss.dtype} and {got.warped.dtype}, "
-            f"not {working} and {dtype}"
-        )
-    _require("loss", _differ(got.loss, truth.loss, rounding * _size(truth.loss, truth.warped)))
-    tolerance = (rounding + torch.finfo(dtype).eps) * _size(truth.warped)
-    _require("warped image", _differ(got.warped, truth.warped, tolerance))
+    true_loss, true_warped = truth.found
+    size = _size(true_warped)
+    for name, result, true, wanted, tolerance in (
+        ("loss", got.loss, true_loss, working, rounding * max(_size(true_loss), size)),
+        (
+            "warped image",
+            got.warped,
+            true_warped,
+            dtype,
+            (rounding + torch.finfo(dtype).eps) * size,
+        ),
+    ):
+        if result is None:
+            continue
+        if result.dtype != wanted:
+            raise Disagreement(f"the {name} is {result.dtype}, not {wanted}")
+        _require(name, _differ(result, true, tolerance))
 
 
 def _check_gradients(
@@ -118,7 +173,7 @@ def _check_gradients(
     positions = _positions(wide, count, options["units"])
     distance = (positions - positions.round()).abs().amin(1, keepdim=True)
     goal = wide[-1].double() / (1 if wide[-1].dtype.is_floating_point else 255)
-    tie = (truth.warped - goal).abs() < 2 * rounding
+    tie = (truth.found[-1] - goal).abs() < 2 * rounding
     kink = (distance < 2 * rounding) | tie.any(1, keepdim=True)
     flipped = []
     last = len(inputs) - 1

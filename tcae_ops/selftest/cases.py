@@ -57,6 +57,10 @@ class Case:
 CASES = {
     "twin": Case((2, 3, 19, 33), units="normalized", reach=0.2),
     "warp": Case((2, 3, 17, 31), count=0),
+    "warp by fp16": Case((2, 3, 17, 31), count=0, flow=torch.float16),
+    "warp by bf16": Case(
+        (2, 3, 17, 32), count=0, units="normalized", reach=0.2, flow=torch.bfloat16
+    ),
     "warp in fractions": Case((2, 3, 17, 31), count=0, units="normalized", reach=0.2),
     "zeros": Case((2, 3, 17, 31), padding="zeros", reach=5.0),
     "reflection": Case((2, 3, 17, 31), padding="reflection", reach=5.0),

@@ -53,6 +53,21 @@ def layouts(place: Place) -> str:
     return _agree(place, [Combination(*it) for it in product(names, IMAGES, rest)])
 
 
+def results_alone(place: Place) -> str:
+    """Check the operators that give only the loss or only the warped image, on common calls.
+
+    For these calls the CUDA kernels know which result is wanted when they are compiled.
+    """
+    if place.backend == "triton":
+        raise Unable("it would compile a kernel for each, half a second each")
+    names = [
+        name
+        for name, case in CASES.items()
+        if case.padding == "border" and case.shape[1] == 3 and case.count in (0, 2)
+    ]
+    return _agree(place, [Combination(*it, "channels_last") for it in product(names, IMAGES)], True)
+
+
 def pairwise(combinations: Iterable[Combination]) -> list[Combination]:
     """Return a subset that contains every case and every possible pair of properties."""
     shows: dict[Combination, set[object]] = {
@@ -149,6 +164,7 @@ def compilation(place: Place) -> str:
 ON_ANY_DEVICE: dict[str, Check] = {
     "values and gradients": values_and_gradients,
     "layouts": layouts,
+    "results alone": results_alone,
     "determinism": determinism,
     "torch.compile": compilation,
 }
@@ -161,15 +177,18 @@ def of(place: Place) -> dict[str, Check]:
     return {**ON_ANY_DEVICE, **(ON_GPUS if place.device.type == "cuda" else {})}
 
 
-def _agree(place: Place, combinations: Sequence[Combination]) -> str:
+def _agree(place: Place, combinations: Sequence[Combination], alone: bool = False) -> str:
     if place.backend == "triton":  # it compiles a kernel for most of them, half a second each
         combinations = pairwise(combinations)
     failures = []
     for name, dtype, layout in combinations:
         case = CASES[name]
         inputs = make_inputs(case, dtype, layout, place.device)
+        by_loss, by_warped = inputs.upstream
+        wanted = [(by_loss, None), (None, by_warped)] if alone else [(by_loss, by_warped)]
         try:
-            agree(inputs.all, case.count, inputs.upstream, case.options, place.backend)
+            for upstream in wanted:
+                agree(inputs.all, case.count, upstream, case.options, place.backend)
         except Disagreement as error:
             failures.append(f"{name}, {dtype}, {layout}: {error}")
     if failures:
@@ -180,9 +199,9 @@ def _agree(place: Place, combinations: Sequence[Combination]) -> str:
 def _results(inputs: Inputs, place: Place, *, but_image: bool = False) -> list[Tensor]:
     """Return loss, warped image and gradients, with ``but_image`` all except the image's."""
     options = {**CROWDED.options, "backend": place.backend}
-    found = differentiate(inputs.all, len(inputs.logits), inputs.upstream, options)
-    gradients = [g for g in found.gradients if g is not None]
-    return [found.loss.detach(), found.warped.detach(), *gradients[int(but_image) :]]
+    results = differentiate(inputs.all, len(inputs.logits), inputs.upstream, options)
+    gradients = [g for g in results.gradients if g is not None]
+    return [*(t.detach() for t in results.found), *gradients[int(but_image) :]]
 
 
 def _tensors(inputs: Inputs) -> list[Tensor]:

@@ -7,6 +7,7 @@ before each round lets the host get ahead.
 from __future__ import annotations
 
 import functools
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +22,11 @@ from tcae_ops.selftest.places import CPU, devices, usable
 from tcae_ops.selftest.providers import Provider, Run, compiled, eager, ours
 from tcae_ops.selftest.workloads import (
     ALL_GRADIENTS,
+    CONTIGUOUS,
     FLOW_GRADIENTS,
     FORWARD,
     LARGE,
+    TRAINING,
     Workload,
     make_problem,
 )
@@ -74,12 +77,12 @@ def measure_all() -> Iterator[Measurement]:
     fast = {"cpp"} if device == CPU else set(BACKENDS) - {"reference"}
     ours_here = [it for it in usable() if it.device == device and it.backend in fast]
     for op, spans in SPANS.items():
-        for span in spans:
-            workload = Workload(op, span, LARGE)
+        for span, data in itertools.product(spans, (CONTIGUOUS, TRAINING)):
+            workload = Workload(op, span, LARGE, data=data)
             for place in ours_here:
                 yield _measure(workload, str(place), ours(place.backend), device)
             yield _measure(workload, EAGER, eager, device)
-            if op == COMPILED_OP:
+            if op == COMPILED_OP and data == CONTIGUOUS:
                 yield _measure(workload, COMPILED, compiled, device)
 
 

@@ -25,7 +25,9 @@ VARIANTS = {
     "uint8": "image and target uint8",
     "views": "flows and logits: channels of a decoder's contiguous output",
     "views-channels-last": "flows and logits: channels of a decoder's channels-last output",
+    "training": "both channels-last, flows and logits bf16: as in training with mixed precision",
 }
+TRAINING = "training"
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "uint8": torch.uint8}
 
 
@@ -106,6 +108,7 @@ def make_problem(workload: Workload, device: torch.device) -> Problem:
         image.requires_grad_(workload.span == ALL_GRADIENTS)
     dtype = image.dtype if image.dtype.is_floating_point else torch.float32
     by_warped = torch.randn(workload.shape, generator=generator).to(device, dtype)
+    by_warped = _lay_out(by_warped, workload.data) if workload.data == TRAINING else by_warped
     return Problem(
         image,
         flows,
@@ -150,14 +153,20 @@ def _normalised(flow: Tensor, h: int, w: int) -> Tensor:
 
 def _views(field: Tensor, data: str) -> tuple[Tensor, Tensor]:
     """Split a field of three channels into flow (N, 2, H, W) and logit (N, 1, H, W)."""
-    if data == "views-channels-last":
+    if data == TRAINING:
+        field = field.bfloat16()
+    if data in ("views-channels-last", TRAINING):
         field = field.contiguous(memory_format=torch.channels_last)
     flow, logit = field[:, :2], field[:, 2:]
-    return (flow, logit) if data.startswith("views") else (flow.contiguous(), logit.contiguous())
+    return (
+        (flow, logit)
+        if data.startswith("views") or data == TRAINING
+        else (flow.contiguous(), logit.contiguous())
+    )
 
 
 def _lay_out(image: Tensor, data: str) -> Tensor:
-    if data == "fp32-channels-last":
+    if data in ("fp32-channels-last", TRAINING):
         return image.contiguous(memory_format=torch.channels_last)
     dtype = _DTYPES.get(data, torch.float32)
     return image.to(dtype) if dtype.is_floating_point else (image * 255).round().to(dtype)

@@ -97,7 +97,7 @@ def wrong_image_gradient(image, *rest):
     ("change", "said"),
     [
         (wrong_loss, "loss: 2 of 2 numbers are wrong"),
-        (wrong_type, "loss and warped image are torch.float64 and torch.float64"),
+        (wrong_type, "the loss is torch.float64, not torch.float32"),
         (wrong_flow_gradient, "gradient of the flows"),
         (wrong_image_gradient, "gradient of the image"),
     ],
@@ -107,6 +107,16 @@ def test_wrong_values_and_gradients_are_found(plant, few_cases, change, said):
     said = said.replace("the flows", r"flows\[0\]")
     with pytest.raises(Disagreement, match=rf"4 of 4 cases: twin, torch.float32, .*: {said}"):
         checks.values_and_gradients(PLACE)
+
+
+def test_a_result_that_is_wrong_alone_is_found(plant, few_cases):
+    def right_together(image, flows, logits, target, units, padding, return_warped, results):
+        return results if target and return_warped else [1.01 * r for r in results]
+
+    plant(right_together)
+    checks.values_and_gradients(PLACE)
+    with pytest.raises(Disagreement, match=r"2 of 2 cases: twin, torch\.float32, channels_last"):
+        checks.results_alone(PLACE)
 
 
 def test_a_layout_that_is_read_wrongly_is_found(plant, few_cases):
@@ -252,7 +262,7 @@ def test_speeds_are_in_the_report(monkeypatch, tmp_path):
     assert selftest.main(["--out", str(out)]) == 0
     speed.copy_bandwidth.cache_clear()
     found = rows(out.read_text(), "Speed")
-    assert len(found) == 4 * (1 + (library.CPU.problem is None))
+    assert len(found) == 2 * 4 * (1 + (library.CPU.problem is None))
     for _, by, cold, warm, rate, share, over_cold, over_warm in found:
         assert float(cold) > 0 and float(warm) > 0 and float(rate) > 0 and share.endswith("%")
         assert by != "eager" or (over_cold, over_warm) == ("1.00x", "1.00x")
