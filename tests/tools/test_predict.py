@@ -98,15 +98,24 @@ LISTING = """
 
 
 def test_the_path_through_a_listing(tool):
-    """Past the slow division, three times through the loop, into the branch, past the jump."""
+    """Past the slow division, into the branch, past the jump. A loop has more than one path."""
     counting = tool("instruction_count")
-    names = counting.walk(counting.parse(LISTING), [3])
-    loop = ["LDG.E.64", "BRA"]
-    assert names == ["MOV", "BRA", *loop, *loop, *loop, "BRA", "FADD", "EXIT", "BRA", "EXIT"]
-    with pytest.raises(ValueError, match="fewer than 2 loops"):
-        counting.walk(counting.parse(LISTING), [3, 2])
-    with pytest.raises(ValueError, match="more than 0 loops"):
-        counting.walk(counting.parse(LISTING), [])
+    straight = LISTING.replace("@P1 BRA 0x40", "@P1 BRA 0x60")
+    names = counting.walk(counting.parse(straight))
+    assert names == ["MOV", "BRA", "LDG.E.64", "BRA", "BRA", "FADD", "EXIT", "BRA", "EXIT"]
+    with pytest.raises(ValueError, match="the kernel has a loop, at 0x50"):
+        counting.walk(counting.parse(LISTING))
+
+
+def test_one_of_eight_warps_adds_up_the_sums_of_a_block(tool, monkeypatch):
+    counting = tool("instruction_count")
+    path = counting.KernelPath("forward", blended=False, loss=True)
+    reads = [kind for kind, count in path.accesses.items() for _ in range(count)]
+    reads.remove("STG.E.64")
+    body = ["MOV", *reads, "BAR.SYNC", "EXIT", "DADD", "DADD", "STG.E.64", "EXIT"]
+    monkeypatch.setattr(counting, "disassemble", lambda path: "")
+    monkeypatch.setattr(counting, "walk", lambda code: body)
+    assert counting.instructions(path) == len(reads) + 3 + 4 / 8
 
 
 def test_times_are_the_larger_of_both_bounds(tool, monkeypatch):
@@ -121,31 +130,36 @@ def test_times_are_the_larger_of_both_bounds(tool, monkeypatch):
     ]
 
 
-PIXELS_READ = {"LDG.E.U16.CONSTANT": 4 * 4 * 3}  # of three channels, four for each of four samples
+HALF = ("Half", "Half")
+MIXED = ("float", "BFloat16")  # of training
 
 
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        (("forward", False, False), {"LDG.E.64": 2, "STG.E.64": 3}),
-        (("forward", True, True), {"LDG.E.64": 2 * 3 + 3, "STG.E.64": 1}),
-        (("backward", False, False), {"LDG.E.64": 2 + 3, "STG.E.64": 2}),
         (
-            ("backward", True, True, True),
-            {"LDG.E": 1, "LDG.E.64": 2 * 3 + 3, "STG.E.64": 2 * 3, "RED": 4 * 4 * 3},
+            ("forward", False, False, False, HALF),
+            {"LDG.E.U16.CONSTANT": 12, "LDG.E.U16": 2, "STG.E.U16": 3},
+        ),
+        (
+            ("forward", True, True, False, MIXED),
+            {"LDG.E.CONSTANT": 12, "LDG.E.U16": 6, "LDG.E": 3, "STG.E.64": 1},
+        ),
+        (
+            ("backward", True, True, True, MIXED),
+            {"LDG.E.CONSTANT": 12, "LDG.E.U16": 6, "LDG.E": 4, "STG.E.U16": 6, "RED": 12},
         ),
     ],
 )
-def test_half_types_are_accessed_eight_bytes_at_a_time(counting, path, expected):
-    of_halves = counting.KernelPath(*path, half=True)
-    assert of_halves.accesses == PIXELS_READ | expected
-    counting.instructions(of_halves)  # refuses any other accesses
+def test_numbers_of_two_bytes_are_accessed_once_each(counting, path, expected):
+    path = counting.KernelPath(*path)
+    assert path.accesses == expected
+    counting.instructions(path)  # refuses any other accesses
 
 
 def test_a_path_that_is_not_the_right_one_is_refused(counting, monkeypatch):
     monkeypatch.setattr(counting, "CHANNELS", 4)
-    monkeypatch.setattr(counting.KernelPath, "trips", [3])
-    with pytest.raises(ValueError, match=r"makes the accesses \{'LDG\.E\.128': 2, 'LDG"):
+    with pytest.raises(ValueError, match=r"makes the accesses \{'LDG\.E': 2, 'LDG"):
         counting.instructions(counting.KernelPath("forward", blended=False, loss=False))
 
 
@@ -153,10 +167,10 @@ def test_sources_that_have_changed_are_noticed(tool, monkeypatch, tmp_path):
     counting = tool("instruction_count")
     (tmp_path / "csrc/cuda").mkdir(parents=True)
     for file in (ROOT / "csrc/cuda").iterdir():
-        text = file.read_text().replace("auto with_float(", "auto with_real(")
+        text = file.read_text().replace("if (common) {", "if (usual) {")
         (tmp_path / "csrc/cuda" / file.name).write_text(text)
     monkeypatch.setattr(counting, "ROOT", tmp_path)
-    with pytest.raises(ValueError, match=r"tensors\.h does not hold 'auto with_float"):
+    with pytest.raises(ValueError, match=r"choice\.h does not hold 'if \(common"):
         counting.specialize(counting.KernelPath("forward", False, False), tmp_path / "copy")
 
 

@@ -15,7 +15,15 @@ import sys
 from instruction_count import ARCHITECTURE, ROOT, instructions_of, nvcc_version
 from memory_traffic import eager_bytes, our_bytes
 
-from tcae_ops.selftest.workloads import ALL_GRADIENTS, FLOW_GRADIENTS, FORWARD, LARGE, Workload
+from tcae_ops.selftest.workloads import (
+    ALL_GRADIENTS,
+    CONTIGUOUS,
+    FLOW_GRADIENTS,
+    FORWARD,
+    LARGE,
+    TRAINING,
+    Workload,
+)
 
 PAGE = ROOT / "docs/gpu.md"
 BEGIN, END = "<!-- prediction: begin -->", "<!-- prediction: end -->"
@@ -75,7 +83,11 @@ def table() -> str:
         "eager µs by memory",
         "eager / predicted",
     ]
-    rows = [row(Workload(op, span, LARGE)) for op, span in SPANS]
+    rows = [
+        row(Workload(op, span, LARGE, data=data))
+        for data in (CONTIGUOUS, TRAINING)
+        for op, span in SPANS
+    ]
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     size = "x".join(map(str, LARGE))
     return "\n".join(
@@ -99,7 +111,7 @@ def row(workload: Workload) -> list[str]:
     times = [f"{1e6 * seconds:.1f}" for seconds in (memory, issue, max(memory, issue), by_eager)]
     ratio = by_eager / max(memory, issue)
     return [
-        f"`{workload.op}` {workload.span}",
+        f"`{workload.op}` {workload.span}" + f", {TRAINING}" * (workload.data == TRAINING),
         f"{moved / 1e6:.1f}",
         f"{of_pixel:.0f}",
         *times[:2],
