@@ -15,8 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from checks import ROOT, CannotRunError, caught_by, plant
-from mutations import MUTATIONS, Mutation
+from checks import ROOT, CannotRunError, caught_by, copy, plant
+from mutation import Mutation
+from mutations import MUTATIONS
 
 PAGE = ROOT / "docs/testing.md"
 BEGIN, END = "<!-- mutations: begin -->", "<!-- mutations: end -->"
@@ -64,7 +65,7 @@ def _run(mutations: list[Mutation], folder: Path) -> list[tuple[Mutation, str | 
     usable = set()
     for check in dict.fromkeys(m.check for m in mutations):
         try:
-            wrong = caught_by(check, ROOT, folder)
+            wrong = caught_by(check, copy(check, folder), folder)
         except CannotRunError as reason:
             print(f"cannot run: {reason}")
             continue

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mutations import Check, Mutation
+from mutation import Check, Mutation
 
 from tcae_ops.selftest import agreement
 from tcae_ops.selftest.cases import CASES, make_inputs
@@ -35,28 +35,53 @@ class CannotRunError(Exception):
     """Something that a check needs is missing here."""
 
 
-def plant(mutation: Mutation, folder: Path) -> Path:
-    """Make a copy of the sources with the error in it. Return its folder.
+# What leaves only fp32 of the types that common calls may have. The kernels for others are of the
+# same sources, and would take most of the compiler's time.
+ONLY_FP32 = [
+    ("(image == Dtype::f32 || image == field)", "image == Dtype::f32 && field == Dtype::f32"),
+    ("return with_float<float>(s.image.dtype, [&](auto image) {", "return [&](auto image) {"),
+    (
+        "if constexpr (std::is_same_v<decltype(image), float>) "
+        "return with_float<float>(s.flows[0].dtype, with_field);",
+        "",
+    ),
+    ("    });\n  }\n  if (quads)", "    }(float());\n  }\n  if (quads)"),
+]
+
+
+def copy(check: Check, folder: Path) -> Path:
+    """Make a copy of the sources that a check runs. Return its folder.
 
     Raises:
-        ValueError: The text to replace does not occur exactly once.
+        ValueError: A text to replace does not occur exactly once.
     """
-    source = "tcae_ops" if mutation.check.kernels == "triton" else "csrc"
-    path = f"{source}/{mutation.path}"
-    text = (ROOT / path).read_text()
-    if text.count(mutation.text) != 1:
-        raise ValueError(
-            f"{path} contains the text of the mutation {mutation.breaks!r} "
-            f"{text.count(mutation.text)} times, but must contain it once"
-        )
+    source = "tcae_ops" if check.kernels == "triton" else "csrc"
     tree = folder / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     without_libraries = shutil.ignore_patterns("*.so", "__pycache__")
-    for part in (source, "tests") if mutation.check.test else (source,):
+    for part in (source, "tests") if check.test else (source,):
         shutil.copytree(ROOT / part, tree / part, ignore=without_libraries)
     shutil.copy(ROOT / "pyproject.toml", tree)
-    (tree / path).write_text(text.replace(mutation.text, mutation.replacement))
+    for text, other in ONLY_FP32 if source == "csrc" else ():
+        _replace(tree, "csrc/cuda/choice.h", text, other)
     return tree
+
+
+def plant(mutation: Mutation, folder: Path) -> Path:
+    """Do the same with an error planted."""
+    tree = copy(mutation.check, folder)
+    source = "tcae_ops" if mutation.check.kernels == "triton" else "csrc"
+    _replace(tree, f"{source}/{mutation.path}", mutation.text, mutation.replacement)
+    return tree
+
+
+def _replace(tree: Path, path: str, text: str, replacement: str) -> None:
+    found = (tree / path).read_text()
+    if found.count(text) != 1:
+        raise ValueError(
+            f"{path} contains {text!r} {found.count(text)} times, but must contain it once"
+        )
+    (tree / path).write_text(found.replace(text, replacement))
 
 
 def caught_by(check: Check, tree: Path, folder: Path) -> str | None:
