@@ -226,9 +226,11 @@ class _Warp(torch.autograd.Function):
         _, by_image, by_flow, _, _ = ctx.needs_input_grad
         if by_warped is None:
             return None, None, None, None, None
-        if _needs_definition():
+        definition = _needs_definition()
+        if definition or torch.are_deterministic_algorithms_enabled():
+            differentiate = _redefine if definition else passes.backward_deterministic
             needs = [i for i, needed in enumerate((by_image, by_flow)) if needed]
-            results = _redefine([by_warped], False, (image, flow), 1, 0, units, padding, needs)
+            results = differentiate([by_warped], False, (image, flow), 1, 0, units, padding, needs)
         else:
             results = passes.warp_backward(
                 by_warped, image, flow, units, padding, by_image, by_flow
