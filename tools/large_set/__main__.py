@@ -1,6 +1,6 @@
 """Pack, open, train, resume and extract with VoxCeleb2's numbers of people, videos and clips.
 
-python tools/large_set --out /tmp/large
+python tools/large_set --out large
 
 Makes a tree of 1.1 million videos, all links to a few, and a packed set of as many clips with real
 shards for 1 % of it. Measures memory, times and files, and writes `large_set.json` beside them.

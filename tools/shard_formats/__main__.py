@@ -1,6 +1,6 @@
 """The same pictures as our shards, webdataset's tars and litdata's chunks: frames a second.
 
-python tools/shard_formats --out /tmp/formats        # pip install webdataset litdata
+python tools/shard_formats --out formats        # pip install webdataset litdata
 
 Each format is written once. Then a process for each reads all pictures, in order and in random
 order, with checksums where the format has them, and decodes them by the same function. Processor
