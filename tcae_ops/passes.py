@@ -117,6 +117,13 @@ def _needs_definition() -> bool:
     return batched or torch.is_grad_enabled() or is_transformed()
 
 
+def _demanded(passes: Passes) -> Callable[..., Any] | None:
+    """Return the backward pass that the caller's settings demand. None if any will do."""
+    if _needs_definition():
+        return _redefine
+    return passes.backward_deterministic if torch.are_deterministic_algorithms_enabled() else None
+
+
 def register_vmap(op: Any) -> None:
     """Tell torch how to run an operator on all members of a vmap.
 
@@ -194,12 +201,7 @@ class _Pass(torch.autograd.Function):
         needs = [i for i in range(end) if needed[2 + i]]
         by_input: list[Tensor | None] = [None] * (2 + len(inputs))
         if needs and upstream:
-            if _needs_definition():
-                differentiate = _redefine
-            elif torch.are_deterministic_algorithms_enabled():
-                differentiate = ctx.passes.backward_deterministic
-            else:
-                differentiate = ctx.passes.backward
+            differentiate = _demanded(ctx.passes) or ctx.passes.backward
             results = differentiate(upstream, by_loss, inputs, flows, logits, units, padding, needs)
             for i, result in zip(needs, results, strict=True):
                 by_input[2 + i] = result
@@ -226,9 +228,8 @@ class _Warp(torch.autograd.Function):
         _, by_image, by_flow, _, _ = ctx.needs_input_grad
         if by_warped is None:
             return None, None, None, None, None
-        definition = _needs_definition()
-        if definition or torch.are_deterministic_algorithms_enabled():
-            differentiate = _redefine if definition else passes.backward_deterministic
+        differentiate = _demanded(passes)
+        if differentiate is not None:
             needs = [i for i, needed in enumerate((by_image, by_flow)) if needed]
             results = differentiate([by_warped], False, (image, flow), 1, 0, units, padding, needs)
         else:

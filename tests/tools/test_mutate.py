@@ -1,4 +1,4 @@
-"""Errors planted in the kernels are caught. `python tools/mutate`, which CI runs, plants all."""
+"""Errors planted in the kernels are caught. `python tools/mutate` plants all, CI a sample."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def test_page_lists_every_mutation():
 
 
 def test_planted_errors_are_caught():
-    """One with the sanitizers' quickest. CI plants all of them."""
+    """One with the sanitizers' quickest."""
     if build.why_not() is not None:
         pytest.skip(build.why_not())
     done = mutate("--only", "numbers beyond the end of a row are read")

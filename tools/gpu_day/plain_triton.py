@@ -34,6 +34,16 @@ def _cell(flow, sample, pixel, inside, height, width):
 
 
 @triton.jit
+def _pixels(plane, left, top, right, bottom, width, inside):
+    """Return the four pixels of a cell."""
+    a = tl.load(plane + top * width + left, inside)
+    b = tl.load(plane + top * width + right, inside)
+    c = tl.load(plane + bottom * width + left, inside)
+    d = tl.load(plane + bottom * width + right, inside)
+    return a, b, c, d
+
+
+@triton.jit
 def _forward(image, flow, result, height, width, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
     sample, area = tl.program_id(1), height * width
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -41,10 +51,7 @@ def _forward(image, flow, result, height, width, CHANNELS: tl.constexpr, BLOCK: 
     left, top, right, bottom, dx, dy, _, _ = _cell(flow, sample, pixel, inside, height, width)
     for channel in tl.static_range(CHANNELS):
         plane = (sample * CHANNELS + channel) * area
-        a = tl.load(image + plane + top * width + left, inside)
-        b = tl.load(image + plane + top * width + right, inside)
-        c = tl.load(image + plane + bottom * width + left, inside)
-        d = tl.load(image + plane + bottom * width + right, inside)
+        a, b, c, d = _pixels(image + plane, left, top, right, bottom, width, inside)
         value = (1 - dy) * ((1 - dx) * a + dx * b) + dy * ((1 - dx) * c + dx * d)
         tl.store(result + plane + pixel, value, inside)
 
@@ -64,10 +71,7 @@ def _backward(
     along_y = tl.zeros([BLOCK], tl.float32)
     for channel in tl.static_range(CHANNELS):
         plane = (sample * CHANNELS + channel) * area
-        a = tl.load(image + plane + top * width + left, inside)
-        b = tl.load(image + plane + top * width + right, inside)
-        c = tl.load(image + plane + bottom * width + left, inside)
-        d = tl.load(image + plane + bottom * width + right, inside)
+        a, b, c, d = _pixels(image + plane, left, top, right, bottom, width, inside)
         gradient = tl.load(upstream + plane + pixel, inside)
         along_x += gradient * ((1 - dy) * (b - a) + dy * (d - c))
         along_y += gradient * ((1 - dx) * (c - a) + dx * (d - b))
