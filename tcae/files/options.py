@@ -41,6 +41,19 @@ class Formerly:
     name: str
 
 
+@dataclass(frozen=True)
+class FormerValues:
+    """Values that the option had before, each with what it is called now; such files stay readable.
+
+    Example:
+        >>> @dataclass
+        ... class Options:
+        ...     size: Annotated[str, FormerValues(((False, "small"), (True, "large")))] = "small"
+    """
+
+    pairs: tuple[tuple[Any, Any], ...]
+
+
 class Resume(enum.Enum):
     """How an option, or a whole group of options, bears on the resuming of a run."""
 

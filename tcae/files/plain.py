@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
-from tcae.files.options import Before, Formerly, groups, marks, retired_options
+from tcae.files.options import Before, Formerly, FormerValues, groups, marks, retired_options
 
 T = TypeVar("T")
 
@@ -47,8 +47,8 @@ def from_plain(cls: type[T], plain: Any, source: str, prefix: str = "") -> T:
 def up_to_date(cls: type, plain: Any, source: str, prefix: str = "") -> Any:
     """Return plain values that an older version saved as they would be saved today.
 
-    Fields marked with `Formerly` get their new name. Fields marked with `Before` are added where
-    they are missing. Retired fields are left out.
+    Fields marked with `Formerly` get their new name, values that `FormerValues` has theirs. Fields
+    marked with `Before` are added where they are missing. Retired fields are left out.
 
     Args:
         cls: The dataclass.
@@ -71,6 +71,10 @@ def up_to_date(cls: type, plain: Any, source: str, prefix: str = "") -> Any:
     for name, formerly in marks(cls, Formerly).items():
         if formerly.name in found and name not in found:
             found[name] = found.pop(formerly.name)
+    for name, former in marks(cls, FormerValues).items():
+        if name in found:
+            value = found[name]
+            found[name] = next((new for old, new in former.pairs if old == value), value)
     for name, before in marks(cls, Before).items():
         found.setdefault(name, to_plain(before.value))
     for name, group in groups(cls).items():

@@ -32,7 +32,7 @@ def contrast(
     images: Tensor,
     embeddings: Sequence[Embeddings],
     tracks: Tensor,
-    share: float,
+    share: float | Tensor,
 ) -> Tensor:
     """Return how hard it is to tell both frames of each pair from the others of their track.
 
@@ -44,7 +44,8 @@ def contrast(
         images: (2N, 3, S, S) in [0, 1]: all sources, then all targets.
         embeddings: Of the sources and of the targets, N rows each.
         tracks: (N,) the track of each pair.
-        share: How far frames go to the other pose: 0 = not at all, 1 = all the way.
+        share: How far frames go to the other pose: 0 = not at all, 1 = all the way. A number or
+            ().
 
     Returns:
         (N,) cross-entropies, the mean of both frames.

@@ -77,7 +77,7 @@ class Curriculum:
         """Return the part (low, high) of the sorted batch that learns now."""
         return self.config.windows[self._window]
 
-    def loss(self, terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    def loss(self, terms: Mapping[str, Tensor], weights: Mapping[str, float | Tensor]) -> Tensor:
         """Return the mean weighted loss of the samples in the window, a scalar.
 
         With several processes each holds a part of the batch. The samples of all are sorted
@@ -85,9 +85,9 @@ class Curriculum:
 
         Args:
             terms: Per-sample losses (N,) by name.
-            weights: The weight of each term. Terms of weight 0 are left out.
+            weights: The weights, numbers or (). Terms without one are left out.
         """
-        weighted = [weights[name] * term for name, term in terms.items() if weights[name]]
+        weighted = [weights[name] * term for name, term in terms.items() if name in weights]
         if self.config.order == "sample":
             weighted = [torch.stack(weighted).sum(0)]
         return torch.stack([self._mean_in_window(losses) for losses in weighted]).sum()

@@ -37,6 +37,20 @@ class Pictures(NamedTuple):
     pose_mask: Tensor | None
 
 
+class Ramps(NamedTuple):
+    """How high the ramps of the objective are at a step.
+
+    Attributes:
+        weights: The weights of the terms that take part, by name: numbers, or tensors () on the
+            device for a step that is recorded and replayed at other heights.
+        pose_share: How far `contrast` takes frames to the other pose, from 0 to 1; a number or a
+            tensor too.
+    """
+
+    weights: Mapping[str, float | Tensor]
+    pose_share: float | Tensor
+
+
 class TwinCycleObjective(nn.Module):
     """Every term of the paper's full loss (section 4.1) as a vector with one value per pair.
 
@@ -72,6 +86,11 @@ class TwinCycleObjective(nn.Module):
             for term in weight.terms
         }
 
+    def ramps(self, step: int | None = None) -> Ramps:
+        """Return the heights of all ramps at a step; None: after them."""
+        weights = {name: weight for name, weight in self.weights(step).items() if weight}
+        return Ramps(weights, _ramp(step, 0, self.config.contrast_ramp))
+
     def total(self, terms: Mapping[str, Tensor], step: int | None = None) -> Tensor:
         """Return the weighted sum (N,) of the terms."""
         weights = self.weights(step)
@@ -81,7 +100,7 @@ class TwinCycleObjective(nn.Module):
         self,
         source: Tensor,
         target: Tensor,
-        step: int | None = None,
+        step: int | Ramps | None = None,
         tracks: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the unweighted terms (N,) of pairs of images (N, 3, S, S), uint8 or in [0, 1].
@@ -92,7 +111,7 @@ class TwinCycleObjective(nn.Module):
         Args:
             source: The first images of the pairs.
             target: The second ones.
-            step: Of training, for terms that begin later; None: after all ramps.
+            step: Of training, for terms that begin later, or its ramps; None: after all ramps.
             tracks: (N,) numbers of the tracks that pairs come from, for `contrast`. Default: each
                 from its own.
 
@@ -100,32 +119,33 @@ class TwinCycleObjective(nn.Module):
             ValueError: The images do not have the model's size, or embedding distances are to be
                 divided by the variance of a single pair.
         """
-        weights = self.weights(step)
+        weights, pose_share = step if isinstance(step, Ramps) else self.ramps(step)
         source, target = unit_range(source), unit_range(target)
         for_contrast, (of_source, of_target) = self._encode(source, target)
         au = self.model.au_motion(of_source.au, of_target.au)
         pose = self.model.pose_motion(of_source.pose, of_target.pose)
-        twins = any(weights[name] for name in ("cycle_au", "emb_au_phi", "emb_rec_phi"))
+        twins = any(name in weights for name in ("cycle_au", "emb_au_phi", "emb_rec_phi"))
         changed: dict[str, Tensor] = {}
         if twins or self._in_sequence:
             changed["au"] = warp(source, au.flow, units="normalized")
         first = changed["au"] if self._in_sequence else None
-        with_image = bool(weights["emb_rec_phi"])
+        with_image = "emb_rec_phi" in weights
         rec, image = reconstruction(source, first, au, pose, target, with_image)
         terms = {"rec": rec, "sparsity": sparsity(au.flow, self.config.clamp_sparsity)}
-        if weights["contrast"] and self.training:
+        if "contrast" in weights and self.training:
             tracks = _own_tracks(source) if tracks is None else tracks
-            share = _ramp(step, 0, self.config.contrast_ramp)
             pair = torch.cat([source, target])
-            terms["contrast"] = contrast(self.model, self._embed, pair, for_contrast, tracks, share)
-        if weights["transfer"] and self.training:
+            terms["contrast"] = contrast(
+                self.model, self._embed, pair, for_contrast, tracks, pose_share
+            )
+        if "transfer" in weights and self.training:
             terms["transfer"] = transfer(self._embed, source, for_contrast, au.flow)
         if twins:
             changed["pose"] = warp(source, pose.flow, units="normalized")
             if image is not None:
                 changed = {"rec": image, **changed}
             terms |= self._twins(source, of_source, of_target, changed)
-        return {name: term for name, term in terms.items() if weights[name]}
+        return {name: term for name, term in terms.items() if name in weights}
 
     def _twins(
         self,

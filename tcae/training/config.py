@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 import tyro
@@ -23,12 +23,13 @@ from tcae.cli import command
 from tcae.data.pairs import PAIRS_PRESETS, PairsConfig
 from tcae.evaluation.unseen import UnseenConfig
 from tcae.files.durable import write_durably
-from tcae.files.options import Before, Resume, is_free_on_resume, marks
+from tcae.files.options import Before, FormerValues, Resume, is_free_on_resume, marks
 from tcae.files.plain import differences, from_plain, to_plain, up_to_date
 from tcae.models.model_config import MODEL_PRESETS, ModelConfig, check_image_size
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, CurriculumConfig
 from tcae.objectives.objective_config import OBJECTIVE_PRESETS, ObjectiveConfig
 from tcae.training.checkpoints import CheckpointsConfig
+from tcae.training.device import Compiled
 from tcae.training.logbook import LogbookConfig
 from tcae.training.optimizer import OPTIMIZER_PRESETS, OptimizerConfig
 from tcae.training.validation import VALIDATION_PRESETS, ValidationConfig
@@ -140,14 +141,15 @@ class TrainConfig:
         Resume.FREE,
     ] = 600.0
     compile: Annotated[
-        bool,
+        Compiled,
         _Option(
-            help="Compile encoder and decoders with torch.compile and, on a GPU, replay them as "
-            "CUDA graphs. Needs a C++ compiler. For GPUs: on a CPU steps were slower. Results "
-            "differ in their last bits."
+            help="For GPUs. passes: encoder and decoders by torch.compile, replayed as CUDA graphs "
+            "(other last bits; needs a C++ compiler; slower on a CPU). step: the whole step as one "
+            "CUDA graph, to the same bits; one process only."
         ),
-        Before(False),
-    ] = False
+        Before("none"),
+        FormerValues(((False, "none"), (True, "passes"))),
+    ] = "none"
     recompute: Annotated[
         bool,
         _Option(
@@ -229,6 +231,8 @@ class TrainConfig:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, values[self.preset])
         check_image_size(self.image_size)
+        if self.compile not in get_args(Compiled):
+            raise ValueError(f"compile is {self.compile!r}, it must be none, passes or step")
         for name in ("batch_size", "steps", "minutes", "timeout"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.utils.deterministic
@@ -15,6 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 from tcae.distributed import ranks, team
 from tcae.models.passes import compile_passes, divide_passes, recompute_passes
 from tcae.models.twin_cycle import TwinCycle
+
+Compiled = Literal["none", "passes", "step"]
+"""What of training is compiled: nothing, the passes of the model, or the whole step at once."""
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -162,17 +164,40 @@ class Optimizer:
             total_steps: The number of steps, None while it is not known.
             usable: () bool. If it is false, nothing is updated.
         """
+        return self.update(loss, self.rate(step, total_steps), usable)
+
+    def update(self, loss: Tensor, rate: float | Tensor, usable: Tensor | None = None) -> Update:
+        """Do what `step` does, at a given learning rate.
+
+        Args:
+            loss: ().
+            rate: A number, which is rounded to fp32, or () fp32 on the device, which is read there.
+            usable: () bool. If it is false, nothing is updated.
+        """
+        if not isinstance(rate, Tensor):
+            rate = float(np.float32(rate))  # so that both kinds give the same bits
         self._torch.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm or math.inf)
         moves = norm.isfinite() if usable is None else norm.isfinite() & usable
-        rate = self.rate(step, total_steps)
         for group, share in zip(self._torch.param_groups, self._shares, strict=True):
             group["lr"] = share * rate
         # Where torch's scaler of gradients tells a fused optimiser to update nothing.
         self._torch.found_inf = (~moves).float()  # type: ignore[attr-defined]
         self._torch.step()
         return Update(moves, norm)
+
+    @contextlib.contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Let a GPU record an update inside the block. torch refuses where it is not told so."""
+        groups = [group for group in self._torch.param_groups if "capturable" in group]
+        for group in groups:
+            group["capturable"] = True
+        try:
+            yield
+        finally:
+            for group in groups:
+                group["capturable"] = False
 
     def observe(self, validation_loss: float, last_window: bool) -> bool:
         """Take note of the loss of one validation, and return whether the learning rate dropped.
@@ -194,7 +219,9 @@ class Optimizer:
     def state_dict(self) -> dict[str, object]:
         """Return the state of the torch optimiser and of the plateau schedule."""
         plateau = {"scale": self._scale, "best": self._best, "stale": self._stale}
-        return {"torch": self._torch.state_dict(), "plateau": plateau}
+        state = self._torch.state_dict()
+        groups = [group | {"lr": float(group["lr"])} for group in state["param_groups"]]
+        return {"torch": state | {"param_groups": groups}, "plateau": plateau}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Go on from a saved state.

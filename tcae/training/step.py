@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tcae.distributed import team
 from tcae.objectives.curriculum import Curriculum
-from tcae.objectives.twin_cycle import TwinCycleObjective
+from tcae.objectives.twin_cycle import Ramps, TwinCycleObjective
 from tcae.training.device import autocast
 from tcae.training.optimizer import Optimizer
 
@@ -54,6 +54,18 @@ class Outcome(NamedTuple):
         return Numbers(losses, norms, failures, bool(moved))
 
 
+class Schedule(NamedTuple):
+    """What changes from step to step by itself.
+
+    Attributes:
+        ramps: Of the objective.
+        rate: The learning rate, a number or () fp32 on the device.
+    """
+
+    ramps: Ramps
+    rate: float | Tensor
+
+
 class TrainingStep:
     """Takes optimiser steps. One that is not finite leaves weights and statistics as they were.
 
@@ -72,7 +84,7 @@ class TrainingStep:
         optimizer: Optimizer,
     ) -> None:
         self._objective, self._forward = objective, forward
-        self._curriculum, self._optimizer = curriculum, optimizer
+        self.curriculum, self.optimizer = curriculum, optimizer
         self._statistics = _Statistics(objective.buffers())
         self._weights = [parameter.detach() for parameter in objective.parameters()]
 
@@ -85,16 +97,25 @@ class TrainingStep:
             step: The step, from 0.
             total_steps: The number of steps, None while it is not known.
         """
+        return self.take(batch, self.schedule(step, total_steps))
+
+    def schedule(self, step: int, total_steps: int | None) -> Schedule:
+        """Return the numbers of a step, counted from 0."""
+        return Schedule(self._objective.ramps(step), self.optimizer.rate(step, total_steps))
+
+    def take(self, batch: Mapping[str, Tensor], schedule: Schedule) -> Outcome:
+        """Launch a step with the given numbers."""
         source = batch["source"]
         before = self._statistics.copy()
-        with autocast(source.device, self._optimizer.config.precision):
-            terms = self._forward(source, batch["target"], step, batch["tracks"])
-        loss = self._curriculum.loss(terms, self._objective.weights(step))
+        with autocast(source.device, self.optimizer.config.precision):
+            terms = self._forward(source, batch["target"], schedule.ramps, batch["tracks"])
+        loss = self.curriculum.loss(terms, schedule.ramps.weights)
         failures = batch["failures"].to(loss, non_blocking=True)
         own = [loss.detach(), *(term.detach().mean() for term in terms.values()), failures]
         means = team.mean(torch.stack(own))
         weights = torch._foreach_add(self._weights, 0)  # copies in one operation
-        moved, norm = self._optimizer.step(loss, step, total_steps, means.isfinite().all())
+        usable = means.isfinite().all()
+        moved, norm = self.optimizer.update(loss, schedule.rate, usable)
         self._statistics.restore_unless(moved, before)
         torch._foreach_sub_(weights, self._weights)
         change = torch.stack(torch._foreach_norm(weights)).norm()

@@ -26,6 +26,7 @@ from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import Curriculum
 from tcae.objectives.twin_cycle import TwinCycleObjective
 from tcae.report.panels import pair_panel
+from tcae.training.captured_step import CapturedStep
 from tcae.training.checkpoints import CheckpointFolder
 from tcae.training.config import TrainConfig, plain_config
 from tcae.training.device import (
@@ -107,12 +108,14 @@ class Trainer:
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if ranks.world_size() > 1 and config.sync_batch_norm:
             convert_sync_batch_norm(self.model)
-        configure_passes(self.model, config.compile, config.recompute, config.micro_batches)
+        self._passes_compiled = config.compile == "passes"
+        configure_passes(self.model, self._passes_compiled, config.recompute, config.micro_batches)
         self.objective = TwinCycleObjective(self.model, config.objective)
         self._forward = data_parallel(self.objective, self.device)
         self.curriculum = Curriculum(config.curriculum)
         self.optimizer = Optimizer(self.model.parameters(), config.optimizer)
-        self._step = TrainingStep(self.objective, self._forward, self.curriculum, self.optimizer)
+        step = TrainingStep(self.objective, self._forward, self.curriculum, self.optimizer)
+        self._step = CapturedStep(step, self.device) if config.compile == "step" else step
         self._launched: deque[_Launched] = deque()
         mixture = data if isinstance(data, Mixture) else Mixture(data)
         self.data = RunData(config, mixture, self.device)
@@ -236,7 +239,7 @@ class Trainer:
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
         """Launch an optimiser step, which is skipped if it is not finite. Return its rate."""
         on_device = batch | {name: batch[name].to(self.device) for name in INPUTS}
-        begin_step(self.config.compile)
+        begin_step(self._passes_compiled)
         outcome = self._step(on_device, self.step, self.length.total_steps)
         rate = self.optimizer.rate(self.step, self.length.total_steps)
         self.step += 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tcae.cli.progress import Stopwatch
 from tcae.objectives.curriculum import Curriculum
 from tcae.objectives.twin_cycle import TwinCycleObjective
-from tcae.training.device import autocast, begin_step, wait_for
+from tcae.training.captured_step import replayed
+from tcae.training.device import Compiled, autocast, begin_step, wait_for
 
 _PASSES = 5
 
@@ -28,7 +30,7 @@ class TrialSteps:
         curriculum: Chooses among the pairs, as it is at the time of a step.
         pair: Source and target images (N, 3, S, S) of a batch.
         precision: `OptimizerConfig.precision`.
-        compiled: Whether passes of the model are compiled.
+        compiled: What of training is compiled.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class TrialSteps:
         curriculum: Curriculum,
         pair: tuple[Tensor, Tensor],
         precision: str,
-        compiled: bool,
+        compiled: Compiled,
     ) -> None:
         self._objective, self._forward, self._curriculum = objective, forward, curriculum
         self._pair, self._precision, self._compiled = pair, precision, compiled
@@ -50,12 +52,15 @@ class TrialSteps:
         A first step is not timed: on a GPU it may compile kernels and record graphs.
         """
         device, watch = self._pair[0].device, Stopwatch()
+        take: Callable[[], None] = partial(self._take, None)
         with self._leaving_no_trace():
-            self._take(None)
+            if self._compiled == "step":
+                take = replayed(take, device)
+            take()
             wait_for(device)
             watch.lap()
             for _ in range(_PASSES):
-                self._take(None)
+                take()
             wait_for(device)
         return watch.lap() / _PASSES
 
@@ -66,14 +71,14 @@ class TrialSteps:
         """
         terms = frozenset(name for name, weight in self._objective.weights(step).items() if weight)
         if terms not in self._counted:
-            with self._leaving_no_trace(), _eager(self._compiled):
+            with self._leaving_no_trace(), _eager(self._compiled == "passes"):
                 with FlopCounterMode(display=False) as counter:
                     self._take(step)
                 self._counted[terms] = counter.get_total_flops()
         return self._counted[terms]
 
     def _take(self, step: int | None) -> None:
-        begin_step(self._compiled)
+        begin_step(self._compiled == "passes")
         with autocast(self._pair[0].device, self._precision):
             terms = self._forward(*self._pair, step)
         self._curriculum.loss(terms, self._objective.weights(step)).backward()

@@ -11,10 +11,11 @@ from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import Curriculum, CurriculumConfig
 from tcae.objectives.objective_config import ObjectiveConfig
 from tcae.objectives.twin_cycle import TwinCycleObjective
+from tcae.training.device import Compiled
 from tcae.training.trial_steps import TrialSteps
 
 
-def trial(objective: nn.Module, *pair: Tensor) -> TrialSteps:
+def trial(objective: nn.Module, *pair: Tensor, compiled: Compiled = "none") -> TrialSteps:
     curriculum = Curriculum(CurriculumConfig())
     return TrialSteps(
         cast(TwinCycleObjective, objective),
@@ -22,7 +23,7 @@ def trial(objective: nn.Module, *pair: Tensor) -> TrialSteps:
         curriculum,
         (pair[0], pair[1]),
         "fp32",
-        False,
+        compiled,
     )
 
 
