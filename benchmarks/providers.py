@@ -23,6 +23,7 @@ from tcae_ops.selftest.providers import (
     compiled,
     eager,
     identity_grid,
+    kornia_remap,
     ours,
     ready_grid,
 )
@@ -47,6 +48,8 @@ def providers(case: Workload) -> dict[str, Provider]:
         found[COMPILED] = compiled
     if case.op == "warp":
         found["F.grid_sample"] = ready_grid
+        if case.data == CONTIGUOUS:
+            found["kornia"] = kornia_remap
         if case.span == FORWARD and DEVICE.type == "cpu":
             found["cv2.remap"] = cv2_remap
     return found

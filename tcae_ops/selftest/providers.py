@@ -55,6 +55,22 @@ def ready_grid(workload: Workload, problem: Problem) -> Run:
     )
 
 
+def kornia_remap(workload: Workload, problem: Problem) -> Run:
+    """Provide kornia's `remap`, from the cached identity and the flow as it comes."""
+    try:
+        from kornia.geometry.transform import remap
+    except ModuleNotFoundError as error:
+        raise Unavailable("kornia is not installed") from error
+    identity, image, flow = identity_grid(problem.image), problem.image, problem.flows[0]
+    options: dict[str, Any] = {"padding_mode": "border", "align_corners": True}
+
+    def run() -> Tensor:
+        x, y = (identity + flow).unbind(1)
+        return remap(image, x, y, normalized_coordinates=True, **options)
+
+    return differentiated(problem, run)
+
+
 def compiled(workload: Workload, problem: Problem) -> Run:
     """Provide the same composition after ``torch.compile``."""
     run = _composition(problem, torch.compile(compose, fullgraph=True, dynamic=False))

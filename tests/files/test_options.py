@@ -7,7 +7,16 @@ from typing import Annotated
 
 import pytest
 
-from tcae.files.options import Before, Formerly, Resume, groups, is_free_on_resume, marks, retired
+from tcae.files.options import (
+    Before,
+    Formerly,
+    FormerValues,
+    Resume,
+    groups,
+    is_free_on_resume,
+    marks,
+    retired,
+)
 from tcae.files.plain import from_plain, to_plain, up_to_date
 
 
@@ -81,6 +90,19 @@ def test_an_option_is_read_by_its_former_name() -> None:
         from_plain(Paint, {"shine": 5, "gloss": 5}, "f")
     with pytest.raises(ValueError, match=r"f: gloss: need int, got 'much'"):
         from_plain(Paint, {"shine": "much"}, "f")
+
+
+@dataclass(frozen=True)
+class Roof:
+    kind: Annotated[str, FormerValues(((False, "none"), (True, "hard")))] = "soft"
+
+
+def test_a_former_value_is_read_as_what_it_is_called_now() -> None:
+    assert [from_plain(Roof, {"kind": old}, "f").kind for old in (False, True)] == ["none", "hard"]
+    assert from_plain(Roof, {"kind": "hard"}, "f") == Roof("hard")
+    assert from_plain(Roof, {}, "f") == Roof("soft")
+    with pytest.raises(ValueError, match=r"f: kind: need str, got \[True\]"):
+        from_plain(Roof, {"kind": [True]}, "f")
 
 
 def test_values_of_today_stay_as_they_are() -> None:

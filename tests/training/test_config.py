@@ -28,6 +28,7 @@ from tcae.training.config import (
     save_config,
     with_steps,
 )
+from tcae.training.device import Compiled
 from tcae.training.optimizer import OPTIMIZER_PRESETS, OptimizerConfig
 from tcae.training.validation import VALIDATION_PRESETS, ValidationConfig
 
@@ -228,7 +229,7 @@ def without(plain: dict[str, Any], name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("option", "before"),
     [
-        ("compile", False),
+        ("compile", "none"),
         ("sync_batch_norm", True),
         ("micro_batches", 1),
         ("model.branches", "both"),
@@ -264,6 +265,17 @@ def test_a_run_that_calls_the_order_of_losses_a_ranking_goes_on(tmp_path: Path) 
     with pytest.raises(ValueError, match=r"--curriculum\.order: the run has term .*with sample"):
         curriculum = dataclasses.replace(config.curriculum, order="sample")
         check_resumable(older, dataclasses.replace(config, curriculum=curriculum), "run")
+
+
+@pytest.mark.parametrize(("old", "new"), [(False, "none"), (True, "passes")])
+def test_a_run_that_was_compiled_or_not_goes_on(tmp_path: Path, old: bool, new: Compiled) -> None:
+    config = TrainConfig(compile=new)
+    older = plain_config(config) | {"compile": old}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
+    assert load_config(tmp_path) == config
+    check_resumable(older, config, "run")
+    with pytest.raises(ValueError, match=f"--compile: the run has {new} "):
+        check_resumable(older, dataclasses.replace(config, compile="step"), "run")
 
 
 def test_a_run_that_still_has_a_retired_option_goes_on(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ KNOWN = {name for names in REFUSES.values() for name in names}
 MOST_CALLS = {"default": 2300, "paper": 1700, "official": 2050}
 
 METHODS = ["fab_net", "deforming_ae", "split_brain", "alexnet", "drml", "resnet"]
-TRAININGS = [*MOST_CALLS, *METHODS]
+RECORDED = [f"{name}, recorded" for name in MOST_CALLS]
+TRAININGS = [*MOST_CALLS, *METHODS, *RECORDED]
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +113,17 @@ def test_a_step_starts_no_more_operators_than_it_did(found: dict[str, Any], name
     assert sum(found[name]["operators"].values()) <= MOST_CALLS[name]
 
 
+def test_a_replay_starts_a_few_copies_and_nothing_else(found: dict[str, Any]) -> None:
+    replay = found["default, replayed"]
+    assert replay["error"] is None and replay["waits"] == {}
+    copies = {"aten.copy_.default", "aten.lift_fresh.default", "aten._foreach_add.Scalar"}
+    assert replay["operators"].keys() <= copies
+    assert sum(replay["operators"].values()) <= 7
+
+
 def test_every_kind_of_training_was_run(found: dict[str, Any]) -> None:
-    assert {name for name in found if not name.startswith("planted")} == set(TRAININGS)
+    kinds = {name for name in found if not name.startswith("planted")}
+    assert kinds == {*TRAININGS, "default, replayed"}
 
 
 @pytest.mark.parametrize("name", ["refuses", "refuses going forward"])

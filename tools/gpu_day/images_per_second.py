@@ -1,4 +1,4 @@
-"""Measures training by batch size: eager, and with passes that run as CUDA graphs.
+"""Measures training by batch size: eager, as one CUDA graph, and with passes as CUDA graphs.
 
 usage: python images_per_second.py DEVICE
 """
@@ -11,31 +11,33 @@ import time
 import made_up
 import torch
 
-from tcae.training.device import begin_step, wait_for
+from tcae.training.device import Compiled, begin_step, wait_for
 
 SECONDS = 2.0
-BATCHES = {"cuda": (32, 128, 512, 1024), "cpu": (4,)}
-COMPILED = {"cuda": (32, 512), "cpu": ()}  # compiling takes a CPU minutes
+BATCHES: dict[str, dict[Compiled, tuple[int, ...]]] = {
+    "cuda": {"none": (32, 128, 512, 1024), "step": (32, 128, 512, 1024), "passes": (32, 512)},
+    "cpu": {"none": (4,), "step": (4,), "passes": ()},  # compiling takes a CPU minutes
+}
 
 
-def rate(count: int, device: torch.device, compiled: bool) -> float:
+def rate(count: int, device: torch.device, compiled: Compiled) -> float:
     """Return images per second; each pair has two."""
     _, take = made_up.training("default", count, device, compiled=compiled)
     number = 0
 
-    def steps(seconds: float, most: float) -> float:
+    def steps(seconds: float, most: int, least: int = 2) -> float:
         nonlocal number
         begin, first = time.perf_counter(), number
-        while number - first < 2 or (
+        while number - first < least or (
             time.perf_counter() - begin < seconds and number - first < most
         ):
-            begin_step(compiled)
+            begin_step(compiled == "passes")
             take(number)
             number += 1
         wait_for(device)
         return 2 * count * (number - first) / (time.perf_counter() - begin)
 
-    steps(0, 4)  # compile, choose algorithms
+    steps(0, 5, least=5)  # compile, choose algorithms, record
     steps(0.2, 20)
     return steps(SECONDS, 200)
 
@@ -44,12 +46,12 @@ def main() -> None:
     """Measure all batch sizes, and print the best."""
     device = torch.device(sys.argv[1])
     fastest = (0.0, "")
-    for compiled, batches in ((False, BATCHES), (True, COMPILED)):
-        for count in batches[device.type]:
-            name = f"batch {count}{', compiled' if compiled else ''}"
+    for compiled, batches in BATCHES[device.type].items():
+        for count in batches:
+            name = f"batch {count}, --compile {compiled}"
             try:
                 found = rate(count, device, compiled)
-            except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
+            except (RuntimeError, ValueError, torch._dynamo.exc.TorchDynamoException) as error:
                 print(f"{name}: {str(error).splitlines()[0]}")
                 continue
             print(f"{name}: {found:.0f} images/s", flush=True)

@@ -15,7 +15,8 @@ from tcae.models.twin_cycle import TwinCycle
 from tcae.objectives.curriculum import CURRICULUM_PRESETS, Curriculum
 from tcae.objectives.objective_config import OBJECTIVE_PRESETS
 from tcae.objectives.twin_cycle import TwinCycleObjective
-from tcae.training.device import configure_passes, data_parallel
+from tcae.training.captured_step import CapturedStep
+from tcae.training.device import Compiled, configure_passes, data_parallel
 from tcae.training.optimizer import OPTIMIZER_PRESETS, Optimizer
 from tcae.training.step import Outcome, TrainingStep
 
@@ -38,7 +39,11 @@ def pairs(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def training(
-    preset: str, count: int, device: torch.device, precision: str = "auto", compiled: bool = False
+    preset: str,
+    count: int,
+    device: torch.device,
+    precision: str = "auto",
+    compiled: Compiled = "none",
 ) -> tuple[TwinCycle, Take]:
     """Return a model, the same at each call, and a function that takes one step of a preset.
 
@@ -47,17 +52,21 @@ def training(
         count: The number of pairs in the batch.
         device: Where to compute.
         precision: See `OptimizerConfig.precision`.
-        compiled: Compile the passes; on a GPU they run as CUDA graphs.
+        compiled: What runs as CUDA graphs; see `--compile`.
+
+    Raises:
+        ValueError: The whole step is to, and there is no GPU.
     """
     torch.manual_seed(0)
     model = TwinCycle(Encoder(MODEL_PRESETS[preset], SIZE))
     model.to(device, memory_format=torch.channels_last)
-    configure_passes(model, compiled, recomputed=False)
+    configure_passes(model, compiled == "passes", recomputed=False)
     objective = TwinCycleObjective(model, OBJECTIVE_PRESETS[preset])
     config = replace(OPTIMIZER_PRESETS[preset], precision=precision, warmup_steps=0)
     optimizer = Optimizer(objective.parameters(), config)
     forward = data_parallel(objective, device)
-    step = TrainingStep(objective, forward, Curriculum(CURRICULUM_PRESETS[preset]), optimizer)
+    plain = TrainingStep(objective, forward, Curriculum(CURRICULUM_PRESETS[preset]), optimizer)
+    step = CapturedStep(plain, device) if compiled == "step" else plain
     source, target = pairs(count, device)
     batch = {"source": source, "target": target, "failures": torch.zeros(())}
     batch["tracks"] = torch.arange(count, device=device)

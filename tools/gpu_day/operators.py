@@ -9,13 +9,21 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import torch
 
 from tcae.training.device import deterministic, wait_for
 from tcae_ops import triton
 from tcae_ops.selftest.places import usable
-from tcae_ops.selftest.providers import Provider, compiled, eager, ours, ready_grid
+from tcae_ops.selftest.providers import (
+    Provider,
+    compiled,
+    eager,
+    kornia_remap,
+    ours,
+    ready_grid,
+)
 from tcae_ops.selftest.speed import copy_bandwidth, time_run
 from tcae_ops.selftest.workloads import (
     ALL_GRADIENTS,
@@ -25,12 +33,13 @@ from tcae_ops.selftest.workloads import (
     make_problem,
 )
 
-OTHERS = ("eager", "F.grid_sample", "plain Triton", "torch.compile")
+OTHERS = ("eager", "F.grid_sample", "kornia", "plain Triton", "torch.compile")
 TINY = (1, 3, 8, 8)
 LARGE = {"cuda": (64, 3, 256, 256), "cpu": (1, 3, 64, 64)}
 LAYOUTS = ("fp32", "fp32-channels-last", "views-channels-last", "bf16")
 CALLS = {"cuda": 500, "cpu": 20}
 OPERATORS = ("warp", "blend_warp_l1")
+KORNIA = find_spec("kornia") is not None
 
 
 def providers(case: Workload, device: torch.device) -> Iterator[tuple[str, Provider]]:
@@ -43,6 +52,8 @@ def providers(case: Workload, device: torch.device) -> Iterator[tuple[str, Provi
     yield "eager", eager
     if case.op == "warp":
         yield "F.grid_sample", ready_grid
+        if KORNIA:
+            yield "kornia", kornia_remap
         if device.type == "cuda" and case.data == "fp32" and triton.PROBLEM is None:
             from plain_triton import plain_triton
 
@@ -101,6 +112,8 @@ def bandwidth(device: torch.device) -> dict[str, float]:
 def main() -> None:
     """Measure both."""
     device = torch.device(sys.argv[1])
+    if not KORNIA:
+        print("kornia's remap is left out: kornia is not installed")
     launches(device)
     shares = bandwidth(device)
     least = min(shares, key=shares.__getitem__)

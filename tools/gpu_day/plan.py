@@ -84,6 +84,7 @@ def plan(machine: Machine) -> Iterator[Step]:
     yield _step(machine, "self-test, quick", 90, "-m", "tcae_ops.selftest", "--quick")
     for preset in PRESETS:
         yield _program(machine, f"training, {preset}", 60, "training_losses.py", preset)
+    yield _program(machine, "step as a graph", 60, "captured_losses.py")
     for tool in SANITIZERS:
         yield _sanitized(machine, tool)
     yield _program(machine, "operators", 120, "operators.py")

@@ -16,17 +16,19 @@ import made_up
 import torch
 
 import tcae_ops
-from tcae.training.device import deterministic, wait_for
+from tcae.training.device import Compiled, deterministic, wait_for
 
 PAIRS = 8
 FIRST = 1e-4  # largest relative difference of the first loss: fp32 without TF32, other sums
 LATER = 0.05  # of all later ones: rounding grows from step to step
 
 
-def losses(preset: str, device: torch.device, steps: int) -> tuple[list[float], float]:
+def losses(
+    preset: str, device: torch.device, steps: int, compiled: Compiled = "none"
+) -> tuple[list[float], float]:
     """Return the losses, and the seconds of a step after the first."""
     with deterministic(device):
-        _, take = made_up.training(preset, PAIRS, device, precision="fp32")
+        _, take = made_up.training(preset, PAIRS, device, "fp32", compiled)
         found = [take(0).read()]
         begin = time.perf_counter()
         outcomes = [take(number) for number in range(1, steps)]

@@ -36,6 +36,9 @@ struct Hooks final : at::CUDAHooksInterface {
   DeviceIndex getCurrentDevice() const override { return 0; }
   DeviceIndex current_device() const override { return 0; }
   int getNumGPUs() const override { return 1; }
+  c10::Allocator* getPinnedMemoryAllocator() const override {
+    return c10::GetAllocator(DeviceType::CPU);
+  }
 };
 
 std::unique_ptr<at::CUDAHooksInterface> make_hooks(at::CUDAHooksArgs) {

@@ -41,6 +41,8 @@ from tcae.models.encoder import Encoder  # noqa: E402
 from tcae.models.twin_cycle import TwinCycle  # noqa: E402
 from tcae.objectives.curriculum import Curriculum  # noqa: E402
 from tcae.objectives.twin_cycle import TwinCycleObjective  # noqa: E402
+from tcae.training import captured_step  # noqa: E402
+from tcae.training.captured_step import CapturedStep, CudaGraph  # noqa: E402
 from tcae.training.config import PRESETS  # noqa: E402
 from tcae.training.device import deterministic  # noqa: E402
 from tcae.training.optimizer import Optimizer, OptimizerConfig  # noqa: E402
@@ -54,6 +56,8 @@ WAITS = {"aten._local_scalar_dense.default", "aten.nonzero.default", "aten.equal
 class Watch(TorchDispatchMode):
     """Counts operators, and notes where tensors cross to or from the GPU and where it is waited."""
 
+    recording = False  # what is recorded may copy nothing at all between devices
+
     def __init__(self) -> None:
         super().__init__()
         self.operators: Counter[str] = Counter()
@@ -66,13 +70,16 @@ class Watch(TorchDispatchMode):
         if name.startswith("prim."):  # what fake tensors ask of themselves
             return operator(*args, **(kwargs or {}))
         self.operators[name] += 1
-        if name.startswith("aten._fused_sgd_"):  # torch has no fake of it; it returns nothing
+        # torch has no fakes of these; they return nothing
+        if name.startswith(("aten._fused_sgd_", "aten._fused_adamw_.tensor_lr")):
             return None
         if name in WAITS:
             self.waits[f"{name} at {_place()}"] += 1
         result = operator(*args, **(kwargs or {}))
         tensors = [t for t in tree_leaves((args, kwargs, result)) if isinstance(t, Tensor)]
-        if len({t.device.type for t in tensors}) > 1 and not (kwargs or {}).get("non_blocking"):
+        non_blocking = (kwargs or {}).get("non_blocking", name == "aten.copy_.default" and args[2:])
+        waits = Watch.recording or not non_blocking
+        if len({t.device.type for t in tensors}) > 1 and waits:
             self.waits[f"{name} between devices at {_place()}"] += 1
         return result
 
@@ -102,12 +109,33 @@ def images() -> Tensor:
     return torch.empty(BATCH, 3, SIZE, SIZE, dtype=torch.uint8, device=GPU)
 
 
-def of_preset(name: str) -> Callable[[], object]:
+class Graph(CudaGraph):
+    """Takes the place of a CUDA graph: recording a step takes it, replaying does nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        pass
+
+    def aside(self, run: Callable[[], Any]) -> Any:
+        return run()
+
+    def record(self, run: Callable[[], Any]) -> Any:
+        Watch.recording = True
+        try:
+            return run()
+        finally:
+            Watch.recording = False
+
+    def replay(self) -> None:
+        pass
+
+
+def of_preset(name: str, replays: int | None = None) -> Callable[[], object]:
+    """Return a step of a preset; with a number, one of a recorded step after so many replays."""
     config = PRESETS[name]
     # bf16 has other operators, but what it is on by default for is known on hardware only.
     objective = TwinCycleObjective(on_gpu(TwinCycle(Encoder(config.model, SIZE))), config.objective)
     optimizer = Optimizer(objective.parameters(), config.optimizer)
-    step = TrainingStep(objective, objective, Curriculum(config.curriculum), optimizer)
+    step: Any = TrainingStep(objective, objective, Curriculum(config.curriculum), optimizer)
     batch = {"source": images(), "target": images(), "failures": torch.zeros(())}
     batch["tracks"] = torch.empty(BATCH, dtype=torch.int64, device=GPU)
     late = config.objective.ramp_start + config.objective.ramp_steps
@@ -117,6 +145,10 @@ def of_preset(name: str) -> Callable[[], object]:
 
     with Watch():
         take()  # the first one also makes the optimiser's state
+        if replays is not None:
+            step = CapturedStep(step, GPU)
+            for _ in range(1 + replays):
+                take()
     return take
 
 
@@ -151,6 +183,10 @@ TRAININGS: dict[str, Callable[[], Callable[[], object]]] = {
     "default": lambda: of_preset("default"),
     "paper": lambda: of_preset("paper"),
     "official": lambda: of_preset("official"),
+    "default, recorded": lambda: of_preset("default", replays=0),
+    "paper, recorded": lambda: of_preset("paper", replays=0),
+    "official, recorded": lambda: of_preset("official", replays=0),
+    "default, replayed": lambda: of_preset("default", replays=1),
     "fab_net": lambda: self_supervised(FabNet),
     "deforming_ae": lambda: self_supervised(DeformingAutoencoder),
     "split_brain": lambda: self_supervised(SplitBrain),
@@ -167,6 +203,8 @@ TRAININGS: dict[str, Callable[[], Callable[[], object]]] = {
 
 
 def main() -> None:
+    captured_step.CudaGraph, captured_step._WARM_UP = Graph, 1  # type: ignore[misc]
+    captured_step.wait_for = lambda device: None
     found: dict[str, dict[str, object]] = {}
     for name, prepare in TRAININGS.items():
         watch, error = Watch(), None
