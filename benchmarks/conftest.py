@@ -7,6 +7,8 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from importlib import metadata
+from importlib.util import find_spec
 from typing import Any
 
 import cv2
@@ -64,6 +66,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
         "versions": {
             "torch": str(torch.__version__),
             "OpenCV": cv2.__version__,
+            **({"kornia": metadata.version("kornia")} if find_spec("kornia") else {}),
             "Python": machine_info["python_version"],
         },
         "copy_gb_per_s": speed.copy_bandwidth(DEVICE) / 1e9,

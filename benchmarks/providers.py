@@ -1,4 +1,4 @@
-"""The providers: our operators, and what a user would use instead.
+"""The providers: our operators, and what a user would use instead, if it is installed.
 
 Work that can be done once for many calls is done beforehand: identity grids, the sampling grid of a
 bare `F.grid_sample`, the maps and interleaved pixels of `cv2.remap`.

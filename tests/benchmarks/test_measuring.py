@@ -3,13 +3,22 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from tcae_ops.selftest.providers import eager, ours
-from tcae_ops.selftest.workloads import ALL_GRADIENTS, Workload, make_problem
+from tcae_ops.selftest.providers import Unavailable, eager, kornia_remap, ours
+from tcae_ops.selftest.workloads import (
+    ALL_GRADIENTS,
+    FLOW_GRADIENTS,
+    FORWARD,
+    Workload,
+    make_problem,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,12 +89,38 @@ def test_a_wrong_baseline_is_told_from_a_right_one(measuring):
     assert max(wrong) > 5 * RELATIVE_ERROR
 
 
+def remap(image, x, y, *, padding_mode, align_corners, normalized_coordinates):
+    """What kornia documents of its `remap`, for where it is not installed."""
+    assert normalized_coordinates and x.shape == y.shape == (len(image), *image.shape[2:])
+    return F.grid_sample(
+        image, torch.stack([x, y], -1), padding_mode=padding_mode, align_corners=align_corners
+    )
+
+
+@pytest.mark.parametrize("span", [FORWARD, FLOW_GRADIENTS, ALL_GRADIENTS])
+def test_kornia_is_a_fair_rival(monkeypatch, span):
+    if find_spec("kornia") is None:
+        for name in ("kornia", "kornia.geometry", "kornia.geometry.transform"):
+            monkeypatch.setitem(sys.modules, name, SimpleNamespace(remap=remap))
+    case = Workload("warp", span, (2, 3, 32, 40))
+    problem = make_problem(case, torch.device("cpu"))
+    found, true = kornia_remap(case, problem)(), ours("reference")(case, problem)()
+    torch.testing.assert_close(found, true, rtol=1e-4, atol=1e-4)
+
+
+def test_without_kornia_it_is_left_out_by_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "kornia.geometry.transform", None)
+    case = Workload("warp", FORWARD, (1, 3, 8, 8))
+    with pytest.raises(Unavailable, match="kornia is not installed"):
+        kornia_remap(case, make_problem(case, torch.device("cpu")))
+
+
 @pytest.mark.parametrize("option", [[], ["--every-case"]])
 def test_the_plain_command_measures_the_main_table(option):
     command = [sys.executable, "-m", "pytest", "benchmarks", "--collect-only", "-q", *option]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     large = "test_speed[warp forward 16x3x256x256 smooth-{}]"
-    for name in ("tcae_ops", "eager", "F.grid_sample", "cv2.remap", "torch.compile"):
+    for name in ("tcae_ops", "eager", "F.grid_sample", "kornia", "cv2.remap", "torch.compile"):
         assert large.format(name) in done.stdout
     assert "test_kinds_of_data[warp forward 16x3x256x256 smooth bf16]" in done.stdout
     small = "test_speed[warp forward 1x3x32x32 smooth-torch.compile]"

@@ -112,6 +112,7 @@ def test_a_machine_with_gpus(tool, tmp_path, monkeypatch):
     assert two["build"].environment["TCAE_OPS_CUDA_ARCHITECTURES"] == "90"
     assert two["racecheck"].command[:3] == ["compute-sanitizer", "--tool", "racecheck"]
     assert two["profile"].command[0] == "ncu"
+    assert two["step as a graph"].command[-2].endswith("captured_losses.py")
     assert two["training, paper"].command[-2:] == ["cuda", "paper"]
     assert steps(tool, tmp_path, 1)["two processes"].missing == "there is one GPU"
     (tmp_path / "ncu").unlink()
@@ -135,6 +136,16 @@ def test_losses_that_are_apart(tool):
         check([0.0002, 0.0])
     with pytest.raises(AssertionError, match=r"losses are 6\.0e-02 from"):
         check([0.0, 0.06, 0.01])
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_kornia_is_measured_where_it_is(tool, monkeypatch, there):
+    operators = tool("operators")
+    monkeypatch.setattr(operators, "KORNIA", there)
+    case = Workload("warp", FORWARD, operators.TINY)
+    names = [name for name, _ in operators.providers(case, torch.device("cpu"))]
+    assert ("kornia" in names) is there
+    assert {"eager", "F.grid_sample"} <= set(names)
 
 
 def test_without_a_gpu_it_says_so():

@@ -324,6 +324,29 @@ def test_the_number_of_steps_is_the_presets_unless_given() -> None:
     assert with_steps(TrainConfig(minutes=1.0, steps=3)).steps == 3
 
 
+def test_the_configuration_for_a_gpu_is_the_default_in_larger_batches() -> None:
+    """Rates by the square root of the batch; what is counted in steps lasts as many pairs."""
+    path = Path(__file__).parents[2] / "examples/gpu.yaml"
+    found, default = parse("--config", str(path)), PRESETS["default"]
+    times = found.batch_size / default.batch_size
+    rate = default.optimizer.learning_rate * times**0.5
+    warmup = default.optimizer.warmup_steps / times
+    assert found.optimizer == dataclasses.replace(
+        default.optimizer, learning_rate=rate, warmup_steps=warmup
+    )
+    lengths = {
+        name: getattr(default.objective, name) / times
+        for name in ("ramp_start", "ramp_steps", "contrast_ramp")
+    }
+    assert found.objective == dataclasses.replace(default.objective, **lengths)
+    assert found.steps == 30_000 / times
+    assert (found.model, found.pairs, found.curriculum) == (
+        default.model,
+        default.pairs,
+        default.curriculum,
+    )
+
+
 def test_the_printed_configuration_marks_what_differs_from_the_preset() -> None:
     text = describe(TrainConfig(seed=3, optimizer=OptimizerConfig(learning_rate=0.5)))
     assert "seed=3*" in text
