@@ -38,7 +38,7 @@ from tcae.training.trial_steps import TrialSteps
 
 T = TypeVar("T")
 CPU = torch.device("cpu")
-STEPS = 13
+STEPS = 11
 WAITS = {"aten._local_scalar_dense.default", "aten.nonzero.default", "aten.equal.default"}
 
 
@@ -149,7 +149,7 @@ class Run:
             batch = {"source": source, "target": target, "tracks": torch.arange(4) // 2}
             batch["failures"] = torch.tensor(float(number == 2))
             outcomes.append(self._step(batch, number, STEPS))
-            if number == 8:
+            if number == 7:
                 assert [self.curriculum.observe(loss) for loss in (1.0, 2.0)] == [False, True]
         # Read late, as a trainer on a GPU does: later steps must not have changed them.
         return [outcome.read() for outcome in outcomes]
@@ -173,7 +173,7 @@ def same(captured: Run, preset: str) -> bool:
     return equal and all(torch.equal(a, b) for a, b in zip(captured.state(), state, strict=True))
 
 
-@pytest.mark.parametrize("preset", ["default", "paper", "official"])
+@pytest.mark.parametrize("preset", ["default", "official"])
 def test_replayed_steps_have_the_bits_of_steps(tape: None, preset: str) -> None:
     assert same(Run(preset, captured=True), preset)
 
@@ -215,7 +215,7 @@ class Stops(Trainer):
     """Gets a signal in the middle of a step that is replayed."""
 
     def _learn(self, batch: dict[str, Tensor], waited: float) -> float:
-        if self.step == 9 and self.config.resume is None:
+        if self.step == 3 and self.config.resume is None:
             os.kill(os.getpid(), signal.SIGTERM)
         return super()._learn(batch, waited)
 
@@ -227,7 +227,8 @@ def test_a_whole_run_is_the_same_and_resumes_to_the_bit(
     assert_same_run: Callable[[Path, Path], None],
 ) -> None:
     """With validations, windows that move, and parts of the batch."""
-    config = replace(tiny, micro_batches=2, validation=replace(tiny.validation, every=3))
+    validation = replace(tiny.validation, every=4, panel_every=9)
+    config = replace(tiny, steps=8, micro_batches=2, validation=validation)
     assert config.data is not None
 
     def train(compiled: Compiled, **changes: Any) -> Path:

@@ -137,6 +137,7 @@ def test_an_operator_that_refuses_is_found(found: dict[str, Any], name: str) -> 
         ("waits", "_local_scalar_dense"),
         ("waits for places", "nonzero"),
         ("draws on the CPU", "_to_copy.default between devices"),
+        ("copies while it is recorded", "_to_copy.default between devices"),
         ("a tensor of the CPU", "cuda:0 and cpu"),
     ],
 )

@@ -198,6 +198,9 @@ TRAININGS: dict[str, Callable[[], Callable[[], object]]] = {
     "planted: waits": lambda: planted(lambda w: w * w.mean().item()),
     "planted: waits for places": lambda: planted(lambda w: w[w > 0]),
     "planted: draws on the CPU": lambda: planted(lambda w: w + torch.randn(8).to(w)),
+    "planted: copies while it is recorded": lambda: planted(
+        lambda w: Graph(GPU).record(lambda: w + torch.zeros(8).to(GPU, non_blocking=True))
+    ),
     "planted: a tensor of the CPU": lambda: planted(lambda w: w + torch.zeros(8)),
 }
 
