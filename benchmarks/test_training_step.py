@@ -22,7 +22,7 @@ from tcae.training.device import supports_bf16
 pytestmark = pytest.mark.every_case
 
 SHAPES = [(32, 64), (8, 256)]  # batch, side
-OPTIONS = {"": {}, "compile": {"compiled": True}, "recompute": {"recomputed": True}}
+OPTIONS = {"": {}, "compile passes": {"compiled": True}, "recompute": {"recomputed": True}}
 Step = Callable[[], tuple[Tensor, ...]]
 
 
@@ -63,7 +63,7 @@ def memory_of_yardstick(batch: int, side: int) -> int | None:
         ("default", "fp32", ""),
         ("default", "bf16", ""),
         ("default", "bf16", "recompute"),
-        ("default", "bf16", "compile"),
+        ("default", "bf16", "compile passes"),
     ],
 )
 def test_training_step(benchmark, preset, precision, option, batch, side):

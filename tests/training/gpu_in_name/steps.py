@@ -143,12 +143,11 @@ def of_preset(name: str, replays: int | None = None) -> Callable[[], object]:
     def take() -> None:
         step(batch, late, 2 * late + 2)
 
+    if replays is not None:
+        step = CapturedStep(step, GPU)
     with Watch():
-        take()  # the first one also makes the optimiser's state
-        if replays is not None:
-            step = CapturedStep(step, GPU)
-            for _ in range(1 + replays):
-                take()
+        for _ in range(1 + (replays or 0)):  # the first one also makes the optimiser's state
+            take()
     return take
 
 
