@@ -165,8 +165,9 @@ def _write_video(
             display.advance(1)
             if not lead.step():
                 break
-        if without == frames:
-            raise ValueError(f"no face was found in any of its {frames} frames")
+        for path, person in people.items():
+            if person.face is None:
+                raise ValueError(f"{path}: no face was found in any of its {frames} frames")
     say(f"{out}: {frames} frames of {width}x{height} pixels")
     if without:
         log.warning("%d of %d frames show no face and stay as they are", without, frames)

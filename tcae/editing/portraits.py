@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tcae.data.detectors import make_detector
 from tcae.data.face_tracks import Tracker
 from tcae.data.faces import Face
-from tcae.data.sources import is_picture
+from tcae.data.sources import find_sources, is_picture
 from tcae.data.turned_faces import UprightDetector
-from tcae.data.video import VideoError, VideoFrame, read_frames
+from tcae.data.video import VideoError, VideoFrame
 from tcae.editing.editor import FaceEditor, Portrait
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ class Portraits:
     """
 
     def __init__(self, editor: FaceEditor, path: Path) -> None:
+        if path.is_dir():
+            raise ValueError(f"{path}: is a folder, a picture or a video is needed")
         self._editor, self._path = editor, path
         self.still, self.failed = is_picture(path.name), False
         self._moments = self._read()
@@ -86,7 +88,7 @@ class Portraits:
         find, person = UprightDetector(make_detector()), _Person()
         read = 0
         try:
-            for frame in read_frames(self._path, threads=1):
+            for frame in find_sources(self._path)[0].read():
                 face = person.found(frame, find(frame.rgb))
                 if face is None and self.still:
                     raise ValueError(f"{self._path}: no face was found in it")

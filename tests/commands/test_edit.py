@@ -109,8 +109,30 @@ def test_a_video_without_a_face_is_an_error_and_leaves_nothing(known, tmp_path, 
     source = film(tmp_path / "a.mp4", [np.full((64, 64, 3), 40, np.uint8)] * 3)
     out = tmp_path / "b.mp4"
     assert main(source, "--au", "AU12=1", "--out", out) == 2
-    assert "no face was found in any of its 3 frames" in capsys.readouterr().err
+    assert f"{source}: no face was found in any of its 3 frames" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4"]
+
+
+def test_a_driver_without_a_face_is_an_error_too(known, tmp_path, capsys):
+    source = still(tmp_path / "a.png", known(0, 6)[0][0])
+    driver = film(tmp_path / "b.mp4", [np.full((64, 64, 3), 40, np.uint8)] * 3)
+    assert main(source, "--au-from", driver, "--out", tmp_path / "c.mp4") == 2
+    assert f"{driver}: no face was found in any of its 3 frames" in capsys.readouterr().err
+    assert not (tmp_path / "c.mp4").exists()
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".jpeg", ".webp"])
+def test_pictures_of_other_endings_are_edited(known, tmp_path, ending):
+    """FFmpeg takes the name of a JPEG for the first one of a sequence."""
+    (rgb, _), *_ = known(0, 6)
+    source = still(tmp_path / f"a{ending}", rgb)
+    assert main(source, "--au", "AU12=1", "--out", tmp_path / "b.png") == 0
+    assert (shown(tmp_path / "b.png")[0] != rgb).any()
+
+
+def test_a_folder_is_refused_by_name(known, tmp_path, capsys):
+    assert main(tmp_path, "--au", "AU12=1", "--out", tmp_path / "b.mp4") == 2
+    assert f"{tmp_path}: is a folder, a picture or a video is needed" in capsys.readouterr().err
 
 
 def test_a_picture_without_a_face_is_named(known, tmp_path, capsys):
