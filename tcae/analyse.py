@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -75,8 +75,8 @@ class AnalyseOptions:
     overwrite: command.OverwriteOption = False
 
 
-def analyse(options: AnalyseOptions) -> int:
-    """Run ``tcae analyse`` and return its exit status."""
+def analyse(options: AnalyseOptions, tone_mapped: bool = False) -> int:
+    """Run ``tcae analyse``, perhaps with HDR in ordinary colours, and return its exit status."""
     out = _checked_out(options)
     cameras = [int(word) for word in options.inputs if _is_camera(word)]
     paths = [Path(word) for word in options.inputs if not _is_camera(word)]
@@ -85,7 +85,8 @@ def analyse(options: AnalyseOptions) -> int:
         sources += [camera(number, options.seconds, stopped) for number in cameras]
         device = command.device_of(options.device)
         extractor = make_extractor(options.encoder, options.probe, options.embeddings, device)
-        cropper = Cropper(extractor.crop_config(options.fps, DETECTOR))
+        config = extractor.crop_config(options.fps, DETECTOR)
+        cropper = Cropper(replace(config, tone_mapped=tone_mapped))
         extractor, refinement = refined(extractor, cropper, options.neutral, options.smooth)
         analysis = Analysis(sources, cropper, extractor, remarks=True)
         with contextlib.closing(FrameDisplay("tcae.analyse", options.fps)) as display:

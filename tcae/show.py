@@ -76,7 +76,7 @@ def show(options: ShowOptions) -> int:
     if source.is_file:
         failure = _show_video(source, table, marked, page, options.tone_map)
     else:
-        failure = _show_pictures(source, table, marked, page)
+        failure = _show_pictures(source, table, marked, page, options.tone_map)
     say(f"{marked}\n{page}")
     if failure is None:
         return command.DONE
@@ -115,7 +115,7 @@ def _table(options: ShowOptions, name: str, folder: Path) -> Path:
     table = folder / f"{name}.csv"
     say(f"no {table.name} yet: analysing {options.input}")
     folder.mkdir(parents=True, exist_ok=True)
-    analyse(AnalyseOptions((str(options.input),), table))
+    analyse(AnalyseOptions((str(options.input),), table), options.tone_map)
     return table
 
 
@@ -129,9 +129,11 @@ def _show_video(
     return video.failure
 
 
-def _show_pictures(source: Source, table: FaceTable, marked: Path, page: Path) -> str | None:
+def _show_pictures(
+    source: Source, table: FaceTable, marked: Path, page: Path, tone_map: bool
+) -> str | None:
     """Write the pictures and the page. Return what was wrong with them, None if nothing was."""
-    pictures = MarkedPictures(source, table)
+    pictures = MarkedPictures(source, table, tone_map)
     _watch(source, pictures.write(marked))
     beside = os.path.relpath(table.path, page.parent)
     title = source.path.resolve().name

@@ -25,8 +25,8 @@ def hdr_refusal(frame: av.VideoFrame) -> str | None:
     if transfer is None:
         return None
     return (
-        f"is HDR ({transfer}), whose colours would be read washed out; --tone-map reads it, or "
-        "convert it to SDR (BT.709) first"
+        f"is HDR ({transfer}), whose colours would be read washed out; --tone-map reads it (tcae "
+        "pack, extract and show have it), or convert it to SDR (BT.709) first"
     )
 
 

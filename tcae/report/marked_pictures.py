@@ -31,14 +31,15 @@ class MarkedPictures:
     Args:
         source: The pictures.
         table: Their rows.
+        tone_mapped: Read HDR in the colours of ordinary pictures.
 
     Attributes:
         shown: The pictures so far, for `tcae.report.picture_page`.
         failure: What was wrong with them, None if all were read.
     """
 
-    def __init__(self, source: Source, table: FaceTable) -> None:
-        self._source, self._table = source, table
+    def __init__(self, source: Source, table: FaceTable, tone_mapped: bool = False) -> None:
+        self._source, self._table, self._tone_mapped = source, table, tone_mapped
         self._marks = Marks(table)
         self._held = 0
         self.shown: list[ShownPicture] = []
@@ -59,7 +60,7 @@ class MarkedPictures:
         if self._folder:
             target.mkdir(exist_ok=True)
         try:
-            for frame in self._source.read():
+            for frame in self._source.read(tone_mapped=self._tone_mapped):
                 assert isinstance(frame, Picture)
                 path = target / f"{frame.file.name}.jpg" if self._folder else target
                 self._write(frame, path)

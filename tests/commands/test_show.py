@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import av
@@ -143,7 +145,7 @@ def test_a_missing_table_is_made(talk, monkeypatch) -> None:
     Path("talk.csv").unlink()
     asked = []
 
-    def analyse(options) -> int:
+    def analyse(options, tone_mapped) -> int:
         asked.append((options.inputs, options.out))
         write_table(options.out, rows)
         return 0
@@ -230,3 +232,23 @@ def test_a_table_in_place_of_the_video_is_refused(talk, capsys) -> None:
 def test_a_folder_of_videos_is_refused(talk, capsys) -> None:
     assert main(talk.parent) == 2
     assert "holds talk.mp4; give one video, one picture or one folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.png"])
+def test_hdr_without_a_table_is_analysed_and_shown(tmp_path, monkeypatch, capsys, name) -> None:
+    monkeypatch.chdir(tmp_path)
+    grey = np.full((240, 320, 3), 26_000, np.uint16)
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv422p10le"
+        stream.codec_context.color_trc = 16  # PQ
+        for packet in (*stream.encode(av.VideoFrame.from_ndarray(grey, "rgb48le")), *stream.encode()):
+            container.mux(packet)
+    png = cv2.imencode(".png", grey)[1].tobytes()
+    chunk = b"cICP" + bytes([9, 16, 0, 1])  # PNG, 11.3.2.6
+    chunk = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    Path("a.png").write_bytes(png[:33] + chunk + png[33:])
+    assert main(name) == 2
+    assert "--tone-map reads it (tcae pack, extract and show have it)" in capsys.readouterr().err
+    assert main(name, "--tone-map") == 0
+    assert Path("a.html").exists() and Path("a.csv").exists()
