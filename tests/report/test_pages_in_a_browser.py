@@ -169,6 +169,8 @@ def test_values_and_names_of_the_moment(shown, opened) -> None:
     found.page.evaluate("seek(3)")
     assert strip.inner_text().split()[-2:] == ["0.00", "0.13"]
     assert found.page.locator(".strip", has_text="yaw").inner_text().split()[-2:] == ["30", "-10"]
+    rounded = "[-0.3, -0.6, 0].map((value) => rounded(value, 0))"
+    assert found.page.evaluate(rounded) == ["0", "-1", "0"]
 
 
 def test_curves_show_intensities_too(shown, opened) -> None:
@@ -200,6 +202,7 @@ def test_a_face_can_be_hidden_and_frames_stepped_through(shown, opened) -> None:
     found.page.get_by_role("button", name="face 0").click()
     assert found.page.locator("#events tr").count() == 0
     assert found.page.locator("#none").is_visible()
+    assert not found.page.locator("#more").is_visible()
     found.page.keyboard.press("ArrowRight")
     found.page.keyboard.press("ArrowRight")
     assert video(found, "currentTime") == pytest.approx(2 / FPS, abs=1e-3)

@@ -137,6 +137,8 @@ function frameAt(time) {
   return low;
 }
 
+const rounded = (value, digits) => value.toFixed(digits).replace(/^-(?=[0.]+$)/, ""); // no -0
+
 function tell(time) {
   const frame = frameAt(time);
   document.getElementById("time").textContent = clock(time);
@@ -144,7 +146,7 @@ function tell(time) {
     const value = strip.curves[i][frame];
     box.hidden = !shown[i];
     bar.style.setProperty("--share", value == null ? 0 : Math.max(0, Math.min(1, (value - strip.low) / (strip.high - strip.low))));
-    number.textContent = value == null ? "–" : value.toFixed(strip.digits);
+    number.textContent = value == null ? "–" : rounded(value, strip.digits);
   });
 }
 
