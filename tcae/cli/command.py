@@ -20,6 +20,7 @@ from tqdm import tqdm
 from tcae import __version__
 from tcae.cli.messages import first_line
 from tcae.cli.streams import unfailing_streams
+from tcae.cli.usage_errors import usage_error
 
 if TYPE_CHECKING:
     import torch
@@ -270,7 +271,11 @@ def _parse(
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise ValueError(_first_message(messages.getvalue(), typed)) from None
+        described = io.StringIO()
+        with contextlib.redirect_stdout(described), contextlib.suppress(SystemExit):
+            tyro.cli(options, args=["--help"], default=chosen)
+        line = usage_error(messages.getvalue(), words, described.getvalue())
+        raise ValueError(f"{line} ({typed} --help explains the options)") from None
 
 
 def _whole_sentences() -> AbstractContextManager[Any]:
@@ -284,14 +289,6 @@ def _whole_sentences() -> AbstractContextManager[Any]:
         return docstring
 
     return mock.patch.object(docstring_parser, "parse_from_object", parse_joined)
-
-
-def _first_message(boxed: str, typed: str) -> str:
-    """Return the first paragraph of a usage error, without the box that tyro draws around it."""
-    lines = [line.strip("│ ") for line in boxed.splitlines()]
-    rules = [i for i, line in enumerate(lines) if line[:1] in "╭╰" or not line.strip("─-")]
-    paragraph = " ".join(lines[rules[0] + 1 : rules[1]])
-    return f"{paragraph} ({typed} --help explains the options)"
 
 
 def _say(prog: str, text: str) -> None:

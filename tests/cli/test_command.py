@@ -7,9 +7,11 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import torch
+import tyro
 
 from tcae.cli import command
 
@@ -113,6 +115,49 @@ def test_a_wrong_command_line_is_one_line(
     assert not any(line in captured.err for line in ("──", "|", "---"))
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """Options of all kinds."""
+
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SOURCE")]
+    out: Path
+    count: int = 1
+    share: float = 0.5
+    rate: float | None = None
+    pair: tuple[int, int] = (1, 2)
+    angles: tuple[float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.share > 1:
+            raise ValueError(f"share is {self.share}, it must be at most 1")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--ot b a", "--ot: unknown option, the nearest one is --out"),
+        ("--sharre 1 a --out b", "--sharre: unknown option, the nearest one is --share"),
+        ("a c --out b", "belongs to no option: c"),
+        ("", "SOURCE, --out: needed, but not given"),
+        ("a", "--out: needed, but not given"),
+        ("a --out", "--out: no value given"),
+        ("a --out b --angles 1", "--angles: need FLOAT FLOAT FLOAT, got '1'"),
+        ("a --out b --pair 1", "--pair: fewer than 2 values given"),
+        ("a --out b --count x", "--count: need INT, got 'x'"),
+        ("a --out b --share x", "--share: need FLOAT, got 'x'"),
+        ("a --out b --rate x", "--rate: need FLOAT, got 'x'"),
+        ("a --out b --angles 1 2", "--angles: need FLOAT FLOAT FLOAT, got '1', '2'"),
+        ("a --out b --share 2", "share is 2.0, it must be at most 1"),
+    ],
+)
+def test_what_is_wrong_with_the_words_is_said(
+    words: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = command.run(lambda options: 0, Numbers, prog="tcae.thing", argv=words.split())
+    advice = " (python -m tcae.thing --help explains the options)\n"
+    assert (done, capsys.readouterr().err) == (2, f"tcae.thing: error: {line}{advice}")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_wrong_options_read_the_same_in_every_terminal(encoding: str) -> None:
     program = (
@@ -132,7 +177,8 @@ def test_wrong_options_read_the_same_in_every_terminal(encoding: str) -> None:
     )
     assert done.returncode == 2
     assert done.stderr == (
-        "x: error: Unrecognized options: --sed, 1 (python -m x --help explains the options)\n"
+        "x: error: --sed: unknown option, the nearest one is --seed "
+        "(python -m x --help explains the options)\n"
     )
 
 

@@ -80,7 +80,7 @@ def test_messages_name_the_command_as_it_was_called(words: list[str], script: Pa
     assert python(*words, "synthesize", "--help").stdout.startswith("usage: tcae synthesize [-h]")
     wrong = python(*words, "synthesize", "--out", "x", "--sed", "1")
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith("tcae synthesize: error: Unrecognized options: --sed")
+    assert wrong.stderr.startswith("tcae synthesize: error: --sed: unknown option")
     assert wrong.stderr.endswith("(tcae synthesize --help explains the options)\n")
 
 
