@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -13,6 +14,9 @@ from typing import Any, Literal, TypeVar, Union
 from tcae.files.options import Before, Formerly, FormerValues, groups, marks, retired_options
 
 T = TypeVar("T")
+
+# YAML 1.1 takes 1e-3 for text: its numbers with an exponent need a point and a sign.
+_POWER_OF_TEN = r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"
 
 
 def to_plain(value: Any) -> Any:
@@ -138,6 +142,8 @@ def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
     if origin is Literal and value in args:
         return value
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str) and re.fullmatch(_POWER_OF_TEN, value):
         return float(value)
     if hint is Path and isinstance(value, str):
         return Path(value)

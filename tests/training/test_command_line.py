@@ -49,6 +49,12 @@ def test_a_file_comes_before_the_preset_and_the_command_line_before_the_file(fil
     assert parse("--config", file) == dataclasses.replace(PRESETS["paper"], config=file)
 
 
+@pytest.mark.parametrize("number", ["1e-3", "1E-3", "1.e-3", ".1e-2", "+1e-3", "1.0e-3"])
+def test_powers_of_ten_are_numbers_in_a_file_too(file: Path, number: str) -> None:
+    file.write_text(f"optimizer: {{learning_rate: {number}}}\n")
+    assert parse("--config", file).optimizer.learning_rate == 0.001
+
+
 def test_the_file_of_a_run_repeats_it_elsewhere(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
