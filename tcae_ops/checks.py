@@ -29,14 +29,14 @@ def check(request: Request, blends: bool) -> Request:
     """
     # Every call pays for its checks, and most calls are right, of one batch and of one size. So a
     # quick look comes first. Only if something is different, `_look_closely` finds out what.
-    image, flows, logits, target, units, padding, _ = request
+    image, flows, logits, target, units, padding, return_warped = request
     if units not in UNITS or padding not in PADDINGS or not isinstance(image, Tensor):
         return _look_closely(request, blends)
     shape, device = image.shape, image.device
     if len(shape) != 4 or image.dtype not in IMAGE_DTYPES:
         return _look_closely(request, blends)
     n, c, h, w = shape
-    alike = c > 0 and h > 0 and w > 0
+    alike = c > 0 and h > 0 and w > 0 and isinstance(return_warped, bool)
     if blends:
         if not isinstance(flows, (list, tuple)) or not isinstance(logits, (list, tuple)):
             return _look_closely(request, blends)
@@ -56,9 +56,11 @@ def check(request: Request, blends: bool) -> Request:
 
 def _look_closely(request: Request, blends: bool) -> Request:
     """Raise the error that says what does not fit. Else repeat what there is only one of."""
-    image, flows, logits, target, units, padding, _ = request
+    image, flows, logits, target, units, padding, return_warped = request
     check_units(units)
     _check_option("padding", padding, PADDINGS)
+    if not isinstance(return_warped, bool):
+        raise TypeError(f"return_warped is {return_warped!r}, but must be True or False")
     _check_image(image)
     if blends:
         _check_lists(flows, logits)

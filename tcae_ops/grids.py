@@ -101,6 +101,8 @@ def grid_from_flow(
 def _half_sizes(size: Sequence[int], units: Units) -> tuple[float, float]:
     """Return half the distance between the first and the last pixel, along x and y."""
     check_units(units)
+    if not isinstance(size, Sequence) or len(size) != 2:
+        raise ValueError(f"size is {size!r}, but must be (H, W)")
     h, w = size
     least = 2 if units == "normalized" else 1
     if min(h, w) < least:

@@ -25,8 +25,8 @@ def blend(flows=(FLOW, FLOW), logits=(LOGIT, LOGIT)):
     return lambda: tcae_ops.blend_warp(IMAGE, flows, logits)
 
 
-def l1(target):
-    return lambda: tcae_ops.warp_l1(IMAGE, FLOW, target)
+def l1(target, **options):
+    return lambda: tcae_ops.warp_l1(IMAGE, FLOW, target, **options)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def l1(target):
         (warp(flow=FLOW[..., :0]), ValueError, r"flow has shape \(2, 2, 4, 0\).*H, W >= 1"),
         (warp(flow=FLOW.repeat(2, 1, 1, 1)), ValueError, r"flow .* \(2, 2, 4, 5\), or a batch of"),
         (warp(flow=FLOW.to("meta")), ValueError, r"flow is on meta, but must be .* on cpu"),
+        (l1(IMAGE, return_warped="no"), TypeError, r"return_warped is 'no', .* True or False"),
         (warp(units="metres"), ValueError, r"units is 'metres', .* pixels, normalized"),
         (warp(padding="wrap"), ValueError, r"padding is 'wrap', .* border, zeros, reflection"),
         (warp(backend="fpga"), ValueError, r"backend is 'fpga', but must be one of cpp, cuda"),

@@ -104,6 +104,8 @@ GRID, FLOW = torch.zeros(1, 4, 5, 2), torch.zeros(1, 2, 4, 5)
         (lambda: grid_from_flow(FLOW.int(), (4, 5)), TypeError, "flow is of type int32"),
         (lambda: flow_from_grid(GRID, (4, 5), units="metres"), ValueError, "units is 'metres'"),
         (lambda: grid_from_flow(FLOW, (4, 5), units="metres"), ValueError, "units is 'metres'"),
+        (lambda: flow_from_grid(GRID, 4), ValueError, r"size is 4, but must be \(H, W\)"),
+        (lambda: grid_from_flow(FLOW, (4,)), ValueError, r"size is \(4,\), but must be \(H, W\)"),
         (lambda: flow_from_grid(GRID, (0, 5)), ValueError, r"size is \(0, 5\).*at least 1"),
         (
             lambda: flow_from_grid(GRID, (1, 5), units="normalized"),
