@@ -38,8 +38,8 @@ def usage_error(box: str, words: Sequence[str], help_text: str) -> str:
     # Tyro blames the words after an unknown option too, or the words that it then finds missing.
     known = set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", help_text))
     if unknown := next((word for word in words if _is_unknown(word, known)), None):
-        near = difflib.get_close_matches(unknown, known, n=1, cutoff=0)
-        return f"{unknown}: unknown option, the nearest one is {near[0]}"
+        near = difflib.get_close_matches(unknown, known, n=1)
+        return f"{unknown}: unknown option" + "".join(f", the nearest one is {n}" for n in near)
     lines = [line.strip("│ ") for line in box.splitlines()]
     rules = [i for i, line in enumerate(lines) if line[:1] in "╭╰" or not line.strip("─-")]
     text = " ".join(lines[rules[0] + 1 : rules[1]])

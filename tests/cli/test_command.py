@@ -137,6 +137,7 @@ class Numbers:
     [
         ("--ot b a", "--ot: unknown option, the nearest one is --out"),
         ("--sharre 1 a --out b", "--sharre: unknown option, the nearest one is --share"),
+        ("--zzzzzzzz 1 a --out b", "--zzzzzzzz: unknown option"),
         ("a c --out b", "belongs to no option: c"),
         ("", "SOURCE, --out: needed, but not given"),
         ("a", "--out: needed, but not given"),
