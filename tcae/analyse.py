@@ -45,6 +45,7 @@ class AnalyseOptions:
         tyro.conf.arg(
             help="Videos, pictures, folders of them, and numbers of cameras (0, 1 ...).",
             metavar="INPUT...",
+            help_behavior_hint="(required)",
         ),
     ]
     out: Annotated[

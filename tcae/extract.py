@@ -47,7 +47,9 @@ class ExtractOptions:
     inputs: Annotated[
         tyro.conf.Positional[tuple[Path, ...]],
         tyro.conf.arg(
-            help="Videos, pictures, and folders of videos or pictures.", metavar="INPUT..."
+            help="Videos, pictures, and folders of videos or pictures.",
+            metavar="INPUT...",
+            help_behavior_hint="(required)",
         ),
     ]
     encoder: command.FaceEncoderOption

@@ -55,6 +55,7 @@ class PackOptions:
             "person. A picture that is named itself is a still, of which every face is a track. "
             "VoxCeleb1 and VoxCeleb2 are read as they are distributed.",
             metavar="PATH...",
+            help_behavior_hint="(required)",
         ),
     ]
     out: command.OutOption

@@ -90,3 +90,14 @@ def test_a_command_called_as_a_module_keeps_its_own_name() -> None:
     wrong = python("-m", "tcae.synthesize", "--sed", "1").stderr
     assert wrong.startswith("tcae.synthesize: error: ")
     assert wrong.endswith("(python -m tcae.synthesize --help explains the options)\n")
+
+
+@pytest.mark.parametrize("name", ["analyse", "extract", "pack"])
+def test_inputs_that_must_be_given_are_called_required(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They have no default, not even an empty one."""
+    assert front.main([name, "--help"]) == 0
+    listed = capsys.readouterr().out.partition("positional arguments")[2]
+    positional = listed.partition(" options ")[0]
+    assert "(required)" in positional and "(default" not in positional
