@@ -72,12 +72,13 @@ class AnalyseOptions:
         tyro.conf.arg(help="Write the embeddings too: au_000 ... and pose_000 ..."),
         tyro.conf.FlagCreatePairsOff,
     ] = False
+    tone_map: command.ToneMapOption = False
     device: command.DeviceOption = "auto"
     overwrite: command.OverwriteOption = False
 
 
-def analyse(options: AnalyseOptions, tone_mapped: bool = False) -> int:
-    """Run ``tcae analyse``, perhaps with HDR in ordinary colours, and return its exit status."""
+def analyse(options: AnalyseOptions) -> int:
+    """Run ``tcae analyse`` and return its exit status."""
     out = _checked_out(options)
     cameras = [int(word) for word in options.inputs if _is_camera(word)]
     paths = [Path(word) for word in options.inputs if not _is_camera(word)]
@@ -87,7 +88,7 @@ def analyse(options: AnalyseOptions, tone_mapped: bool = False) -> int:
         device = command.device_of(options.device)
         extractor = make_extractor(options.encoder, options.probe, options.embeddings, device)
         config = extractor.crop_config(options.fps, DETECTOR)
-        cropper = Cropper(replace(config, tone_mapped=tone_mapped))
+        cropper = Cropper(replace(config, tone_mapped=options.tone_map))
         extractor, refinement = refined(extractor, cropper, options.neutral, options.smooth)
         analysis = Analysis(sources, cropper, extractor, remarks=True)
         with contextlib.closing(FrameDisplay("tcae.analyse", options.fps)) as display:

@@ -115,7 +115,7 @@ def _table(options: ShowOptions, name: str, folder: Path) -> Path:
     table = folder / f"{name}.csv"
     say(f"no {table.name} yet: analysing {options.input}")
     folder.mkdir(parents=True, exist_ok=True)
-    analyse(AnalyseOptions((str(options.input),), table), options.tone_map)
+    analyse(AnalyseOptions((str(options.input),), table, tone_map=options.tone_map))
     return table
 
 

@@ -26,7 +26,7 @@ def hdr_refusal(frame: av.VideoFrame) -> str | None:
         return None
     return (
         f"is HDR ({transfer}), whose colours would be read washed out; --tone-map reads it (tcae "
-        "pack, extract and show have it), or convert it to SDR (BT.709) first"
+        "analyse, extract, pack and show have it), or convert it to SDR (BT.709) first"
     )
 
 

@@ -145,7 +145,7 @@ def test_a_missing_table_is_made(talk, monkeypatch) -> None:
     Path("talk.csv").unlink()
     asked = []
 
-    def analyse(options, tone_mapped) -> int:
+    def analyse(options) -> int:
         asked.append((options.inputs, options.out))
         write_table(options.out, rows)
         return 0
@@ -249,6 +249,6 @@ def test_hdr_without_a_table_is_analysed_and_shown(tmp_path, monkeypatch, capsys
     chunk = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     Path("a.png").write_bytes(png[:33] + chunk + png[33:])
     assert main(name) == 2
-    assert "--tone-map reads it (tcae pack, extract and show have it)" in capsys.readouterr().err
+    assert "--tone-map reads it (tcae analyse, extract, pack and" in capsys.readouterr().err
     assert main(name, "--tone-map") == 0
     assert Path("a.html").exists() and Path("a.csv").exists()
