@@ -22,7 +22,7 @@ class GoalRow(NamedTuple):
         title: What is measured.
         measured: The figure.
         interval: Its 95 % interval, a dash if there is none.
-        wanted: The goal, empty for a baseline.
+        wanted: The goal, empty for a baseline or if measures for it are missing.
         reached: Whether it is reached; None without goal, or if measures for it are missing.
     """
 
@@ -48,8 +48,9 @@ def goal_rows(measures: Mapping[str, Estimate]) -> list[GoalRow]:
         interval = "–"
         if not any(map(math.isnan, ends)):
             interval = " to ".join(_rounded(end, goal.percent) for end in ends)
-        shown = _rounded(value, goal.percent)
-        rows.append(GoalRow(goal.title, shown, interval, goal.wanted, goal.reached(measures)))
+        shown, reached = _rounded(value, goal.percent), goal.reached(measures)
+        wanted = "" if reached is None else goal.wanted
+        rows.append(GoalRow(goal.title, shown, interval, wanted, reached))
     return rows
 
 

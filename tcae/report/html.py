@@ -16,7 +16,7 @@ from tcae.evaluation.estimates import Estimate, flat
 from tcae.report.charts import Points, histogram, line_chart
 from tcae.report.goals import goal_rows, verdict
 from tcae.report.page import page, picture_address
-from tcae.report.panels import FLOW_NOTE, colour_wheel
+from tcae.report.panels import colour_wheel, explanation
 
 Picture = NDArray[np.uint8]
 
@@ -133,7 +133,7 @@ def _pairs(pairs: Sequence[Mapping[str, Picture]]) -> str:
     first, others = (f'<div class="pairs">{"".join(part)}</div>' for part in
                      (blocks[:_SHOWN_FIRST], blocks[_SHOWN_FIRST:]))  # fmt: skip
     more = f"<details><summary>{len(blocks) - _SHOWN_FIRST} more</summary>{others}</details>"
-    note = f'<p class="dim">{escape(FLOW_NOTE)}</p>'
+    note = f'<p class="dim">{escape(explanation(pairs[0]))}</p>'
     return f"{note}{first}{more if len(blocks) > _SHOWN_FIRST else ''}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -111,10 +111,17 @@ def pair_panel(source: Tensor, target: Tensor, pictures: Pictures) -> Picture:
     return panel(columns)
 
 
-FLOW_NOTE = (
-    "Colours of flows: the hue is the direction (right red, down yellow, left cyan, up violet), "
-    "the saturation the length. A flow and its truth share one scale. White in a mask is 1."
-)
+def explanation(titles: Collection[str]) -> str:
+    """Say how to read the pictures of these titles, as those of `pair_pictures`."""
+    words = [
+        "Colours of flows: the hue is the direction (right red, down yellow, left cyan, up "
+        "violet), the saturation the length."
+    ]
+    if any(title.startswith("truth") for title in titles):
+        words.append("A flow and its truth share one scale.")
+    if any("mask" in title for title in titles):
+        words.append("White in a mask is 1.")
+    return " ".join(words)
 
 
 def pair_pictures(

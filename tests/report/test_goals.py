@@ -20,6 +20,13 @@ def test_rows_in_the_order_of_the_goals():
     assert [row.verdict for row in rows] == ["missed", "", "", "reached"]
 
 
+def test_a_goal_that_needs_the_truth_is_not_named_without_it():
+    ratio = {"flow_length_ratio": Estimate(3.0)}
+    assert [row.wanted for row in goal_rows(ratio)] == [""]
+    known = goal_rows(ratio | {"flow_length_ratio_true": Estimate(2.0)})
+    assert [row.wanted for row in known] == ["within a factor of 2 of the true ratio", ""]
+
+
 def test_what_rounds_to_nothing_has_no_sign():
     values = {"au_image_gain": -0.001, "pose_r2_from_au": -0.0004, "pose_image_gain": -0.02}
     figures = {name: Estimate(value) for name, value in values.items()}

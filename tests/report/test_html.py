@@ -87,6 +87,16 @@ def test_pictures_of_a_pair_stand_in_groups() -> None:
     assert captions == [["source", "key to flows"], ["changed", "truth: changed", "mask"], ["flow"]]
 
 
+def test_only_what_is_shown_is_explained() -> None:
+    pages = [
+        render_report(RunReport("run", "", {}, pairs=[dict.fromkeys(names, RED)]))
+        for names in (["source", "AU flow"], ["truth: AU flow"], ["pose mask"])
+    ]
+    assert ["Colours of flows" in page for page in pages] == [True, True, True]
+    assert ["and its truth" in page for page in pages] == [False, True, False]
+    assert ["White in a mask" in page for page in pages] == [False, False, True]
+
+
 def test_pairs_after_the_fourth_are_folded() -> None:
     page = render_report(RunReport("run", "", {}, pairs=[{"source": RED}] * 6))
     shown, folded = page.split("<summary>2 more</summary>")
