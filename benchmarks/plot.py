@@ -21,7 +21,7 @@ from benchmarks.records import (
 # One line per case and one dot per provider. Speed over eager grows to the right.
 
 _COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999", "#000000"]
-_LEFT, _WIDTH, _LINE, _TOP = 410, 520, 18, 70
+_LEFT, _WIDTH, _LINE, _TOP = 440, 520, 18, 70
 
 
 def plot(measured: Record) -> str:
