@@ -17,7 +17,7 @@ BATCH_SIZE = 16
 _OPTIONS = (
     f"--image-size 32 --batch-size {BATCH_SIZE} --device cpu --workers 1 --model.base-filters 4 "
     "--model.embedding-size 16 --validation.every 100 --validation.pairs 16 "
-    "--validation.panel-every 50 --validation.panel-pairs 2 --checkpoints.every 10 "
+    "--validation.panel-every 5 --validation.panel-pairs 2 --checkpoints.every 10 "
     "--logbook.every 10 --unseen.people 6 --unseen.pairs 8 --resume auto"
 )
 
