@@ -192,12 +192,13 @@ def detector() -> None:
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_browser() -> Iterator[Callable[..., Any]]:
     """Function that starts the system's Chromium: `playwright.sync_api.Browser`.
 
     Takes arguments of its command line.
     """
+    # For a module only: the idle driver of Playwright was seen to keep a core busy.
     sync_api = pytest.importorskip("playwright.sync_api")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if found is None:
@@ -215,7 +216,7 @@ def start_browser() -> Iterator[Callable[..., Any]]:
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(start_browser: Callable[..., Any]) -> Iterator[Any]:
     """The system's Chromium, driven by Playwright: `playwright.sync_api.Browser`."""
     started = start_browser()
