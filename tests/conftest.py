@@ -27,6 +27,7 @@ if not torch.cuda.is_available():
 from host import build
 from host.kernels import KernelsOnHost
 from hypothesis import HealthCheck, settings
+from numpy.typing import NDArray
 
 from tcae.data.align import DEFAULT_TEMPLATE
 from tcae.data.labels import LabelTable, read_labels
@@ -285,6 +286,23 @@ def write_video() -> Callable[..., Path]:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, "rgb24")))
             container.mux(stream.encode())
         return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_hdr_video() -> Callable[[Path], NDArray[np.uint16]]:
+    """Function that encodes a grey frame as HDR (PQ) and returns it."""
+
+    def write(path: Path) -> NDArray[np.uint16]:
+        grey = np.full((240, 320, 3), 26_000, np.uint16)
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("ffv1", rate=5)
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv422p10le"
+            stream.codec_context.color_trc = 16  # PQ
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, "rgb48le")))
+            container.mux(stream.encode())
+        return grey
 
     return write
 

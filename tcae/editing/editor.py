@@ -194,7 +194,7 @@ class FaceEditor:
 
         Raises:
             ValueError: See `portrait`. Or a unit is unknown, an intensity is not in [0, 1], or the
-                pose is not three finite numbers.
+                pose is not three finite numbers, or turns the face out of sight.
         """
         if not isinstance(face, Portrait):
             face = self.portrait(face)
@@ -255,4 +255,9 @@ def _checked_pose(pose: Sequence[float]) -> tuple[float, float, float]:
     if len(pose) != 3 or not np.isfinite(pose).all():
         raise ValueError(f"pose: {pose} came, pitch, yaw and roll in degrees are needed")
     pitch, yaw, roll = pose
+    if max(abs(pitch), abs(yaw)) > 90:
+        raise ValueError(
+            f"pose: pitch {pitch:g} and yaw {yaw:g} came, need -90 to 90 degrees; beyond, a face "
+            "is not to be seen"
+        )
     return pitch, yaw, roll

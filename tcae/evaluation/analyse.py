@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ def analyse(
     embeddings: bool = False,
     neutral: NeutralChoice = None,
     smooth: float = 0.0,
+    tone_map: bool = False,
     device: str = "auto",
 ) -> pandas.DataFrame:
     """Return a table of the faces in videos, pictures, arrays or a camera, and what they do.
@@ -72,6 +74,8 @@ def analyse(
             a picture or video (path) of the person's neutral face; or None. The log says what was
             done.
         smooth: Smooth action units over so many seconds, without a delay. 0: no smoothing.
+        tone_map: Read HDR videos and pictures, in the colours of ordinary ones. Off: they are
+            refused.
         device: Where to compute: "auto", "cpu", "cuda", "cuda:1", "mps".
 
     Returns:
@@ -95,7 +99,8 @@ def analyse(
     with interrupts_end_cameras(has_camera(source)) as stopped:
         sources = sources_of(source, fps, seconds, stopped)
         extractor = make_extractor(encoder, probe, embeddings, device_of(device))
-        cropper = Cropper(extractor.crop_config(fps, DETECTOR))
+        config = extractor.crop_config(fps, DETECTOR)
+        cropper = Cropper(replace(config, tone_mapped=tone_map))
         extractor, refinement = refined(extractor, cropper, neutral, smooth)
         analysis = Analysis(sources, cropper, extractor, remarks=True)
         columns, names = extractor.columns, column_names(extractor)

@@ -110,5 +110,13 @@ class Encoder(nn.Module):
 
 
 def unit_range(images: Tensor) -> Tensor:
-    """Return images as float in [0, 1]. uint8 is divided by 255, float is returned as it is."""
-    return images.float() / 255 if images.dtype == torch.uint8 else images
+    """Return images as float in [0, 1]. uint8 is divided by 255, float is returned as it is.
+
+    Raises:
+        ValueError: They are of another dtype, which does not say what its largest value is.
+    """
+    if images.dtype == torch.uint8:
+        return images.float() / 255
+    if not images.is_floating_point():
+        raise ValueError(f"images: have dtype {images.dtype}, need uint8 or float in [0, 1]")
+    return images

@@ -64,9 +64,12 @@ class FrozenEncoder:
             Embeddings (N, embedding_size) and (N, pose_size), float32, on the encoder's device.
 
         Raises:
-            ValueError: The images have another shape. Nothing is resized silently.
+            TypeError: The images are no tensor.
+            ValueError: They have another shape or dtype. Nothing is resized silently.
         """
         side = self.image_size
+        if not isinstance(images, Tensor):
+            raise TypeError(f"images: need a torch.Tensor, got {type(images).__name__}")
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
             raise ValueError(f"images: need (N, 3, {side}, {side}), got {tuple(images.shape)}")
         pixels = images.to(self.device, memory_format=torch.channels_last)

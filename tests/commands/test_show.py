@@ -235,15 +235,11 @@ def test_a_folder_of_videos_is_refused(talk, capsys) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.png"])
-def test_hdr_without_a_table_is_analysed_and_shown(tmp_path, monkeypatch, capsys, name) -> None:
+def test_hdr_without_a_table_is_analysed_and_shown(
+    tmp_path, monkeypatch, capsys, write_hdr_video, name
+) -> None:
     monkeypatch.chdir(tmp_path)
-    grey = np.full((240, 320, 3), 26_000, np.uint16)
-    with av.open(str(tmp_path / "a.mkv"), "w") as container:
-        stream = container.add_stream("ffv1", rate=5)
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv422p10le"
-        stream.codec_context.color_trc = 16  # PQ
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, "rgb48le")))
-        container.mux(stream.encode())
+    grey = write_hdr_video(tmp_path / "a.mkv")
     png = cv2.imencode(".png", grey)[1].tobytes()
     chunk = b"cICP" + bytes([9, 16, 0, 1])  # PNG, 11.3.2.6
     chunk = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))

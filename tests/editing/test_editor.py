@@ -148,6 +148,8 @@ def test_a_face_takes_over_another_ones_action(editor, portrait, person):
         ({"aus": {"AU12": float("nan")}}, "AU12: an intensity is from 0 to 1, not nan"),
         ({"pose": (1, 2)}, "pose: .* pitch, yaw and roll in degrees are needed"),
         ({"pose": (1, 2, float("inf"))}, "pose: .* are needed"),
+        ({"pose": (0, 500, 0)}, "pose: pitch 0 and yaw 500 came, need -90 to 90 degrees"),
+        ({"pose": (-91, 0, 0)}, "pose: pitch -91 and yaw 0 came, need -90 to 90 degrees"),
     ],
 )
 def test_wrong_wishes_are_refused(editor, portrait, words, error):

@@ -108,6 +108,14 @@ def test_what_is_odd_is_a_line_of_the_log(encoder, caplog):
     ]
 
 
+def test_hdr_is_read_if_asked_for(encoder, tmp_path, caplog, write_hdr_video):
+    write_hdr_video(tmp_path / "a.mkv")
+    with pytest.raises(ValueError, match="no frame could be read"):
+        tcae.analyse(tmp_path / "a.mkv", encoder=encoder)
+    assert "HDR" in caplog.text
+    assert len(tcae.analyse(tmp_path / "a.mkv", encoder=encoder, tone_map=True)) == 1
+
+
 def test_files_of_a_mixture(encoder, tmp_path, write_video):
     video = write_video(tmp_path / "a.mp4", 2)
     cv2.imwrite(str(tmp_path / "b.png"), picture(90))

@@ -66,6 +66,14 @@ def test_images_of_another_shape_are_refused(run: Path, shape: tuple[int, ...]) 
         load_encoder(run).embed(torch.zeros(shape))
 
 
+def test_images_of_another_type_are_refused(run: Path) -> None:
+    whole = torch.zeros(1, 3, 32, 32, dtype=torch.int32)
+    with pytest.raises(ValueError, match=r"images: have dtype torch\.int32, need uint8 or float"):
+        load_encoder(run).embed(whole)
+    with pytest.raises(TypeError, match=r"images: need a torch\.Tensor, got ndarray"):
+        load_encoder(run).embed(whole.numpy())  # type: ignore[arg-type]
+
+
 def test_the_fingerprint_tells_weights_apart(run: Path, model: TwinCycle) -> None:
     before = load_encoder(run).fingerprint
     assert FrozenEncoder(model.encoder, {}).fingerprint == before
