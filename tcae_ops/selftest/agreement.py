@@ -59,7 +59,12 @@ def agree(
         Disagreement: Something differs. The message says what, and where first.
     """
     got = differentiate(inputs, count, upstream, {**options, "backend": backend})
-    wide = [t.double() if t.dtype.is_floating_point else t for t in _on_cpu(inputs)]
+    # With a gradient for each sample: where a batch of one serves all, their sum is compared.
+    samples = next((len(t) for t in inputs if len(t) != 1), 1)
+    wide = [
+        (t.double() if t.dtype.is_floating_point else t).expand(samples, *t.shape[1:])
+        for t in _on_cpu(inputs)
+    ]
     by_results = _on_cpu(_for_both_results(inputs, upstream))
     truth = differentiate(wide, count, by_results, {**options, "backend": "reference"})
     rounding = _rounding_of_positions(inputs, count, options)
@@ -178,20 +183,23 @@ def _check_gradients(
     flipped = []
     last = len(inputs) - 1
     pairs = zip(got.gradients, truth.gradients, inputs, strict=True)
-    for i, (gradient, expected, t) in enumerate(pairs):
-        if gradient is None or expected is None:
+    for i, (gradient, each, t) in enumerate(pairs):
+        if gradient is None or each is None:
             continue
+        of_all = len(t) != len(each)
+        expected = each.sum(0, keepdim=True) if of_all else each
+        size = _size(each.abs().sum(0)) if of_all else _size(each)  # each sample's is rounded
         name = _name(i, last, count)
         if (gradient.shape, gradient.dtype) != (t.shape, t.dtype):
             raise Disagreement(f"{name} is {gradient.dtype} {tuple(gradient.shape)}")
         tolerance = 2 * rounding + torch.finfo(t.dtype).eps
-        wrong = _differ(gradient, expected, tolerance * (_size(expected) + _size(upstream[1])))
+        wrong = _differ(gradient, expected, tolerance * (size + _size(upstream[1])))
         if i == 0:  # each sample adds to four pixels
             excused = 4 * int(tie.sum())
             _require(name, wrong if int(wrong.sum()) > excused else wrong & False)
         else:
             near = tie if i == last else kink
-            if t.shape[0] < near.shape[0]:  # the sum of the gradients of all samples
+            if of_all:
                 near = near.any(0, keepdim=True)
             _require(name, (wrong[:, None] if t.dim() == 3 else wrong) & ~near)
         flipped.append(wrong.flatten())

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import tcae_ops
@@ -48,6 +48,19 @@ def test_values_and_gradients(backend, problem, lay_out, agree):
         seed=st.integers(0, 99),
         size=st.one_of(st.none(), st.tuples(SIZES, st.integers(1, 40))),
         alone=st.tuples(*[st.booleans()] * 4),
+    )
+    @example(  # two samples' gradients, each rounded to fp16, whose sum is smaller than either
+        shape=(2, 8, 4, 64),
+        count=2,
+        image=torch.uint8,
+        flow=torch.float16,
+        layouts=("constant", "expanded", "contiguous", "constant"),
+        padding="zeros",
+        units="pixels",
+        reach=3.0,
+        seed=0,
+        size=None,
+        alone=(False, False, True, False),
     )
     def check(shape, count, image, flow, layouts, padding, units, reach, seed, size, alone):
         picture, flows, logits, target = problem(
