@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -87,8 +87,8 @@ def analyse(options: AnalyseOptions) -> int:
         sources += [camera(number, options.seconds, stopped) for number in cameras]
         device = command.device_of(options.device)
         extractor = make_extractor(options.encoder, options.probe, options.embeddings, device)
-        config = extractor.crop_config(options.fps, DETECTOR)
-        cropper = Cropper(replace(config, tone_mapped=options.tone_map))
+        config = extractor.crop_config(options.fps, DETECTOR, tone_mapped=options.tone_map)
+        cropper = Cropper(config)
         extractor, refinement = refined(extractor, cropper, options.neutral, options.smooth)
         analysis = Analysis(sources, cropper, extractor, remarks=True)
         with contextlib.closing(FrameDisplay("tcae.analyse", options.fps)) as display:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -103,8 +103,8 @@ def extract(options: ExtractOptions) -> int:
     sources, missing = find_every_source(options.inputs)
     extractor = _extractor(options, sources)
     faces = "aligned" if options.aligned else options.detector
-    config = extractor.crop_config(options.fps, faces)
-    cropper = Cropper(replace(config, tone_mapped=options.tone_map))
+    config = extractor.crop_config(options.fps, faces, tone_mapped=options.tone_map)
+    cropper = Cropper(config)
     extractor, refinement = refined(extractor, cropper, options.neutral, options.smooth)
     analysis = Analysis(sources, cropper, extractor)
     with contextlib.closing(FrameDisplay("tcae.extract", options.fps)) as display:

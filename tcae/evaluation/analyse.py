@@ -6,7 +6,6 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,8 +98,7 @@ def analyse(
     with interrupts_end_cameras(has_camera(source)) as stopped:
         sources = sources_of(source, fps, seconds, stopped)
         extractor = make_extractor(encoder, probe, embeddings, device_of(device))
-        config = extractor.crop_config(fps, DETECTOR)
-        cropper = Cropper(replace(config, tone_mapped=tone_map))
+        cropper = Cropper(extractor.crop_config(fps, DETECTOR, tone_mapped=tone_map))
         extractor, refinement = refined(extractor, cropper, neutral, smooth)
         analysis = Analysis(sources, cropper, extractor, remarks=True)
         columns, names = extractor.columns, column_names(extractor)

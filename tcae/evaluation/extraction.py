@@ -93,14 +93,19 @@ class Extractor:
         """Return the side of aligned pictures whose centred part has the encoder's size."""
         return round(self.encoder.image_size / self.encoder.crop)
 
-    def crop_config(self, fps: float | None, faces: str) -> CropConfig:
+    def crop_config(
+        self, fps: float | None, faces: str, *, tone_mapped: bool = False
+    ) -> CropConfig:
         """Return how to cut out faces for the encoder.
 
         Args:
             fps: Frames per second to take from video files; None takes all.
             faces: Name of a detector, or "aligned" for pictures that are faces already.
+            tone_mapped: Read HDR, in the colours of ordinary video.
         """
-        return CropConfig(self.picture_size, self._template, fps, faces, stills=True)
+        return CropConfig(
+            self.picture_size, self._template, fps, faces, stills=True, tone_mapped=tone_mapped
+        )
 
     @property
     def columns(self) -> tuple[Column, ...]:
